@@ -1,0 +1,1 @@
+"""FormantAI over HTTP. Nothing in here imports Airflow."""

@@ -1,0 +1,144 @@
+"""Reads what came back, an answer or the lack of one, as JSON or as one of our errors.
+
+Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.api.errors import (
+    AnswerLost,
+    AuthenticationFailed,
+    BadResponse,
+    ConcurrencyLimited,
+    DuplicateRequest,
+    FormantError,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    RequestRefused,
+    ServerError,
+    Unreachable,
+)
+from formant_provider.api.retry import retry_after_s
+
+if TYPE_CHECKING:
+    import requests
+
+CONCURRENCY_ERROR_TYPE = "concurrent_call_limit_exceeded"
+_ERROR_BY_STATUS: Mapping[int, type[FormantError]] = {
+    400: InvalidRequest,
+    401: AuthenticationFailed,
+    404: NotFound,
+    409: DuplicateRequest,
+    429: RateLimited,
+}
+_LONG_NUMBER = re.compile(r"\+?\d[\d\s().-]{4,}\d")
+_MAX_MESSAGE_LENGTH = 300
+
+
+def read_answer(
+    operation: str, response: requests.Response, *, private: list[str], shape: type, now: datetime
+) -> dict[str, Any] | FormantError:
+    """Return the JSON of a good answer, or the error a bad one stands for.
+
+    :param private: texts the server may quote and we may not.
+    :param shape: what ``data`` must be, ``dict`` or ``list``.
+    :param now: the current time, aware.
+    """
+    content = _json(response)
+    if not 200 <= response.status_code < 300:
+        return _refusal(operation, response, content, private, now)
+    if not isinstance(content, dict) or not isinstance(content.get("data"), shape):
+        return BadResponse(
+            f"{operation}: answered {response.status_code}, but the body cannot be read",
+            operation=operation,
+            status=response.status_code,
+        )
+    return content
+
+
+def _json(response: requests.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _refusal(
+    operation: str, response: requests.Response, content: Any, private: list[str], now: datetime
+) -> FormantError:
+    details = content.get("error") if isinstance(content, dict) else None
+    details = details if isinstance(details, dict) else {}
+    error_type = _quote(details.get("type"), private)
+    said = ": ".join(text for text in (error_type, _quote(details.get("message"), private)) if text)
+    status = response.status_code
+    return _error_class(status, error_type)(
+        f"{operation}: answered {status} {said or _explain(status)}".rstrip(),
+        operation=operation,
+        status=status,
+        error_type=error_type,
+        retry_after_s=retry_after_s(response.headers, now=now) if status in {429, 503} else None,
+    )
+
+
+def _error_class(status: int, error_type: str | None) -> type[FormantError]:
+    if status >= 500:
+        return ServerError
+    if error_type == CONCURRENCY_ERROR_TYPE:
+        return ConcurrencyLimited
+    return _ERROR_BY_STATUS.get(status, RequestRefused)
+
+
+def _explain(status: int) -> str:
+    return "(a redirect, which is not followed; check the base URL)" if 300 <= status < 400 else ""
+
+
+def _quote(text: object, private: list[str]) -> str | None:
+    """Quote the server, less anything private it may have repeated from the request."""
+    if not isinstance(text, str):
+        return None
+    for secret in sorted(filter(None, private), key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    return _LONG_NUMBER.sub("***", text)[:_MAX_MESSAGE_LENGTH]
+
+
+def transport_error(operation: str, error: Exception) -> FormantError:
+    """Tell a request that never left from one whose answer was lost.
+
+    Only what is sure not to have been sent is :class:`Unreachable`; all else may have reached the server.
+    """
+    if _never_sent(error):
+        return Unreachable(f"{operation}: no connection was made, nothing was sent", operation=operation)
+    what = type(error).__name__
+    return AnswerLost(f"{operation}: sent, but no answer was received ({what})", operation=operation)
+
+
+def _never_sent(error: Exception) -> bool:
+    import requests
+    import urllib3.exceptions
+
+    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
+        return True
+    return any(
+        isinstance(cause, urllib3.exceptions.NewConnectionError | ssl.SSLCertVerificationError)
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk through what ``requests`` and ``urllib3`` wrapped around what happened."""
+    pending: list[object] = [error]
+    seen: set[int] = set()
+    while pending:
+        cause = pending.pop()
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]

@@ -1,0 +1,197 @@
+"""FormantClient: one method per endpoint of the vendor's API, and the only module that imports ``requests``.
+
+Vendor pages: https://docs.formantai.com/api-reference/overview and
+https://docs.formantai.com/api-reference/errors-rate-limits
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import requests
+import urllib3
+
+from formant_provider import __version__
+from formant_provider.api.answers import read_answer, transport_error
+from formant_provider.api.config import ClientConfig
+from formant_provider.api.errors import BadResponse, FormantError
+from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage
+from formant_provider.api.retry import RetryPolicy, Stop, is_unclear
+
+log = logging.getLogger(__name__)
+
+CREATE_CALL = "POST /v1/call"
+LIST_CONVERSATIONS = "GET /v1/conversations"
+GET_CONVERSATION = "GET /v1/conversations/{conversation_id}"
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """One request and what its answer must look like: ``data`` of type ``shape``, ``private`` unquoted."""
+
+    operation: str
+    path: str
+    query: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = None
+    private: tuple[str, ...] = ()
+    shape: type = dict
+
+
+class _BearerAuth(requests.auth.AuthBase):
+    """Sets the key per request; without an auth object ``requests`` would look into ``~/.netrc``."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+class FormantClient:
+    """Talks to the FormantAI Voice API over one pooled session.
+
+    Requests that may be repeated are repeated in here, by ``retry_policy``, while the caller waits.
+    Not for use by two threads at once.
+
+    :param config: server, key and timeouts.
+    :param retry_policy: how often and how long a request is repeated.
+    :param user_agent_suffix: added to the ``User-Agent``, such as ``apache-airflow/3.3.2``.
+    :param sleep: waits for so many seconds; replaceable so that tests need not wait.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        user_agent_suffix: str = "",
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._config = config
+        self._retry_policy = retry_policy or RetryPolicy()
+        self._sleep = sleep
+        self._session = requests.Session()
+        self._session.auth = _BearerAuth(config.api_key)
+        self._session.headers["Accept"] = "application/json"
+        self._session.headers["User-Agent"] = " ".join(
+            filter(None, [f"airflow-provider-formant/{__version__}", user_agent_suffix])
+        )
+        # A proxy named in the environment must not see the key of a plain http request to loopback.
+        self._session.trust_env = not config.plain_http
+
+    def __enter__(self) -> FormantClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, without the path."""
+        return self._config.base_url
+
+    def close(self) -> None:
+        """Give the pooled connections back."""
+        self._session.close()
+
+    def create_call(self, request: CallRequest) -> CallReceipt:
+        """Ask for one call. Every send carries ``request.idempotency_key``, so at most one is accepted.
+
+        :raises RequestRefused: the server said no; with :class:`DuplicateRequest` an earlier send was used.
+        :raises TryLater: the server took no call within the retry policy; see ``retry_after_s``.
+        :raises FormantError: of any kind; ``maybe_placed`` says whether one of these sends may have rung.
+        """
+        answer = self._exchange(
+            _Exchange(
+                CREATE_CALL,
+                "/v1/call",
+                body=request.body(),
+                private=tuple(value for _, value in request.parameters),
+            )
+        )
+        return CallReceipt.from_json(answer["data"])
+
+    def list_conversations(
+        self, agent_id: int | None = None, *, limit: int = 20, offset: int = 0
+    ) -> ConversationPage:
+        """Read one page of conversations. The vendor documents no order and no other filter.
+
+        :param agent_id: only this agent's; ``None`` means every agent's.
+        :param limit: records a page, 1 to 100.
+        :param offset: records to pass over.
+        """
+        query = {"agent_id": agent_id, "limit": limit, "offset": offset}
+        answer = self._exchange(_Exchange(LIST_CONVERSATIONS, "/v1/conversations", query=query, shape=list))
+        items = (item for item in answer["data"] if isinstance(item, Mapping) and item.get("conversation_id"))
+        return ConversationPage(
+            items=tuple(Conversation.from_json(item) for item in items),
+            has_more=bool(answer.get("has_more")),
+            total=answer.get("total"),
+        )
+
+    def get_conversation(self, conversation_id: str) -> Conversation:
+        """Read one conversation in detail.
+
+        :raises NotFound: there is none by this id, or not yet.
+        """
+        path = f"/v1/conversations/{quote(conversation_id, safe='')}"
+        answer = self._exchange(_Exchange(GET_CONVERSATION, path))
+        if not answer["data"].get("conversation_id"):
+            raise BadResponse(f"{GET_CONVERSATION}: the record has no id", operation=GET_CONVERSATION)
+        return Conversation.from_json(answer["data"])
+
+    def _exchange(self, exchange: _Exchange) -> dict[str, Any]:
+        """Send until the server answers or the retry policy says stop; return the answer's JSON."""
+        attempt, waited_s, maybe_placed = 0, 0.0, False
+        while True:
+            attempt += 1
+            outcome = self._send(exchange)
+            if not isinstance(outcome, FormantError):
+                return outcome
+            maybe_placed = maybe_placed or (exchange.operation == CREATE_CALL and is_unclear(outcome))
+            decision = self._retry_policy.decide(
+                attempt=attempt,
+                waited_s=waited_s,
+                error=outcome,
+                jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            )
+            if isinstance(decision, Stop):
+                outcome.maybe_placed = maybe_placed
+                raise outcome
+            log.warning("%s; sending again in %.1f s (%s).", outcome, decision.seconds, decision.reason)
+            self._sleep(decision.seconds)
+            waited_s += decision.seconds
+
+    def _send(self, exchange: _Exchange) -> dict[str, Any] | FormantError:
+        """Send once, and return errors rather than raise them.
+
+        So no exception of ``requests``, which holds the request with its key and number, is ever chained
+        to one of ours.
+        """
+        try:
+            response = self._session.request(
+                exchange.operation.partition(" ")[0],
+                self._config.base_url + exchange.path,
+                params=exchange.query,
+                json=exchange.body,
+                timeout=(self._config.connect_timeout_s, self._config.read_timeout_s),
+                # A redirected POST would send the key and the number wherever the answer points.
+                allow_redirects=False,
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            return transport_error(exchange.operation, error)
+        return read_answer(
+            exchange.operation,
+            response,
+            private=[self._config.api_key, *exchange.private],
+            shape=exchange.shape,
+            now=datetime.now(UTC),
+        )

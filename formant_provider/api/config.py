@@ -1,0 +1,140 @@
+"""Where the API is, who we are there, and how long we wait: read from the fields of a connection.
+
+Hosts: https://docs.formantai.com/api-reference/overview
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from formant_provider.api.errors import InvalidInput
+
+REGIONS: Mapping[str, str] = {
+    "global": "https://api.voice.formantai.com",
+    "in": "https://api.in.voice.formantai.com",
+}
+DEFAULT_REGION = "global"
+DEFAULT_CONNECT_TIMEOUT_S = 5.0
+DEFAULT_READ_TIMEOUT_S = 30.0
+MAX_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class ClientConfig:
+    """Everything a client needs to know about its server.
+
+    :param base_url: scheme, host and port, and a path prefix if there is one; no slash at the end.
+    :param api_key: the bearer key; never part of a ``repr``.
+    :param connect_timeout_s: seconds to wait for a connection.
+    :param read_timeout_s: seconds to wait for the next byte of an answer.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
+    read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
+
+    @property
+    def plain_http(self) -> bool:
+        """Whether the key travels unencrypted, which is allowed on loopback alone."""
+        return self.base_url.startswith("http://")
+
+
+def read_config(
+    *,
+    host: str | None,
+    port: int | None,
+    password: str | None,
+    extra: Mapping[str, object],
+    region: str | None = None,
+) -> ClientConfig:
+    """Read the fields of an Airflow connection, as the form, a URI or JSON fills them in.
+
+    :param host: base URL that overrides the region's; empty means the region's. Without a scheme it means
+        https. The connection's URI form splits the port off, so ``port`` is put back.
+    :param port: port of ``host``; ignored when ``host`` is empty.
+    :param password: the API key.
+    :param extra: may hold ``region``, ``connect_timeout`` and ``read_timeout`` (seconds, number or text).
+    :param region: region asked for by the task; ``None`` means the connection's.
+    :raises InvalidInput: with the name of the field at fault.
+    """
+    region_url = _region_url(region or _text(extra.get("region")) or DEFAULT_REGION)
+    return ClientConfig(
+        base_url=_base_url(host.strip(), port) if host and host.strip() else region_url,
+        api_key=_api_key(password),
+        connect_timeout_s=_timeout_s(extra, "connect_timeout", DEFAULT_CONNECT_TIMEOUT_S),
+        read_timeout_s=_timeout_s(extra, "read_timeout", DEFAULT_READ_TIMEOUT_S),
+    )
+
+
+def _text(value: object) -> str:
+    return str(value).strip() if value is not None else ""
+
+
+def _region_url(region: str) -> str:
+    if region not in REGIONS:
+        raise InvalidInput("region", f"is unknown; must be one of {', '.join(map(repr, REGIONS))}")
+    return REGIONS[region]
+
+
+def _api_key(password: str | None) -> str:
+    key = (password or "").strip()
+    if not key:
+        raise InvalidInput("password", "the connection has no API key; put it into the password field")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidInput("password", "the API key holds spaces or characters that no HTTP header can carry")
+    return key
+
+
+def _timeout_s(extra: Mapping[str, object], name: str, default_s: float) -> float:
+    text = _text(extra.get(name))
+    if not text:
+        return default_s
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise InvalidInput(name, f"must be a number of seconds above 0 and at most {MAX_TIMEOUT_S:g}")
+    return seconds
+
+
+def _base_url(host: str, port: int | None) -> str:
+    url = _split(host if "://" in host else f"https://{host}")
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        raise InvalidInput("host", "must be an http or https URL such as https://proxy.example:8443")
+    if url.username or url.password or url.query or url.fragment:
+        raise InvalidInput("host", "must be a base URL without user, password, query or fragment")
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        raise InvalidInput(
+            "host", "plain http would send the API key unencrypted; use https (http is for loopback)"
+        )
+    return url._replace(netloc=_netloc(url, port), path=url.path.rstrip("/")).geturl()
+
+
+def _split(url: str) -> SplitResult:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it is what checks it
+        return parts
+    raise InvalidInput("host", "is not a URL that can be read")
+
+
+def _netloc(url: SplitResult, port: int | None) -> str:
+    if url.port is not None or port is None:
+        return url.netloc
+    return f"{url.netloc.rstrip(':')}:{port}"
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,132 @@
+"""What can go wrong between a request and a ringing phone.
+
+::
+
+    FormantError
+    ├── InvalidInput            refused here, before anything was sent; names the field
+    ├── RequestRefused          the server said no, and would again
+    │   ├── InvalidRequest          400
+    │   ├── AuthenticationFailed    401
+    │   ├── NotFound                404
+    │   └── DuplicateRequest        409, the idempotency key was used before
+    ├── TryLater                the server said not now; ``retry_after_s`` when it said how long
+    │   ├── RateLimited             429
+    │   ├── ConcurrencyLimited      429, too many calls at once
+    │   └── ServerError             5xx, which for a call may come after it was accepted
+    ├── Unreachable             no connection was made, so nothing was sent
+    ├── AnswerLost              sent, but the answer never came
+    ├── BadResponse             answered, but not in a form that can be read
+    └── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
+
+No error holds a phone number, a parameter value or the API key: neither in its text nor in a field
+nor in the exceptions it is chained to. Every error survives pickling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class FormantError(Exception):
+    """Root of all errors of this package.
+
+    :param message: what happened, in a sentence.
+    :param operation: what was asked, as ``"METHOD /path"``; ``None`` when nothing was.
+    :param status: HTTP status of the answer; ``None`` without an answer.
+    :param error_type: the vendor's ``error.type``; ``None`` without one.
+    :param retry_after_s: seconds the server asked to wait; ``None`` when it did not say.
+    :param maybe_placed: ``True`` when a phone may have rung all the same.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str | None = None,
+        status: int | None = None,
+        error_type: str | None = None,
+        retry_after_s: float | None = None,
+        maybe_placed: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.operation = operation
+        self.status = status
+        self.error_type = error_type
+        self.retry_after_s = retry_after_s
+        self.maybe_placed = maybe_placed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
+
+
+def _rebuild(cls: type[FormantError], args: tuple[Any, ...], fields: dict[str, Any]) -> FormantError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class InvalidInput(FormantError, ValueError):
+    """A value was refused before anything was sent.
+
+    :param field: the parameter, connection field or call parameter at fault.
+    :param reason: what is wrong with it, without the value itself.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class RequestRefused(FormantError):
+    """The server refused the request, and would refuse it again."""
+
+
+class InvalidRequest(RequestRefused):
+    """400: a field is missing or has a value the server does not take."""
+
+
+class AuthenticationFailed(RequestRefused):
+    """401: the API key is missing, wrong or disabled."""
+
+
+class NotFound(RequestRefused):
+    """404: there is no such thing, or it belongs to another tenant."""
+
+
+class DuplicateRequest(RequestRefused):
+    """409: this idempotency key was used within the last 24 hours."""
+
+
+class TryLater(FormantError):
+    """The server cannot take the request now."""
+
+
+class RateLimited(TryLater):
+    """429: too many requests, or too many for one number."""
+
+
+class ConcurrencyLimited(TryLater):
+    """429: the workspace has as many calls in progress as it may."""
+
+
+class ServerError(TryLater):
+    """5xx: a fault at the server. What it did before the fault is not known."""
+
+
+class Unreachable(FormantError):
+    """No connection was made, so nothing was sent."""
+
+
+class AnswerLost(FormantError):
+    """The request was sent, but the answer was not received."""
+
+
+class BadResponse(FormantError):
+    """The server answered, but not in a form that can be read."""
+
+
+class CallOutcomeUnknown(FormantError):
+    """A call may have been placed, and nothing more can be learnt without risking a second one."""

@@ -1,0 +1,202 @@
+"""Turns what people write in a DAG into what the API takes, or refuses it before anything rings.
+
+Every function returns the value in the API's form or raises :class:`InvalidInput`, which names the field
+and never the value, since values are private. Hence the ``suppress`` blocks: an error raised while another
+is handled would carry that other one along, and its text quotes the value.
+
+Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
+
+MAX_SCHEDULE_AHEAD = timedelta(days=30)
+RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
+_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
+
+
+def to_agent_id(value: object) -> int:
+    """Return the agent's number, given as an integer or as digits (which is what a template renders to)."""
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput("agent_id", f"must be an integer, or text of digits; got {_kind(value)}")
+    if value <= 0:
+        raise InvalidInput("agent_id", "must be above 0")
+    return value
+
+
+def to_parameters(value: object) -> tuple[tuple[str, str], ...]:
+    """Return name and text of each call parameter.
+
+    :param value: a mapping of names to values, or the API's list of ``{"name": ..., "value": ...}``.
+        Exactly one must be ``customer_phone``, an E.164 number that can exist.
+    """
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        pairs = list(_named_values(value))
+    else:
+        raise InvalidInput("parameters", f"must be a mapping or a list of name and value; got {_kind(value)}")
+    names = [_name(name) for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(_field("parameters", name), "is given more than once")
+    parameters = tuple((_name(name), _as_text(name, item)) for name, item in pairs)
+    if PHONE_PARAMETER not in names:
+        raise InvalidInput("parameters", f"must hold {PHONE_PARAMETER}, the number to call")
+    check_phone(dict(parameters)[PHONE_PARAMETER])
+    return parameters
+
+
+def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, Mapping) or set(entry) != {"name", "value"}:
+            raise InvalidInput(f"parameters[{position}]", "must be a mapping with exactly 'name' and 'value'")
+        yield entry["name"], entry["value"]
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput("parameters", f"names must be text and not blank; got {_kind(value)}")
+    return value
+
+
+def _field(parent: str, name: object) -> str:
+    # A name that is not a plain word may be a value in the wrong place, and values are private.
+    return f"{parent}.{name}" if isinstance(name, str) and name.isidentifier() else parent
+
+
+def _as_text(name: object, value: object) -> str:
+    """Write a parameter's value as text, by the rule the operator's documentation states."""
+    if name == PHONE_PARAMETER and not isinstance(value, str):
+        # Native rendering reads "+14155550100" as an integer, and the plus sign is gone.
+        raise InvalidInput(_field("parameters", name), f"must be text with a plus sign; got {_kind(value)}")
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return repr(float(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return format(value, "f")
+    if isinstance(value, date):  # a datetime is a date too; both write themselves as ISO 8601
+        return value.isoformat()
+    raise InvalidInput(
+        _field("parameters", name),
+        f"must be text, a finite number, a boolean, a date or a datetime; got {_kind(value)}",
+    )
+
+
+def check_phone(number: str) -> None:
+    """Refuse a number that is not E.164 or that cannot exist."""
+    import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
+
+    field = _field("parameters", PHONE_PARAMETER)
+    if not _E164.fullmatch(number):
+        raise InvalidInput(field, "must be an E.164 number: a plus sign, the country code, digits only")
+    possible = False
+    with suppress(phonenumbers.NumberParseException):
+        possible = phonenumbers.is_possible_number(phonenumbers.parse(number))
+    if not possible:
+        raise InvalidInput(field, "has an unknown country code or a length no number of that country has")
+
+
+def in_known_range(number: str) -> bool:
+    """Whether the number lies in a range the library knows. Its ranges age, so a ``False`` may only warn."""
+    import phonenumbers
+
+    return phonenumbers.is_valid_number(phonenumbers.parse(number))
+
+
+def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:
+    """Return the moment to call at; ``None`` means now.
+
+    :param value: an aware datetime, or ISO 8601 text with an offset.
+    :param now: the current time, aware.
+    """
+    if value is None:
+        return None
+    moment = _parse_iso(value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        raise InvalidInput("scheduled_for", f"must be a datetime or ISO 8601 text; got {_kind(value)}")
+    if moment.utcoffset() is None:
+        raise InvalidInput("scheduled_for", "has no time zone; give an aware datetime or text with an offset")
+    if moment < now:
+        raise InvalidInput("scheduled_for", "lies in the past")
+    if moment > now + MAX_SCHEDULE_AHEAD:
+        raise InvalidInput("scheduled_for", f"lies more than {MAX_SCHEDULE_AHEAD.days} days ahead")
+    return moment
+
+
+def _parse_iso(text: str) -> datetime:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text.strip())
+    raise InvalidInput("scheduled_for", "is not ISO 8601 text such as 2026-04-08T14:00:00Z")
+
+
+def to_metadata(value: object) -> str | None:
+    """Return metadata as the text the API takes: text as it is, a mapping as JSON."""
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        raise InvalidInput("metadata", f"must be text or a mapping; got {_kind(value)}")
+    return _json("metadata", value)
+
+
+def to_retry_context(value: object) -> Mapping[str, Any] | None:
+    """Return the state of an earlier attempt, checked against the vendor's ``RetryContext``."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidInput("retry_context", f"must be a mapping; got {_kind(value)}")
+    for name, item in value.items():
+        field = _field("retry_context", name)
+        if name == "collected_data":
+            if item is not None and not isinstance(item, Mapping):
+                raise InvalidInput(field, f"must be a mapping; got {_kind(item)}")
+        elif name not in RETRY_CONTEXT_TEXTS:
+            raise InvalidInput(field, f"is not one of collected_data, {', '.join(RETRY_CONTEXT_TEXTS)}")
+        elif item is not None and not isinstance(item, str):
+            raise InvalidInput(field, f"must be text; got {_kind(item)}")
+    checked: dict[str, Any] = json.loads(_json("retry_context", value))
+    return checked
+
+
+def to_optional_text(field: str, value: object) -> str | None:
+    """Return text that names something; ``None`` means not given.
+
+    Blank text and the text ``None`` are refused: they are what a template renders to when its value is
+    missing, and as an id they would mean the wrong thing.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidInput(field, f"must be text; got {_kind(value)}")
+    text = str(value).strip()
+    if text in {"", "None"}:
+        raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
+    return text
+
+
+def _json(field: str, value: Mapping[Any, Any]) -> str:
+    with suppress(TypeError, ValueError, RecursionError):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    raise InvalidInput(field, "cannot be written as JSON")
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else type(value).__name__

@@ -1,0 +1,142 @@
+"""Records that go to the API and come back from it.
+
+Requests are complete and correct once built (``inputs`` builds them); answers are read leniently, since
+the vendor's schema requires none of their fields.
+
+Vendor pages: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call and
+https://docs.formantai.com/platform/conversations
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import pendulum
+
+PHONE_PARAMETER = "customer_phone"
+
+
+class ReceiptStatus(StrEnum):
+    """Statuses of a receipt the vendor documents. Others may come; they are kept as they are."""
+
+    INITIATED = "initiated"
+    SCHEDULED = "scheduled"
+
+
+@dataclass(frozen=True)
+class CallRequest:
+    """One call, ready to be sent.
+
+    :param agent_id: the agent that talks.
+    :param parameters: name and text of each parameter, ``customer_phone`` among them; private.
+    :param idempotency_key: the same for every try of the same call; the vendor refuses a second use.
+    :param scheduled_for: when to call, with a zone; ``None`` means now.
+    :param conversation_id: the conversation chain to join.
+    :param metadata: opaque text for systems downstream.
+    :param retry_context: what an earlier attempt left, as the vendor's ``RetryContext``; private.
+    """
+
+    agent_id: int
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
+    idempotency_key: str
+    scheduled_for: datetime | None = None
+    conversation_id: str | None = None
+    metadata: str | None = field(default=None, repr=False)
+    retry_context: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def recipient(self) -> str:
+        """The number to ring, E.164."""
+        return dict(self.parameters)[PHONE_PARAMETER]
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body of POST /v1/call. Fields that are not set are left out."""
+        fields = {
+            "agent_id": self.agent_id,
+            "parameters": [{"name": name, "value": value} for name, value in self.parameters],
+            "scheduled_for": utc_text(self.scheduled_for) if self.scheduled_for else None,
+            "conversation_id": self.conversation_id,
+            "idempotency_key": self.idempotency_key,
+            "metadata": self.metadata,
+            "retry_context": self.retry_context,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class CallReceipt:
+    """The API's answer to an accepted call.
+
+    :param trace_id: the vendor's name for this call.
+    :param status: ``initiated``, ``scheduled``, or a word the vendor adds later.
+    :param conversation_id: only when the API gave one.
+    :param scheduled_for: ISO 8601 text, ``None`` for an immediate call.
+    """
+
+    agent_id: int | None
+    trace_id: str | None
+    status: str | None
+    conversation_id: str | None = None
+    scheduled_for: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CallReceipt:
+        """Read the ``data`` of an answer. A missing field is ``None``: the call was accepted all the same."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """The record of one attempt to talk, from the list (fewer fields) or in detail.
+
+    :param contact_number: the recipient; private.
+    :param start_timestamp: epoch milliseconds.
+    :param end_timestamp: epoch milliseconds.
+    :param duration_seconds: ``None`` when nobody was connected.
+    :param results: what the agent collected; private.
+    :param transcript: as the API sent it, since the vendor documents several forms; private.
+    """
+
+    conversation_id: str
+    agent_id: int | None
+    status: str | None
+    contact_number: str | None = field(default=None, repr=False)
+    trace_id: str | None = None
+    start_timestamp: int | None = None
+    end_timestamp: int | None = None
+    duration_seconds: int | None = None
+    failure_reason: str | None = None
+    results: Mapping[str, Any] | None = field(default=None, repr=False)
+    transcript: Any = field(default=None, repr=False)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Conversation:
+        """Read one record. Fields the API did not send are ``None``."""
+        return cls(**_known(cls, data))
+
+
+@dataclass(frozen=True)
+class ConversationPage:
+    """One page of an agent's conversations.
+
+    :param items: the records, in the API's order, which the vendor does not document.
+    :param has_more: whether another page follows.
+    :param total: how many there are in all, ``None`` when the API did not say.
+    """
+
+    items: tuple[Conversation, ...]
+    has_more: bool
+    total: int | None
+
+
+def _known(cls: type[CallReceipt | Conversation], data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: data.get(name) for name in cls.__dataclass_fields__}
+
+
+def utc_text(moment: datetime) -> str:
+    """Write a moment as the vendor does: ISO 8601, UTC, ``Z``."""
+    return pendulum.instance(moment).in_timezone("UTC").to_iso8601_string()

@@ -1,0 +1,145 @@
+"""May a request be sent again, and when? The only place that decides; it neither sleeps nor sends.
+
+==========================  ======  ==============================
+What happened               GET     POST /v1/call, same key
+==========================  ======  ==============================
+no connection was made      repeat  repeat
+429                         repeat  repeat, when the server says so
+5xx                         repeat  repeat; it may have been placed
+answer lost or unreadable   repeat  repeat; it may have been placed
+any other refusal           stop    stop
+==========================  ======  ==============================
+
+A call is only ever repeated with the idempotency key of its first send, so the vendor refuses the second
+of two that were accepted. Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from formant_provider.api.errors import (
+    AnswerLost,
+    BadResponse,
+    DuplicateRequest,
+    FormantError,
+    ServerError,
+    TryLater,
+    Unreachable,
+)
+
+# Longest wait we let the server ask for: beyond it, its word is taken as a fault and cut to this.
+SERVER_WAIT_CAP_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Send again after ``seconds``."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Do not send again."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how long one request is repeated while its worker waits.
+
+    :param max_attempts: sends in all, the first included.
+    :param max_inline_wait_s: seconds the worker may wait between two sends; a server that asks for more ends
+        the attempt, and the task's own retry comes later.
+    :param max_total_wait_s: seconds of waiting in all.
+    :param backoff_base_s: seconds before the second send when the server names no time; doubles each time.
+    """
+
+    max_attempts: int = 4
+    max_inline_wait_s: float = 30.0
+    max_total_wait_s: float = 60.0
+    backoff_base_s: float = 1.0
+
+    def decide(self, *, attempt: int, waited_s: float, error: FormantError, jitter: float) -> Wait | Stop:
+        """Decide after a failed send.
+
+        :param attempt: which send failed, counted from 1.
+        :param waited_s: seconds waited so far.
+        :param error: what happened.
+        :param jitter: a random number in [0, 1), so that tasks that failed together do not return together.
+        """
+        if not may_repeat(error):
+            return Stop("the answer is final")
+        if attempt >= self.max_attempts:
+            return Stop(f"sent {attempt} times")
+        seconds = self._wait_s(attempt, error, jitter)
+        if seconds > self.max_inline_wait_s:
+            return Stop(f"the server asks to wait {seconds:.0f} s, longer than a worker should be held")
+        if waited_s + seconds > self.max_total_wait_s:
+            return Stop(f"waited {waited_s:.0f} s in all")
+        return Wait(seconds, "the server named the time" if error.retry_after_s is not None else "backoff")
+
+    def _wait_s(self, attempt: int, error: FormantError, jitter: float) -> float:
+        if error.retry_after_s is not None:
+            return error.retry_after_s + jitter * self.backoff_base_s
+        return math.ldexp(self.backoff_base_s, attempt - 1) * (0.5 + jitter / 2)
+
+
+def may_repeat(error: FormantError) -> bool:
+    """Whether a repeat of the same request, with the same key, can do good and cannot ring twice."""
+    return isinstance(error, TryLater | Unreachable | AnswerLost | BadResponse)
+
+
+def is_unclear(error: FormantError) -> bool:
+    """Whether the server may have done what was asked, now or in an earlier try, without saying so."""
+    return isinstance(error, ServerError | AnswerLost | BadResponse | DuplicateRequest)
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Read how many seconds the server asks us to wait; ``None`` when it does not say.
+
+    :param headers: of the answer. ``Retry-After`` (seconds or HTTP date) comes first, then
+        ``X-RateLimit-Reset``, which is ISO 8601 with an offset and not epoch seconds.
+    :param now: our clock, aware. The server's own ``Date`` is preferred, so that a wrong clock here
+        does not change the wait.
+    """
+    now = _http_date(headers.get("Date", "")) or now
+    retry_after = headers.get("Retry-After", "").strip()
+    seconds = _seconds(retry_after)
+    if seconds is None:
+        moment = _http_date(retry_after) or _iso_date(headers.get("X-RateLimit-Reset", ""))
+        seconds = (moment - now).total_seconds() if moment else None
+    return None if seconds is None else min(max(seconds, 0.0), SERVER_WAIT_CAP_S)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(seconds) else seconds
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        return _aware(parsedate_to_datetime(text))
+    except ValueError:
+        return None
+
+
+def _iso_date(text: str) -> datetime | None:
+    try:
+        return _aware(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        return None
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,68 @@
+"""How our errors end an Airflow task: at once, or with a retry, and with what advice.
+
+What would fail again the same way, and what might ring a second time, is not retried. The rest is: a retry
+sends the same idempotency key, so it cannot ring twice within the vendor's 24 hours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from formant_provider.api.errors import (
+    AuthenticationFailed,
+    CallOutcomeUnknown,
+    DuplicateRequest,
+    FormantError,
+    InvalidInput,
+    InvalidRequest,
+    NotFound,
+    RequestRefused,
+)
+
+log = logging.getLogger(__name__)
+
+_FINAL = (InvalidInput, RequestRefused, CallOutcomeUnknown)
+_ADVICE: tuple[tuple[type[FormantError], str], ...] = (
+    (InvalidInput, "Correct the field named above."),
+    (InvalidRequest, "Correct the call; the same request would be refused again."),
+    (AuthenticationFailed, "Check the API key and the region of the connection."),
+    (NotFound, "Check that the agent exists in this region and belongs to the account of this API key."),
+    (
+        DuplicateRequest,
+        "This key was used within the last 24 hours: by an earlier try of this task, by another task with the"
+        " same idempotency_key, or by a second mapped task with the same agent and recipient. Look for the"
+        " call in the FormantAI dashboard. To ring on purpose, give this call an idempotency_key of its own.",
+    ),
+    (CallOutcomeUnknown, "Look for the call in the FormantAI dashboard before you ring again."),
+    (
+        FormantError,
+        "A retry of this task sends the same idempotency key and cannot ring twice within 24 hours.",
+    ),
+)
+
+
+@contextmanager
+def placing_a_call() -> Iterator[None]:
+    """Let errors of placing a call end the task as they should, and say what became of the phone.
+
+    :raises AirflowFailException: for what a retry cannot mend, or must not.
+    """
+    try:
+        yield
+    except FormantError as error:
+        text = explain(error)
+        if isinstance(error, _FINAL):
+            raise AirflowFailException(text) from error
+        log.error("%s", text)
+        raise
+
+
+def explain(error: FormantError) -> str:
+    """Say what happened, whether a phone may have rung, and what to do next."""
+    rung = "A phone may have rung." if error.maybe_placed else "No phone was rung by this try."
+    advice = next(text for kind, text in _ADVICE if isinstance(error, kind))
+    return f"{error}. {rung} {advice}"

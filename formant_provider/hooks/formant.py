@@ -1,0 +1,124 @@
+"""Holds the connection: which server, which key, which timeouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+    from formant_provider.api.config import ClientConfig
+    from formant_provider.api.retry import RetryPolicy
+
+
+class FormantHook(BaseHook):
+    """Gives a client for the FormantAI Voice API, set up from an Airflow connection.
+
+    Vendor page: https://docs.formantai.com/authentication
+
+    :param formant_conn_id: connection of type ``formant``: the API key in ``password``, ``region`` in the
+        extra, optionally a base URL in ``host`` and ``connect_timeout`` and ``read_timeout`` (seconds) in
+        the extra.
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's. A base URL in the connection's
+        ``host`` overrides both.
+    """
+
+    conn_name_attr = "formant_conn_id"
+    default_conn_name = "formant_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = HOOK_NAME
+
+    def __init__(self, formant_conn_id: str = default_conn_name, region: str | None = None) -> None:
+        super().__init__()
+        self.formant_conn_id = formant_conn_id
+        self.region = region
+
+    def get_conn(self, retry_policy: RetryPolicy | None = None) -> FormantClient:
+        """Return a client. It holds open connections until closed; use it in a ``with`` statement.
+
+        :param retry_policy: how often and how long the client repeats a request; ``None`` means four sends
+            within a minute.
+        :raises InvalidInput: a field of the connection is missing or wrong; the error names it.
+        """
+        from formant_provider.api.client import FormantClient
+
+        return FormantClient(
+            self.get_config(),
+            retry_policy=retry_policy,
+            user_agent_suffix=f"apache-airflow/{version('apache-airflow')}",
+        )
+
+    def get_config(self) -> ClientConfig:
+        """Read and check the connection, without sending anything.
+
+        :raises InvalidInput: a field of the connection is missing or wrong; the error names it.
+        """
+        from formant_provider.api.config import read_config
+        from formant_provider.api.errors import InvalidInput
+
+        connection = self.get_connection(self.formant_conn_id)
+        if connection.conn_type not in {None, "", CONNECTION_TYPE}:
+            # The password of some other system must not be sent to this one.
+            raise InvalidInput("conn_type", f"connection {self.formant_conn_id!r} is not of type formant")
+        extra = connection.extra_dejson
+        if not isinstance(extra, Mapping):
+            raise InvalidInput("extra", "must be a JSON object")
+        return read_config(
+            host=connection.host,
+            port=connection.port,
+            password=connection.password,
+            extra=extra,
+            region=self.region,
+        )
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the key with one cheap read. It never places a call.
+
+        :return: whether the key was accepted, and a sentence for the person who pressed the button.
+        """
+        from formant_provider.api.errors import AuthenticationFailed, FormantError
+        from formant_provider.api.retry import RetryPolicy
+
+        try:
+            with self.get_conn(RetryPolicy(max_attempts=1)) as client:
+                base_url = client.base_url
+                client.list_conversations(limit=1)
+        except AuthenticationFailed:
+            return (
+                False,
+                f"{base_url} refused the API key. Check the key, and that it belongs to this region.",
+            )
+        except FormantError as error:
+            return False, str(error)
+        return True, f"{base_url} accepted the API key."
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Describe the standard fields of the form, for Airflow 3.1."""
+        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Describe the extra fields of the form, for Airflow 3.1."""
+        return {name: _widget(field) for name, field in CONN_FIELDS.items()}
+
+
+def _widget(field: Mapping[str, Any]) -> Any:
+    """Turn a field of the metadata into the form field that Airflow 3.1 expects in its place."""
+    from wtforms import IntegerField, StringField
+    from wtforms.validators import Optional, any_of
+
+    schema = field["schema"]
+    validators = [Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])]
+    kind = IntegerField if "number" in schema["type"] else StringField
+    return kind(
+        field["label"],
+        validators=validators,
+        description=field["description"],
+        default=schema.get("default"),
+    )

@@ -1,0 +1,83 @@
+"""Everything Airflow reads about this provider, in one place.
+
+The connection form is described once, here. Airflow 3.2 and later read it from the provider's metadata;
+for 3.1 the hook derives its two form methods from the same data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from formant_provider.api.config import (
+    DEFAULT_CONNECT_TIMEOUT_S,
+    DEFAULT_READ_TIMEOUT_S,
+    DEFAULT_REGION,
+    MAX_TIMEOUT_S,
+    REGIONS,
+)
+
+CONNECTION_TYPE = "formant"
+HOOK_NAME = "FormantAI"
+
+_REGION_LABELS = {"global": "Global", "in": "India"}
+
+
+def _timeout_field(label: str, default_s: float) -> dict[str, Any]:
+    return {
+        "label": label,
+        "description": f"Seconds, at most {MAX_TIMEOUT_S:g}. Empty means {default_s:g}.",
+        "schema": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_TIMEOUT_S},
+    }
+
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "schema", "port"],
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "password": "from the FormantAI dashboard: Developer, API Keys",
+        "host": "leave empty to use the region's URL",
+    },
+}
+
+CONN_FIELDS: dict[str, dict[str, Any]] = {
+    "region": {
+        "label": "Region",
+        "description": "Where the agents live. A base URL, when given, overrides it.",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": list(REGIONS),
+            "values_display": {region: _REGION_LABELS[region] for region in REGIONS},
+            "default": DEFAULT_REGION,
+        },
+    },
+    "connect_timeout": _timeout_field("Connect timeout", DEFAULT_CONNECT_TIMEOUT_S),
+    "read_timeout": _timeout_field("Read timeout", DEFAULT_READ_TIMEOUT_S),
+}
+
+PROVIDER_INFO: dict[str, Any] = {
+    "package-name": "airflow-provider-formant",
+    "name": "FormantAI Voice",
+    "description": "Phone calls through `FormantAI Voice <https://docs.formantai.com>`__ agents.",
+    "integrations": [
+        {
+            "integration-name": "FormantAI Voice",
+            "external-doc-url": "https://docs.formantai.com",
+            "tags": ["service"],
+        }
+    ],
+    "hooks": [
+        {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.hooks.formant"]},
+    ],
+    "operators": [
+        {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.operators.call"]},
+    ],
+    "connection-types": [
+        {
+            "connection-type": CONNECTION_TYPE,
+            "hook-name": HOOK_NAME,
+            "hook-class-name": "formant_provider.hooks.formant.FormantHook",
+            "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+            "conn-fields": CONN_FIELDS,
+        }
+    ],
+}

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from formant_provider.api import errors
+from formant_provider.api.answers import transport_error
+from formant_provider.api.errors import AnswerLost, FormantError, InvalidInput, Unreachable
+
+
+def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[FormantError]]:
+    yield cls
+    for child in cls.__subclasses__():
+        yield from every_error(child)
+
+
+def an_error(cls: type[FormantError]) -> FormantError:
+    if issubclass(cls, InvalidInput):
+        return cls("agent_id", "must be an integer")
+    return cls("it broke", operation="POST /v1/call", status=429, retry_after_s=2.5, maybe_placed=True)
+
+
+@pytest.mark.parametrize("cls", list(every_error()), ids=lambda cls: cls.__name__)
+def test_every_error_survives_pickling_with_its_fields(cls: type[FormantError]) -> None:
+    """Errors cross process borders in Airflow, and arrive as what they were."""
+    error = an_error(cls)
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(copy) is cls
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)
+
+
+def drawn_tree() -> dict[str, str]:
+    """Read the drawing in the module's docstring: each error's name, and the name it is drawn below."""
+    parents, tree = ["FormantError"], {}
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"\s*((?:│   )*)[├└]── (\w+)", line):
+            depth = len(match[1]) // 4
+            tree[match[2]] = parents[depth]
+            parents[depth + 1 :] = [match[2]]
+    return tree
+
+
+def test_the_drawing_of_the_tree_is_complete_and_true() -> None:
+    """The module opens with a drawing of every error below its parent."""
+    real = {cls.__name__: cls.__base__.__name__ for cls in every_error() if cls is not FormantError}
+    assert drawn_tree() == real
+
+
+def every_requests_error(cls: type[Exception] = requests.RequestException) -> Iterator[type[Exception]]:
+    yield cls
+    for child in cls.__subclasses__():
+        if child.__module__.startswith("requests"):
+            yield from every_requests_error(child)
+
+
+SURELY_NOT_SENT = {"ConnectTimeout", "ProxyError"}
+
+
+@pytest.mark.parametrize("cls", sorted(set(every_requests_error()), key=lambda c: c.__name__))
+def test_every_error_of_requests_is_mapped_and_only_sure_ones_count_as_not_sent(cls: type[Exception]) -> None:
+    """Whatever requests raises becomes one of our errors; in doubt, the request may have arrived."""
+    try:
+        error = cls("boom")
+    except TypeError:  # JSONDecodeError wants more
+        error = requests.exceptions.JSONDecodeError("boom", "", 0)
+    expected = Unreachable if cls.__name__ in SURELY_NOT_SENT else AnswerLost
+    assert type(transport_error("POST /v1/call", error)) is expected
