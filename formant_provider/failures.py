@@ -30,7 +30,10 @@ _ADVICE: tuple[tuple[type[FormantError], str], ...] = (
     (InvalidInput, "Correct the field named above."),
     (InvalidRequest, "Correct the call; the same request would be refused again."),
     (AuthenticationFailed, "Check the API key and the region of the connection."),
-    (NotFound, "Check that agent_id and conversation_id exist in this region and belong to this API key's account."),
+    (
+        NotFound,
+        "Check that agent_id and conversation_id exist in this region and belong to this API key's account.",
+    ),
     (
         DuplicateRequest,
         "This key was used within the last 24 hours: by an earlier try of this task, by another task with the"

@@ -26,7 +26,7 @@ def _timeout_field(label: str, default_s: float) -> dict[str, Any]:
     return {
         "label": label,
         "description": f"Seconds, at most {MAX_TIMEOUT_S:g}. Empty means {default_s:g}.",
-        "schema": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_TIMEOUT_S},
+        "schema": {"type": ["number", "null"], "minimum": 0.1, "maximum": MAX_TIMEOUT_S},
     }
 
 

@@ -105,7 +105,7 @@ def _quote(text: object, private: list[str]) -> str | None:
         return None
     for secret in sorted(filter(None, private), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-    return _LONG_NUMBER.sub("***", text)[:_MAX_MESSAGE_LENGTH]
+    return _LONG_NUMBER.sub("***", text)[:_MAX_MESSAGE_LENGTH].rstrip(". ")
 
 
 def transport_error(operation: str, error: Exception) -> FormantError:

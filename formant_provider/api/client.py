@@ -64,7 +64,7 @@ class FormantClient:
     :param config: server, key and timeouts.
     :param retry_policy: how often and how long a request is repeated.
     :param user_agent_suffix: added to the ``User-Agent``, such as ``apache-airflow/3.3.2``.
-    :param sleep: waits for so many seconds; replaceable so that tests need not wait.
+    :param sleep: waits for so many seconds; ``None`` means :func:`time.sleep`.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class FormantClient:
         *,
         retry_policy: RetryPolicy | None = None,
         user_agent_suffix: str = "",
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self._config = config
         self._retry_policy = retry_policy or RetryPolicy()
-        self._sleep = sleep
+        self._sleep = sleep or time.sleep
         self._session = requests.Session()
         self._session.auth = _BearerAuth(config.api_key)
         self._session.headers["Accept"] = "application/json"

@@ -1,0 +1,101 @@
+"""Every example DAG runs in the real Airflow engine against the sandbox."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from formant_provider.sandbox import Sandbox
+from support.engine import DagResult, run_dag_file
+
+pytestmark = pytest.mark.engine
+
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+RINGS = {
+    "formant_one_call": {"+14155550100": 1},
+    "formant_scheduled_call": {"+14155550110": 1},
+    "formant_mapped_calls": {"+14155550120": 2, "+14155550121": 2, "+14155550122": 2},
+    "formant_india_region": {"+919876543210": 1},
+    "formant_read_ids": {
+        "+14155550130": 1,
+        "+14155550139": 1,
+        "+14155550131": 1,
+        "+14155550132": 1,
+        "+14155550133": 1,
+    },
+}
+
+
+@pytest.fixture(params=RINGS)
+def example(request: pytest.FixtureRequest) -> str:
+    """The name of one example after the other."""
+    return str(request.param)
+
+
+def run_example(name: str, env: dict[str, str]) -> DagResult:
+    return run_dag_file(EXAMPLES / f"{name}.py", name, env=env)
+
+
+def test_every_example_is_listed_here() -> None:
+    """An example that is added is run."""
+    assert sorted(RINGS) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+def test_examples_are_short() -> None:
+    """An example is read in a minute: under 60 lines."""
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text().splitlines()) < 60, path.name
+
+
+def test_an_example_rings_whom_it_says_each_once(example: str, sandbox: Sandbox, env: dict[str, str]) -> None:
+    """The run succeeds, the sandbox counts the rings, and no number is in logs, fields or receipts."""
+    result = run_example(example, env)
+    assert result.state == "success", result.log_text
+    assert sandbox.rings == RINGS[example]
+    # At debug level Airflow logs its own traffic, orders to mask something among it.
+    log = "\n".join(line for line in result.masked_log_text.splitlines() if not line.startswith("debug "))
+    calls = {key: task for key, task in result.tasks.items() if "trace_id" in task.xcoms}
+    assert len(calls) == sum(RINGS[example].values())
+    for key, task in calls.items():
+        left = f"{task.rendered_fields} {task.xcoms} {task.state_store}"
+        for number in RINGS[example]:
+            assert number.strip("+") not in left, key
+            assert number.strip("+") not in log
+
+
+def test_mapped_examples_use_both_ways_of_mapping(sandbox: Sandbox, env: dict[str, str]) -> None:
+    """`expand` and `expand_kwargs` each make one call per row; a number there is 2 intents, 2 agents."""
+    run_example("formant_mapped_calls", env)
+    keys = [seen.body["idempotency_key"] for seen in sandbox.requests]
+    assert len(set(keys)) == 6
+    assert [seen.body["agent_id"] for seen in sandbox.requests] == [456] * 3 + [789] * 3
+
+
+def test_a_next_task_reads_the_ids(sandbox: Sandbox, env: dict[str, str]) -> None:
+    """call.output and call.output["trace_id"] reach a downstream task, of mapped calls too."""
+    result = run_example("formant_read_ids", env)
+    rows = result["list_calls"].xcoms["return_value"]
+    placed = {call.trace_id for call in sandbox.calls}
+    assert {row["trace_id"] for row in rows} == placed
+    assert len(placed) == 5
+    now, later, *each = rows
+    assert (now["status"], now["scheduled_for"], now["conversation_id"]) == ("initiated", None, None)
+    assert later["status"] == "scheduled"
+    assert later["scheduled_for"].endswith("Z")
+    assert later["conversation_id"]
+    assert [row["call"] for row in each] == ["call_each [0]", "call_each [1]", "call_each [2]"]
+
+
+def test_the_scheduled_example_calls_33_hours_after_its_interval(
+    sandbox: Sandbox, env: dict[str, str]
+) -> None:
+    """The time of the call is counted from the end of the data interval: the next day at nine."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    path = EXAMPLES / "formant_scheduled_call.py"
+    result = run_dag_file(path, "formant_scheduled_call", env=env, logical_date=midnight)
+    (call,) = sandbox.calls
+    assert call.starts_at == midnight + timedelta(days=1, hours=9)
+    receipt = result["call_tomorrow_at_nine"].xcoms["return_value"]
+    assert receipt["scheduled_for"] == call.starts_at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from formant_provider import get_provider_info
+from formant_provider.api.config import REGIONS
+from formant_provider.api.errors import InvalidInput
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.sandbox import Fault, Sandbox
+from support.supervisor import FakeSupervisor, supervised_by
+
+KEY = "key/with:odd@signs"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(api_key=KEY) as sandbox:
+        yield sandbox
+
+
+def config_of(connection: str | Mapping[str, Any], region: str | None = None) -> Any:
+    with supervised_by(FakeSupervisor({"formant_default": connection})):
+        return FormantHook(region=region).get_config()
+
+
+def tried(connection: str | Mapping[str, Any]) -> tuple[bool, str]:
+    with supervised_by(FakeSupervisor({"formant_default": connection})):
+        return FormantHook().test_connection()
+
+
+FORMS = {
+    "uri": f"formant://:{quote(KEY, safe='')}@/?region=in&connect_timeout=2&read_timeout=7.5",
+    "json": json.dumps(
+        {
+            "conn_type": "formant",
+            "password": KEY,
+            "extra": {"region": "in", "connect_timeout": 2, "read_timeout": 7.5},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_connection_from_the_environment_is_read(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AIRFLOW_CONN_FORMANT_DEFAULT works as URI and as JSON, with region and timeouts."""
+    monkeypatch.setenv("AIRFLOW_CONN_FORMANT_DEFAULT", FORMS[form])
+    with supervised_by(FakeSupervisor()):
+        config = FormantHook().get_config()
+    assert config.base_url == REGIONS["in"]
+    assert config.api_key == KEY
+    assert (config.connect_timeout_s, config.read_timeout_s) == (2.0, 7.5)
+
+
+def test_the_sandbox_s_own_connection_strings_are_read(sandbox: Sandbox) -> None:
+    """What the sandbox prints can be pasted into the environment, as URI and as JSON."""
+    for text in (sandbox.connection_uri(), {**json.loads(sandbox.connection_json())}):
+        config = config_of(text)
+        assert (config.base_url, config.api_key) == (sandbox.base_url, KEY)
+
+
+def test_a_connection_as_the_form_saves_it_is_read() -> None:
+    """The form saves empty fields as null or empty text; they mean the defaults."""
+    extra = {"region": "in", "connect_timeout": None, "read_timeout": ""}
+    saved = {"conn_type": "formant", "host": "", "password": KEY, "extra": json.dumps(extra)}
+    config = config_of(saved)
+    assert config.base_url == REGIONS["in"]
+    assert (config.connect_timeout_s, config.read_timeout_s) == (5.0, 30.0)
+
+
+def test_the_task_s_region_comes_before_the_connection_s() -> None:
+    """A task may name its region; a base URL in the connection overrides every region."""
+    connection = {"conn_type": "formant", "password": KEY, "extra": '{"region": "global"}'}
+    assert config_of(connection, region="in").base_url == REGIONS["in"]
+    assert config_of({**connection, "host": "https://p.example"}, region="in").base_url == "https://p.example"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"password": None}, "password"),
+        ({"extra": '{"region": "mars"}'}, "region"),
+        ({"extra": "[1]"}, "extra"),
+        ({"host": "http://formant.example"}, "host"),
+        ({"conn_type": "http"}, "conn_type"),
+    ],
+)
+def test_a_wrong_connection_is_refused_by_the_field(fields: dict[str, Any], field: str) -> None:
+    """A missing key, an unknown region, plain http, somebody else's connection: the error names the field."""
+    with pytest.raises(InvalidInput) as caught:
+        config_of({"conn_type": "formant", "password": KEY, **fields})
+    assert caught.value.field == field
+
+
+def test_the_connection_test_is_one_cheap_get(sandbox: Sandbox) -> None:
+    """The button reads one record and never posts."""
+    ok, message = tried(sandbox.connection_uri())
+    assert ok
+    assert sandbox.base_url in message
+    (seen,) = sandbox.requests
+    assert (seen.method, seen.path, dict(seen.query)) == (
+        "GET",
+        "/v1/conversations",
+        {"limit": "1", "offset": "0"},
+    )
+
+
+def test_a_refused_key_is_said_to_be_refused_and_where(sandbox: Sandbox) -> None:
+    """401 says the key was refused, by which URL, and not what the key was."""
+    ok, message = tried({"conn_type": "formant", "host": sandbox.base_url, "password": "wrong-key"})
+    assert not ok
+    assert f"{sandbox.base_url} refused the API key" in message
+    assert "wrong-key" not in message
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.ERROR_500_BEFORE, Fault.DROP_BEFORE, Fault.GARBAGE, Fault.RATE_LIMIT]
+)
+def test_a_failing_server_fails_the_test_at_once(fault: Fault, sandbox: Sandbox) -> None:
+    """A person waits at the button: one try, a sentence, and no exception."""
+    sandbox.inject("GET /v1/conversations", fault)
+    ok, message = tried(sandbox.connection_uri())
+    assert not ok
+    assert message.startswith("GET /v1/conversations: ")
+    assert len(sandbox.requests) == 1
+
+
+def test_a_wrong_field_fails_the_test_by_its_name() -> None:
+    """A connection that cannot work says which field is at fault."""
+    assert tried({"conn_type": "formant"}) == (
+        False,
+        "password: the connection has no API key; put it into the password field",
+    )
+
+
+def test_requests_say_which_airflow_asks(sandbox: Sandbox) -> None:
+    """The User-Agent names this provider and Airflow, with their versions."""
+    tried(sandbox.connection_uri())
+    assert "airflow-provider-formant/" in sandbox.requests[0].headers["User-Agent"]
+    assert "apache-airflow/3." in sandbox.requests[0].headers["User-Agent"]
+
+
+def test_the_form_of_airflow_3_1_comes_from_the_same_data() -> None:
+    """The hook's two form methods, which only 3.1 calls, describe what the metadata describes."""
+    # In a process of its own: Airflow replaces the form library with stand-ins while it asks.
+    code = (
+        "import json;"
+        "from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService as S;"
+        "from unittest import mock; import sys;"
+        "sys.modules.update({n: mock.MagicMock() for n in ('wtforms', 'wtforms.validators')});"
+        "m = sys.modules; m['wtforms'].StringField = S.MockStringField;"
+        "m['wtforms'].IntegerField = S.MockIntegerField;"
+        "m['wtforms.validators'].Optional = S.MockOptional; m['wtforms.validators'].any_of = S.MockEnum;"
+        "from formant_provider.hooks.formant import FormantHook as H;"
+        "print(json.dumps([{k: v.param.dump() for k, v in H.get_connection_form_widgets().items()},"
+        " H.get_ui_field_behaviour()]))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert out.returncode == 0, out.stderr
+    widgets, behaviour = json.loads(out.stdout.splitlines()[-1])
+    (connection_type,) = get_provider_info()["connection-types"]
+    assert list(widgets) == list(connection_type["conn-fields"])
+    assert widgets["region"]["schema"]["enum"] == list(REGIONS)
+    assert behaviour["relabeling"] == connection_type["ui-field-behaviour"]["relabeling"]
+    assert behaviour["hidden_fields"] == ["login", "schema", "port"]

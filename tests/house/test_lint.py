@@ -1,0 +1,25 @@
+"""Types and style are part of the promise, so they are tests too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHECKS = {
+    "mypy_strict_on_the_package": ["mypy"],
+    "ruff_check": ["ruff", "check", "--no-fix", "."],
+    "ruff_format": ["ruff", "format", "--check", "."],
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_is_clean(check: str) -> None:
+    """Strict mypy on the package, and ruff on everything, have nothing to say."""
+    done = subprocess.run(
+        [sys.executable, "-m", *CHECKS[check]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
