@@ -1,4 +1,4 @@
-"""One call for each row of a query: reminders with `expand`, surveys at their own times with `expand_kwargs`."""
+"""One call for each row of a query: reminders with `expand`, surveys, scheduled, with `expand_kwargs`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["formant"],
 ) as dag:
-
     # Airflow logs what a task returns unless it is told not to, and stores it in its database as it is.
     @task(show_return_value_in_logs=False)
     def due_loans() -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def test_only_the_client_room_imports_requests() -> None:
     assert users == {"api.client", "api.answers"}
 
 
-HEAVY = {"requests", "urllib3", "phonenumbers", "fastapi", "uvicorn", "pydantic"}
+HEAVY = {"requests", "urllib3", "phonenumbers", "starlette", "uvicorn", "pydantic"}
 LOADED_WITH_A_DAG = ["__init__", "provider_info", "failures", "privacy", "hooks", "operators"]
 
 

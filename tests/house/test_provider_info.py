@@ -62,5 +62,5 @@ def test_what_the_package_imports_is_declared() -> None:
     declared = " ".join(requires("airflow-provider-formant") or [])
     for name in ("apache-airflow>=3.1.0", "requests", "pendulum", "phonenumbers", "common-compat"):
         assert name in declared
-    for name in ("fastapi", "uvicorn", "pydantic"):
+    for name in ("starlette", "uvicorn", "pydantic"):
         assert f"{name}>=" in declared

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pendulum
@@ -36,7 +36,7 @@ def test_the_vendor_s_own_example_goes_out_as_the_vendor_wrote_it(monkeypatch: p
     operator = an_operator(
         parameters={"customer_phone": "+14155552671"}, scheduled_for="2026-04-08T14:00:00Z"
     )
-    with Sandbox(start_at=datetime(2026, 4, 7, tzinfo=UTC), speed=0) as sandbox:
+    with Sandbox(start_at=before, speed=0) as sandbox:
         run = run_task(operator, FakeSupervisor({"formant_default": sandbox.connection_uri()}))
         (seen,) = sandbox.requests
     assert run.state == "success"

@@ -1,0 +1,69 @@
+"""What the vendor's endpoints do with an authenticated request that is within its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.requests import Request
+
+from formant_provider.sandbox import views
+from formant_provider.sandbox.answers import Answer, invalid
+from formant_provider.sandbox.schema import CreateCall, read_body, read_list_query
+from formant_provider.sandbox.world import World
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request as the endpoints see it.
+
+    :param tenant: whose key came with it; None when the key opens nothing.
+    :param now: the virtual time, the same for everything this request looks at.
+    """
+
+    endpoint: str
+    request: Request
+    raw: bytes
+    tenant: str | None
+    now: datetime
+
+
+Action = Callable[[World, Visit, str], Answer]
+"""An endpoint: the world, the request, and the tenant it comes from. Raises ``Refusal``."""
+
+
+def create_call(world: World, visit: Visit, tenant: str) -> Answer:
+    """POST /v1/call."""
+    call = world.place(tenant, read_call(visit), visit.now)
+    return Answer(200, {"data": views.receipt(call, world.settings)})
+
+
+def list_conversations(world: World, visit: Visit, tenant: str) -> Answer:
+    """GET /v1/conversations."""
+    query = read_list_query(visit.request.query_params.multi_items())
+    calls = world.recorded_calls(tenant, visit.now)
+    if query.agent_id is not None:
+        calls = [call for call in calls if call.agent_id == query.agent_id]
+    page = calls[query.offset : query.offset + query.limit]
+    items = [views.list_item(call, visit.now, world.settings) for call in page]
+    return Answer(
+        200, {"data": items, "has_more": query.offset + len(page) < len(calls), "total": len(calls)}
+    )
+
+
+def get_conversation(world: World, visit: Visit, tenant: str) -> Answer:
+    """GET /v1/conversations/{conversation_id}."""
+    call = world.recorded_call(tenant, visit.request.path_params["conversation_id"], visit.now)
+    return Answer(200, {"data": views.detail(call, visit.now, world.settings)})
+
+
+def read_call(visit: Visit) -> CreateCall:
+    """Return the body of POST /v1/call.
+
+    :raises Refusal: 400.
+    """
+    content_type = visit.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise invalid("Content-Type must be application/json")
+    return read_body(CreateCall, visit.raw, {"now": visit.now})

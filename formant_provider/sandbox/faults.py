@@ -1,0 +1,216 @@
+"""Faults on demand: what goes wrong, at which endpoint, how often."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from formant_provider.sandbox.answers import (
+    Answer,
+    concurrency_limited,
+    internal_error,
+    not_found,
+    rate_limited,
+    unavailable,
+)
+from formant_provider.sandbox.limits import rate_headers, reset_header, retry_after
+
+CALL = "POST /v1/call"
+LIST = "GET /v1/conversations"
+DETAIL = "GET /v1/conversations/{conversation_id}"
+ENDPOINTS = (CALL, LIST, DETAIL)
+
+DEFAULT_HANG_SECONDS = 30.0
+DEFAULT_RETRY_AFTER_SECONDS = 1
+
+
+class Fault(StrEnum):
+    """Everything that can go wrong, by the name used in tests, over HTTP and in the docs.
+
+    *Before* means before the request is accepted: it strikes on arrival, ahead of every check; nothing rings.
+    *After* means the request is accepted and takes its full effect (a phone rings), then its answer is
+    spoilt. A request that is not accepted gets its ordinary error and leaves the fault waiting for the next.
+    """
+
+    ERROR_500_BEFORE = "error_500_before"
+    ERROR_500_AFTER = "error_500_after"
+    ERROR_503_BEFORE = "error_503_before"
+    ERROR_503_AFTER = "error_503_after"
+    DROP_BEFORE = "drop_before"
+    DROP_AFTER = "drop_after"
+    HANG_BEFORE = "hang_before"
+    HANG_AFTER = "hang_after"
+    GARBAGE = "garbage"
+    RATE_LIMIT = "rate_limit"
+    RATE_LIMIT_RESET_ONLY = "rate_limit_reset_only"
+    RATE_LIMIT_NO_HEADERS = "rate_limit_no_headers"
+    CONCURRENCY_LIMIT = "concurrency_limit"
+    NOT_FOUND = "not_found"
+
+    @property
+    def after(self) -> bool:
+        """Whether the request is accepted first."""
+        return self in _AFTER
+
+    @property
+    def endpoints(self) -> Collection[str]:
+        """The endpoints it can be injected at."""
+        return _ONLY_AT.get(self, ENDPOINTS)
+
+
+_AFTER = {Fault.ERROR_500_AFTER, Fault.ERROR_503_AFTER, Fault.DROP_AFTER, Fault.HANG_AFTER, Fault.GARBAGE}
+_HANG = {Fault.HANG_BEFORE, Fault.HANG_AFTER}
+_TIMED_LIMIT = {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY}
+_ONLY_AT = {Fault.CONCURRENCY_LIMIT: (CALL,), Fault.NOT_FOUND: (DETAIL,)}
+
+DESCRIPTIONS: dict[Fault, str] = {
+    Fault.ERROR_500_BEFORE: "500 internal_error, nothing accepted",
+    Fault.ERROR_500_AFTER: "accepted, then 500 internal_error",
+    Fault.ERROR_503_BEFORE: "503 from a gateway (HTML), nothing accepted",
+    Fault.ERROR_503_AFTER: "accepted, then 503 from a gateway (HTML)",
+    Fault.DROP_BEFORE: "connection closed without a byte, nothing accepted",
+    Fault.DROP_AFTER: "accepted, then connection closed without a byte",
+    Fault.HANG_BEFORE: "no answer for `seconds` real seconds, then 503; nothing accepted",
+    Fault.HANG_AFTER: "accepted, then no answer for `seconds` real seconds, then the true answer",
+    Fault.GARBAGE: "accepted, then 200 with a body that is no JSON",
+    Fault.RATE_LIMIT: "429 with Retry-After (`retry_after` real seconds) and all X-RateLimit headers",
+    Fault.RATE_LIMIT_RESET_ONLY: "429 with X-RateLimit-Reset alone, `retry_after` real seconds ahead",
+    Fault.RATE_LIMIT_NO_HEADERS: "429 rate_limit_exceeded without any header to go by",
+    Fault.CONCURRENCY_LIMIT: "429 concurrent_call_limit_exceeded, no headers (POST /v1/call only)",
+    Fault.NOT_FOUND: "404 for a record that may well exist (conversation detail only)",
+}
+"""One line per fault, for tables."""
+
+
+@dataclass
+class QueuedFault:
+    """A fault waiting for its requests.
+
+    :param times: how many requests it still takes.
+    :param seconds: how long a hang holds the answer, real seconds.
+    :param retry_after: what a 429 tells the client to wait, real seconds.
+    """
+
+    fault: Fault
+    times: int = 1
+    seconds: float = DEFAULT_HANG_SECONDS
+    retry_after: int = DEFAULT_RETRY_AFTER_SECONDS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to happen to a request.
+
+    :param answer: what is sent; None closes the connection without a byte.
+    :param hold_seconds: real seconds to wait before that.
+    :param fault: the fault behind it, if any.
+    """
+
+    answer: Answer | None
+    hold_seconds: float = 0.0
+    fault: Fault | None = None
+
+
+class FaultQueues:
+    """One first-in first-out queue per endpoint. A fault waiting for its moment holds up all behind."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[QueuedFault]] = {endpoint: deque() for endpoint in ENDPOINTS}
+
+    def add(
+        self,
+        endpoint: str,
+        fault: str,
+        *,
+        times: int = 1,
+        seconds: float | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """Queue a fault; for the meaning and the errors see ``Sandbox.inject``."""
+        kind = _known(endpoint, fault)
+        queued = QueuedFault(kind, _at_least_one(times))
+        if seconds is not None:
+            _require_fitting("seconds", seconds, kind, _HANG)
+            queued.seconds = seconds
+        if retry_after is not None:
+            _require_fitting("retry_after", retry_after, kind, _TIMED_LIMIT)
+            queued.retry_after = retry_after
+        self._queues[endpoint].append(queued)
+
+    def take(self, endpoint: str, *, after: bool) -> QueuedFault | None:
+        """Return the fault whose turn it is, if it belongs to this moment, and count it down."""
+        queue = self._queues.get(endpoint)
+        if not queue or queue[0].fault.after is not after:
+            return None
+        queue[0].times -= 1
+        return queue[0] if queue[0].times else queue.popleft()
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """Return the queued faults as plain rows, in the order they will strike."""
+        return [
+            {"endpoint": endpoint, "fault": str(queued.fault), "times": queued.times}
+            for endpoint, queue in self._queues.items()
+            for queued in queue
+        ]
+
+
+def carry_out(queued: QueuedFault, true_answer: Answer | None, limit: int, max_calls: int) -> Plan:
+    """Return what a fault makes of a request.
+
+    :param true_answer: the answer of the accepted request; None when the fault struck before.
+    :param limit: request limit to quote in a 429.
+    :param max_calls: cap to quote in a concurrency error.
+    """
+    fault = queued.fault
+    if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
+        return Plan(None, fault=fault)
+    if fault in _HANG:
+        return Plan(true_answer or unavailable(), queued.seconds, fault)
+    answers = {
+        Fault.ERROR_500_BEFORE: internal_error(),
+        Fault.ERROR_500_AFTER: internal_error(),
+        Fault.ERROR_503_BEFORE: unavailable(),
+        Fault.ERROR_503_AFTER: unavailable(),
+        # Cut off in mid-sentence, as by a proxy that gave up: it says JSON and starts like it.
+        Fault.GARBAGE: Answer(200, b'{"data": {"agent_id": 4'),
+        Fault.CONCURRENCY_LIMIT: concurrency_limited(max_calls, max_calls),
+        Fault.NOT_FOUND: not_found("conversation").answer,
+    }
+    return Plan(answers.get(fault) or _limit_answer(queued, limit), fault=fault)
+
+
+def _limit_answer(queued: QueuedFault, limit: int) -> Answer:
+    refused = rate_limited()
+    headers: dict[str, str] = {}
+    if queued.fault is Fault.RATE_LIMIT_RESET_ONLY:
+        headers = reset_header(queued.retry_after)
+    if queued.fault is Fault.RATE_LIMIT:
+        headers = rate_headers(limit, 0, queued.retry_after) | retry_after(queued.retry_after)
+    return Answer(refused.status, refused.content, headers=headers)
+
+
+def _known(endpoint: str, fault: str) -> Fault:
+    if endpoint not in ENDPOINTS:
+        raise ValueError(f"unknown endpoint {endpoint!r}; one of {', '.join(ENDPOINTS)}")
+    if fault not in list(Fault):
+        raise ValueError(f"unknown fault {fault!r}; one of {', '.join(Fault)}")
+    kind = Fault(fault)
+    if endpoint not in kind.endpoints:
+        raise ValueError(f"fault {fault!s} exists at {', '.join(kind.endpoints)} only")
+    return kind
+
+
+def _at_least_one(times: int) -> int:
+    if times < 1:
+        raise ValueError("times must be 1 or more")
+    return times
+
+
+def _require_fitting(name: str, value: float, fault: Fault, takes_it: set[Fault]) -> None:
+    if fault not in takes_it:
+        raise ValueError(f"{name} means nothing to {fault}; it belongs to {', '.join(sorted(takes_it))}")
+    if not 0 <= value < 10**9:
+        raise ValueError(f"{name} must be 0 or more, in seconds")

@@ -1,0 +1,108 @@
+"""Test numbers: the last two digits of ``customer_phone`` decide how the call ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How one call goes.
+
+    :param status: status word of the finished record.
+    :param lasts_seconds: virtual seconds from the start of the call to its end.
+    :param duration_seconds: talk time the record reports; None when nobody was connected.
+    :param failure_reason: what the record gives as the reason; None when there is nothing to explain.
+    :param record_delay_seconds: virtual seconds from the end of the call to its record; None is never.
+    :param note: one sentence for people reading the table.
+    """
+
+    status: str
+    lasts_seconds: int
+    duration_seconds: int | None = None
+    failure_reason: str | None = None
+    record_delay_seconds: int | None = 0
+    note: str
+
+    @property
+    def talked(self) -> bool:
+        """Whether there was a conversation, and so a transcript and results."""
+        return self.status == "completed"
+
+
+COMPLETED = Ending(
+    status="completed", lasts_seconds=142, duration_seconds=142, note="answered, talked, ended normally"
+)
+
+ENDINGS: dict[str, Ending] = {
+    "01": Ending(status="no_answer", lasts_seconds=30, note="rang, nobody picked up"),
+    "02": Ending(status="busy", lasts_seconds=5, note="line busy"),
+    "03": Ending(
+        status="failed",
+        lasts_seconds=3,
+        failure_reason="call setup failed",
+        note="the call could not be set up",
+    ),
+    "04": Ending(
+        status="unreachable",
+        lasts_seconds=10,
+        failure_reason="number not reachable",
+        note="no such line, or switched off",
+    ),
+    "05": Ending(
+        status="socket_failure",
+        lasts_seconds=8,
+        failure_reason="voice stream did not start",
+        note="picked up, but the voice stream never started",
+    ),
+    "06": Ending(
+        status="telephony_failed",
+        lasts_seconds=6,
+        failure_reason="telephony provider error",
+        note="the carrier failed after the call was initiated",
+    ),
+    "07": Ending(
+        status="voicemail_reached",
+        lasts_seconds=21,
+        duration_seconds=21,
+        note="a status word the vendor does not document",
+    ),
+    "08": Ending(
+        status="completed",
+        lasts_seconds=142,
+        duration_seconds=142,
+        record_delay_seconds=None,
+        note="talked, but the record never appears",
+    ),
+    "09": Ending(
+        status="completed",
+        lasts_seconds=142,
+        duration_seconds=142,
+        record_delay_seconds=60,
+        note="talked, but the record appears 60 s after the end",
+    ),
+}
+"""Last two digits of the number -> how the call ends. Any other digits end in :data:`COMPLETED`.
+
+Safe to use are ``+14155550100`` to ``+14155550199``, a range set aside for fiction: nobody has those numbers.
+"""
+
+
+def ending_of(phone: str) -> Ending:
+    """Return how a call to ``phone`` ends."""
+    return ENDINGS.get(phone[-2:], COMPLETED)
+
+
+def table_rows() -> list[dict[str, str | int | None]]:
+    """Return the whole table as plain rows, the default last under ``ends_in`` = ``any other``."""
+    return [
+        {
+            "ends_in": digits,
+            "status": ending.status,
+            "lasts_seconds": ending.lasts_seconds,
+            "duration_seconds": ending.duration_seconds,
+            "failure_reason": ending.failure_reason,
+            "note": ending.note,
+        }
+        for digits, ending in [*ENDINGS.items(), ("any other", COMPLETED)]
+    ]

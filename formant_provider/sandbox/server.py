@@ -1,0 +1,127 @@
+"""The sandbox as Python sees it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from urllib.parse import quote
+
+from formant_provider.sandbox.app import build_app
+from formant_provider.sandbox.loopback import LoopbackServer
+from formant_provider.sandbox.settings import Settings
+from formant_provider.sandbox.traffic import SeenRequest
+from formant_provider.sandbox.world import Call, World
+
+
+@dataclass(kw_only=True, eq=False)
+class Sandbox(Settings):
+    """A local FormantAI Voice API, to be used in a ``with`` block.
+
+    Takes the settings of :class:`~formant_provider.sandbox.settings.Settings`, all by name and all optional.
+    State and clock live from construction on and outlast the server: it can be stopped and started again on
+    the same port, and what it saw can be read afterwards. All methods may be called from any thread.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._world = World(self)
+        self._server: LoopbackServer | None = None
+
+    def __enter__(self) -> Sandbox:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start serving; requests are answered when this returns.
+
+        :raises OSError: the port is taken or may not be used.
+        :raises RuntimeError: it is running already.
+        """
+        if self._server is not None:
+            raise RuntimeError("the sandbox is running already")
+        server = LoopbackServer(build_app(self._world), self.host, self.port)
+        server.start()
+        self._server, self.port = server, server.port
+
+    def stop(self) -> None:
+        """Stop serving at once and close what still waits for an answer. Harmless when not running."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def base_url(self) -> str:
+        """Address of the API, without a slash at the end."""
+        return f"http://{self.host}:{self.port}"
+
+    def connection_uri(self) -> str:
+        """Return an Airflow connection as a URI, for ``AIRFLOW_CONN_FORMANT_DEFAULT``."""
+        return f"formant://http://:{quote(self.api_key, safe='')}@{self.host}:{self.port}"
+
+    def connection_json(self) -> str:
+        """Return the same Airflow connection as JSON text."""
+        return json.dumps({"conn_type": "formant", "host": self.base_url, "password": self.api_key})
+
+    def now(self) -> datetime:
+        """Return the sandbox's time, in UTC."""
+        return self._world.clock.now()
+
+    def advance(self, seconds: float) -> datetime:
+        """Let virtual time pass at once and return the new time.
+
+        :param seconds: virtual seconds, 0 or more.
+        :raises ValueError: anything else.
+        """
+        return self._world.clock.advance(seconds)
+
+    def inject(
+        self,
+        endpoint: str,
+        fault: str,
+        *,
+        times: int = 1,
+        seconds: float | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        """Queue a fault behind those already waiting at the endpoint.
+
+        :param endpoint: one of ``faults.ENDPOINTS``, such as ``POST /v1/call``.
+        :param fault: a :class:`~formant_provider.sandbox.faults.Fault` or its name.
+        :param times: how many requests it takes.
+        :param seconds: for the hangs: real seconds to hold the answer. None is 30.
+        :param retry_after: for the timed rate limits: real seconds the client is told to wait. None is 1.
+        :raises ValueError: unknown endpoint or fault, or a value the fault has no use for.
+        """
+        with self._world.lock:
+            self._world.faults.add(endpoint, fault, times=times, seconds=seconds, retry_after=retry_after)
+
+    def reset(self) -> None:
+        """Forget calls, used keys, spent limits, counts and faults. The clock goes on."""
+        with self._world.lock:
+            self._world.reset()
+
+    @property
+    def rings(self) -> Counter[str]:
+        """How many calls were accepted per recipient, scheduled ones included. A copy."""
+        with self._world.lock:
+            return self._world.rings.copy()
+
+    @property
+    def calls(self) -> list[Call]:
+        """The accepted calls, in order. A copy."""
+        with self._world.lock:
+            return list(self._world.calls)
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        """Every request to anything but ``/sandbox/``, answered or not, in order of arrival. A copy."""
+        with self._world.lock:
+            return self._world.traffic.copy()

@@ -1,0 +1,99 @@
+"""Everything about a sandbox that can be chosen when it is made."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+DEFAULT_AGENTS = (123, 456, 497, 789)
+DEFAULT_KEY = "sandbox-key"
+
+ReceiptConversationId = Literal["scheduled", "always", "never"]
+RecordAppears = Literal["end", "start"]
+ListOrder = Literal["newest_first", "oldest_first"]
+
+
+@dataclass(kw_only=True, eq=False)
+class Settings:
+    """How a sandbox behaves. Where the vendor's documents leave a question open, there is a switch.
+
+    :param api_key: the key clients must send.
+    :param other_keys: further valid keys. Each key is a tenant of its own: same agents, other conversations.
+    :param agents: ids of the agents that exist.
+    :param start_at: virtual time to begin with, aware. None is the real time.
+    :param speed: virtual seconds per real second; 1 keeps step with real clocks, 0 freezes the clock until
+        it is advanced.
+    :param host: literal IPv4 loopback address to bind.
+    :param port: TCP port; 0 lets the system choose, and holds the chosen one once started.
+    :param rate_limit: requests per key and window; None switches the limit and its headers off.
+    :param rate_window_seconds: length of that window, virtual seconds.
+    :param max_concurrent_calls: most calls of one key that may run at the same time; None is no cap.
+    :param failed_request_uses_key: a POST /v1/call answered 429, or by a 500 or 503 fault before it was
+        accepted, has used up its idempotency key all the same.
+    :param receipt_conversation_id: which receipts carry a ``conversation_id``; the others say null.
+    :param record_appears: whether a record can be read from the start of its call or only from the end.
+    :param list_order: order of the conversation list, by start of the call.
+    :param trace_id_in_list: list items carry ``trace_id``.
+    :param echo_values_in_errors: 400 answers repeat the request's body in their message, as a careless vendor
+        would.
+    :raises ValueError: a value outside what is said above.
+    """
+
+    api_key: str = field(default=DEFAULT_KEY, repr=False)
+    other_keys: Collection[str] = field(default=(), repr=False)
+    agents: Collection[int] = DEFAULT_AGENTS
+    start_at: datetime | None = None
+    speed: float = 1.0
+    host: str = "127.0.0.1"
+    port: int = 0
+    rate_limit: int | None = 50
+    rate_window_seconds: float = 60.0
+    max_concurrent_calls: int | None = None
+    failed_request_uses_key: bool = False
+    receipt_conversation_id: ReceiptConversationId = "scheduled"
+    record_appears: RecordAppears = "end"
+    list_order: ListOrder = "newest_first"
+    trace_id_in_list: bool = False
+    echo_values_in_errors: bool = False
+
+    def __post_init__(self) -> None:
+        _require_loopback(self.host)
+        _require_choice("receipt_conversation_id", self.receipt_conversation_id, ReceiptConversationId)
+        _require_choice("record_appears", self.record_appears, RecordAppears)
+        _require_choice("list_order", self.list_order, ListOrder)
+        _require_positive("rate_limit", self.rate_limit)
+        _require_positive("rate_window_seconds", self.rate_window_seconds)
+        _require_positive("max_concurrent_calls", self.max_concurrent_calls)
+        if not all(_fits_a_header(key) for key in self.tenants):
+            raise ValueError("every key must be printable ASCII without spaces, and not empty")
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """Every key that opens the door. A key stands for its tenant."""
+        return frozenset({self.api_key, *self.other_keys})
+
+
+def _require_loopback(host: str) -> None:
+    try:
+        loopback = ipaddress.IPv4Address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ValueError(f"host must be an IPv4 loopback address such as 127.0.0.1, not {host!r}")
+
+
+def _require_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+
+
+def _require_positive(name: str, value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{name} must be above 0, not {value!r}")
+
+
+def _fits_a_header(key: str) -> bool:
+    return key.isascii() and key.isprintable() and " " not in key and key != ""

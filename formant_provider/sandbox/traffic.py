@@ -1,0 +1,62 @@
+"""What reached the server, whatever became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+
+@dataclass
+class SeenRequest:
+    """One request the sandbox received.
+
+    :param endpoint: method and path template, such as ``GET /v1/conversations/{conversation_id}``; for a path
+        that is no endpoint, method and path as sent.
+    :param headers: names are looked up in any case.
+    :param body: the parsed JSON, the text when it is not JSON, None when there was none.
+    :param at: virtual time of arrival.
+    :param status: status answered; None while it is held, and for good if the connection ended without one.
+    :param fault: name of the fault it met, if any.
+    """
+
+    method: str
+    path: str
+    endpoint: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    at: datetime
+    status: int | None = None
+    fault: str | None = None
+
+
+class Traffic:
+    """All requests seen since the start or the last reset, in order of arrival."""
+
+    def __init__(self) -> None:
+        self._seen: list[SeenRequest] = []
+
+    def add(self, request: SeenRequest) -> None:
+        """Note a request; its status is filled in when it is answered."""
+        self._seen.append(request)
+
+    def copy(self) -> list[SeenRequest]:
+        """Return the requests as they stand now; later answers do not change the copies."""
+        return [replace(request) for request in self._seen]
+
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """Return per endpoint how many were seen, answered (by status) and left without an answer."""
+        statuses: dict[str, Counter[int | None]] = {}
+        for request in self._seen:
+            statuses.setdefault(request.endpoint, Counter())[request.status] += 1
+        return {endpoint: _summary(counter) for endpoint, counter in statuses.items()}
+
+
+def _summary(counter: Counter[int | None]) -> dict[str, Any]:
+    answered = {
+        str(status): times for status, times in sorted(counter.items(), key=str) if status is not None
+    }
+    return {"seen": counter.total(), "answered": answered, "unanswered": counter[None]}

@@ -1,0 +1,74 @@
+"""Calls as JSON, in the vendor's field names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from formant_provider.sandbox.settings import Settings
+from formant_provider.sandbox.world import Call
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+RESULTS = {"intent": "payment_confirmed", "sentiment": "positive"}
+TRANSCRIPT = [
+    {"role": "agent", "message": "Hello, this is the sandbox calling. Is this a good time?"},
+    # Not ASCII on purpose: transcripts come in any language.
+    {"role": "human", "message": "हाँ, go ahead, I can talk."},
+    {"role": "agent", "message": "Thank you, that was all. Goodbye."},
+]
+
+
+def receipt(call: Call, settings: Settings) -> dict[str, Any]:
+    """Return the answer to POST /v1/call. ``retry_context`` is there only if the request sent one."""
+    scheduled_for = call.request.scheduled_for
+    return {
+        "agent_id": call.agent_id,
+        "conversation_id": _receipt_conversation_id(call, settings),
+        **call.request.model_dump(include={"retry_context"}, exclude_unset=True),
+        "scheduled_for": iso_z(scheduled_for) if scheduled_for else None,
+        "status": "scheduled" if scheduled_for else "initiated",
+        "trace_id": call.trace_id,
+    }
+
+
+def list_item(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
+    """Return an item of the conversation list."""
+    item = {
+        "agent_id": call.agent_id,
+        "contact_number": call.customer_phone,
+        "conversation_id": call.conversation_id,
+        "duration_seconds": call.ending.duration_seconds if call.over(now) else None,
+        "start_timestamp": epoch_ms(call.starts_at),
+        "end_timestamp": epoch_ms(call.ends_at) if call.over(now) else None,
+        "status": call.status(now),
+    }
+    return item | {"trace_id": call.trace_id} if settings.trace_id_in_list else item
+
+
+def detail(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
+    """Return the whole record. What is not available, or not yet, is null."""
+    talked = call.ending.talked and call.over(now)
+    return list_item(call, now, settings) | {
+        "failure_reason": call.ending.failure_reason if call.over(now) else None,
+        "results": RESULTS if talked else None,
+        "trace_id": call.trace_id,
+        "transcript": TRANSCRIPT if talked else None,
+    }
+
+
+def iso_z(moment: datetime) -> str:
+    """Write a moment in UTC as ``2026-04-08T14:00:00Z``, with a fraction only if it has one."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Return whole milliseconds since 1970."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _receipt_conversation_id(call: Call, settings: Settings) -> str | None:
+    """Return the chain's id or null: at submit there is no record yet whose id could be given."""
+    wanted = settings.receipt_conversation_id
+    given = wanted == "always" or (wanted == "scheduled" and call.request.scheduled_for is not None)
+    return call.chain_id if given else None

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+
+from formant_provider.sandbox import Sandbox
+
+NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
+PHONE = "+14155550100"
+
+
+class Caller:
+    """A client that knows HTTP and nothing else, on one sandbox."""
+
+    def __init__(self, sandbox: Sandbox, key: str) -> None:
+        self.sandbox = sandbox
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["Authorization"] = f"Bearer {key}"
+
+    def send(self, method: str, path: str, **options: Any) -> requests.Response:
+        return self.session.request(method, self.sandbox.base_url + path, **{"timeout": 5, **options})
+
+    def post(self, body: Any, **options: Any) -> requests.Response:
+        return self.send("POST", "/v1/call", json=body, **options)
+
+    def call(self, phone: str = PHONE, *, timeout: float = 5, **fields: Any) -> requests.Response:
+        body = {"agent_id": 456, "parameters": [{"name": "customer_phone", "value": phone}], **fields}
+        return self.post(body, timeout=timeout)
+
+    def conversations(self, **query: Any) -> requests.Response:
+        return self.send("GET", "/v1/conversations", params=query)
+
+    def conversation(self, conversation_id: str, **options: Any) -> requests.Response:
+        return self.send("GET", f"/v1/conversations/{conversation_id}", **options)
+
+    def only_record(self) -> dict[str, Any]:
+        """Return the detail of the one conversation there is."""
+        (item,) = self.conversations().json()["data"]
+        record: dict[str, Any] = self.conversation(item["conversation_id"]).json()["data"]
+        return record
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Caller]]:
+    """Start sandboxes whose clock stands at noon, and stop them after the test."""
+    with contextlib.ExitStack() as running:
+
+        def start_one(**settings: Any) -> Caller:
+            sandbox = running.enter_context(Sandbox(**{"speed": 0, "start_at": NOON, **settings}))
+            caller = Caller(sandbox, sandbox.api_key)
+            running.callback(caller.session.close)
+            return caller
+
+        yield start_one
+
+
+@pytest.fixture
+def another() -> Callable[[Caller, str], Caller]:
+    """Return a second client of the same sandbox, with its own key."""
+
+    def with_key(caller: Caller, key: str) -> Caller:
+        return Caller(caller.sandbox, key)
+
+    return with_key

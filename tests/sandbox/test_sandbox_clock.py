@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from formant_provider.sandbox import Sandbox
+from formant_provider.sandbox.clock import Clock
+
+NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
+
+
+def test_a_frozen_clock_moves_by_hand_only():
+    """At speed 0 time stands still until it is advanced."""
+    clock = Clock(NOON, speed=0)
+    time.sleep(0.01)
+    assert clock.now() == NOON
+    assert clock.advance(90.5) == clock.now() == NOON + timedelta(seconds=90.5)
+
+
+def test_a_fast_clock_runs_as_fast_as_told():
+    """At speed 1000 a hundredth of a second is ten virtual seconds or more."""
+    clock = Clock(NOON, speed=1000)
+    time.sleep(0.01)
+    assert timedelta(seconds=10) <= clock.now() - NOON < timedelta(seconds=1000)
+
+
+def test_the_default_is_real_time_sixty_times_as_fast():
+    """Without settings a sandbox begins now and lives a minute in a second."""
+    before = datetime.now(UTC)
+    sandbox = Sandbox()
+    assert before <= sandbox.now() <= datetime.now(UTC) + timedelta(seconds=60)
+    assert sandbox.speed == 1
+
+
+def test_the_time_is_utc_whatever_the_start_was():
+    """A start in another zone is the same moment, told in UTC."""
+    start_at = datetime(2026, 3, 18, 17, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    now = Clock(start_at, speed=0).now()
+    assert (now, now.utcoffset()) == (NOON, timedelta(0))
+
+
+def test_virtual_waits_become_real_ones():
+    """A wait is divided by the speed; a frozen clock gives it unchanged."""
+    assert [Clock(speed=speed).real_seconds(60) for speed in (60, 0.5, 0)] == [1, 120, 60]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e12])
+def test_an_impossible_jump_is_refused(seconds):
+    """Time does not go back, nor out of the calendar."""
+    clock = Clock(NOON, speed=0)
+    with pytest.raises(ValueError, match="seconds"):
+        clock.advance(seconds)
+    assert clock.now() == NOON
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"speed": -1}, {"speed": float("inf")}, {"speed": float("nan")}, {"start_at": datetime(2026, 1, 1)}],
+)
+def test_an_impossible_clock_is_refused(settings):
+    """A negative or endless speed, and a start without zone, is a ValueError."""
+    with pytest.raises(ValueError, match=r"speed|aware"):
+        Sandbox(**settings)
+
+
+def test_no_advance_is_lost_between_threads():
+    """Jumps from several threads add up."""
+    clock = Clock(NOON, speed=0)
+    threads = [threading.Thread(target=lambda: [clock.advance(1) for _ in range(500)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clock.now() == NOON + timedelta(seconds=2000)
+
+
+def test_a_fast_sandbox_finishes_calls_by_itself(start):
+    """In a demo nobody advances the clock: records appear as virtual time passes."""
+    api = start(speed=100_000)
+    api.call()
+    deadline = time.monotonic() + 5
+    while not api.conversations().json()["total"] and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert api.only_record()["status"] == "completed"

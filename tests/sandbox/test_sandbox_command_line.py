@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import requests
+
+COMMAND = [sys.executable, "-m", "formant_provider.sandbox"]
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    """Run the command until its last line of welcome; yield the process and what it printed."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        lines = []
+        while process.stdout is not None and (line := process.stdout.readline()):
+            lines.append(line)
+            if line.startswith("export "):
+                break
+        yield process, "".join(lines)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_stop(number):
+    """It prints where it is and how to connect, answers there, and ends with 0 on Ctrl-C and SIGTERM."""
+    with running("--port", "0", "--seed-key", "my-key", "--agent", "7", "--agent", "8") as (process, text):
+        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
+        assert (
+            f"export AIRFLOW_CONN_FORMANT_DEFAULT=formant://http://:my-key@{url.removeprefix('http://')}"
+            in text
+        )
+        assert "agents  7, 8" in text
+        assert "no_answer" in text
+        body = {"agent_id": 7, "parameters": [{"name": "customer_phone", "value": "+14155550100"}]}
+        answer = requests.post(
+            f"{url}/v1/call", json=body, headers={"Authorization": "Bearer my-key"}, timeout=5
+        )
+        assert answer.status_code == 200
+        process.send_signal(number)
+        out, err = process.communicate(timeout=5)
+        assert (process.returncode, out, err) == (0, "stopped\n", "")
+
+
+def test_the_switches_reach_the_sandbox():
+    """Every switch of the command line changes the answers it is about."""
+    switches = ["--start-at", "2026-03-18T12:00:00+00:00", "--speed", "0", "--rate-limit", "off"]
+    switches += [
+        "--receipt-conversation-id",
+        "always",
+        "--record-appears",
+        "start",
+        "--list-order",
+        "oldest_first",
+    ]
+    switches += ["--trace-id-in-list", "--echo-values-in-errors", "--max-concurrent-calls", "2"]
+    switches += ["--failed-request-uses-key"]
+    with running("--port", "0", *switches) as (_, text), requests.Session() as session:
+        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
+        session.headers["Authorization"] = "Bearer sandbox-key"
+
+        def call(phone, **fields):
+            body = {"agent_id": 456, "parameters": [{"name": "customer_phone", "value": phone}], **fields}
+            return session.post(f"{url}/v1/call", json=body, timeout=5)
+
+        first = call("+14155550101")
+        assert first.json()["data"]["conversation_id"]
+        assert "X-RateLimit-Limit" not in first.headers
+        assert "nobody" in call("nobody").json()["error"]["message"]
+        assert call("+14155550102").ok
+        assert call("+14155550103", idempotency_key="k").status_code == 429
+        items = session.get(f"{url}/v1/conversations", timeout=5).json()["data"]
+        assert [item["contact_number"] for item in items] == ["+14155550101", "+14155550102"]
+        assert {item["start_timestamp"] for item in items} == {1_773_835_200_000}
+        assert items[0]["trace_id"] == first.json()["data"]["trace_id"]
+        session.post(f"{url}/sandbox/advance", json={"seconds": 60}, timeout=5)
+        assert call("+14155550103", idempotency_key="k").status_code == 409
+
+
+def run(*arguments):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=10, check=False)
+
+
+def test_a_taken_port_is_said_plainly():
+    """A port in use ends the command with 1 and one line on stderr."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("--port", str(port))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"cannot listen on http://127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--port", "70000"], ["--speed", "-1"], ["--start-at", "2026-03-18"], ["--host", "127.0.0.2"]],
+)
+def test_wrong_arguments_are_said_plainly(arguments):
+    """A wrong value ends the command with 2 and its usage, not a traceback; no host is offered."""
+    ended = run(*arguments)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("usage: ")
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import pytest
+
+from formant_provider.sandbox.numbers import COMPLETED, ENDINGS, ending_of, table_rows
+
+START_MS = 1_773_835_200_000
+IN_AN_HOUR = "2026-03-18T13:00:00Z"
+
+
+def test_the_record_of_a_completed_call(start):
+    """A finished call has a record: epoch milliseconds, results, transcript, the receipt's trace."""
+    api = start()
+    trace_id = api.call().json()["data"]["trace_id"]
+    api.sandbox.advance(142)
+    record = api.only_record()
+    assert record.pop("conversation_id") == api.sandbox.calls[0].conversation_id
+    assert [turn["role"] for turn in record.pop("transcript")] == ["agent", "human", "agent"]
+    assert record == {
+        "agent_id": 456,
+        "contact_number": "+14155550100",
+        "duration_seconds": 142,
+        "start_timestamp": START_MS,
+        "end_timestamp": START_MS + 142_000,
+        "failure_reason": None,
+        "results": {"intent": "payment_confirmed", "sentiment": "positive"},
+        "status": "completed",
+        "trace_id": trace_id,
+    }
+
+
+def test_transcripts_are_not_ascii(start):
+    """The transcript is UTF-8 with more than ASCII in it, so a client's decoding is tested."""
+    api = start()
+    api.call()
+    api.sandbox.advance(142)
+    answer = api.conversation(api.sandbox.calls[0].conversation_id)
+    assert "हाँ" in answer.content.decode("utf-8")
+
+
+@pytest.mark.parametrize("digits", [f"{number:02}" for number in range(1, 8)])
+def test_the_last_two_digits_decide_the_outcome(start, digits):
+    """Numbers ending in 01 to 07 end as the table says, and were no conversation."""
+    api = start()
+    api.call(f"+141555501{digits}")
+    ending = ENDINGS[digits]
+    api.sandbox.advance(ending.lasts_seconds - 1)
+    assert api.conversations().json()["total"] == 0
+    api.sandbox.advance(1)
+    record = api.only_record()
+    assert (record["status"], record["duration_seconds"]) == (ending.status, ending.duration_seconds)
+    assert record["failure_reason"] == ending.failure_reason
+    assert record["end_timestamp"] == START_MS + ending.lasts_seconds * 1000
+    assert (record["transcript"], record["results"]) == (None, None)
+
+
+def test_the_table_of_numbers():
+    """The table has every outcome the vendor has a word for, one it has not, and completes the rest."""
+    words = ["no_answer", "busy", "failed", "unreachable", "socket_failure", "telephony_failed"]
+    assert [ENDINGS[f"{number:02}"].status for number in range(1, 7)] == words
+    assert ENDINGS["07"].status not in {*words, "completed", "initiated", "scheduled"}
+    assert ending_of("+14155550110") is ending_of("+14155550100") is COMPLETED
+    assert [row["ends_in"] for row in table_rows()] == [*ENDINGS, "any other"]
+
+
+def test_a_record_that_never_appears(start):
+    """A number ending in 08 is talked to, but has no record, ever."""
+    api = start()
+    api.call("+14155550108")
+    api.sandbox.advance(100 * 24 * 3600)
+    assert api.conversations().json() == {"data": [], "has_more": False, "total": 0}
+    assert api.conversation(api.sandbox.calls[0].conversation_id).status_code == 404
+    assert api.sandbox.rings == {"+14155550108": 1}
+
+
+@pytest.mark.parametrize("appears", ["end", "start"])
+def test_a_record_that_appears_late(start, appears):
+    """A number ending in 09 gets its record 60 s after the call ended, wherever others get theirs."""
+    api = start(record_appears=appears)
+    api.call("+14155550109")
+    api.sandbox.advance(142 + 59)
+    assert api.conversations().json()["total"] == 0
+    api.sandbox.advance(1)
+    assert api.only_record()["end_timestamp"] == START_MS + 142_000
+
+
+def test_a_record_can_appear_at_the_start(start):
+    """With ``record_appears="start"`` a running call has a record with a progress word and no end yet."""
+    api = start(record_appears="start")
+    api.call()
+    record = api.only_record()
+    assert record["status"] == "in_progress"
+    empty = ["duration_seconds", "end_timestamp", "failure_reason", "results", "transcript"]
+    assert [record[name] for name in empty] == [None] * 5
+    api.sandbox.advance(142)
+    assert api.only_record()["status"] == "completed"
+
+
+def test_a_scheduled_call_starts_on_time(start):
+    """A scheduled call has no record before its time, and starts at its time, not when it was placed."""
+    api = start(record_appears="start")
+    api.call(scheduled_for=IN_AN_HOUR)
+    api.sandbox.advance(3599)
+    assert api.conversations().json()["total"] == 0
+    api.sandbox.advance(1)
+    assert api.only_record()["start_timestamp"] == START_MS + 3_600_000
+
+
+def test_the_record_id_is_not_the_receipts_id(start):
+    """The record of a call is found under its own id, not under the id its receipt gave."""
+    api = start(receipt_conversation_id="always")
+    given = api.call().json()["data"]["conversation_id"]
+    api.sandbox.advance(142)
+    assert api.conversation(given).status_code == 404
+    assert api.only_record()["conversation_id"] == f"{given}_1"
+
+
+def place_three(api):
+    for agent_id in (123, 456, 123):
+        api.call("+14155550102", agent_id=agent_id)
+        api.sandbox.advance(10)
+    return [call.conversation_id for call in api.sandbox.calls]
+
+
+def ids(answer):
+    return [item["conversation_id"] for item in answer.json()["data"]]
+
+
+@pytest.mark.parametrize(("order", "step"), [("newest_first", -1), ("oldest_first", 1)])
+def test_the_order_of_the_list_is_a_switch(start, order, step):
+    """The list is ordered by start of the call, newest or oldest first."""
+    api = start(list_order=order)
+    placed = place_three(api)
+    assert ids(api.conversations()) == placed[::step]
+
+
+def test_calls_of_the_same_moment_keep_their_order(start):
+    """Calls that start at the same instant are ordered by when they were placed."""
+    api = start()
+    for _ in range(3):
+        api.call("+14155550102")
+    api.sandbox.advance(10)
+    assert ids(api.conversations()) == [call.conversation_id for call in api.sandbox.calls][::-1]
+
+
+def test_the_order_is_by_start_not_by_placing(start):
+    """A call scheduled first and starting last is the newest."""
+    api = start()
+    api.call(scheduled_for=IN_AN_HOUR)
+    api.call()
+    api.sandbox.advance(2 * 3600)
+    scheduled, immediate = (call.conversation_id for call in api.sandbox.calls)
+    assert ids(api.conversations()) == [scheduled, immediate]
+
+
+def test_the_list_is_paged(start):
+    """``limit`` and ``offset`` cut the list; ``total`` counts it all, ``has_more`` says if more follow."""
+    api = start()
+    newest, middle, oldest = place_three(api)[::-1]
+    first, second = api.conversations(limit=2), api.conversations(limit=2, offset=2)
+    assert ids(first) == [newest, middle]
+    assert ids(second) == [oldest]
+    assert [(page.json()["has_more"], page.json()["total"]) for page in (first, second)] == [
+        (True, 3),
+        (False, 3),
+    ]
+    assert not api.conversations(limit=3).json()["has_more"]
+    assert api.conversations(offset=3).json() == {"data": [], "has_more": False, "total": 3}
+
+
+def test_a_page_holds_20_by_default(start):
+    """Without ``limit`` a page has 20 items."""
+    api = start()
+    for _ in range(21):
+        api.call("+14155550102")
+    api.sandbox.advance(10)
+    answer = api.conversations().json()
+    assert (len(answer["data"]), answer["has_more"], answer["total"]) == (20, True, 21)
+
+
+def test_the_list_can_be_cut_to_one_agent(start):
+    """``agent_id`` leaves the calls of that agent, and none for an agent that never called."""
+    api = start()
+    first, _, third = place_three(api)
+    assert ids(api.conversations(agent_id=123)) == [third, first]
+    assert api.conversations(agent_id=999).json() == {"data": [], "has_more": False, "total": 0}
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("limit=0", "limit must be at least 1"),
+        ("limit=101", "limit must be at most 100"),
+        ("limit=ten", "limit must be an integer"),
+        ("limit=", "limit must be an integer"),
+        ("limit=1.0", "limit must be an integer"),
+        ("limit=%2B1", "limit must be an integer"),
+        ("limit=1_0", "limit must be an integer"),
+        ("limit=%D9%A1", "limit must be an integer"),
+        ("limit=" + "9" * 5000, "limit must be an integer"),
+        ("offset=-1", "offset must be an integer"),
+        ("agent_id=abc", "agent_id must be an integer"),
+        ("limit=1&limit=2", "query parameters must not repeat a name"),
+        ("status=completed", "status is not a known field"),
+        ("page=2", "page is not a known field"),
+    ],
+)
+def test_a_query_that_is_not_as_documented_is_refused(start, query, message):
+    """A value out of range or ill-typed, a repeated name and an unknown filter are a 400."""
+    answer = start().send("GET", f"/v1/conversations?{query}")
+    assert answer.status_code == 400
+    assert answer.json() == {"error": {"message": message, "type": "invalid_request"}}
+
+
+@pytest.mark.parametrize("query", [{"limit": 1}, {"limit": 100}, {"offset": 0}, {"agent_id": 1}])
+def test_the_bounds_of_the_query_are_allowed(start, query):
+    """The smallest and the largest values pass."""
+    assert start().conversations(**query).status_code == 200
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_whether_the_list_has_trace_ids_is_a_switch(start, switch):
+    """List items name the trace only with ``trace_id_in_list``; the detail always does."""
+    api = start(trace_id_in_list=switch)
+    trace_id = api.call().json()["data"]["trace_id"]
+    api.sandbox.advance(142)
+    (item,) = api.conversations().json()["data"]
+    assert item.get("trace_id") == (trace_id if switch else None)
+    assert api.only_record()["trace_id"] == trace_id
+
+
+def test_another_tenants_record_looks_absent(start, another):
+    """A record of another key is a 404 in detail, is not in the list and cannot be joined."""
+    api = start(other_keys=["second"])
+    api.call()
+    api.sandbox.advance(142)
+    other, (call,) = another(api, "second"), api.sandbox.calls
+    assert other.conversation(call.conversation_id).status_code == 404
+    assert other.conversations().json()["total"] == 0
+    assert other.call(conversation_id=call.conversation_id).status_code == 404
+
+
+def test_an_unknown_record_is_not_found(start):
+    """An id nobody knows is a 404 in the vendor's shape that does not repeat the id."""
+    answer = start().conversation("e36853de-9cbb-441e-ad75-d3c8ac82abfb_1")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"message": "conversation not found", "type": "not_found"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/call"),
+        ("DELETE", "/v1/conversations"),
+        ("GET", "/v1/calls"),
+        ("POST", "/v1/call/"),
+        ("GET", "/"),
+    ],
+)
+def test_what_is_no_endpoint_is_not_found(start, method, path):
+    """Any other method or path is a 404 in the vendor's shape, and is counted under its own name."""
+    api = start()
+    answer = api.send(method, path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"message": "endpoint not found", "type": "not_found"}}
+    assert [seen.endpoint for seen in api.sandbox.requests] == [f"{method} {path}"]
