@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
 
 from formant_provider.operators.call import FormantCreateCallOperator
 
@@ -13,13 +13,15 @@ with DAG(
     description="Rings one person from the India region.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
+    # No default: India reserves no numbers for examples, and nobody should be rung by one.
+    params={"customer_phone": Param(type="string", pattern=r"^\+91[0-9]{10}$", description="Number to ring")},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["formant"],
 ) as dag:
     FormantCreateCallOperator(
         task_id="call",
         agent_id=123,
-        parameters={"customer_phone": "+919876543210", "customer_name": "Rahul", "language": "hi-IN"},
+        parameters={"customer_phone": "{{ params.customer_phone }}", "language": "hi-IN"},
         # Overrides the connection's region. A base URL in the connection's host overrides both.
         region="in",
     )

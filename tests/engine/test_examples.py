@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 
 from formant_provider.sandbox import Sandbox
 from support.engine import DagResult, run_dag_file
@@ -34,8 +36,21 @@ def example(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+CONF = {"formant_india_region": {"customer_phone": "+919876543210"}}
+
+
 def run_example(name: str, env: dict[str, str]) -> DagResult:
-    return run_dag_file(EXAMPLES / f"{name}.py", name, env=env)
+    return run_dag_file(EXAMPLES / f"{name}.py", name, env=env, run_conf=CONF.get(name))
+
+
+def test_no_example_rings_a_number_that_may_be_somebody_s(sandbox: Sandbox, env: dict[str, str]) -> None:
+    """Numbers in the files are reserved for fiction; without one the run fails before anything is sent."""
+    for path in EXAMPLES.glob("*.py"):
+        for number in re.findall(r"\+[0-9]{7,}", path.read_text()):
+            assert re.fullmatch(r"\+141555501[0-9]{2}", number), path.name
+    with pytest.raises(ParamValidationError):
+        run_dag_file(EXAMPLES / "formant_india_region.py", "formant_india_region", env=env)
+    assert sandbox.requests == []
 
 
 def test_every_example_is_listed_here() -> None:

@@ -100,10 +100,15 @@ def test_a_number_from_the_context_leaves_nothing_private(channel: FakeSuperviso
     assert_private(run)
 
 
-def test_the_number_is_masked_wherever_else_it_turns_up(channel: FakeSupervisor) -> None:
+@pytest.mark.parametrize("number", [f"+{DIGITS}", "{{ dag_run.conf.phone }}"], ids=["literal", "rendered"])
+def test_the_number_is_masked_wherever_else_it_turns_up(number: str, channel: FakeSupervisor) -> None:
     """A number repeated in metadata or a name of the user's is masked in the rendered fields."""
-    run = run_task(an_operator(metadata=f"for +{DIGITS}", idempotency_key=f"loan of {DIGITS}"), channel)
+    operator = an_operator(
+        parameters={"customer_phone": number}, metadata=f"for {number}", idempotency_key=f"loan of {number}"
+    )
+    run = run_task(operator, channel, conf={"phone": f"+{DIGITS}"})
     assert run.state == "success"
+    assert run.rendered_fields["metadata"] == "for +***"
     assert DIGITS not in repr(run.rendered_fields)
     assert DIGITS not in run.masked_log_text
 

@@ -1,0 +1,199 @@
+"""Run a real Airflow with the example DAGs and a local FormantAI to call: ``make airflow``.
+
+No phone rings as long as you leave the connection ``formant_default`` alone: it points to the sandbox.
+Everything lives in ``.airflow/`` of the checkout; delete that folder to start afresh. Ctrl-C stops both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import psutil  # comes with Airflow
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+AIRFLOW = (sys.executable, "-m", "airflow", "standalone")
+SANDBOX_KEY = "sandbox-key"
+SANDBOX = (sys.executable, "-m", "formant_provider.sandbox", "--seed-key", SANDBOX_KEY)
+SANDBOX_HOST = "http://127.0.0.1:"
+
+Process = subprocess.Popen[bytes]
+stop_asked = threading.Event()
+
+
+class StartError(Exception):
+    """A program did not come up, or went away."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start both, say where they are, wait for Ctrl-C or SIGTERM, stop both."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop_asked.set())
+    started: list[Process] = []
+    try:
+        _run(_options(arguments), started)
+    except StartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopping ...", flush=True)
+        return 0
+    finally:
+        stop(started)
+
+
+def free_port(first: int = 0) -> int:
+    """Return the first free port from ``first`` on; 0 lets the system choose."""
+    for port in range(first, first + 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
+            return int(probe.getsockname()[1])
+    raise StartError(f"no free port from {first} on")
+
+
+def airflow_env(home: Path, dags: Path, port: int) -> dict[str, str]:
+    """Return the environment of a local Airflow; nothing of another Airflow in this shell is let in."""
+    settings = {
+        "API__BASE_URL": f"http://127.0.0.1:{port}",
+        "API__HOST": "127.0.0.1",
+        "API__PORT": port,
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "CORE__DAGS_FOLDER": dags,
+        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__PARALLELISM": 4,
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
+        "CORE__TEST_CONNECTION": "Enabled",
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
+        "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
+        "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+    }
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
+    env |= {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
+    # `airflow standalone` starts its parts as `airflow ...`: let that be the one of this interpreter.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return env | {"AIRFLOW_HOME": str(home), "PATH": path, "PYTHONPATH": str(ROOT)}
+
+
+def start(command: Sequence[str], log: Path, env: dict[str, str]) -> Process:
+    """Start a program in a session of its own, its output going to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        return subprocess.Popen(command, stdout=out, stderr=out, env=env, cwd=ROOT, start_new_session=True)
+
+
+def wait_until(healthy: Callable[[], bool], process: Process, log: Path, timeout_s: float = 120.0) -> None:
+    """Wait for a program to come up; if it does not, raise with the end of its log."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(requests.RequestException):  # nobody listens yet
+            if healthy():
+                return
+        pause()
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+    raise StartError(f"{tail}\n\nThis did not come up; its whole log is {log}")
+
+
+def airflow_healthy(base_url: str) -> bool:
+    """Say whether the API server answers and sees the scheduler and all other parts alive."""
+    health = requests.get(f"{base_url}/api/v2/monitor/health", timeout=5).json()
+    return all(part["status"] == "healthy" for part in health.values())
+
+
+def pause(seconds: float = 0.3) -> None:
+    """Sleep; raise KeyboardInterrupt if somebody asked this script to stop."""
+    if stop_asked.wait(seconds):
+        raise KeyboardInterrupt
+
+
+def members(leaders: Sequence[Process]) -> Iterator[int]:
+    """Find all that programs started and that still runs: tasks leave the process group, not the session."""
+    sessions = [leader.pid for leader in leaders]
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) in sessions and process.info["status"] != psutil.STATUS_ZOMBIE:
+                yield process.pid
+
+
+def stop(leaders: Sequence[Process], timeout_s: float = 7.0) -> None:
+    """End programs with all they started: SIGTERM, and SIGKILL for what is left after a while."""
+    for number, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 1.0), (signal.SIGKILL, 1.0)):
+        for pid in members(leaders):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + wait_s
+        while any(members(leaders)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+
+def api_session(base_url: str) -> requests.Session:
+    """Return a session that may do everything in a local Airflow, where everybody is an admin."""
+    session = requests.Session()
+    token = session.get(f"{base_url}/auth/token", timeout=10).json()["access_token"]
+    session.headers["Authorization"] = f"Bearer {token}"
+    return session
+
+
+def put_connection(base_url: str, host: str) -> str:
+    """Let ``formant_default`` point to the sandbox, unless somebody made it point elsewhere."""
+    session, url = api_session(base_url), f"{base_url}/api/v2/connections"
+    found = session.get(f"{url}/formant_default", timeout=10)
+    if found.ok and not str(found.json()["host"]).startswith(SANDBOX_HOST):
+        return "somewhere else: you have changed it, calls may be REAL"
+    send, url = (session.patch, f"{url}/formant_default") if found.ok else (session.post, url)
+    body = {"connection_id": "formant_default", "conn_type": "formant", "host": host, "password": SANDBOX_KEY}
+    send(url, json=body, timeout=10).raise_for_status()
+    return "the sandbox"
+
+
+def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
+    home, sandbox_port = options.home.resolve(), free_port(max(8085, options.port + 1))
+    url, sandbox = f"http://127.0.0.1:{options.port}", f"{SANDBOX_HOST}{sandbox_port}"
+    env = airflow_env(home, options.dags.resolve(), options.port)
+    log, sandbox_log = home / "standalone.log", home / "sandbox.log"
+    print(f"Starting Airflow, this takes half a minute. Its output goes to {log}", flush=True)
+    started.append(start([*SANDBOX, "--port", str(sandbox_port)], sandbox_log, env))
+    started.append(start(AIRFLOW, log, env))
+    wait_until(lambda: requests.get(f"{sandbox}/sandbox/stats", timeout=5).ok, started[0], sandbox_log)
+    wait_until(lambda: airflow_healthy(url), started[1], log)
+    print(WELCOME.format(url=url, sandbox=sandbox, target=put_connection(url, sandbox)), flush=True)
+    while all(process.poll() is None for process in started):
+        pause()
+    raise StartError(f"A program ended by itself; the logs are in {home}")
+
+
+WELCOME = """
+Airflow is ready: {url}
+  log in        no need to, everybody is admin
+  DAGs          none is paused; press the play button of one to run it
+  calls go to   {target} (connection formant_default)
+The sandbox: {sandbox}; what it was asked: {sandbox}/sandbox/stats
+To stop both: Ctrl-C
+"""
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add = parser.add_argument
+    add("--port", type=int, help="port of Airflow; default: 8080 or the next free one")
+    add("--home", type=Path, default=ROOT / ".airflow", help="AIRFLOW_HOME; default: %(default)s")
+    add("--dags", type=Path, default=ROOT / "dags_examples", help="dags folder; default: %(default)s")
+    options = parser.parse_args(arguments)
+    options.port = options.port or free_port(8080)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

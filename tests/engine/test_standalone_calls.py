@@ -1,0 +1,123 @@
+"""A whole Airflow, as somebody runs it: API server, scheduler, workers, and a connection made in the UI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from formant_provider.sandbox import Sandbox
+from support.standalone import Standalone
+
+pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
+
+EXAMPLES = Path(__file__).parents[2] / "dags_examples"
+KEY = "key-1234567"
+NUMBERS = ("4155550100", "4155550120", "4155550121", "4155550122")
+MAPPED = ("formant_mapped_calls", "remind")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(api_key=KEY, rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    with Standalone(EXAMPLES, tmp_path_factory.mktemp("home")) as airflow:
+        yield airflow
+
+
+def form(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
+    """What the connection form posts when its extra fields are left as they are."""
+    extra = {"region": "global", "connect_timeout": None, "read_timeout": None}
+    return {
+        "connection_id": "formant_default",
+        "conn_type": "formant",
+        "host": sandbox.base_url,
+        "password": KEY,
+        "extra": json.dumps(extra),
+        **fields,
+    }
+
+
+def test_the_form_offers_key_region_and_timeouts(airflow: Standalone) -> None:
+    """The UI is told of a connection type FormantAI: masked key, region as a drop-down, two timeouts."""
+    answer = airflow.session.get(f"{airflow.base_url}/ui/connections/hook_meta", timeout=30)
+    (ours,) = (hook for hook in answer.json() if hook["connection_type"] == "formant")
+    assert ours["hook_name"] == "FormantAI"
+    assert ours["standard_fields"]["password"]["title"] == "API key"
+    assert ours["extra_fields"]["region"]["schema"]["enum"] == ["global", "in"]
+    assert {"connect_timeout", "read_timeout"} <= set(ours["extra_fields"])
+
+
+def test_the_test_button_tries_the_key_and_rings_nobody(airflow: Standalone, sandbox: Sandbox) -> None:
+    """The button says whether the key is accepted, and where it was refused."""
+    good = airflow.api("POST", "/connections/test", form(sandbox))
+    bad = airflow.api("POST", "/connections/test", form(sandbox, password="wrong-key"))
+    assert (good["status"], bad["status"]) == (True, False)
+    assert f"{sandbox.base_url} refused the API key" in bad["message"]
+    assert {seen.method for seen in sandbox.requests} == {"GET"}
+
+
+@pytest.fixture(scope="module")
+def runs(airflow: Standalone, sandbox: Sandbox) -> dict[str, str]:
+    """Run two examples with the connection made in the UI."""
+    try:
+        airflow.api("POST", "/connections", form(sandbox))
+    except requests.HTTPError as error:
+        assert error.response.status_code == 409  # noqa: PT017 - it is there already
+    started = {dag_id: airflow.trigger(dag_id) for dag_id in ("formant_one_call", "formant_mapped_calls")}
+    states = {
+        dag_id: airflow.wait_for_run(dag_id, run_id, timeout_s=120) for dag_id, run_id in started.items()
+    }
+    assert set(states.values()) == {"success"}
+    return started
+
+
+def test_calls_are_placed_with_a_connection_made_in_the_ui(
+    airflow: Standalone, runs: dict[str, str], sandbox: Sandbox
+) -> None:
+    """Workers of a real Airflow place the calls, plain and mapped, and XCom holds the ids."""
+    assert sandbox.rings["+14155550100"] == 1
+    assert sandbox.rings["+14155550120"] == 2
+    trace_id = airflow.xcom("formant_one_call", runs["formant_one_call"], "call", "trace_id")
+    assert trace_id in {call.trace_id for call in sandbox.calls}
+
+
+def everything_about(airflow: Standalone, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    task = airflow.task(dag_id, run_id, task_id, map_index)
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
+    log = airflow.task_log(dag_id, run_id, task_id, map_index=map_index)
+    assert "The call was accepted" in log
+    assert "***" in json.dumps(task["rendered_fields"]["parameters"])
+    return f"{log} {json.dumps(task)} {json.dumps(airflow.api('GET', path))}"
+
+
+@pytest.mark.parametrize(("dag_id", "task_id", "map_index"), [("formant_one_call", "call", -1), (*MAPPED, 1)])
+def test_nothing_private_is_shown_to_those_who_see_the_task(
+    dag_id: str, task_id: str, map_index: int, airflow: Standalone, runs: dict[str, str]
+) -> None:
+    """Log, rendered fields, task instance and XCom, as the API server serves them, hold nothing private."""
+    text = everything_about(airflow, dag_id, runs[dag_id], task_id, map_index)
+    for private in (KEY, *NUMBERS, "Asha", "Rahul"):
+        assert private not in text
+
+
+def test_clearing_a_call_does_not_ring_again(
+    airflow: Standalone, runs: dict[str, str], sandbox: Sandbox
+) -> None:
+    """A cleared task sends the key of its first life; the vendor refuses it, and the log says why."""
+    run_id = runs["formant_one_call"]
+    airflow.clear("formant_one_call", run_id, ["call"])
+    task = airflow.wait_for_task_state("formant_one_call", run_id, "call", {"failed", "up_for_retry"})
+    assert task["state"] == "failed"
+    assert sandbox.rings["+14155550100"] == 1
+    log = airflow.task_log("formant_one_call", run_id, "call", try_number=2)
+    assert "A phone may have rung" in log
+    assert "idempotency_key of its own" in log

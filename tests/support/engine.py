@@ -1,0 +1,158 @@
+"""Run whole DAGs through Airflow's engine in this process: ``dag.test()`` over a SQLite database.
+
+Connections, XComs, the task state store, mapping, retries, deferral and stored rendered fields are
+Airflow's own; the Execution API answers in process. ``use_own_airflow_home()`` must have been called.
+For Airflow 3.3 and later; older ones keep these things elsewhere.
+
+What ``dag.test()`` does differently from a deployment: a deferred task resumes with ``event`` alone, the
+``kwargs`` of ``defer()`` are lost; a trigger runs to its first event, however long its timeout; there is no
+``on_kill`` and no clearing; a second run at the same logical date deletes the first one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.renderedtifields import RenderedTaskInstanceFields
+from airflow.models.task_state_store import TaskStateStoreModel
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from airflow.sdk import DAG, timezone
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from support.airflow_home import use_own_airflow_home
+from support.isolation import process_left_alone
+from support.log_capture import captured_logs
+
+TaskId = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task instance as the database has it after the run."""
+
+    state: str | None
+    try_number: int
+    xcoms: dict[str, Any]
+    rendered_fields: dict[str, Any]
+    state_store: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DagResult:
+    """A finished run: ``result["task_id"]``, or ``result["task_id", map_index]`` for a mapped task."""
+
+    state: str
+    run_id: str
+    tasks: dict[TaskId, TaskResult]
+    log_text: str
+    masked_log_text: str
+
+    def __getitem__(self, task: str | TaskId) -> TaskResult:
+        return self.tasks[(task, -1) if isinstance(task, str) else task]
+
+
+def run_dag_file(
+    path: Path | str,
+    dag_id: str,
+    *,
+    run_conf: Mapping[str, Any] | None = None,
+    logical_date: datetime | None = None,
+    env: Mapping[str, str] | None = None,
+) -> DagResult:
+    """Run one DAG of a file to its end. The file's folder serves as dags folder.
+
+    :param logical_date: default: now.
+    :param env: environment variables for this run, such as ``AIRFLOW_CONN_FORMANT_DEFAULT``.
+    """
+    path = Path(path).resolve()
+    _init_database()
+    with process_left_alone(), captured_logs() as lines:
+        os.environ.update(env or {}, AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=_bundle(path.parent))
+        dag = _load(path, dag_id)
+        run = dag.test(run_conf=dict(run_conf or {}), logical_date=logical_date or timezone.utcnow())
+        return DagResult(
+            state=str(run.state),
+            run_id=run.run_id,
+            tasks=_tasks(dag_id, run.run_id),
+            log_text=lines.text,
+            masked_log_text=lines.masked_text,
+        )
+
+
+def run_dag_source(source: str, folder: Path, dag_id: str, **options: Any) -> DagResult:
+    """Write the source of a DAG file to ``folder`` and run it; options as in :func:`run_dag_file`."""
+    path = folder / f"{dag_id}.py"
+    path.write_text(dedent(source))
+    return run_dag_file(path, dag_id, **options)
+
+
+@cache
+def _init_database() -> None:
+    # Raises if Airflow was imported without it: nobody's real database may be meant.
+    use_own_airflow_home()
+    initdb()
+
+
+def _bundle(folder: Path) -> str:
+    classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return json.dumps([{"name": "dags-folder", "classpath": classpath, "kwargs": {"path": str(folder)}}])
+
+
+def _load(path: Path, dag_id: str) -> DAG:
+    bag = DagBag(path, bundle_path=path.parent, bundle_name="dags-folder")
+    if bag.import_errors:
+        raise ImportError("\n".join(bag.import_errors.values()))
+    dag = bag.dags[dag_id]
+    for task in dag.tasks:
+        _retry_at_once(task)
+    return dag
+
+
+def _retry_at_once(task: Any) -> None:
+    # dag.test() sleeps until the delay is over, five minutes by default.
+    if task.is_mapped:
+        task.partial_kwargs["retry_delay"] = timedelta(0)
+    else:
+        task.retry_delay = timedelta(0)
+
+
+def _tasks(dag_id: str, run_id: str) -> dict[TaskId, TaskResult]:
+    xcoms = _by_task(XComModel, dag_id, run_id)
+    rendered = _by_task(RenderedTaskInstanceFields, dag_id, run_id)
+    stored = _by_task(TaskStateStoreModel, dag_id, run_id)
+    return {
+        (ti.task_id, ti.map_index): TaskResult(
+            state=ti.state and str(ti.state),
+            try_number=ti.try_number,
+            xcoms={row.key: XComModel.deserialize_value(row) for row in xcoms.get(key, [])},
+            rendered_fields=next((row.rendered_fields for row in rendered.get(key, [])), {}),
+            state_store={row.key: json.loads(row.value) for row in stored.get(key, [])},
+        )
+        for key, [ti] in _by_task(TaskInstance, dag_id, run_id).items()
+    }
+
+
+def _by_task(model: Any, dag_id: str, run_id: str) -> dict[TaskId, list[Any]]:
+    grouped: dict[TaskId, list[Any]] = {}
+    for row in _rows(model, dag_id, run_id):
+        grouped.setdefault((row.task_id, row.map_index), []).append(row)
+    return grouped
+
+
+def _rows(model: Any, dag_id: str, run_id: str) -> Iterator[Any]:
+    with create_session() as session:
+        rows = session.scalars(select(model).where(model.dag_id == dag_id, model.run_id == run_id)).all()
+        session.expunge_all()
+    yield from rows
