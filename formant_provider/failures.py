@@ -40,6 +40,7 @@ _ADVICE: tuple[tuple[type[FormantError], str], ...] = (
         " same idempotency_key, or by a second mapped task with the same agent and recipient. Look for the"
         " call in the FormantAI dashboard. To ring on purpose, give this call an idempotency_key of its own.",
     ),
+    (RequestRefused, "A retry would be refused again; what the API said tells what to correct."),
     (CallOutcomeUnknown, "Look for the call in the FormantAI dashboard before you ring again."),
     (
         FormantError,

@@ -25,8 +25,8 @@ class Hidden:
         return HIDDEN
 
     def serialize(self) -> Any:
-        """Return what Airflow may store: names with hidden values."""
-        return _shape(self.value)
+        """Return what Airflow may store: names with hidden values, and nothing where there is nothing."""
+        return None if self.value is None else _shape(self.value)
 
 
 def _shape(value: Any) -> Any:

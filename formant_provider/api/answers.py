@@ -5,6 +5,7 @@ Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 from collections.abc import Iterator, Mapping
@@ -103,9 +104,17 @@ def _quote(text: object, private: list[str]) -> str | None:
     """Quote the server, less anything private it may have repeated from the request."""
     if not isinstance(text, str):
         return None
-    for secret in sorted(filter(None, private), key=len, reverse=True):
+    for secret in sorted(_as_written(private), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return _LONG_NUMBER.sub("***", text)[:_MAX_MESSAGE_LENGTH].rstrip(". ")
+
+
+def _as_written(private: list[str]) -> set[str]:
+    """Return private texts as they are, and as they stand inside of JSON, escaped once or twice."""
+    escaped = {json.dumps(text)[1:-1] for text in private}
+    twice = {json.dumps(text)[1:-1] for text in escaped}
+    plain = {json.dumps(text, ensure_ascii=False)[1:-1] for text in private}
+    return {text for text in {*private, *escaped, *twice, *plain} if text.strip()}
 
 
 def transport_error(operation: str, error: Exception) -> FormantError:

@@ -1,4 +1,4 @@
-"""FormantClient: one method per endpoint of the vendor's API, and the only module that imports ``requests``.
+"""FormantClient: one method per endpoint of the vendor's API; no other module sends anything.
 
 Vendor pages: https://docs.formantai.com/api-reference/overview and
 https://docs.formantai.com/api-reference/errors-rate-limits
@@ -114,7 +114,7 @@ class FormantClient:
                 CREATE_CALL,
                 "/v1/call",
                 body=request.body(),
-                private=tuple(value for _, value in request.parameters),
+                private=tuple(request.private_texts()),
             )
         )
         return CallReceipt.from_json(answer["data"])

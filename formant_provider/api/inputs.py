@@ -90,7 +90,7 @@ def _as_text(name: object, value: object) -> str:
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, float) and math.isfinite(value):
-        return repr(float(value))
+        return format(Decimal(repr(float(value))), "f")  # the shortest decimals, never an exponent
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, date):  # a datetime is a date too; both write themselves as ISO 8601

@@ -9,7 +9,7 @@ https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -52,6 +52,13 @@ class CallRequest:
     def recipient(self) -> str:
         """The number to ring, E.164."""
         return dict(self.parameters)[PHONE_PARAMETER]
+
+    def private_texts(self) -> Iterator[str]:
+        """Yield every text of the request that nobody but the API should read."""
+        yield from (value for _, value in self.parameters)
+        if self.metadata is not None:
+            yield self.metadata
+        yield from _texts(self.retry_context)
 
     def body(self) -> dict[str, Any]:
         """Return the JSON body of POST /v1/call. Fields that are not set are left out."""
@@ -131,6 +138,17 @@ class ConversationPage:
     items: tuple[Conversation, ...]
     has_more: bool
     total: int | None
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _known(cls: type[CallReceipt | Conversation], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from formant_provider.api.models import CallReceipt, CallRequest
 
+_PRIVATE_FIELDS = ("parameters", "retry_context")
+
 
 class FormantCreateCallOperator(BaseOperator):
     """Place one phone call through a FormantAI Voice agent.
@@ -27,8 +29,8 @@ class FormantCreateCallOperator(BaseOperator):
     tried within 24 hours: every try sends the same idempotency key, and the vendor refuses a second use.
 
     Bad input, and what the API refuses for good (400, 401, 404, 409), fails the task at once without
-    retries. What may pass (429, 5xx, lost connections) is tried again for up to a minute with the same key,
-    and then fails the task in a way that Airflow may retry.
+    retries. What may pass (429, 5xx, lost connections) is sent again with the same key, four times in all
+    with at most a minute of pauses, and then fails the task in a way that Airflow may retry.
 
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status`` and
     ``scheduled_for``; and on keys of their own ``trace_id`` and ``conversation_id`` (``None`` when the API
@@ -40,7 +42,7 @@ class FormantCreateCallOperator(BaseOperator):
     :param parameters: what the agent is told: a mapping of names to values, or a list of
         ``{"name": ..., "value": ...}``. One of them is ``customer_phone``, the number to call, as E.164 text.
         Values become text: ``True`` is ``true``, numbers are written in decimals, dates and datetimes as
-        ISO 8601. Missing and nested values are refused. Airflow shows the names and never the values.
+        ISO 8601. ``None`` and nested values are refused. Airflow shows the names and never the values.
         (templated)
     :param scheduled_for: when to call: an aware datetime, or ISO 8601 text with an offset; at most 30 days
         ahead. ``None`` means now. (templated)
@@ -175,14 +177,20 @@ class FormantCreateCallOperator(BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Hide private values: before rendering, whose errors quote the template, and after it.
+        """Render private fields apart, so that they are hidden before anyone sees them.
 
         This is the one place that plain and mapped tasks both pass through before Airflow stores what was
-        rendered.
+        rendered. When a template fails, Airflow logs the whole of it, values beside the template included;
+        rendered here it does not.
         """
-        mask_numbers(self.parameters)
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         if parent is self:
+            for field in _PRIVATE_FIELDS:
+                value = getattr(self, field)
+                if callable(value):
+                    value = value(context=context, jinja_env=jinja_env)
+                setattr(self, field, self.render_template(value, context, jinja_env, seen_oids))
             mask_numbers(self.parameters)
-            self.parameters = Hidden(self.parameters)
-            self.retry_context = Hidden(self.retry_context) if self.retry_context is not None else None
+            for field in _PRIVATE_FIELDS:
+                setattr(self, field, Hidden(getattr(self, field)))
+            template_fields = [field for field in template_fields if field not in _PRIVATE_FIELDS]
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)

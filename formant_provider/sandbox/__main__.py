@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--speed",
         type=float,
-        default=60.0,
+        default=1.0,
         help="virtual seconds per second, default %(default)g; 0 freezes time",
     )
     add(

@@ -139,15 +139,14 @@ def test_a_retry_context_shows_its_names_alone(channel: FakeSupervisor) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_refused_input_leaves_no_number(parameters: Any, channel: FakeSupervisor, sandbox: Sandbox) -> None:
-    """Neither a refusal nor a template error, which quotes its template, shows the number."""
+def test_refused_input_leaves_nothing_private(
+    parameters: Any, channel: FakeSupervisor, sandbox: Sandbox
+) -> None:
+    """Neither a refusal nor a template that fails shows the number or a value beside it."""
     run = run_task(an_operator(parameters=parameters), channel)
     assert run.error is not None
     assert sandbox.requests == []
-    left = everything_left_behind(run)
-    left["log"] = run.masked_log_text if "no.such.thing" in str(parameters) else left["log"]
-    for place, text in left.items():
-        assert DIGITS not in text, f"the number is in the {place}"
+    assert_private(run)
 
 
 FAULTS = [
@@ -195,12 +194,26 @@ def test_a_server_that_repeats_the_request_in_its_error_gives_nothing_away() -> 
     assert_private(run)
 
 
+ODD_VALUES = {
+    "name": 'Zoë "the odd" Fox',
+    "script": "राहुल शर्मा",
+    "lines": "first-odd-line\nsecond-odd-line",
+    "path": "C:\\odd-path",
+}
+
+
 def test_a_400_that_echoes_the_body_gives_nothing_away() -> None:
     """The same through the sandbox, whose clock is ahead of ours and which quotes what it refuses."""
     now = datetime.now(UTC)
-    ahead = now + timedelta(days=9)
-    with Sandbox(api_key=KEY, start_at=ahead, echo_values_in_errors=True) as sandbox:
-        channel = FakeSupervisor({"formant_default": sandbox.connection_uri()})
-        run = run_task(an_operator(scheduled_for=now + timedelta(days=1)), channel)
+    operator = an_operator(
+        parameters={**PARAMETERS, **ODD_VALUES},
+        metadata="a note on them",
+        retry_context={"collected_data": {"owes": ["quite a lot"]}},
+        scheduled_for=now + timedelta(days=1),
+    )
+    with Sandbox(api_key=KEY, start_at=now + timedelta(days=9), echo_values_in_errors=True) as sandbox:
+        run = run_task(operator, FakeSupervisor({"formant_default": sandbox.connection_uri()}))
     assert "400 invalid_request" in str(run.error)
-    assert_private(run)
+    odd = ("Zo", "Fox", "राहुल", "u0930", "odd-line", "odd-path", "quite a lot")
+    assert_private(run, (*PRIVATE, *odd))
+    assert "a note on them" not in f"{run.log_text} {run.error}"

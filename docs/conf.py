@@ -1,0 +1,59 @@
+"""How the documentation is built: ``make docs``. Warnings are errors, and nothing is fetched."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+
+# The reference imports the package, and with it Airflow, which would make itself a home in ~/airflow.
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-docs-")
+atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
+# It also reports where it found its configuration, in the midst of a build that is meant to be quiet.
+logging.getLogger("airflow").setLevel(logging.WARNING)
+
+from formant_provider import __version__  # noqa: E402 - after the home is set
+
+project = "airflow-provider-formant"
+author = "the authors of airflow-provider-formant"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_show_copyright = False
+html_copy_source = False
+
+myst_heading_anchors = 3
+python_maximum_signature_line_length = 88
+autodoc_member_order = "bysource"
+
+nitpicky = True
+nitpick_ignore = [
+    # Python's and Airflow's own types in signatures. Their pages are elsewhere, and a build fetches nothing.
+    *[
+        ("py:class", name)
+        for name in (
+            "collections.Counter",
+            "collections.abc.Callable",
+            "collections.abc.Collection",
+            "collections.abc.Mapping",
+            "Context",
+            "datetime",
+            "datetime.datetime",
+        )
+    ],
+    ("py:func", "time.sleep"),
+    # Names for sets of words, spelled out on the page of the sandbox.
+    ("py:class", "ListOrder"),
+    ("py:class", "ReceiptConversationId"),
+    ("py:class", "RecordAppears"),
+    # How the sandbox reads a request; of no use to anybody outside of it.
+    ("py:class", "formant_provider.sandbox.schema.CreateCall"),
+    # An error that a docstring names without its module.
+    ("py:class", "DuplicateRequest"),
+]
