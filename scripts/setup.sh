@@ -14,7 +14,7 @@ pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
 $pip install -c constraints.txt uv
 
 # uv does not read pip's settings, so hand on where packages come from and which certificates to trust.
-index=${PIP_INDEX_URL:-$($pip config get global.index-url 2>/dev/null || true)}
+index=${PIP_INDEX_URL:-$($pip config list | sed -n "s/^global\.index.url='\(.*\)'\$/\1/p")}
 [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
 [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$PIP_CERT}"
 
