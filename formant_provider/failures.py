@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from formant_provider.api.errors import (
     AuthenticationFailed,
@@ -20,6 +20,7 @@ from formant_provider.api.errors import (
     InvalidInput,
     InvalidRequest,
     NotFound,
+    NotSent,
     RequestRefused,
 )
 
@@ -41,12 +42,22 @@ _ADVICE: tuple[tuple[type[FormantError], str], ...] = (
         " call in the FormantAI dashboard. To ring on purpose, give this call an idempotency_key of its own.",
     ),
     (RequestRefused, "A retry would be refused again; what the API said tells what to correct."),
-    (CallOutcomeUnknown, "Look for the call in the FormantAI dashboard before you ring again."),
+    (
+        CallOutcomeUnknown,
+        "Look for the call in the FormantAI dashboard: this agent, this recipient, from that time on. To ring"
+        " again on purpose, give the task an idempotency_key of its own and clear it.",
+    ),
+    (NotSent, "A retry of this task starts from what is written down, and sends only what is safe to send."),
     (
         FormantError,
         "A retry of this task sends the same idempotency key and cannot ring twice within 24 hours.",
     ),
 )
+
+
+def is_final(error: FormantError) -> bool:
+    """Whether a retry of the task could not mend it, or must not try."""
+    return isinstance(error, _FINAL)
 
 
 @contextmanager
@@ -59,7 +70,7 @@ def placing_a_call() -> Iterator[None]:
         yield
     except FormantError as error:
         text = explain(error)
-        if isinstance(error, _FINAL):
+        if is_final(error):
             raise AirflowFailException(text) from error
         log.error("%s", text)
         raise
@@ -70,3 +81,22 @@ def explain(error: FormantError) -> str:
     rung = "A phone may have rung." if error.maybe_placed else "No phone was rung by this try."
     advice = next(text for kind, text in _ADVICE if isinstance(error, kind))
     return f"{error}. {rung} {advice}"
+
+
+UNCONFIRMED = (
+    "Unconfirmed: the idempotency key of this call was used, so a phone has most likely rung or will, but no"
+    " conversation is on record yet. Nobody is rung again. Look for the call in the FormantAI dashboard, or"
+    " clear this task later: it will look again, and not ring."
+)
+
+
+def end_unconfirmed(choice: str) -> None:
+    """End a task whose call stays unconfirmed as its user chose.
+
+    :param choice: ``"succeed"`` warns and returns, ``"fail"`` and ``"skip"`` raise.
+    """
+    if choice == "fail":
+        raise AirflowFailException(UNCONFIRMED)
+    if choice == "skip":
+        raise AirflowSkipException(UNCONFIRMED)
+    log.warning(UNCONFIRMED)

@@ -71,6 +71,9 @@ PROVIDER_INFO: dict[str, Any] = {
     "operators": [
         {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.operators.call"]},
     ],
+    "triggers": [
+        {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.triggers.wait"]},
+    ],
     "connection-types": [
         {
             "connection-type": CONNECTION_TYPE,

@@ -6,6 +6,7 @@ https://docs.formantai.com/api-reference/errors-rate-limits
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 import time
@@ -42,6 +43,7 @@ class _Exchange:
     body: Mapping[str, Any] | None = None
     private: tuple[str, ...] = ()
     shape: type = dict
+    before_send: Callable[[], FormantError | None] | None = None
 
 
 class _BearerAuth(requests.auth.AuthBase):
@@ -102,9 +104,18 @@ class FormantClient:
         """Give the pooled connections back."""
         self._session.close()
 
-    def create_call(self, request: CallRequest) -> CallReceipt:
+    def without_repeats(self) -> FormantClient:
+        """Return a client that sends every request once; it shares this one's connections."""
+        other = copy.copy(self)
+        other._retry_policy = RetryPolicy(max_attempts=1)
+        return other
+
+    def create_call(
+        self, request: CallRequest, *, before_send: Callable[[], FormantError | None] | None = None
+    ) -> CallReceipt:
         """Ask for one call. Every send carries ``request.idempotency_key``, so at most one is accepted.
 
+        :param before_send: asked right before every send; the error it returns is raised instead.
         :raises RequestRefused: the server said no; with :class:`DuplicateRequest` an earlier send was used.
         :raises TryLater: the server took no call within the retry policy; see ``retry_after_s``.
         :raises FormantError: of any kind; ``maybe_placed`` says whether one of these sends may have rung.
@@ -115,6 +126,7 @@ class FormantClient:
                 "/v1/call",
                 body=request.body(),
                 private=tuple(request.private_texts()),
+                before_send=before_send,
             )
         )
         return CallReceipt.from_json(answer["data"])
@@ -150,22 +162,25 @@ class FormantClient:
 
     def _exchange(self, exchange: _Exchange) -> dict[str, Any]:
         """Send until the server answers or the retry policy says stop; return the answer's JSON."""
-        attempt, waited_s, maybe_placed = 0, 0.0, False
+        failed: list[FormantError] = []
+        waited_s = 0.0
         while True:
-            attempt += 1
             outcome = self._send(exchange)
             if not isinstance(outcome, FormantError):
                 return outcome
-            maybe_placed = maybe_placed or (exchange.operation == CREATE_CALL and is_unclear(outcome))
             decision = self._retry_policy.decide(
-                attempt=attempt,
+                attempt=len(failed) + 1,
                 waited_s=waited_s,
                 error=outcome,
                 jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
             )
             if isinstance(decision, Stop):
-                outcome.maybe_placed = maybe_placed
+                outcome.earlier = tuple(failed)
+                outcome.maybe_placed = exchange.operation == CREATE_CALL and any(
+                    map(is_unclear, [*failed, outcome])
+                )
                 raise outcome
+            failed.append(outcome)
             log.warning("%s; sending again in %.1f s (%s).", outcome, decision.seconds, decision.reason)
             self._sleep(decision.seconds)
             waited_s += decision.seconds
@@ -176,6 +191,8 @@ class FormantClient:
         So no exception of ``requests``, which holds the request with its key and number, is ever chained
         to one of ours.
         """
+        if exchange.before_send and (kept_back := exchange.before_send()):
+            return kept_back
         try:
             response = self._session.request(
                 exchange.operation.partition(" ")[0],

@@ -16,6 +16,7 @@
     ├── Unreachable             no connection was made, so nothing was sent
     ├── AnswerLost              sent, but the answer never came
     ├── BadResponse             answered, but not in a form that can be read
+    ├── NotSent                 kept back here: the task was stopped, or could not write down its intent
     └── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
 
 No error holds a phone number, a parameter value or the API key: neither in its text nor in a field
@@ -36,6 +37,7 @@ class FormantError(Exception):
     :param error_type: the vendor's ``error.type``; ``None`` without one.
     :param retry_after_s: seconds the server asked to wait; ``None`` when it did not say.
     :param maybe_placed: ``True`` when a phone may have rung all the same.
+    :ivar earlier: what became of earlier sends of the same request, oldest first.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class FormantError(Exception):
         self.error_type = error_type
         self.retry_after_s = retry_after_s
         self.maybe_placed = maybe_placed
+        self.earlier: tuple[FormantError, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
@@ -126,6 +129,10 @@ class AnswerLost(FormantError):
 
 class BadResponse(FormantError):
     """The server answered, but not in a form that can be read."""
+
+
+class NotSent(FormantError):
+    """A call was kept back at the last moment, since sending it would not have been safe."""
 
 
 class CallOutcomeUnknown(FormantError):

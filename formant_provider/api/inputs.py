@@ -123,7 +123,7 @@ def in_known_range(number: str) -> bool:
 
 
 def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:
-    """Return the moment to call at; ``None`` means now.
+    """Return the moment to call at; ``None`` means now. Whether it has passed is for :func:`refuse_past`.
 
     :param value: an aware datetime, or ISO 8601 text with an offset.
     :param now: the current time, aware.
@@ -135,11 +135,19 @@ def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:
         raise InvalidInput("scheduled_for", f"must be a datetime or ISO 8601 text; got {_kind(value)}")
     if moment.utcoffset() is None:
         raise InvalidInput("scheduled_for", "has no time zone; give an aware datetime or text with an offset")
-    if moment < now:
-        raise InvalidInput("scheduled_for", "lies in the past")
     if moment > now + MAX_SCHEDULE_AHEAD:
         raise InvalidInput("scheduled_for", f"lies more than {MAX_SCHEDULE_AHEAD.days} days ahead")
     return moment
+
+
+def refuse_past(scheduled_for: datetime | None, *, now: datetime) -> None:
+    """Refuse a moment that is gone.
+
+    Apart from :func:`to_scheduled_for`, since a later try of a task may come after the moment for which an
+    earlier try has placed the call.
+    """
+    if scheduled_for is not None and scheduled_for < now:
+        raise InvalidInput("scheduled_for", "lies in the past")
 
 
 def _parse_iso(text: str) -> datetime:

@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pendulum
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.options import one_of, redial_outcomes, seconds
 from formant_provider.privacy import Hidden, mask_numbers, reveal
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import jinja2
     from airflow.sdk import Context
 
-    from formant_provider.api.models import CallReceipt, CallRequest
+    from formant_provider.api.errors import FormantError
+    from formant_provider.api.models import CallRequest
+    from formant_provider.api.placement import Placement
 
+OnUnconfirmed = Literal["succeed", "fail", "skip"]
+# A server that keeps asking to wait is waited for no longer than its own keys last.
+LONGEST_WAIT = timedelta(hours=24)
 _PRIVATE_FIELDS = ("parameters", "retry_context")
+_RECEIPT_FIELDS = ("agent_id", "trace_id", "conversation_id", "status", "scheduled_for")
 
 
 class FormantCreateCallOperator(BaseOperator):
-    """Place one phone call through a FormantAI Voice agent.
+    """Place one phone call through a FormantAI Voice agent, and never twice.
 
-    The call is placed at most once for each DAG run, task, agent and recipient, however often the task is
-    tried within 24 hours: every try sends the same idempotency key, and the vendor refuses a second use.
+    The call is placed at most once for each DAG run, task, agent and recipient. Before anything is sent,
+    the task writes its intent into Airflow's task state store (3.3 and later); a further try, after a lost
+    answer or a killed worker, starts from there: it returns the receipt, or sends the same idempotency key,
+    which the vendor refuses if it was used. A call that turns out to have been placed is looked up among
+    the agent's conversations. Airflow before 3.3 has no such store; there the vendor's key alone protects,
+    for 24 hours, and beyond them a further try sends nothing.
 
-    Bad input, and what the API refuses for good (400, 401, 404, 409), fails the task at once without
-    retries. What may pass (429, 5xx, lost connections) is sent again with the same key, four times in all
-    with at most a minute of pauses, and then fails the task in a way that Airflow may retry.
+    Bad input, and what the API refuses for good (400, 401, 404), fails the task at once without retries. What
+    may pass (429, 5xx, lost connections) is sent again with the same key, four times in all with at most a
+    minute of pauses, and then fails the task in a way that Airflow may retry.
 
-    XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status`` and
-    ``scheduled_for``; and on keys of their own ``trace_id`` and ``conversation_id`` (``None`` when the API
-    gave none, as it does for most immediate calls).
+    XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
+    ``scheduled_for`` and ``placement``; and on keys of their own ``trace_id`` and ``conversation_id``
+    (``None`` when the API gave none, as it does for most immediate calls). ``placement`` is ``placed``;
+    ``found`` when an earlier try had placed the call and its ids were looked up; or ``unconfirmed`` when an
+    earlier send used the key and no record of the call is there yet, as is usual while it lasts: the ids
+    are ``None``.
 
     Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
 
@@ -57,6 +71,21 @@ class FormantCreateCallOperator(BaseOperator):
         and never the values. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param on_unconfirmed: what the task does when the placement stays unconfirmed: ``"succeed"``, ``"fail"``
+        (without retries) or ``"skip"``.
+    :param lookup_timeout: how long to look for the record of a call that was placed already, in seconds or
+        as a ``timedelta``.
+    :param redial_on: outcomes after which a further try of this task (a retry, a clear) places a further call
+        to the same recipient: any of ``no_answer``, ``busy``, ``failed``, ``unreachable``,
+        ``socket_failure``, ``telephony_failed``. The new call joins the conversation and gets a
+        ``retry_context`` from what the last one collected, unless one is given. Needs Airflow 3.3. Empty
+        means that a further try never rings again.
+    :param max_inline_wait: longest wait for the API's rate limit that holds a worker, in seconds or as a
+        ``timedelta``. When the API asks for more, the task is deferred if ``deferrable``, and fails in a way
+        that Airflow may retry if not.
+    :param deferrable: whether to wait for the rate limit in the triggerer. ``None`` means Airflow's
+        ``[operators] default_deferrable``.
+    :raises ValueError: at parse time, for an option that cannot be meant.
     """
 
     template_fields: Sequence[str] = (
@@ -85,6 +114,11 @@ class FormantCreateCallOperator(BaseOperator):
         retry_context: Mapping[str, Any] | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
+        on_unconfirmed: OnUnconfirmed = "succeed",
+        lookup_timeout: float | timedelta = 30,
+        redial_on: Collection[str] = (),
+        max_inline_wait: float | timedelta = 30,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -97,45 +131,101 @@ class FormantCreateCallOperator(BaseOperator):
         self.retry_context = retry_context
         self.formant_conn_id = formant_conn_id
         self.region = region
+        self.on_unconfirmed = one_of("on_unconfirmed", on_unconfirmed, get_args(OnUnconfirmed))
+        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.redial_on = redial_outcomes(redial_on)
+        self.max_inline_wait_s = seconds("max_inline_wait", max_inline_wait)
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+        self._stopped = False
+        self._give_up_at: datetime | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call and hand its ids downstream."""
+        from formant_provider.api.errors import TryLater
         from formant_provider.failures import placing_a_call
 
         with placing_a_call():
-            request = self._build_request(context)
-            with FormantHook(self.formant_conn_id, self.region).get_conn() as client:
-                self._log_request(request, client.base_url)
-                receipt = client.create_call(request)
-        return self._hand_on(receipt, context)
+            try:
+                placement = self._place(context)
+            except TryLater as error:
+                if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
+                    self._defer(error)
+                raise
+        return self._hand_on(placement, context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after the API's rate limit: from what is written down, as every try does."""
+        self._give_up_at = datetime.fromisoformat(event["give_up_at"])
+        return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
+        self._stopped = True
+        self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
+
+    def _place(self, context: Context) -> Placement:
+        from formant_provider.api.placement import Rules, place
+        from formant_provider.api.retry import RetryPolicy
+        from formant_provider.state import ledger_for, taken_since
+
+        call = self._build_request(context)
+        self._check_redial(context)
+        rules = Rules(
+            taken_since=taken_since(context, own_name=self.idempotency_key is not None),
+            lookup_timeout_s=self.lookup_timeout_s,
+            now=lambda: pendulum.now("UTC"),
+            sleep=time.sleep,
+            redial_on=self.redial_on,
+            keep_back=self._keep_back,
+        )
+        policy = RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)
+        with FormantHook(self.formant_conn_id, self.region).get_conn(policy) as client:
+            self._log_request(call, client.base_url)
+            return place(call, client, ledger_for(context, call.idempotency_key), rules)
+
+    def _check_redial(self, context: Context) -> None:
+        from formant_provider.api.errors import InvalidInput
+
+        if self.redial_on and context.get("task_state_store") is None:
+            raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
+
+    def _keep_back(self) -> FormantError | None:
+        from formant_provider.api.errors import NotSent
+
+        return NotSent("The task was stopped before this send") if self._stopped else None
+
+    def _defer(self, error: FormantError) -> None:
+        """Give the worker back until the API takes the call, unless we have waited long enough."""
+        from formant_provider.triggers.wait import WaitTrigger
+
+        now = pendulum.now("UTC")
+        wait = timedelta(seconds=error.retry_after_s or 0)
+        give_up_at = self._give_up_at or now + LONGEST_WAIT
+        if now + wait > give_up_at:
+            return
+        self.log.warning("%s. Going on at %s, without holding a worker.", error, now + wait)
+        self.defer(
+            trigger=WaitTrigger((now + wait).isoformat(), give_up_at.isoformat()),
+            method_name="execute_complete",
+            timeout=wait + timedelta(hours=1),
+        )
 
     def _build_request(self, context: Context) -> CallRequest:
-        from formant_provider.api import inputs, intent
-        from formant_provider.api.models import CallRequest
+        from formant_provider.api.request import build_request
 
-        agent_id = inputs.to_agent_id(self.agent_id)
-        parameters = inputs.to_parameters(reveal(self.parameters))
-        recipient = dict(parameters)["customer_phone"]
-        name = inputs.to_optional_text("idempotency_key", self.idempotency_key)
         ti = context["ti"]
-        return CallRequest(
-            agent_id=agent_id,
-            parameters=parameters,
-            scheduled_for=inputs.to_scheduled_for(self.scheduled_for, now=pendulum.now("UTC")),
-            conversation_id=inputs.to_optional_text("conversation_id", self.conversation_id),
-            idempotency_key=(
-                intent.key_for_name(name=name, agent_id=agent_id, recipient=recipient)
-                if name is not None
-                else intent.key_for_task(
-                    dag_id=ti.dag_id,
-                    run_id=ti.run_id,
-                    task_id=ti.task_id,
-                    agent_id=agent_id,
-                    recipient=recipient,
-                )
-            ),
-            metadata=inputs.to_metadata(self.metadata),
-            retry_context=inputs.to_retry_context(reveal(self.retry_context)),
+        return build_request(
+            agent_id=self.agent_id,
+            parameters=reveal(self.parameters),
+            scheduled_for=self.scheduled_for,
+            conversation_id=self.conversation_id,
+            idempotency_key=self.idempotency_key,
+            metadata=self.metadata,
+            retry_context=reveal(self.retry_context),
+            task=(ti.dag_id, ti.run_id, ti.task_id),
+            now=pendulum.now("UTC"),
         )
 
     def _log_request(self, request: CallRequest, base_url: str) -> None:
@@ -151,23 +241,25 @@ class FormantCreateCallOperator(BaseOperator):
             request.idempotency_key,
         )
 
-    def _hand_on(self, receipt: CallReceipt, context: Context) -> dict[str, Any]:
-        self.log.info(
-            "The call was accepted: status %s, trace_id %s, conversation_id %s.",
-            receipt.status,
-            receipt.trace_id,
-            receipt.conversation_id or "not given yet",
-        )
+    def _hand_on(self, placement: Placement, context: Context) -> dict[str, Any]:
+        from formant_provider.failures import end_unconfirmed
+
+        receipt = placement.receipt
+        if receipt is None:
+            end_unconfirmed(self.on_unconfirmed)
+        else:
+            self.log.info(
+                "The call is %s: status %s, trace_id %s, conversation_id %s.",
+                placement.result,
+                receipt.status,
+                receipt.trace_id,
+                receipt.conversation_id or "not given yet",
+            )
+        result = {name: getattr(receipt, name, None) for name in _RECEIPT_FIELDS}
         if self.do_xcom_push:
-            context["ti"].xcom_push(key="trace_id", value=receipt.trace_id)
-            context["ti"].xcom_push(key="conversation_id", value=receipt.conversation_id)
-        return {
-            "agent_id": receipt.agent_id,
-            "trace_id": receipt.trace_id,
-            "conversation_id": receipt.conversation_id,
-            "status": receipt.status,
-            "scheduled_for": receipt.scheduled_for,
-        }
+            for key in ("trace_id", "conversation_id"):
+                context["ti"].xcom_push(key=key, value=result[key])
+        return {**result, "placement": placement.result.value}
 
     def _do_render_template_fields(
         self,

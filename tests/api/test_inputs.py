@@ -158,14 +158,20 @@ def test_scheduled_for_takes_aware_datetimes_and_iso_text(value: object) -> None
         "None",
         1775656800,
         date(2026, 4, 8),
-        NOW - timedelta(seconds=1),
         NOW + timedelta(days=30, seconds=1),
         "2026-05-08T12:00:00Z",
     ],
 )
-def test_a_naive_past_far_or_unreadable_scheduled_for_is_refused(wrong: object) -> None:
-    """A moment that is not sure, gone, or more than 30 days off is refused."""
+def test_a_naive_far_or_unreadable_scheduled_for_is_refused(wrong: object) -> None:
+    """A moment that is not sure, or more than 30 days off, is refused."""
     assert refusal(inputs.to_scheduled_for, wrong, now=NOW).field == "scheduled_for"
+
+
+def test_a_past_scheduled_for_is_refused() -> None:
+    """A moment that is gone is refused; now is not gone, and no moment is no past."""
+    assert refusal(inputs.refuse_past, NOW - timedelta(seconds=1), now=NOW).field == "scheduled_for"
+    inputs.refuse_past(NOW, now=NOW)
+    inputs.refuse_past(None, now=NOW)
 
 
 def test_thirty_days_ahead_and_this_very_moment_are_allowed() -> None:

@@ -165,7 +165,7 @@ def test_a_failed_call_leaves_nothing_private(
 ) -> None:
     """Errors, their causes and the log of a call that went wrong hold nothing private."""
     sandbox.inject("POST /v1/call", fault, times=4)
-    run = run_task(an_operator(retries=1), channel)
+    run = run_task(an_operator(retries=1, on_unconfirmed="fail"), channel)
     assert run.error is not None
     assert_private(run)
 

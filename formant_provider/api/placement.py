@@ -1,0 +1,273 @@
+"""Places a call at most once: write the intent, send, write the receipt; and when in doubt, look.
+
+::
+
+    ledger has a receipt ──────────────────────────────► PLACED, nothing is sent
+    intent whose key may no longer protect ─► look ────► FOUND, or CallOutcomeUnknown
+    write intent ─► send ─┬─ 200 ─► write receipt ─────► PLACED
+                          ├─ 409 ─┬─ only ever refused ► next key, from "write intent"
+                          │       └─ anything else ────► look ─► FOUND or UNCONFIRMED
+                          └─ other error ──────────────► raised; the next try starts from the ledger
+
+Whether a phone may ring is decided here and nowhere else. The ledger is written before every send, and a
+ledger that cannot be written keeps the call back: a process that is no longer the task's own is told so by
+the write alone.
+
+Vendor page on idempotency: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from formant_provider.api.errors import CallOutcomeUnknown, DuplicateRequest, FormantError, NotSent, TryLater
+from formant_provider.api.inputs import refuse_past
+from formant_provider.api.intent import (
+    Intent,
+    Ledger,
+    Sent,
+    became_of,
+    key_after_refusals,
+    key_for_redial,
+)
+from formant_provider.api.lookup import find_call
+from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
+from formant_provider.api.retry import may_repeat
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+# The vendor forgets a key after 24 hours; a little less, since its clock is not ours.
+KEY_PROTECTS = timedelta(hours=23, minutes=55)
+MAX_KEYS_PER_TRY = 4
+LONGEST_PAUSE_S = 10.0
+
+
+class Result(StrEnum):
+    """How a placement ended, when it did not end in an error."""
+
+    PLACED = "placed"
+    FOUND = "found"
+    UNCONFIRMED = "unconfirmed"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a call stands.
+
+    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier send had placed it, and its
+        ids were found; ``unconfirmed``: the key was used, and no record was found yet.
+    :param receipt: ``None`` when unconfirmed.
+    """
+
+    result: Result
+    receipt: CallReceipt | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the user chose, and what the caller knows.
+
+    :param taken_since: when somebody else can have used the key of a fresh intent at the earliest, aware.
+    :param lookup_timeout_s: seconds to look for the record of a call that was placed already.
+    :param now: tells the current time, aware.
+    :param sleep: waits for so many seconds.
+    :param redial_on: statuses of a conversation after which a further try places a further call.
+    :param keep_back: asked right before every send; the error it returns is raised instead.
+    """
+
+    taken_since: datetime
+    lookup_timeout_s: float
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    redial_on: frozenset[str] = frozenset()
+    keep_back: Callable[[], FormantError | None] | None = None
+
+
+def place(call: CallRequest, client: FormantClient, ledger: Ledger, rules: Rules) -> Placement:
+    """Place the call, or find out that it was placed already. Never places it twice.
+
+    :param call: with the idempotency key of its first attempt.
+    :raises InvalidInput: it is scheduled for a time that has passed, and was not placed before.
+    :raises RequestRefused: the API said no.
+    :raises CallOutcomeUnknown: an earlier send may have been accepted, its key protects no more, and no
+        record was found.
+    :raises NotSent: it was kept back.
+    :raises FormantError: it may be tried again; ``maybe_placed`` says whether a phone may have rung.
+    """
+    return _Flow(call, client, ledger, rules).run()
+
+
+class _Flow:
+    """One placement: the drawing above, step by step."""
+
+    def __init__(self, call: CallRequest, client: FormantClient, ledger: Ledger, rules: Rules) -> None:
+        self.call = call
+        self.client = client
+        self.ledger = ledger
+        self.rules = rules
+
+    def run(self) -> Placement:
+        now = self.rules.now()
+        known = self.ledger.read()
+        if known is not None and known.receipt is not None:
+            return self._after_receipt(known, known.receipt)
+        if known is not None and known.sent is Sent.UNCLEAR and not self._safe_to_repeat(known, now):
+            return self._recover(known)
+        refuse_past(self.call.scheduled_for, now=now)
+        return self._send(known or Intent(self.call.idempotency_key, now), fresh=known is None)
+
+    def _safe_to_repeat(self, known: Intent, now: datetime) -> bool:
+        """Whether the vendor would still refuse a second call, and a first one would still be in time."""
+        scheduled_for = self.call.scheduled_for
+        return now - known.written_at < KEY_PROTECTS and (scheduled_for is None or scheduled_for >= now)
+
+    def _after_receipt(self, known: Intent, receipt: CallReceipt) -> Placement:
+        last = self._last_conversation(known, receipt) if self.rules.redial_on else None
+        if last is None or last.status not in self.rules.redial_on:
+            return Placement(Result.PLACED, receipt)
+        attempt = known.attempt + 1
+        log.info("The last conversation ended as %s: placing call number %s.", last.status, attempt)
+        key = self._first_key(attempt)
+        again = Intent(key, self.rules.now(), attempt=attempt, redials=last.conversation_id)
+        return self._send(again, fresh=False)
+
+    def _send(self, intent: Intent, *, fresh: bool) -> Placement:
+        for _ in range(MAX_KEYS_PER_TRY):
+            try:
+                receipt = self._send_key(intent)
+            except DuplicateRequest as error:
+                before = became_of(intent.sent, error.earlier)
+                if before is not Sent.REFUSED:
+                    stranger = fresh and before is Sent.NEVER
+                    return self._look(intent, self.rules.taken_since if stranger else intent.written_at)
+            else:
+                self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
+                return Placement(Result.PLACED, receipt)
+            intent, fresh = self._next_key(intent), False
+        raise TryLater(
+            f"The API refused {MAX_KEYS_PER_TRY} sends of this call and counted their keys as used"
+        )
+
+    def _send_key(self, intent: Intent) -> CallReceipt:
+        """Write the intent, then send.
+
+        From the write on this process may die at any moment, so the doubt is written down first.
+        """
+        call = self._redial(intent.redials) if intent.redials else self.call
+        self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
+        try:
+            return self.client.create_call(
+                replace(call, idempotency_key=intent.key), before_send=self.rules.keep_back
+            )
+        except DuplicateRequest:
+            raise
+        except FormantError as error:
+            became = became_of(intent.sent, [*error.earlier, error])
+            error.maybe_placed = became is Sent.UNCLEAR
+            if became is not Sent.UNCLEAR:
+                self._note(replace(intent, sent=became))
+            raise
+
+    def _next_key(self, intent: Intent) -> Intent:
+        """Go on with a new key after one that was only ever refused: nobody was rung with it."""
+        log.warning("The API refused this call and counted its key as used: going on with another key.")
+        spent = intent.spent_keys + 1
+        key = key_after_refusals(key=self._first_key(intent.attempt), spent=spent)
+        following = replace(intent, key=key, written_at=self.rules.now(), sent=Sent.NEVER, spent_keys=spent)
+        self.ledger.write(following)
+        return following
+
+    def _first_key(self, attempt: int) -> str:
+        first = self.call.idempotency_key
+        return first if attempt == 1 else key_for_redial(key=first, attempt=attempt)
+
+    def _look(self, intent: Intent, since: datetime) -> Placement:
+        """Find the call that used the key. Nobody is rung again, whether it is found or not."""
+        log.warning("The key of this call was used before, so the call was placed already. Looking for it.")
+        record, _ = self._search(since)
+        if record is None:
+            return Placement(Result.UNCONFIRMED, None)
+        return self._adopt(intent, record)
+
+    def _recover(self, known: Intent) -> Placement:
+        """Find a call that may have been placed, and that it would not be safe to send again."""
+        log.warning(
+            "An earlier try may have placed this call, and to send it again is not safe. Looking for it."
+        )
+        record, trouble = self._search(known.written_at)
+        if record is not None:
+            return self._adopt(known, record)
+        if trouble is not None:
+            trouble.maybe_placed = True
+            raise trouble
+        raise CallOutcomeUnknown(
+            f"An earlier try, at {utc_text(known.written_at)} or later, did not learn what came of this call;"
+            f" no conversation is on record, and its idempotency key {known.key} may protect no longer",
+            maybe_placed=True,
+        )
+
+    def _search(self, since: datetime) -> tuple[Conversation | None, FormantError | None]:
+        """Look until the record is there or the time is up; return it, or what hindered the last look."""
+        client, waited_s, pause_s = self.client.without_repeats(), 0.0, 1.0
+        while True:
+            record, trouble = self._look_once(client, since)
+            pause_s = min(pause_s, self.rules.lookup_timeout_s - waited_s)
+            if record is not None or pause_s <= 0 or (trouble and not may_repeat(trouble)):
+                return record, trouble
+            self.rules.sleep(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _look_once(
+        self, client: FormantClient, since: datetime
+    ) -> tuple[Conversation | None, FormantError | None]:
+        try:
+            return find_call(
+                client, agent_id=self.call.agent_id, recipient=self.call.recipient, since=since
+            ), None
+        except FormantError as error:
+            log.warning("%s. Looking on.", error)
+            return None, error
+
+    def _adopt(self, intent: Intent, record: Conversation) -> Placement:
+        scheduled_for = self.call.scheduled_for
+        receipt = CallReceipt(
+            agent_id=self.call.agent_id,
+            trace_id=record.trace_id,
+            status=ReceiptStatus.SCHEDULED.value if scheduled_for else ReceiptStatus.INITIATED.value,
+            conversation_id=record.conversation_id,
+            scheduled_for=utc_text(scheduled_for) if scheduled_for else None,
+        )
+        self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
+        return Placement(Result.FOUND, receipt)
+
+    def _last_conversation(self, known: Intent, receipt: CallReceipt) -> Conversation | None:
+        return find_call(
+            self.client,
+            agent_id=self.call.agent_id,
+            recipient=self.call.recipient,
+            since=known.written_at,
+            trace_id=receipt.trace_id,
+        )
+
+    def _redial(self, conversation_id: str) -> CallRequest:
+        """Return the call again, joined to its last conversation and told what that one brought."""
+        context = self.call.retry_context
+        if context is None:
+            results = self.client.get_conversation(conversation_id).results
+            context = {"collected_data": results} if results else None
+        return replace(self.call, conversation_id=conversation_id, retry_context=context)
+
+    def _note(self, intent: Intent) -> None:
+        """Write what is good to know but no condition for sending."""
+        try:
+            self.ledger.write(intent)
+        except NotSent as error:
+            log.warning("%s. The next try will ask the API instead.", error)

@@ -1,0 +1,52 @@
+"""From the fields a user fills in to one complete, checked request."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from formant_provider.api import inputs
+from formant_provider.api.intent import key_for_name, key_for_task
+from formant_provider.api.models import PHONE_PARAMETER, CallRequest
+
+
+def build_request(
+    *,
+    agent_id: Any,
+    parameters: Any,
+    scheduled_for: Any,
+    conversation_id: Any,
+    idempotency_key: Any,
+    metadata: Any,
+    retry_context: Any,
+    task: tuple[str, str, str],
+    now: datetime,
+) -> CallRequest:
+    """Check every field and derive the idempotency key.
+
+    The fields are those of the operator, rendered.
+
+    :param task: DAG id, run id and task id: what names the call when the user does not.
+    :param now: the current time, aware.
+    :raises InvalidInput: with the name of the field at fault.
+    """
+    agent = inputs.to_agent_id(agent_id)
+    pairs = inputs.to_parameters(parameters)
+    recipient = dict(pairs)[PHONE_PARAMETER]
+    name = inputs.to_optional_text("idempotency_key", idempotency_key)
+    dag_id, run_id, task_id = task
+    return CallRequest(
+        agent_id=agent,
+        parameters=pairs,
+        idempotency_key=(
+            key_for_name(name=name, agent_id=agent, recipient=recipient)
+            if name is not None
+            else key_for_task(
+                dag_id=dag_id, run_id=run_id, task_id=task_id, agent_id=agent, recipient=recipient
+            )
+        ),
+        scheduled_for=inputs.to_scheduled_for(scheduled_for, now=now),
+        conversation_id=inputs.to_optional_text("conversation_id", conversation_id),
+        metadata=inputs.to_metadata(metadata),
+        retry_context=inputs.to_retry_context(retry_context),
+    )

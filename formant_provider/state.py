@@ -1,0 +1,138 @@
+"""The ledger of a call in Airflow: the task state store (3.3 and later), and what stands in for it before.
+
+Airflow deletes a task's XComs before every try, so they cannot carry the intent. The task state store does:
+it survives retries, killed workers and, on 3.3, clears. Its entries lie in Airflow's database as plain text
+for everyone who may see the task, so they hold ids and times alone.
+
+The store is kept per task and *position* in a mapped list, and lists come back in another order. The entry's
+name therefore holds the key of the call, which follows the person: what lies there for somebody else is not
+even read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.api.errors import NotSent
+from formant_provider.api.intent import Intent, Sent
+from formant_provider.api.models import CallReceipt
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.api.intent import Ledger
+
+ENTRY_PREFIX = "formant_call:"
+
+
+def ledger_for(context: Context, key: str) -> Ledger:
+    """Return the ledger of the call named ``key``, as durable as this Airflow allows."""
+    store: Any = context.get("task_state_store")
+    if store is not None:
+        return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}")
+    return ForgetfulLedger(key, is_first_try=context["ti"].try_number == 1, run_began=run_began(context))
+
+
+def run_began(context: Context) -> datetime:
+    """Return when this DAG run can have asked for anything at the earliest; a clear does not move it."""
+    dag_run: Any = context["dag_run"]
+    moments: list[datetime] = [dag_run.run_after, dag_run.start_date]
+    return min(moment for moment in moments if moment is not None)
+
+
+class TaskStateLedger:
+    """Keeps the intent in Airflow's task state store, for ever.
+
+    :param store: ``context["task_state_store"]``.
+    :param entry: name of the entry.
+    """
+
+    def __init__(self, store: Any, entry: str) -> None:
+        self._store = store
+        self._entry = entry
+
+    def read(self) -> Intent | None:
+        """Return what an earlier try wrote.
+
+        A process that is no longer the task's own reads ``None`` here, whatever there is: Airflow tells it
+        of its state only when it writes.
+
+        :raises NotSent: the store does not answer, or holds something that this version cannot read.
+        """
+        try:
+            entry = self._store.get(self._entry, default=None)
+        except Exception as error:
+            raise NotSent(f"Airflow's task state store could not be read ({type(error).__name__})") from error
+        return None if entry is None else _parse(entry, self._entry)
+
+    def write(self, intent: Intent) -> None:
+        """Remember; committed in Airflow's database when it returns.
+
+        :raises NotSent: it was not written. Most often a newer try of this task has taken over.
+        """
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        entry = {**asdict(intent), "written_at": intent.written_at.isoformat()}
+        try:
+            self._store.set(self._entry, entry, retention=NEVER_EXPIRE)
+        except Exception as error:
+            raise NotSent(
+                "The intent to call could not be written to Airflow's task state store"
+                f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
+            ) from error
+
+
+class ForgetfulLedger:
+    """Stands in where Airflow has no task state store: a later try assumes that an earlier one has sent.
+
+    Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, a later try
+    looks and does not send.
+
+    :param key: of the call.
+    :param is_first_try: whether nobody can have sent before.
+    :param run_began: when an earlier try can have sent at the earliest, aware.
+    """
+
+    def __init__(self, key: str, *, is_first_try: bool, run_began: datetime) -> None:
+        self._intent = None if is_first_try else Intent(key, run_began, sent=Sent.UNCLEAR)
+
+    def read(self) -> Intent | None:
+        """Return what this process wrote, or what has to be assumed."""
+        return self._intent
+
+    def write(self, intent: Intent) -> None:
+        """Remember for as long as this process lives."""
+        self._intent = intent
+
+
+def taken_since(context: Context, *, own_name: bool) -> datetime:
+    """Return when a key that nobody here has sent can have been used at the earliest.
+
+    A key of the task's own holds the DAG run, so nobody used it before the run began. A name of the user's
+    may have been used anywhere, within the vendor's 24 hours.
+    """
+    import pendulum
+
+    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
+    return a_day_ago if own_name else max(a_day_ago, run_began(context))
+
+
+def _parse(entry: Any, name: str) -> Intent:
+    try:
+        receipt = entry.get("receipt")
+        return Intent(
+            key=entry["key"],
+            written_at=datetime.fromisoformat(entry["written_at"]),
+            sent=Sent(entry["sent"]),
+            spent_keys=int(entry.get("spent_keys", 0)),
+            attempt=int(entry.get("attempt", 1)),
+            redials=entry.get("redials"),
+            receipt=CallReceipt.from_json(receipt) if receipt else None,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NotSent(
+            f"The entry {name} of the task state store cannot be read ({type(error).__name__}); see whether"
+            " this call was placed, then correct or delete it"
+        ) from error
