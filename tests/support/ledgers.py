@@ -1,0 +1,207 @@
+"""One call, tried again and again against a sandbox, with a ledger that fails and processes that die."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from formant_provider.api.client import CREATE_CALL, FormantClient
+from formant_provider.api.config import ClientConfig
+from formant_provider.api.errors import FormantError, NotSent
+from formant_provider.api.intent import Intent, Sent
+from formant_provider.api.models import CallReceipt, CallRequest
+from formant_provider.api.placement import Placement, Rules, place
+from formant_provider.api.retry import RetryPolicy
+from formant_provider.sandbox import Sandbox
+
+NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
+NUMBER = "+14155550100"
+CALL = CallRequest(
+    agent_id=456,
+    parameters=(("customer_phone", NUMBER), ("customer_name", "Rahul Sharma")),
+    idempotency_key="0f3c8b5e-8f52-5d0e-9a3c-1d2e3f4a5b6c",
+)
+
+
+def call_to(ending: str, **fields: Any) -> CallRequest:
+    """Return the call to the number whose last two digits say how it ends."""
+    number = NUMBER[:-2] + ending
+    return replace(CALL, parameters=(("customer_phone", number), *CALL.parameters[1:]), **fields)
+
+
+class Died(BaseException):
+    """The process is gone: nothing of it runs any more, and no ``except Exception`` sees it."""
+
+
+class MemoryLedger:
+    """Keeps JSON, as Airflow's store does. Writes are counted from 1, over all tries.
+
+    :param fails_at: writes that are refused.
+    :param dies_before: writes in which the process dies, and nothing is written.
+    :param dies_after: writes after which the process dies.
+    """
+
+    def __init__(
+        self,
+        *,
+        fails_at: Collection[int] = (),
+        dies_before: Collection[int] = (),
+        dies_after: Collection[int] = (),
+    ) -> None:
+        self.fails_at, self.dies_before, self.dies_after = set(fails_at), set(dies_before), set(dies_after)
+        self.history: list[str] = []
+        self.writes = 0
+
+    def read(self) -> Intent | None:
+        return _from_json(self.history[-1]) if self.history else None
+
+    def write(self, intent: Intent) -> None:
+        self.writes += 1
+        if self.writes in self.dies_before:
+            raise Died
+        if self.writes in self.fails_at:
+            raise NotSent("The ledger cannot be written")
+        self.history.append(_to_json(intent))
+        if self.writes in self.dies_after:
+            raise Died
+
+    @property
+    def last(self) -> Intent:
+        """What a next try will read."""
+        intent = self.read()
+        assert intent is not None, "nothing was written"
+        return intent
+
+
+class StaleTwin:
+    """What a process sees whose task was given to another one: nothing to read, and no write."""
+
+    def read(self) -> Intent | None:
+        return None
+
+    def write(self, intent: Intent) -> None:
+        raise NotSent(f"Not this process's to write: {intent.key}")
+
+
+def _to_json(intent: Intent) -> str:
+    return json.dumps(asdict(intent), default=lambda moment: {"at": moment.isoformat()})
+
+
+def _from_json(text: str) -> Intent:
+    fields = json.loads(text, object_hook=_moment)
+    receipt = fields.pop("receipt")
+    fields["sent"] = Sent(fields["sent"])
+    return Intent(**fields, receipt=CallReceipt(**receipt) if receipt else None)
+
+
+def _moment(value: dict[str, Any]) -> Any:
+    return datetime.fromisoformat(value["at"]) if value.keys() == {"at"} else value
+
+
+@dataclass
+class Tries:
+    """The tries of one call. All waiting is done on the sandbox's clock.
+
+    :param taken_since: when somebody else can have used the key; ``None`` means: from now on.
+    :param sends: how often one try sends one key.
+    :param api_key: ``None`` means the one that the sandbox takes.
+    :param base_url: ``None`` means the sandbox's; another server's keeps the sandbox as a clock.
+    """
+
+    sandbox: Sandbox
+    call: CallRequest
+    ledger: Any = field(default_factory=MemoryLedger)
+    taken_since: datetime | None = None
+    lookup_timeout_s: float = 300.0
+    read_timeout_s: float = 5.0
+    sends: int = 4
+    redial_on: frozenset[str] = frozenset()
+    api_key: str | None = None
+    base_url: str | None = None
+
+    def __post_init__(self) -> None:
+        self.taken_since = self.taken_since or self.sandbox.now()
+
+    def place(self, **rules: Any) -> Placement:
+        """One try, in a process of its own."""
+        chosen: dict[str, Any] = {
+            "taken_since": self.taken_since,
+            "lookup_timeout_s": self.lookup_timeout_s,
+            "now": self.sandbox.now,
+            "sleep": self.sandbox.advance,
+            "redial_on": self.redial_on,
+        }
+        with self.client() as client:
+            return place(self.call, client, self.ledger, Rules(**{**chosen, **rules}))
+
+    def client(self) -> FormantClient:
+        key = self.api_key or self.sandbox.api_key
+        config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
+        policy = RetryPolicy(max_attempts=self.sends)
+        return FormantClient(config, retry_policy=policy, sleep=self.sandbox.advance)
+
+    def fail(self, **rules: Any) -> FormantError:
+        """One try that ends in an error, which is returned."""
+        with pytest.raises(FormantError) as caught:
+            self.place(**rules)
+        return caught.value
+
+    def die(self, **rules: Any) -> None:
+        """One try in which the process dies."""
+        with pytest.raises(Died):
+            self.place(**rules)
+
+    @property
+    def rings(self) -> int:
+        """How often the phone of this call rang."""
+        return self.sandbox.rings[self.call.recipient]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all POSTs the sandbox saw, in order."""
+        return [body["idempotency_key"] for body in self.bodies]
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        """The bodies of all POSTs the sandbox saw, in order."""
+        return [seen.body for seen in self.sandbox.requests if seen.endpoint == CREATE_CALL]
+
+
+Start = Callable[..., Tries]
+
+
+@contextmanager
+def starting() -> Iterator[Start]:
+    """Start sandboxes at noon, each ready for the tries of one call, and stop them at the end."""
+    with ExitStack() as running:
+
+        def start(
+            call: CallRequest = CALL, ledger: Any = None, sandbox: dict[str, Any] | None = None, **tries: Any
+        ) -> Tries:
+            settings = {"speed": 0, "start_at": NOON, "rate_limit": None, **(sandbox or {})}
+            world = running.enter_context(Sandbox(**settings))
+            return Tries(world, call, ledger or MemoryLedger(), **tries)
+
+        yield start
+
+
+def on_ask(number: int, outcome: BaseException) -> Callable[[], FormantError | None]:
+    """Return a ``keep_back`` that dies of, or answers with, ``outcome`` when asked for the n-th time."""
+    asked = 0
+
+    def keep_back() -> FormantError | None:
+        nonlocal asked
+        asked += 1
+        if asked != number:
+            return None
+        if isinstance(outcome, FormantError):
+            return outcome
+        raise outcome
+
+    return keep_back
