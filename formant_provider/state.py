@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 ENTRY_PREFIX = "formant_call:"
 
 
-def ledger_for(context: Context, key: str) -> Ledger:
-    """Return the ledger of the call named ``key``, as durable as this Airflow allows."""
+def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger:
+    """Return the ledger of the call named ``key``, as durable as this Airflow allows.
+
+    :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
+    """
     store: Any = context.get("task_state_store")
     if store is not None:
         return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}")
-    return ForgetfulLedger(key, is_first_try=context["ti"].try_number == 1, run_began=run_began(context))
+    if doubt_since is None and context["ti"].try_number > 1:
+        doubt_since = run_began(context)
+    return ForgetfulLedger(Intent(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None)
 
 
 def run_began(context: Context) -> datetime:
@@ -90,13 +95,11 @@ class ForgetfulLedger:
     Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, a later try
     looks and does not send.
 
-    :param key: of the call.
-    :param is_first_try: whether nobody can have sent before.
-    :param run_began: when an earlier try can have sent at the earliest, aware.
+    :param assumed: what has to be assumed of earlier sends; ``None`` when there can be none.
     """
 
-    def __init__(self, key: str, *, is_first_try: bool, run_began: datetime) -> None:
-        self._intent = None if is_first_try else Intent(key, run_began, sent=Sent.UNCLEAR)
+    def __init__(self, assumed: Intent | None) -> None:
+        self._intent = assumed
 
     def read(self) -> Intent | None:
         """Return what this process wrote, or what has to be assumed."""

@@ -45,7 +45,7 @@ def find_call(
     ]
     fitting.sort(key=lambda record: ((record.start_timestamp or 0) < since_ms, record.start_timestamp or 0))
     for record in fitting:
-        detail = _detail(client, record.conversation_id)
+        detail = find_detail(client, record.conversation_id)
         if detail and _is_the_call(detail, agent_id, recipient, trace_id):
             return detail
     return None
@@ -57,10 +57,11 @@ def _is_the_call(detail: Conversation, agent_id: int, recipient: str, trace_id: 
     return detail.agent_id == agent_id and _same_number(detail.contact_number, recipient)
 
 
-def _detail(client: FormantClient, conversation_id: str) -> Conversation | None:
+def find_detail(client: FormantClient, conversation_id: str) -> Conversation | None:
+    """Return one conversation in detail, or ``None`` when the API does not know it, or not yet."""
     try:
         return client.get_conversation(conversation_id)
-    except NotFound:  # listed, but not there yet
+    except NotFound:
         return None
 
 

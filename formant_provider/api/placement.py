@@ -35,7 +35,7 @@ from formant_provider.api.intent import (
     key_after_refusals,
     key_for_redial,
 )
-from formant_provider.api.lookup import find_call
+from formant_provider.api.lookup import find_call, find_detail
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
 from formant_provider.api.retry import may_repeat
 
@@ -122,7 +122,11 @@ class _Flow:
         if known is not None and known.sent is Sent.UNCLEAR and not self._safe_to_repeat(known, now):
             return self._recover(known)
         refuse_past(self.call.scheduled_for, now=now)
-        return self._send(known or Intent(self.call.idempotency_key, now), fresh=known is None)
+        if known is not None and known.sent is Sent.UNCLEAR:
+            return self._send(known, fresh=False)
+        # Nobody was rung so far, so the call begins now.
+        intent = replace(known, written_at=now) if known else Intent(self.call.idempotency_key, now)
+        return self._send(intent, fresh=known is None)
 
     def _safe_to_repeat(self, known: Intent, now: datetime) -> bool:
         """Whether the vendor would still refuse a second call, and a first one would still be in time."""
@@ -147,7 +151,7 @@ class _Flow:
                 before = became_of(intent.sent, error.earlier)
                 if before is not Sent.REFUSED:
                     stranger = fresh and before is Sent.NEVER
-                    return self._look(intent, self.rules.taken_since if stranger else intent.written_at)
+                    return self._look(self._taken_by_stranger(intent) if stranger else intent)
             else:
                 self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
                 return Placement(Result.PLACED, receipt)
@@ -189,10 +193,16 @@ class _Flow:
         first = self.call.idempotency_key
         return first if attempt == 1 else key_for_redial(key=first, attempt=attempt)
 
-    def _look(self, intent: Intent, since: datetime) -> Placement:
+    def _taken_by_stranger(self, intent: Intent) -> Intent:
+        """Remember that somebody else sent this key, before we did: later tries look as far back."""
+        theirs = replace(intent, written_at=self.rules.taken_since, sent=Sent.UNCLEAR)
+        self._note(theirs)
+        return theirs
+
+    def _look(self, intent: Intent) -> Placement:
         """Find the call that used the key. Nobody is rung again, whether it is found or not."""
         log.warning("The key of this call was used before, so the call was placed already. Looking for it.")
-        record, _ = self._search(since)
+        record, _ = self._search(intent.written_at)
         if record is None:
             return Placement(Result.UNCONFIRMED, None)
         return self._adopt(intent, record)
@@ -261,8 +271,8 @@ class _Flow:
         """Return the call again, joined to its last conversation and told what that one brought."""
         context = self.call.retry_context
         if context is None:
-            results = self.client.get_conversation(conversation_id).results
-            context = {"collected_data": results} if results else None
+            last = find_detail(self.client, conversation_id)
+            context = {"collected_data": last.results} if last and last.results else None
         return replace(self.call, conversation_id=conversation_id, retry_context=context)
 
     def _note(self, intent: Intent) -> None:

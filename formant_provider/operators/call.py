@@ -140,16 +140,20 @@ class FormantCreateCallOperator(BaseOperator):
         self.deferrable = deferrable
         self._stopped = False
         self._give_up_at: datetime | None = None
+        self._doubt_since: datetime | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call and hand its ids downstream."""
         from formant_provider.api.errors import TryLater
         from formant_provider.failures import placing_a_call
 
+        began = pendulum.now("UTC")
         with placing_a_call():
             try:
                 placement = self._place(context)
             except TryLater as error:
+                if error.maybe_placed:
+                    self._doubt_since = self._doubt_since or began
                 if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
                     self._defer(error)
                 raise
@@ -158,6 +162,8 @@ class FormantCreateCallOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the API's rate limit: from what is written down, as every try does."""
         self._give_up_at = datetime.fromisoformat(event["give_up_at"])
+        if event.get("doubt_since"):
+            self._doubt_since = datetime.fromisoformat(event["doubt_since"])
         return self.execute(context)
 
     def on_kill(self) -> None:
@@ -183,7 +189,8 @@ class FormantCreateCallOperator(BaseOperator):
         policy = RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)
         with FormantHook(self.formant_conn_id, self.region).get_conn(policy) as client:
             self._log_request(call, client.base_url)
-            return place(call, client, ledger_for(context, call.idempotency_key), rules)
+            ledger = ledger_for(context, call.idempotency_key, self._doubt_since)
+            return place(call, client, ledger, rules)
 
     def _check_redial(self, context: Context) -> None:
         from formant_provider.api.errors import InvalidInput
@@ -206,8 +213,9 @@ class FormantCreateCallOperator(BaseOperator):
         if now + wait > give_up_at:
             return
         self.log.warning("%s. Going on at %s, without holding a worker.", error, now + wait)
+        doubt_since = self._doubt_since.isoformat() if self._doubt_since else None
         self.defer(
-            trigger=WaitTrigger((now + wait).isoformat(), give_up_at.isoformat()),
+            trigger=WaitTrigger((now + wait).isoformat(), give_up_at.isoformat(), doubt_since),
             method_name="execute_complete",
             timeout=wait + timedelta(hours=1),
         )
