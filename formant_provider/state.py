@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from formant_provider.api.intent import Ledger
 
 ENTRY_PREFIX = "formant_call:"
+KEY_XCOM = "idempotency_key"
 
 
 def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger:
@@ -79,7 +80,10 @@ class TaskStateLedger:
         """
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-        entry = {**asdict(intent), "written_at": intent.written_at.isoformat()}
+        entry = {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(intent).items()
+        }
         try:
             self._store.set(self._entry, entry, retention=NEVER_EXPIRE)
         except Exception as error:
@@ -110,16 +114,42 @@ class ForgetfulLedger:
         self._intent = intent
 
 
-def taken_since(context: Context, *, own_name: bool) -> datetime:
-    """Return when a key that nobody here has sent can have been used at the earliest.
+def taken_since(context: Context, *, own_name: bool) -> datetime | None:
+    """Return when somebody else can have sent the key of this call before we do; ``None``: nobody can.
 
-    A key of the task's own holds the DAG run, so nobody used it before the run began. A name of the user's
-    may have been used anywhere, within the vendor's 24 hours.
+    A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's own
+    holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be the
+    same person's, and a task that was cleared together with its state may have sent it in its former life.
     """
     import pendulum
 
+    ti: Any = context["ti"]
+    if not own_name and ti.map_index < 0 and ti.try_number == 1:
+        return None
     a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
     return a_day_ago if own_name else max(a_day_ago, run_began(context))
+
+
+def announce(context: Context, key: str) -> None:
+    """Let the other rows of a mapped list see which call this one asks for."""
+    ti: Any = context["ti"]
+    if ti.map_index >= 0:
+        ti.xcom_push(key=KEY_XCOM, value=key)
+
+
+def is_ours_alone(context: Context, key: str) -> bool:
+    """Whether no other row of the mapped list asks for the same call, and no former life of this one did."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    ti: Any = context["ti"]
+    if ti.map_index < 0 or ti.try_number > 1:
+        return False
+    announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
+    return list(announced).count(key) == 1
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _parse(entry: Any, name: str) -> Intent:
@@ -131,6 +161,7 @@ def _parse(entry: Any, name: str) -> Intent:
             sent=Sent(entry["sent"]),
             spent_keys=int(entry.get("spent_keys", 0)),
             attempt=int(entry.get("attempt", 1)),
+            shared_since=_moment(entry.get("shared_since")),
             redials=entry.get("redials"),
             receipt=CallReceipt.from_json(receipt) if receipt else None,
         )

@@ -83,6 +83,8 @@ class Intent:
     :param sent: what became of it.
     :param spent_keys: how many keys of this call the vendor used up by refusing.
     :param attempt: 1 for the call itself, more for redials.
+    :param shared_since: when somebody else may have sent this key at the earliest, aware; ``None`` when
+        nobody else can have sent it before we did.
     :param redials: conversation that a redial follows and joins.
     :param receipt: the API's answer, once there is one.
     """
@@ -92,6 +94,7 @@ class Intent:
     sent: Sent = Sent.NEVER
     spent_keys: int = 0
     attempt: int = 1
+    shared_since: datetime | None = None
     redials: str | None = None
     receipt: CallReceipt | None = None
 

@@ -9,25 +9,37 @@ Vendor pages: https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import NotFound
+from formant_provider.api.errors import FormantError, NotFound
 from formant_provider.api.models import Conversation, ConversationPage
+from formant_provider.api.retry import may_repeat
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
 
 PAGE_SIZE = 100
 MAX_PAGES = 50
 # The vendor's clock is not ours: a record may seem to begin a little before we asked for it.
 CLOCK_SKEW_MS = 60_000
+LONGEST_PAUSE_S = 10.0
 
 
 def find_call(
-    client: FormantClient, *, agent_id: int, recipient: str, since: datetime, trace_id: str | None = None
+    client: FormantClient,
+    *,
+    agent_id: int,
+    recipient: str,
+    since: datetime,
+    trace_id: str | None = None,
+    other_than: str | None = None,
 ) -> Conversation | None:
     """Return the record of a call, or ``None`` when there is none yet.
 
@@ -35,12 +47,14 @@ def find_call(
 
     :param since: when the call was asked for at the earliest, aware.
     :param trace_id: the call's own id, when it is known; then nothing else is taken for it.
+    :param other_than: a conversation that is known not to be this call's.
     """
     since_ms = int(since.timestamp() * 1000)
     fitting = [
         record
         for record in _recent(client, agent_id, since_ms - CLOCK_SKEW_MS)
         if _same_number(record.contact_number, recipient)
+        and record.conversation_id != other_than
         and record.trace_id in {None, trace_id or record.trace_id}
     ]
     fitting.sort(key=lambda record: ((record.start_timestamp or 0) < since_ms, record.start_timestamp or 0))
@@ -49,6 +63,48 @@ def find_call(
         if detail and _is_the_call(detail, agent_id, recipient, trace_id):
             return detail
     return None
+
+
+@dataclass(frozen=True)
+class Search:
+    """A bounded look for one call.
+
+    :param timeout_s: seconds to look for; 0 looks once.
+    :param sleep: waits for so many seconds.
+    """
+
+    client: FormantClient
+    agent_id: int
+    recipient: str
+    timeout_s: float
+    sleep: Callable[[float], None]
+
+    def run(self, since: datetime, other_than: str | None) -> tuple[Conversation | None, FormantError | None]:
+        """Look until the record is there or the time is up; return it, or what hindered the last look."""
+        client, waited_s, pause_s = self.client.without_repeats(), 0.0, 1.0
+        while True:
+            record, trouble = self._once(client, since, other_than)
+            pause_s = min(pause_s, self.timeout_s - waited_s)
+            if record is not None or pause_s <= 0 or (trouble and not may_repeat(trouble)):
+                return record, trouble
+            self.sleep(pause_s)
+            waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def _once(
+        self, client: FormantClient, since: datetime, other_than: str | None
+    ) -> tuple[Conversation | None, FormantError | None]:
+        try:
+            record = find_call(
+                client,
+                agent_id=self.agent_id,
+                recipient=self.recipient,
+                since=since,
+                other_than=other_than,
+            )
+        except FormantError as error:
+            log.warning("%s. Looking on.", error)
+            return None, error
+        return record, None
 
 
 def _is_the_call(detail: Conversation, agent_id: int, recipient: str, trace_id: str | None) -> bool:
@@ -70,26 +126,25 @@ def _same_number(number: str | None, recipient: str) -> bool:
 
 
 def _recent(client: FormantClient, agent_id: int, since_ms: int) -> Iterator[Conversation]:
-    """Yield the agent's records that begin no earlier than ``since_ms``."""
-    for page in _pages_from_the_newest(client, agent_id):
-        starts = [record.start_timestamp for record in page.items if record.start_timestamp is not None]
+    """Yield the agent's records from ``since_ms`` on, reading as few pages as their order allows."""
+    first = client.list_conversations(agent_id, limit=PAGE_SIZE)
+    oldest_first = _is_oldest_first(first)
+    if oldest_first and first.has_more and first.total:
+        pages = _pages_backwards(client, agent_id, first.total)
+    else:
+        pages = _pages_onwards(client, agent_id, first)
+    may_stop = not (oldest_first and not first.total)
+    for page in pages:
         yield from (record for record in page.items if (record.start_timestamp or 0) >= since_ms)
-        if starts and max(starts) < since_ms:
+        starts = _starts(page)
+        if may_stop and starts and max(starts) < since_ms:
             return
 
 
-def _pages_from_the_newest(client: FormantClient, agent_id: int) -> Iterator[ConversationPage]:
-    first = client.list_conversations(agent_id, limit=PAGE_SIZE)
-    if first.has_more and _is_oldest_first(first) and first.total:
-        offset = max(first.total - PAGE_SIZE, 0)
-        for _ in range(MAX_PAGES):
-            yield client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
-            if offset == 0:
-                return
-            offset = max(offset - PAGE_SIZE, 0)
-        return
-    yield first
-    page = first
+def _pages_onwards(
+    client: FormantClient, agent_id: int, page: ConversationPage
+) -> Iterator[ConversationPage]:
+    yield page
     for number in range(1, MAX_PAGES):
         if not page.has_more:
             return
@@ -97,6 +152,19 @@ def _pages_from_the_newest(client: FormantClient, agent_id: int) -> Iterator[Con
         yield page
 
 
+def _pages_backwards(client: FormantClient, agent_id: int, total: int) -> Iterator[ConversationPage]:
+    offset = total
+    for _ in range(MAX_PAGES):
+        offset = max(offset - PAGE_SIZE, 0)
+        yield client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
+        if offset == 0:
+            return
+
+
 def _is_oldest_first(page: ConversationPage) -> bool:
-    starts = [record.start_timestamp for record in page.items if record.start_timestamp is not None]
+    starts = _starts(page)
     return len(starts) > 1 and starts[0] < starts[-1]
+
+
+def _starts(page: ConversationPage) -> list[int]:
+    return [record.start_timestamp for record in page.items if record.start_timestamp is not None]

@@ -5,7 +5,7 @@
     ledger has a receipt ──────────────────────────────► PLACED, nothing is sent
     intent whose key may no longer protect ─► look ────► FOUND, or CallOutcomeUnknown
     write intent ─► send ─┬─ 200 ─► write receipt ─────► PLACED
-                          ├─ 409 ─┬─ only ever refused ► next key, from "write intent"
+                          ├─ 409 ─┬─ only we had this key, and every send was refused ─► next key
                           │       └─ anything else ────► look ─► FOUND or UNCONFIRMED
                           └─ other error ──────────────► raised; the next try starts from the ledger
 
@@ -19,7 +19,8 @@ Vendor page on idempotency: https://docs.formantai.com/api-reference/formant-ai-
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,9 +36,8 @@ from formant_provider.api.intent import (
     key_after_refusals,
     key_for_redial,
 )
-from formant_provider.api.lookup import find_call, find_detail
+from formant_provider.api.lookup import Search, find_call, find_detail
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
-from formant_provider.api.retry import may_repeat
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 # The vendor forgets a key after 24 hours; a little less, since its clock is not ours.
 KEY_PROTECTS = timedelta(hours=23, minutes=55)
 MAX_KEYS_PER_TRY = 4
-LONGEST_PAUSE_S = 10.0
 
 
 class Result(StrEnum):
@@ -75,19 +74,23 @@ class Placement:
 class Rules:
     """What the user chose, and what the caller knows.
 
-    :param taken_since: when somebody else can have used the key of a fresh intent at the earliest, aware.
+    :param taken_since: when somebody else can have used the key of a fresh intent at the earliest, aware;
+        ``None`` or not in the past: nobody else can have.
     :param lookup_timeout_s: seconds to look for the record of a call that was placed already.
     :param now: tells the current time, aware.
     :param sleep: waits for so many seconds.
     :param redial_on: statuses of a conversation after which a further try places a further call.
+    :param is_ours_alone: asked when the vendor refused a send and then called its key used, and somebody else
+        may have sent it: whether nobody else did, for sure.
     :param keep_back: asked right before every send; the error it returns is raised instead.
     """
 
-    taken_since: datetime
+    taken_since: datetime | None
     lookup_timeout_s: float
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
     redial_on: frozenset[str] = frozenset()
+    is_ours_alone: Callable[[], bool] = lambda: False
     keep_back: Callable[[], FormantError | None] | None = None
 
 
@@ -119,19 +122,23 @@ class _Flow:
         known = self.ledger.read()
         if known is not None and known.receipt is not None:
             return self._after_receipt(known, known.receipt)
-        if known is not None and known.sent is Sent.UNCLEAR and not self._safe_to_repeat(known, now):
-            return self._recover(known)
-        refuse_past(self.call.scheduled_for, now=now)
-        if known is not None and known.sent is Sent.UNCLEAR:
-            return self._send(known, fresh=False)
-        # Nobody was rung so far, so the call begins now.
-        intent = replace(known, written_at=now) if known else Intent(self.call.idempotency_key, now)
-        return self._send(intent, fresh=known is None)
+        intent = known or self._fresh(now)
+        in_time = not self._schedule_passed(intent, now)
+        if intent.sent is Sent.UNCLEAR and not (in_time and now - intent.written_at < KEY_PROTECTS):
+            return self._recover(intent)
+        if not in_time:
+            refuse_past(self.call.scheduled_for, now=now)
+        # As long as nobody was rung, the call begins now.
+        return self._send(intent if intent.sent is Sent.UNCLEAR else replace(intent, written_at=now))
 
-    def _safe_to_repeat(self, known: Intent, now: datetime) -> bool:
-        """Whether the vendor would still refuse a second call, and a first one would still be in time."""
+    def _fresh(self, now: datetime) -> Intent:
+        since = self.rules.taken_since
+        return Intent(self.call.idempotency_key, now, shared_since=since if since and since < now else None)
+
+    def _schedule_passed(self, intent: Intent, now: datetime) -> bool:
+        """Whether it is too late for a first send. A redial is not bound to the time of the first call."""
         scheduled_for = self.call.scheduled_for
-        return now - known.written_at < KEY_PROTECTS and (scheduled_for is None or scheduled_for >= now)
+        return intent.redials is None and scheduled_for is not None and scheduled_for < now
 
     def _after_receipt(self, known: Intent, receipt: CallReceipt) -> Placement:
         last = self._last_conversation(known, receipt) if self.rules.redial_on else None
@@ -141,21 +148,23 @@ class _Flow:
         log.info("The last conversation ended as %s: placing call number %s.", last.status, attempt)
         key = self._first_key(attempt)
         again = Intent(key, self.rules.now(), attempt=attempt, redials=last.conversation_id)
-        return self._send(again, fresh=False)
+        if known.shared_since is not None:
+            again = replace(again, shared_since=known.written_at)
+        return self._send(again)
 
-    def _send(self, intent: Intent, *, fresh: bool) -> Placement:
+    def _send(self, intent: Intent) -> Placement:
         for _ in range(MAX_KEYS_PER_TRY):
             try:
                 receipt = self._send_key(intent)
             except DuplicateRequest as error:
                 before = became_of(intent.sent, error.earlier)
-                if before is not Sent.REFUSED:
-                    stranger = fresh and before is Sent.NEVER
-                    return self._look(self._taken_by_stranger(intent) if stranger else intent)
+                ours = intent.shared_since is None or self.rules.is_ours_alone()
+                if before is not Sent.REFUSED or not ours:
+                    return self._look(intent, before)
             else:
                 self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
                 return Placement(Result.PLACED, receipt)
-            intent, fresh = self._next_key(intent), False
+            intent = self._next_key(intent)
         raise TryLater(
             f"The API refused {MAX_KEYS_PER_TRY} sends of this call and counted their keys as used"
         )
@@ -166,10 +175,14 @@ class _Flow:
         From the write on this process may die at any moment, so the doubt is written down first.
         """
         call = self._redial(intent.redials) if intent.redials else self.call
-        self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
+        try:
+            self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
+        except NotSent as error:
+            error.maybe_placed = intent.sent is Sent.UNCLEAR
+            raise
         try:
             return self.client.create_call(
-                replace(call, idempotency_key=intent.key), before_send=self.rules.keep_back
+                replace(call, idempotency_key=intent.key), before_send=lambda: self._keep_back(intent)
             )
         except DuplicateRequest:
             raise
@@ -179,6 +192,13 @@ class _Flow:
             if became is not Sent.UNCLEAR:
                 self._note(replace(intent, sent=became))
             raise
+
+    def _keep_back(self, intent: Intent) -> FormantError | None:
+        """Ask once more right before a send: the process may have slept since it was decided."""
+        now = self.rules.now()
+        if self._schedule_passed(intent, now) or now - intent.written_at >= KEY_PROTECTS:
+            return NotSent("The time in which it was safe to send this call has passed")
+        return self.rules.keep_back() if self.rules.keep_back else None
 
     def _next_key(self, intent: Intent) -> Intent:
         """Go on with a new key after one that was only ever refused: nobody was rung with it."""
@@ -193,16 +213,16 @@ class _Flow:
         first = self.call.idempotency_key
         return first if attempt == 1 else key_for_redial(key=first, attempt=attempt)
 
-    def _taken_by_stranger(self, intent: Intent) -> Intent:
-        """Remember that somebody else sent this key, before we did: later tries look as far back."""
-        theirs = replace(intent, written_at=self.rules.taken_since, sent=Sent.UNCLEAR)
-        self._note(theirs)
-        return theirs
+    def _look(self, intent: Intent, before: Sent) -> Placement:
+        """Find the call that used the key. Nobody is rung again, whether it is found or not.
 
-    def _look(self, intent: Intent) -> Placement:
-        """Find the call that used the key. Nobody is rung again, whether it is found or not."""
+        When it was not our own doubtful send, somebody else sent the key, and may have done so before we did.
+        """
         log.warning("The key of this call was used before, so the call was placed already. Looking for it.")
-        record, _ = self._search(intent.written_at)
+        if before is not Sent.UNCLEAR and intent.shared_since is not None:
+            intent = replace(intent, written_at=intent.shared_since, sent=Sent.UNCLEAR)
+            self._note(intent)
+        record, _ = self._search(intent)
         if record is None:
             return Placement(Result.UNCONFIRMED, None)
         return self._adopt(intent, record)
@@ -212,7 +232,7 @@ class _Flow:
         log.warning(
             "An earlier try may have placed this call, and to send it again is not safe. Looking for it."
         )
-        record, trouble = self._search(known.written_at)
+        record, trouble = self._search(known)
         if record is not None:
             return self._adopt(known, record)
         if trouble is not None:
@@ -224,30 +244,18 @@ class _Flow:
             maybe_placed=True,
         )
 
-    def _search(self, since: datetime) -> tuple[Conversation | None, FormantError | None]:
-        """Look until the record is there or the time is up; return it, or what hindered the last look."""
-        client, waited_s, pause_s = self.client.without_repeats(), 0.0, 1.0
-        while True:
-            record, trouble = self._look_once(client, since)
-            pause_s = min(pause_s, self.rules.lookup_timeout_s - waited_s)
-            if record is not None or pause_s <= 0 or (trouble and not may_repeat(trouble)):
-                return record, trouble
-            self.rules.sleep(pause_s)
-            waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
-
-    def _look_once(
-        self, client: FormantClient, since: datetime
-    ) -> tuple[Conversation | None, FormantError | None]:
-        try:
-            return find_call(
-                client, agent_id=self.call.agent_id, recipient=self.call.recipient, since=since
-            ), None
-        except FormantError as error:
-            log.warning("%s. Looking on.", error)
-            return None, error
+    def _search(self, intent: Intent) -> tuple[Conversation | None, FormantError | None]:
+        """Look for the call of this intent; return its record, or what hindered the last look."""
+        rules = self.rules
+        search = Search(
+            self.client, self.call.agent_id, self.call.recipient, rules.lookup_timeout_s, rules.sleep
+        )
+        scheduled_for = None if intent.redials else self.call.scheduled_for
+        since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
+        return search.run(since, other_than=intent.redials)
 
     def _adopt(self, intent: Intent, record: Conversation) -> Placement:
-        scheduled_for = self.call.scheduled_for
+        scheduled_for = None if intent.redials else self.call.scheduled_for
         receipt = CallReceipt(
             agent_id=self.call.agent_id,
             trace_id=record.trace_id,
@@ -259,21 +267,23 @@ class _Flow:
         return Placement(Result.FOUND, receipt)
 
     def _last_conversation(self, known: Intent, receipt: CallReceipt) -> Conversation | None:
-        return find_call(
-            self.client,
-            agent_id=self.call.agent_id,
-            recipient=self.call.recipient,
-            since=known.written_at,
-            trace_id=receipt.trace_id,
-        )
+        with _not_denied():
+            return find_call(
+                self.client,
+                agent_id=self.call.agent_id,
+                recipient=self.call.recipient,
+                since=known.written_at,
+                trace_id=receipt.trace_id,
+            )
 
     def _redial(self, conversation_id: str) -> CallRequest:
-        """Return the call again, joined to its last conversation and told what that one brought."""
+        """Return the call again: at once, joined to its last conversation and told what that one brought."""
         context = self.call.retry_context
         if context is None:
-            last = find_detail(self.client, conversation_id)
+            with _not_denied():
+                last = find_detail(self.client, conversation_id)
             context = {"collected_data": last.results} if last and last.results else None
-        return replace(self.call, conversation_id=conversation_id, retry_context=context)
+        return replace(self.call, conversation_id=conversation_id, retry_context=context, scheduled_for=None)
 
     def _note(self, intent: Intent) -> None:
         """Write what is good to know but no condition for sending."""
@@ -281,3 +291,13 @@ class _Flow:
             self.ledger.write(intent)
         except NotSent as error:
             log.warning("%s. The next try will ask the API instead.", error)
+
+
+@contextmanager
+def _not_denied() -> Iterator[None]:
+    """Let no error of a read deny a call that was placed before."""
+    try:
+        yield
+    except FormantError as error:
+        error.maybe_placed = True
+        raise

@@ -146,14 +146,14 @@ class FormantCreateCallOperator(BaseOperator):
         """Place the call and hand its ids downstream."""
         from formant_provider.api.errors import TryLater
         from formant_provider.failures import placing_a_call
+        from formant_provider.state import run_began
 
-        began = pendulum.now("UTC")
         with placing_a_call():
             try:
                 placement = self._place(context)
             except TryLater as error:
                 if error.maybe_placed:
-                    self._doubt_since = self._doubt_since or began
+                    self._doubt_since = self._doubt_since or run_began(context)
                 if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
                     self._defer(error)
                 raise
@@ -174,21 +174,24 @@ class FormantCreateCallOperator(BaseOperator):
     def _place(self, context: Context) -> Placement:
         from formant_provider.api.placement import Rules, place
         from formant_provider.api.retry import RetryPolicy
-        from formant_provider.state import ledger_for, taken_since
+        from formant_provider.state import announce, is_ours_alone, ledger_for, taken_since
 
         call = self._build_request(context)
         self._check_redial(context)
+        own_name = self.idempotency_key is not None
         rules = Rules(
-            taken_since=taken_since(context, own_name=self.idempotency_key is not None),
+            taken_since=taken_since(context, own_name=own_name),
             lookup_timeout_s=self.lookup_timeout_s,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             redial_on=self.redial_on,
+            is_ours_alone=lambda: not own_name and is_ours_alone(context, call.idempotency_key),
             keep_back=self._keep_back,
         )
         policy = RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)
         with FormantHook(self.formant_conn_id, self.region).get_conn(policy) as client:
             self._log_request(call, client.base_url)
+            announce(context, call.idempotency_key)
             ledger = ledger_for(context, call.idempotency_key, self._doubt_since)
             return place(call, client, ledger, rules)
 
