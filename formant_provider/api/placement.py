@@ -165,9 +165,7 @@ class _Flow:
                 self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
                 return Placement(Result.PLACED, receipt)
             intent = self._next_key(intent)
-        raise TryLater(
-            f"The API refused {MAX_KEYS_PER_TRY} sends of this call and counted their keys as used"
-        )
+        raise TryLater(f"The API refused {MAX_KEYS_PER_TRY} keys of this call and counted them as used")
 
     def _send_key(self, intent: Intent) -> CallReceipt:
         """Write the intent, then send.
@@ -229,9 +227,7 @@ class _Flow:
 
     def _recover(self, known: Intent) -> Placement:
         """Find a call that may have been placed, and that it would not be safe to send again."""
-        log.warning(
-            "An earlier try may have placed this call, and to send it again is not safe. Looking for it."
-        )
+        log.warning("An earlier try may have placed this call, and sending is not safe. Looking for it.")
         record, trouble = self._search(known)
         if record is not None:
             return self._adopt(known, record)

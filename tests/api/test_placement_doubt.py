@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from formant_provider.api.client import CREATE_CALL, LIST_CONVERSATIONS
 from formant_provider.api.errors import (
     AuthenticationFailed,
     CallOutcomeUnknown,
+    FormantError,
     InvalidInput,
     NotSent,
     ServerError,
@@ -164,6 +166,17 @@ def test_a_stranger_s_call_outside_of_the_window_is_unconfirmed(start: Start) ->
     assert (placement.result, task.rings) == (Result.UNCONFIRMED, 1)
 
 
+def test_a_stranger_s_key_is_not_sent_again_when_the_vendor_may_have_forgotten_it(start: Start) -> None:
+    """Told by a 409 that the call was placed, nobody rings again, however old that call is by now."""
+    task = start(call=call_to("08"))
+    rung_by_another(task)
+    task.sandbox.advance(23 * HOUR)
+    unconfirmed(task)
+    task.sandbox.advance(2 * HOUR)
+    assert isinstance(task.fail(), CallOutcomeUnknown)
+    assert task.rings == 1
+
+
 def kept_back(task: Tries) -> None:
     assert isinstance(task.fail(keep_back=lambda: NotSent("The task was stopped")), NotSent)
 
@@ -223,6 +236,39 @@ def test_a_limit_in_an_earlier_try_does_not_make_a_stranger_s_key_ours(start: St
     assert placement.result is Result.FOUND
 
 
+def test_a_limit_before_the_409_is_ours_when_nobody_else_sent_the_key(start: Start) -> None:
+    """Somebody else might have, but the caller knows that nobody did: the next key is safe."""
+    task = start(sandbox=USES_KEYS, taken_since=NOON - timedelta(hours=1))
+    task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
+    assert task.place(is_ours_alone=lambda: True).result is Result.PLACED
+    assert (task.rings, task.keys) == (1, [keys(1)[0], *keys(2)])
+
+
+@pytest.mark.parametrize("faults", [[], [Fault.ERROR_503_BEFORE], [Fault.RATE_LIMIT, Fault.DROP_BEFORE]])
+def test_whose_the_key_is_does_not_matter_without_a_refusal(faults: list[Fault], start: Start) -> None:
+    """A key that was not only ever refused may have rung, whoever sent it: nobody is rung."""
+    task = start()
+    rung_by_another(task)
+    task.sandbox.advance(HOUR)
+    for fault in faults:
+        task.sandbox.inject(CREATE_CALL, fault)
+    task.place(is_ours_alone=lambda: pytest.fail("asked"))
+    assert task.rings == 1
+
+
+def test_a_doubt_of_our_own_does_not_make_a_stranger_s_key_younger(start: Start) -> None:
+    """503, then 409: the key was used an hour ago if by a stranger, and protects that much shorter."""
+    task = start(call=call_to("08"))
+    rung_by_another(task)
+    task.sandbox.advance(HOUR)
+    task.sandbox.inject(CREATE_CALL, Fault.ERROR_503_BEFORE)
+    unconfirmed(task)
+    task.sandbox.advance(23.9 * HOUR)
+    with suppress(FormantError):
+        task.place()
+    assert task.rings == 1
+
+
 # A doubt that is older than the vendor's memory.
 
 
@@ -240,6 +286,17 @@ def test_within_a_day_a_doubt_is_sent_again(hours: float, start: Start) -> None:
     task = in_doubt(start, Fault.DROP_BEFORE)
     task.sandbox.advance(hours * HOUR)
     assert task.place().result is Result.PLACED
+    assert task.rings == 1
+
+
+def test_a_key_that_stops_protecting_while_a_try_waits_is_not_sent(start: Start) -> None:
+    """Begun in time, then held up by slow answers or a worker that was suspended: no ring after a day."""
+    task = in_doubt(start, Fault.DROP_AFTER)
+    task.sandbox.advance(23.9 * HOUR)
+    task.sends, task.oversleeps_s = 4, 600.0
+    task.sandbox.inject(CREATE_CALL, Fault.DROP_BEFORE)
+    with suppress(FormantError):
+        task.place()
     assert task.rings == 1
 
 

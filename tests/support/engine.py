@@ -2,7 +2,7 @@
 
 Connections, XComs, the task state store, mapping, retries, deferral and stored rendered fields are
 Airflow's own; the Execution API answers in process. ``use_own_airflow_home()`` must have been called.
-For Airflow 3.3 and later; older ones keep these things elsewhere.
+Airflow before 3.3 has no task state store.
 
 What ``dag.test()`` does differently from a deployment: a deferred task resumes with ``event`` alone, the
 ``kwargs`` of ``defer()`` are lost; a trigger runs to its first event, however long its timeout; there is no
@@ -17,13 +17,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from airflow.dag_processing.dagbag import DagBag
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
-from airflow.models.task_state_store import TaskStateStoreModel
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, timezone
@@ -34,6 +33,16 @@ from sqlalchemy import select
 from support.airflow_home import use_own_airflow_home
 from support.isolation import process_left_alone
 from support.log_capture import captured_logs
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag
+
+try:
+    from airflow.models.task_state_store import TaskStateStoreModel
+except ImportError:  # before Airflow 3.3
+    TaskStateStoreModel = None
 
 TaskId = tuple[str, int]
 
@@ -111,7 +120,8 @@ def _bundle(folder: Path) -> str:
 
 
 def _load(path: Path, dag_id: str) -> DAG:
-    bag = DagBag(path, bundle_path=path.parent, bundle_name="dags-folder")
+    named = {"bundle_name": "dags-folder"} if "bundle_name" in signature(DagBag).parameters else {}
+    bag = DagBag(path, bundle_path=path.parent, **named)
     if bag.import_errors:
         raise ImportError("\n".join(bag.import_errors.values()))
     dag = bag.dags[dag_id]
@@ -131,7 +141,7 @@ def _retry_at_once(task: Any) -> None:
 def _tasks(dag_id: str, run_id: str) -> dict[TaskId, TaskResult]:
     xcoms = _by_task(XComModel, dag_id, run_id)
     rendered = _by_task(RenderedTaskInstanceFields, dag_id, run_id)
-    stored = _by_task(TaskStateStoreModel, dag_id, run_id)
+    stored = _by_task(TaskStateStoreModel, dag_id, run_id) if TaskStateStoreModel else {}
     return {
         (ti.task_id, ti.map_index): TaskResult(
             state=ti.state and str(ti.state),

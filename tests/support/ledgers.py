@@ -112,6 +112,7 @@ class Tries:
     :param sends: how often one try sends one key.
     :param api_key: ``None`` means the one that the sandbox takes.
     :param base_url: ``None`` means the sandbox's; another server's keeps the sandbox as a clock.
+    :param oversleeps_s: how much longer every pause between two sends lasts than it was meant to.
     """
 
     sandbox: Sandbox
@@ -124,6 +125,7 @@ class Tries:
     redial_on: frozenset[str] = frozenset()
     api_key: str | None = None
     base_url: str | None = None
+    oversleeps_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.taken_since = self.taken_since or self.sandbox.now()
@@ -144,7 +146,10 @@ class Tries:
         key = self.api_key or self.sandbox.api_key
         config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
         policy = RetryPolicy(max_attempts=self.sends)
-        return FormantClient(config, retry_policy=policy, sleep=self.sandbox.advance)
+        return FormantClient(config, retry_policy=policy, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.sandbox.advance(seconds + self.oversleeps_s)
 
     def fail(self, **rules: Any) -> FormantError:
         """One try that ends in an error, which is returned."""

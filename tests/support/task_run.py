@@ -105,6 +105,11 @@ class TaskRun:
         """The ``DeferTask`` message; None if the run did not end in a deferral."""
         return next(iter(self.sent("DeferTask")), None)
 
+    @property
+    def trigger_kwargs(self) -> dict[str, Any]:
+        """The arguments of the trigger of that deferral; Airflow 3.1 sends them encoded."""
+        return _trigger_kwargs(self.deferral)
+
 
 @dataclass(frozen=True)
 class TriggerRun:
@@ -144,7 +149,7 @@ def run_task(operator: Any, channel: FakeSupervisor | None = None, **attempt: An
 def run_trigger(deferral: Any, channel: FakeSupervisor, timeout_s: float = 10) -> TriggerRun:
     """Build the trigger of a deferral from what was sent, and run it to its first event."""
     module, _, name = deferral.classpath.rpartition(".")
-    trigger = getattr(import_module(module), name)(**_decode(deferral.model_dump()["trigger_kwargs"]))
+    trigger = getattr(import_module(module), name)(**_trigger_kwargs(deferral))
 
     async def first_event() -> Any:
         async with asyncio.timeout(timeout_s):
@@ -153,6 +158,10 @@ def run_trigger(deferral: Any, channel: FakeSupervisor, timeout_s: float = 10) -
     with process_left_alone(), supervised_by(channel), captured_logs() as lines:
         event = asyncio.run(first_event())
     return TriggerRun(event.payload, lines.text, lines.masked_text)
+
+
+def _trigger_kwargs(deferral: Any) -> dict[str, Any]:
+    return dict(_decode(deferral.model_dump()["trigger_kwargs"]))
 
 
 def _run(ti: Any, at: Attempt) -> tuple[str, BaseException | None]:
