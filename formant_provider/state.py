@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import NotSent
@@ -33,12 +34,19 @@ def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) 
 
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
     """
-    store: Any = context.get("task_state_store")
-    if store is not None:
-        return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}")
     if doubt_since is None and context["ti"].try_number > 1:
         doubt_since = run_began(context)
-    return ForgetfulLedger(Intent(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None)
+    assumed = Intent(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
+    store: Any = context.get("task_state_store")
+    if store is None:
+        return ForgetfulLedger(assumed)
+    return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}", assumed if _clears_forget() else None)
+
+
+def _clears_forget() -> bool:
+    """Whether clearing a task deletes its state, as Airflow 3.4 does and 3.3 does not."""
+    major, minor, *_ = version("apache-airflow-core").split(".")
+    return (int(major), int(minor)) >= (3, 4)
 
 
 def run_began(context: Context) -> datetime:
@@ -53,11 +61,14 @@ class TaskStateLedger:
 
     :param store: ``context["task_state_store"]``.
     :param entry: name of the entry.
+    :param assumed: what has to be assumed of earlier sends when there is no entry; ``None`` when there can be
+        none.
     """
 
-    def __init__(self, store: Any, entry: str) -> None:
+    def __init__(self, store: Any, entry: str, assumed: Intent | None = None) -> None:
         self._store = store
         self._entry = entry
+        self._assumed = assumed
 
     def read(self) -> Intent | None:
         """Return what an earlier try wrote.
@@ -71,7 +82,7 @@ class TaskStateLedger:
             entry = self._store.get(self._entry, default=None)
         except Exception as error:
             raise NotSent(f"Airflow's task state store could not be read ({type(error).__name__})") from error
-        return None if entry is None else _parse(entry, self._entry)
+        return self._assumed if entry is None else _parse(entry, self._entry)
 
     def write(self, intent: Intent) -> None:
         """Remember; committed in Airflow's database when it returns.
@@ -119,12 +130,12 @@ def taken_since(context: Context, *, own_name: bool) -> datetime | None:
 
     A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's own
     holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be the
-    same person's, and a task that was cleared together with its state may have sent it in its former life.
+    same person's.
     """
     import pendulum
 
     ti: Any = context["ti"]
-    if not own_name and ti.map_index < 0 and ti.try_number == 1:
+    if not own_name and ti.map_index < 0:
         return None
     a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
     return a_day_ago if own_name else max(a_day_ago, run_began(context))
@@ -138,12 +149,10 @@ def announce(context: Context, key: str) -> None:
 
 
 def is_ours_alone(context: Context, key: str) -> bool:
-    """Whether no other row of the mapped list asks for the same call, and no former life of this one did."""
+    """Whether no other row of the mapped list asks for the same call."""
     from airflow.providers.common.compat.sdk import XCom
 
     ti: Any = context["ti"]
-    if ti.map_index < 0 or ti.try_number > 1:
-        return False
     announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
     return list(announced).count(key) == 1
 

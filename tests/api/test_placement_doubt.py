@@ -168,7 +168,7 @@ def test_a_stranger_s_call_outside_of_the_window_is_unconfirmed(start: Start) ->
 
 def test_a_stranger_s_key_is_not_sent_again_when_the_vendor_may_have_forgotten_it(start: Start) -> None:
     """Told by a 409 that the call was placed, nobody rings again, however old that call is by now."""
-    task = start(call=call_to("08"))
+    task = start(call=call_to("08"), lookup_timeout_s=5.0)
     rung_by_another(task)
     task.sandbox.advance(23 * HOUR)
     unconfirmed(task)
@@ -258,12 +258,12 @@ def test_whose_the_key_is_does_not_matter_without_a_refusal(faults: list[Fault],
 
 def test_a_doubt_of_our_own_does_not_make_a_stranger_s_key_younger(start: Start) -> None:
     """503, then 409: the key was used an hour ago if by a stranger, and protects that much shorter."""
-    task = start(call=call_to("08"))
+    task = start(call=call_to("08"), lookup_timeout_s=5.0)
     rung_by_another(task)
     task.sandbox.advance(HOUR)
     task.sandbox.inject(CREATE_CALL, Fault.ERROR_503_BEFORE)
     unconfirmed(task)
-    task.sandbox.advance(23.9 * HOUR)
+    task.sandbox.advance(23.5 * HOUR)
     with suppress(FormantError):
         task.place()
     assert task.rings == 1
