@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test lint docs bench clean
+.PHONY: help demo airflow test test-matrix lint docs bench bench-faults clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.ready ## run a DAG in a real Airflow against the sandbox, and show the calls
 	@$(BIN)/python scripts/demo.py
@@ -15,6 +15,9 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 
 test: .venv/.ready ## run the tests
 	@$(BIN)/python -m pytest
+
+test-matrix: ## run the tests that fit on Airflow 3.1, 3.2 and 3.3, each in its own venv
+	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh
 
 lint: .venv/.ready ## check style and types
 	@$(BIN)/ruff check .
@@ -27,8 +30,11 @@ docs: .venv/.ready ## build the documentation into docs/_build/html; warnings ar
 bench: .venv/.ready ## measure what importing the operator costs
 	@$(BIN)/python scripts/bench_import.py
 
+bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls under the same faults
+	@$(BIN)/python scripts/bench_faults.py
+
 clean: ## remove everything that the other targets made
-	rm -rf .venv .airflow docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .airflow docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The marker is written last, so a set-up that broke off is done again.
 .venv/.ready: pyproject.toml constraints.txt scripts/setup.sh
