@@ -56,6 +56,14 @@ def run_began(context: Context) -> datetime:
     return min(moment for moment in moments if moment is not None)
 
 
+def earliest_send(context: Context, began: datetime) -> datetime:
+    """Return when a task without a ledger can have sent at the earliest.
+
+    :param began: when this process began; a first try cannot have sent before.
+    """
+    return began if context["ti"].try_number == 1 else run_began(context)
+
+
 class TaskStateLedger:
     """Keeps the intent in Airflow's task state store, for ever.
 

@@ -146,14 +146,15 @@ class FormantCreateCallOperator(BaseOperator):
         """Place the call and hand its ids downstream."""
         from formant_provider.api.errors import TryLater
         from formant_provider.failures import placing_a_call
-        from formant_provider.state import run_began
+        from formant_provider.state import earliest_send
 
+        began = pendulum.now("UTC")
         with placing_a_call():
             try:
                 placement = self._place(context)
             except TryLater as error:
                 if error.maybe_placed:
-                    self._doubt_since = self._doubt_since or run_began(context)
+                    self._doubt_since = self._doubt_since or earliest_send(context, began)
                 if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
                     self._defer(error)
                 raise

@@ -26,6 +26,7 @@ from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, timezone
+from airflow.sdk.execution_time import supervisor
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
@@ -43,6 +44,10 @@ try:
     from airflow.models.task_state_store import TaskStateStoreModel
 except ImportError:  # before Airflow 3.3
     TaskStateStoreModel = None
+
+if not hasattr(supervisor.in_process_api_server, "cache_info"):
+    # Airflow before 3.3 makes its API anew for every task, which takes seconds.
+    supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 
 TaskId = tuple[str, int]
 
