@@ -179,6 +179,7 @@ def _parse(entry: Any, name: str) -> Intent:
             spent_keys=int(entry.get("spent_keys", 0)),
             attempt=int(entry.get("attempt", 1)),
             shared_since=_moment(entry.get("shared_since")),
+            used_since=_moment(entry.get("used_since")),
             redials=entry.get("redials"),
             receipt=CallReceipt.from_json(receipt) if receipt else None,
         )

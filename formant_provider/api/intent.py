@@ -13,7 +13,7 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -66,6 +66,10 @@ def _key(*parts: object) -> str:
     return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))
 
 
+# The vendor forgets a key after 24 hours; a little less, since its clock is not ours.
+KEY_PROTECTS = timedelta(hours=23, minutes=55)
+
+
 class Sent(StrEnum):
     """What became of all sends of one key, as far as is known."""
 
@@ -85,6 +89,8 @@ class Intent:
     :param attempt: 1 for the call itself, more for redials.
     :param shared_since: when somebody else may have sent this key at the earliest, aware; ``None`` when
         nobody else can have sent it before we did.
+    :param used_since: when somebody used this key at the earliest, aware; known once the vendor has said that
+        it was used.
     :param redials: conversation that a redial follows and joins.
     :param receipt: the API's answer, once there is one.
     """
@@ -95,8 +101,13 @@ class Intent:
     spent_keys: int = 0
     attempt: int = 1
     shared_since: datetime | None = None
+    used_since: datetime | None = None
     redials: str | None = None
     receipt: CallReceipt | None = None
+
+    def key_protects(self, now: datetime) -> bool:
+        """Whether the vendor would still refuse a second call with this key."""
+        return now - (self.used_since or self.written_at) < KEY_PROTECTS
 
 
 class Ledger(Protocol):

@@ -122,8 +122,13 @@ class Conversation:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Conversation:
-        """Read one record. Fields the API did not send are ``None``."""
-        return cls(**_known(cls, data))
+        """Read one record. Fields the API did not send, or not in their type, are ``None``."""
+        fields = _known(cls, data)
+        for name in ("start_timestamp", "end_timestamp", "duration_seconds"):
+            fields[name] = fields[name] if isinstance(fields[name], int | float) else None
+        number = fields["contact_number"]
+        fields["contact_number"] = None if number is None else str(number)
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The vendor forgets a key after 24 hours; a little less, since its clock is not ours.
-KEY_PROTECTS = timedelta(hours=23, minutes=55)
 MAX_KEYS_PER_TRY = 4
 
 
@@ -124,7 +122,7 @@ class _Flow:
             return self._after_receipt(known, known.receipt)
         intent = known or self._fresh(now)
         in_time = not self._schedule_passed(intent, now)
-        if intent.sent is Sent.UNCLEAR and not (in_time and now - intent.written_at < KEY_PROTECTS):
+        if intent.sent is Sent.UNCLEAR and not (in_time and intent.key_protects(now)):
             return self._recover(intent)
         if not in_time:
             refuse_past(self.call.scheduled_for, now=now)
@@ -158,8 +156,8 @@ class _Flow:
                 receipt = self._send_key(intent)
             except DuplicateRequest as error:
                 before = became_of(intent.sent, error.earlier)
-                ours = intent.shared_since is None or self.rules.is_ours_alone()
-                if before is not Sent.REFUSED or not ours:
+                shared = intent.shared_since is not None
+                if before is not Sent.REFUSED or (shared and not self.rules.is_ours_alone()):
                     return self._look(intent, before)
             else:
                 self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
@@ -194,7 +192,7 @@ class _Flow:
     def _keep_back(self, intent: Intent) -> FormantError | None:
         """Ask once more right before a send: the process may have slept since it was decided."""
         now = self.rules.now()
-        if self._schedule_passed(intent, now) or now - intent.written_at >= KEY_PROTECTS:
+        if self._schedule_passed(intent, now) or not intent.key_protects(now):
             return NotSent("The time in which it was safe to send this call has passed")
         return self.rules.keep_back() if self.rules.keep_back else None
 
@@ -217,8 +215,9 @@ class _Flow:
         When it was not our own doubtful send, somebody else sent the key, and may have done so before we did.
         """
         log.warning("The key of this call was used before, so the call was placed already. Looking for it.")
-        if before is not Sent.UNCLEAR and intent.shared_since is not None:
-            intent = replace(intent, written_at=intent.shared_since, sent=Sent.UNCLEAR)
+        if intent.shared_since is not None:
+            begun = intent.written_at if before is Sent.UNCLEAR else intent.shared_since
+            intent = replace(intent, written_at=begun, used_since=intent.shared_since, sent=Sent.UNCLEAR)
             self._note(intent)
         record, _ = self._search(intent)
         if record is None:

@@ -73,6 +73,7 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
