@@ -11,7 +11,7 @@ even read.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,16 @@ def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) 
 
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
     """
-    if doubt_since is None and context["ti"].try_number > 1:
+    ti: Any = context["ti"]
+    if doubt_since is None and ti.try_number > 1:
         doubt_since = run_began(context)
     assumed = Intent(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
     store: Any = context.get("task_state_store")
     if store is None:
         return ForgetfulLedger(assumed)
-    return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}", assumed if _clears_forget() else None)
+    # A row that another person had in the last try knows nothing of what this person's row did then.
+    knows_all = ti.map_index < 0 and not _clears_forget()
+    return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}", ti.try_number, None if knows_all else assumed)
 
 
 def _clears_forget() -> bool:
@@ -69,13 +72,15 @@ class TaskStateLedger:
 
     :param store: ``context["task_state_store"]``.
     :param entry: name of the entry.
-    :param assumed: what has to be assumed of earlier sends when there is no entry; ``None`` when there can be
-        none.
+    :param try_number: of the task.
+    :param assumed: what has to be assumed of earlier sends when the entry does not tell; ``None`` when the
+        entry always tells.
     """
 
-    def __init__(self, store: Any, entry: str, assumed: Intent | None = None) -> None:
+    def __init__(self, store: Any, entry: str, try_number: int, assumed: Intent | None) -> None:
         self._store = store
         self._entry = entry
+        self._try_number = try_number
         self._assumed = assumed
 
     def read(self) -> Intent | None:
@@ -90,7 +95,13 @@ class TaskStateLedger:
             entry = self._store.get(self._entry, default=None)
         except Exception as error:
             raise NotSent(f"Airflow's task state store could not be read ({type(error).__name__})") from error
-        return self._assumed if entry is None else _parse(entry, self._entry)
+        if entry is None:
+            return self._assumed
+        known, written_in_try = _parse(entry, self._entry)
+        gap = written_in_try < self._try_number - 1
+        if gap and self._assumed is not None and known.receipt is None:
+            return replace(known, sent=Sent.UNCLEAR)  # in between, this call was another row's
+        return known
 
     def write(self, intent: Intent) -> None:
         """Remember; committed in Airflow's database when it returns.
@@ -102,7 +113,7 @@ class TaskStateLedger:
         entry = {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in asdict(intent).items()
-        }
+        } | {"try_number": self._try_number}
         try:
             self._store.set(self._entry, entry, retention=NEVER_EXPIRE)
         except Exception as error:
@@ -169,10 +180,10 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _parse(entry: Any, name: str) -> Intent:
+def _parse(entry: Any, name: str) -> tuple[Intent, int]:
     try:
         receipt = entry.get("receipt")
-        return Intent(
+        intent = Intent(
             key=entry["key"],
             written_at=datetime.fromisoformat(entry["written_at"]),
             sent=Sent(entry["sent"]),
@@ -183,6 +194,7 @@ def _parse(entry: Any, name: str) -> Intent:
             redials=entry.get("redials"),
             receipt=CallReceipt.from_json(receipt) if receipt else None,
         )
+        return intent, int(entry["try_number"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotSent(
             f"The entry {name} of the task state store cannot be read ({type(error).__name__}); see whether"

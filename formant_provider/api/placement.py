@@ -220,9 +220,11 @@ class _Flow:
             intent = replace(intent, written_at=begun, used_since=intent.shared_since, sent=Sent.UNCLEAR)
             self._note(intent)
         record, _ = self._search(intent)
-        if record is None:
-            return Placement(Result.UNCONFIRMED, None)
-        return self._adopt(intent, record)
+        if record is not None:
+            return self._adopt(intent, record)
+        with _not_denied():  # only a write tells a process that its task was given to another one
+            self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
+        return Placement(Result.UNCONFIRMED, None)
 
     def _recover(self, known: Intent) -> Placement:
         """Find a call that may have been placed, and that it would not be safe to send again."""

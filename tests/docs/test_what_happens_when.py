@@ -1,0 +1,72 @@
+"""The page "What happens when ..." says what the failure matrix holds, line by line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine.matrix import RETRIES, ROWS, Ends, Row
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "what-happens-when.md").read_text()
+HEAD = ["What happened", "The phone rings", "The task ends", "Ids downstream", "What you have to do"]
+TOPICS = dict.fromkeys(row.topic for row in ROWS)
+
+
+def lines_of(row: Row) -> Iterator[list[str]]:
+    """What the page says of a row: two lines where it differs by what a failed request does to its key."""
+    kept, used = (cells_of(row.ends(key_used=key_used)) for key_used in (False, True))
+    if kept == used:
+        yield [row.name, *kept]
+    else:
+        yield [f"{row.name}; **the key is kept**", *kept]
+        yield [f"{row.name}; **the key is used**", *used]
+
+
+def cells_of(ends: Ends) -> list[str]:
+    state = ", ".join([f"`{ends.state}`", " or ".join(f"`{word}`" for word in ends.placement)])
+    return ["once" if ends.rings else "never", state.removesuffix(", "), ids_of(ends), ends.todo]
+
+
+def ids_of(ends: Ends) -> str:
+    if "unconfirmed" not in ends.placement:
+        return "yes" if ends.placement else "none, and nothing downstream runs"
+    return "`None`" if len(ends.placement) == 1 else "yes, or `None` while `unconfirmed`"
+
+
+def table_under(topic: str) -> list[list[str]]:
+    """The table under a heading of the page, its head first."""
+    section = re.split(r"^## ", PAGE.split(f"\n## {topic}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [line.strip("| \n").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    return [row for row in rows if not set(row[0]) <= set("-|")]
+
+
+def test_every_topic_of_the_matrix_is_a_heading() -> None:
+    """The page has the topics of the matrix for headings, in that order, after what the words mean."""
+    assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == ["The words", *TOPICS]
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_page_says_what_the_matrix_holds(topic: str) -> None:
+    """Each table has the rows of its topic, all of them and none besides, cell by cell."""
+    wanted = [line for row in ROWS if row.topic == topic for line in lines_of(row)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in wanted)
+    assert table_under(topic) == [HEAD, *wanted], f"the table should be:\n{text}"
+
+
+def test_the_words_of_the_page_are_those_of_the_code() -> None:
+    """The page explains each word that a placement can be, and quotes limits as they are."""
+    import inspect
+
+    from formant_provider.api.placement import Result
+    from formant_provider.api.retry import RetryPolicy
+    from formant_provider.operators.call import FormantCreateCallOperator
+
+    words = PAGE.split("\n## The words\n")[1].split("\n## ")[0]
+    assert re.findall(r"^- `(\w+)`", words, re.MULTILINE) == [result.value for result in Result]
+    lookup = inspect.signature(FormantCreateCallOperator).parameters["lookup_timeout"].default
+    assert f"{lookup} seconds" in words
+    assert f"`retries={RETRIES}`" in PAGE
+    assert RetryPolicy().max_attempts == 4
+    assert "four sends of one key" in PAGE

@@ -1,0 +1,390 @@
+"""The failure matrix as data: what goes wrong, and how the call must end all the same.
+
+``test_failure_matrix.py`` brings every row about in the engine, but for those marked ``standalone``, which
+need a whole Airflow. ``docs/what-happens-when.md`` shows all of them, and a test holds it to this file.
+
+Whether a request that failed uses up its idempotency key, the vendor does not say. Every row holds what is
+to be expected in either case; where nothing is said of ``key_used``, it makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from formant_provider.sandbox import Fault
+from formant_provider.sandbox.faults import CALL, LIST
+
+PLAIN, MAPPED, DEFERRABLE = "plain", "mapped", "deferrable"
+COLUMNS = (PLAIN, MAPPED, DEFERRABLE)
+RETRIES = 2
+
+
+# What goes wrong
+
+
+@dataclass(frozen=True)
+class Strike:
+    """The next requests to an endpoint meet a fault of the sandbox."""
+
+    fault: Fault
+    times: int = 1
+    at: str = CALL
+    retry_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Down:
+    """Nobody listens at the API's port.
+
+    :param after: sends that still arrive.
+    :param sends: sends that do not; ``None`` is every one until the try is over.
+    """
+
+    after: int = 0
+    sends: int | None = None
+
+
+@dataclass(frozen=True)
+class StrangerCalls:
+    """Somebody else asks for the same call with the same key, and it is placed."""
+
+
+@dataclass(frozen=True)
+class MemoryLost:
+    """Somebody deletes what the task wrote into its state store."""
+
+
+Step = Strike | Down | StrangerCalls | MemoryLost
+
+
+# How it ends
+
+NOTHING = "Nothing."
+CLEAR_LATER = (
+    "Nothing. If the ids are missing, clear the task when the call is over: it looks again and does not ring."
+)
+CLEAR = "Clear the task when the API is back."
+CLEAR_TO_FIND = "Clear the task when the API is back: it finds the call and does not ring again."
+LOOK = (
+    "Look for the call in the FormantAI dashboard. If there is none, give the task an `idempotency_key` of"
+    " its own and clear it: then it rings."
+)
+TWO_CALLS = "Nothing. If you mean two calls, give each an `idempotency_key` of its own."
+
+PLACED, FOUND, UNCONFIRMED = ("placed",), ("found",), ("unconfirmed",)
+FAILED: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How the call ends for the person whom the failure strikes.
+
+    :param placement: the words of which the result's ``placement`` is one; none when the task fails.
+        ``placed`` and ``found`` come with the ids of the call, ``unconfirmed`` without.
+    :param posts: most requests for the call that reach the API, those of a stranger not counted.
+    :param tries: how many tries the task takes.
+    :param rings: how often the phone rings, whoever asked for it.
+    :param todo: what is left for a person to do.
+    """
+
+    placement: tuple[str, ...]
+    posts: int
+    tries: int = 1
+    rings: int = 1
+    todo: str = NOTHING
+
+    @property
+    def state(self) -> str:
+        """The last state of the task."""
+        return "success" if self.placement else "failed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One failure.
+
+    :param name: what happens, in plain words.
+    :param topic: heading under which the docs show it.
+    :param key_kept: how it ends when a failed request leaves its key unused.
+    :param key_used: the same when it uses the key up; ``None`` when that makes no difference.
+    :param tries: what goes wrong at the beginning of the first try, of the second, and so on.
+    :param columns: the kinds of task that it can happen to.
+    :param strikes: positions in the mapped list that it happens to.
+    :param on_record: whether the struck call is ever seen among the conversations.
+    :param options: arguments of the operator.
+    :param turned: the mapped list is turned round between two tries, once all whom it strikes have failed.
+    :param twins: the last two of the mapped list are one person.
+    :param key_answers: the vendor's answers (is the key used?) with which it can come about.
+    :param standalone: only a whole Airflow can show it.
+    """
+
+    name: str
+    topic: str
+    key_kept: Ends
+    key_used: Ends | None = None
+    tries: tuple[tuple[Step, ...], ...] = ()
+    columns: tuple[str, ...] = COLUMNS
+    strikes: tuple[int, ...] = (1,)
+    on_record: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+    turned: bool = False
+    twins: bool = False
+    key_answers: tuple[bool, ...] = (False, True)
+    standalone: bool = False
+
+    def ends(self, *, key_used: bool) -> Ends:
+        """How it ends, by what a failed request does to its key."""
+        return (self.key_used or self.key_kept) if key_used else self.key_kept
+
+    def __str__(self) -> str:
+        return self.name
+
+
+UNTROUBLED = Ends(PLACED, posts=1)
+
+LOST = "The answer is lost"
+NOT_ACCEPTED = "The request is not accepted"
+NOT_NOW = "The API says: not now"
+TAKEN = "Somebody else used the key"
+LISTS = "A mapped list"
+WORKERS = "Workers die, tasks are cleared"
+
+# Accepted by the first send; the other three of the try are turned away at the door.
+ACCEPTED_AND_LOST = (Strike(Fault.ERROR_503_AFTER), Strike(Fault.ERROR_503_BEFORE, times=3))
+LONG_WAIT = (Strike(Fault.RATE_LIMIT, retry_after=1),)
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "503 after the call was accepted",
+        LOST,
+        tries=((Strike(Fault.ERROR_503_AFTER),),),
+        key_kept=Ends(FOUND, posts=2),
+    ),
+    Row(
+        "connection dropped after the call was accepted",
+        LOST,
+        tries=((Strike(Fault.DROP_AFTER),),),
+        key_kept=Ends(FOUND, posts=2),
+    ),
+    Row(
+        "no answer within the read timeout after the call was accepted",
+        LOST,
+        tries=((Strike(Fault.HANG_AFTER),),),
+        key_kept=Ends(FOUND, posts=2),
+    ),
+    Row(
+        "200 with a body that cannot be read",
+        LOST,
+        tries=((Strike(Fault.GARBAGE),),),
+        key_kept=Ends(FOUND, posts=2),
+    ),
+    Row(
+        "every answer of the first try is lost",
+        LOST,
+        tries=(ACCEPTED_AND_LOST,),
+        key_kept=Ends(FOUND, posts=5, tries=2),
+    ),
+    Row(
+        "answer lost, and looking for the call fails at first",
+        LOST,
+        tries=((Strike(Fault.DROP_AFTER), Strike(Fault.ERROR_503_BEFORE, times=2, at=LIST)),),
+        key_kept=Ends(FOUND, posts=2),
+    ),
+    Row(
+        "answer lost, and no record of the call within `lookup_timeout`",
+        LOST,
+        tries=((Strike(Fault.DROP_AFTER),),),
+        on_record=False,
+        key_kept=Ends(UNCONFIRMED, posts=2, todo=CLEAR_LATER),
+    ),
+    Row(
+        "answers of the first try lost, and the task's state store deleted",
+        LOST,
+        tries=(ACCEPTED_AND_LOST, (MemoryLost(),)),
+        key_kept=Ends(FOUND, posts=5, tries=2),
+    ),
+    Row(
+        "answer lost, and the API down from then on",
+        LOST,
+        tries=((Strike(Fault.DROP_AFTER), Down(after=1)), (Down(),), (Down(),)),
+        key_kept=Ends(FAILED, posts=1, tries=3, todo=CLEAR_TO_FIND),
+    ),
+    Row(
+        "503 before the call was accepted",
+        NOT_ACCEPTED,
+        tries=((Strike(Fault.ERROR_503_BEFORE),),),
+        key_kept=Ends(PLACED, posts=2),
+        key_used=Ends(UNCONFIRMED, posts=2, rings=0, todo=LOOK),
+    ),
+    Row(
+        "503 before the call was accepted, for the whole first try",
+        NOT_ACCEPTED,
+        tries=((Strike(Fault.ERROR_503_BEFORE, times=4),),),
+        key_kept=Ends(PLACED, posts=5, tries=2),
+        key_used=Ends(UNCONFIRMED, posts=5, tries=2, rings=0, todo=LOOK),
+    ),
+    Row(
+        "connection dropped before the call was accepted",
+        NOT_ACCEPTED,
+        tries=((Strike(Fault.DROP_BEFORE),),),
+        key_kept=Ends(PLACED, posts=2),
+    ),
+    Row(
+        "connection refused twice",
+        NOT_ACCEPTED,
+        tries=((Down(sends=2),),),
+        key_kept=Ends(PLACED, posts=1),
+    ),
+    Row(
+        "API down for the whole first try",
+        NOT_ACCEPTED,
+        tries=((Down(),),),
+        key_kept=Ends(PLACED, posts=1, tries=2),
+    ),
+    Row(
+        "API down for every try",
+        NOT_ACCEPTED,
+        tries=((Down(),), (Down(),), (Down(),)),
+        key_kept=Ends(FAILED, posts=0, tries=3, rings=0, todo=CLEAR),
+    ),
+    Row(
+        "429 with `Retry-After: 2`",
+        NOT_NOW,
+        tries=((Strike(Fault.RATE_LIMIT, retry_after=2),),),
+        key_kept=Ends(PLACED, posts=2),
+        key_used=Ends(PLACED, posts=3),
+    ),
+    Row(
+        "429, too many calls at once, without headers",
+        NOT_NOW,
+        tries=((Strike(Fault.CONCURRENCY_LIMIT),),),
+        key_kept=Ends(PLACED, posts=2),
+        key_used=Ends(PLACED, posts=3),
+    ),
+    Row(
+        "429 for the whole first try",
+        NOT_NOW,
+        tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS, times=4),),),
+        key_kept=Ends(PLACED, posts=5, tries=2),
+        key_used=Ends(PLACED, posts=6, tries=2),
+    ),
+    Row(
+        "429 that asks for more than `max_inline_wait`, with `deferrable=False`",
+        NOT_NOW,
+        tries=(LONG_WAIT,),
+        columns=(PLAIN, MAPPED),
+        options={"max_inline_wait": 0.5},
+        key_kept=Ends(PLACED, posts=2, tries=2),
+        key_used=Ends(PLACED, posts=3, tries=2),
+    ),
+    Row(
+        "429 that asks for more than `max_inline_wait`, with `deferrable=True`",
+        NOT_NOW,
+        tries=(LONG_WAIT,),
+        columns=(DEFERRABLE,),
+        options={"max_inline_wait": 0.5},
+        key_kept=Ends(PLACED, posts=2),
+        key_used=Ends(PLACED, posts=3),
+    ),
+    Row(
+        "409 on the first send, and the call is on record",
+        TAKEN,
+        tries=((StrangerCalls(),),),
+        key_kept=Ends(FOUND, posts=1),
+    ),
+    Row(
+        "409 on the first send, and no record of the call within `lookup_timeout`",
+        TAKEN,
+        tries=((StrangerCalls(),),),
+        on_record=False,
+        key_kept=Ends(UNCONFIRMED, posts=1, todo=CLEAR_LATER),
+    ),
+    Row(
+        "the same person twice in one list",
+        LISTS,
+        columns=(MAPPED,),
+        strikes=(1, 2),
+        twins=True,
+        key_kept=Ends(PLACED + FOUND, posts=1, todo=TWO_CALLS),
+    ),
+    Row(
+        "the same person twice in one list, and a 429 for both",
+        LISTS,
+        tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS),),),
+        columns=(MAPPED,),
+        strikes=(1, 2),
+        twins=True,
+        key_kept=Ends(PLACED + FOUND, posts=2, todo=TWO_CALLS),
+        key_used=Ends(PLACED + FOUND, posts=3, todo=TWO_CALLS),
+    ),
+    Row(
+        "answers lost, and the list in another order in the second try",
+        LISTS,
+        tries=(ACCEPTED_AND_LOST,),
+        columns=(MAPPED,),
+        strikes=(0, 2),
+        turned=True,
+        key_kept=Ends(FOUND, posts=5, tries=2),
+    ),
+    Row(
+        "429 for the whole first try, and the list in another order in the second",
+        LISTS,
+        tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS, times=4),),),
+        columns=(MAPPED,),
+        strikes=(0, 2),
+        turned=True,
+        key_kept=Ends(PLACED, posts=5, tries=2),
+        key_used=Ends(UNCONFIRMED, posts=5, tries=2, rings=0, todo=LOOK),
+    ),
+    Row(
+        "429 for the first try, answers of the second lost, and the list in another order each time",
+        LISTS,
+        tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS, times=4),), ACCEPTED_AND_LOST),
+        columns=(MAPPED,),
+        strikes=(0, 2),
+        turned=True,
+        # Had the refusals used the key up, the second try would end as in the row above.
+        key_answers=(False,),
+        key_kept=Ends(FOUND, posts=9, tries=3),
+    ),
+    Row(
+        # Or while the POST was on its way and not accepted yet: then it is seen twice.
+        "worker killed before the POST",
+        WORKERS,
+        standalone=True,
+        key_kept=Ends(PLACED, posts=2, tries=2),
+    ),
+    Row(
+        "worker killed between accept and receipt",
+        WORKERS,
+        standalone=True,
+        key_kept=Ends(FOUND + UNCONFIRMED, posts=2, tries=2, todo=CLEAR_LATER),
+    ),
+    Row(
+        "worker killed after the receipt",
+        WORKERS,
+        standalone=True,
+        key_kept=Ends(PLACED, posts=1, tries=2),
+    ),
+    Row(
+        "cleared after success",
+        WORKERS,
+        standalone=True,
+        key_kept=Ends(PLACED, posts=1, tries=2),
+    ),
+    Row(
+        "two processes for one task at once",
+        WORKERS,
+        standalone=True,
+        key_kept=Ends(PLACED + FOUND + UNCONFIRMED, posts=3, tries=2, todo=CLEAR_LATER),
+    ),
+)
+IN_ENGINE = tuple(row for row in ROWS if not row.standalone)
+
+
+def row(name: str) -> Row:
+    """The row of that name."""
+    (found,) = (row for row in ROWS if row.name == name)
+    return found

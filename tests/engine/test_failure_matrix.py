@@ -1,0 +1,350 @@
+"""Every failure of the matrix, in every kind of task, through the engine: one ring each, and no call lost.
+
+One run of a DAG plays one row: a plain task, a mapped one and one that may defer are struck one after the
+other. The sandbox's clock runs half an hour a second, so that calls are on record soon; pauses are cut short.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from airflow.listeners import hookimpl
+from airflow.models.xcom import XComModel
+from airflow.sdk.listener import get_listener_manager
+from engine.matrix import (
+    IN_ENGINE,
+    MAPPED,
+    RETRIES,
+    ROWS,
+    UNTROUBLED,
+    Down,
+    Ends,
+    MemoryLost,
+    Row,
+    Step,
+    StrangerCalls,
+    Strike,
+)
+
+from formant_provider.api.intent import key_for_task
+from formant_provider.sandbox import Sandbox
+from formant_provider.sandbox.faults import CALL
+from support.engine import DagResult, TaskId, run_dag_source
+
+pytestmark = pytest.mark.engine
+
+KEY = "key-1234567"
+NAME = "Rahul-the-private"
+AMOUNT = 2900071
+AGENT = 456
+# 555-0100 to 555-0199 are nobody's in any area.
+AREAS = {"plain": "+1415555", "mapped": "+1212555", "deferrable": "+1202555"}
+SHORTEST_PAUSE_S = 0.4  # between two sends of ours; what else sleeps in this process sleeps shorter or longer
+CUT_TO_S = 0.02
+KEY_IS = {False: "key kept", True: "key used"}
+
+DAG = """
+from airflow.sdk import DAG, task
+
+from formant_provider.operators.call import FormantCreateCallOperator
+
+PEOPLE = {people!r}
+OPTIONS = {options!r}
+LISTED_BY_A_TASK = {turned}
+
+with DAG("matrix", schedule=None):
+    for kind in PEOPLE.keys() - {{"mapped"}}:
+        FormantCreateCallOperator(
+            task_id=kind, parameters=PEOPLE[kind][0], deferrable=kind == "deferrable", **OPTIONS
+        )
+    if "mapped" in PEOPLE:
+
+        @task(show_return_value_in_logs=False)
+        def people():
+            return PEOPLE["mapped"]
+
+        listed = people() if LISTED_BY_A_TASK else PEOPLE["mapped"]
+        FormantCreateCallOperator.partial(task_id="mapped", **OPTIONS).expand(parameters=listed)
+"""
+
+
+class Api:
+    """The sandbox, and a plan by which it goes down and comes up again between two sends."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._down = False
+        self._plan: list[Callable[[], None]] = []
+
+    def go_down(self, down: Down) -> None:
+        """Stop listening as ``down`` says, counted from the next send on."""
+        self._plan = [self._nothing] * down.after + [self._stop]
+        if down.sends:
+            self._plan += [self._nothing] * (down.sends - 1) + [self.come_up]
+        self._before_send()
+
+    def come_up(self) -> None:
+        """Listen again, if it does not."""
+        self._plan = []
+        if self._down:
+            self._sandbox.start()
+            self._down = False
+
+    def pause(self, seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Stand in for ``time.sleep``: what the client does between two sends."""
+        sleep(min(seconds, CUT_TO_S))
+        if seconds >= SHORTEST_PAUSE_S:
+            self._before_send()
+
+    def _stop(self) -> None:
+        self._sandbox.stop()
+        self._down = True
+
+    def _nothing(self) -> None:
+        pass
+
+    def _before_send(self) -> None:
+        if self._plan:
+            self._plan.pop(0)()
+
+
+class Scene:
+    """One row, played. Airflow tells it, as a listener, when a try begins and when it ends."""
+
+    def __init__(self, row: Row, *, key_used: bool) -> None:
+        self.row = row
+        self.ends = row.ends(key_used=key_used)
+        self.sandbox = Sandbox(api_key=KEY, speed=1800, rate_limit=None, failed_request_uses_key=key_used)
+        self.api = Api(self.sandbox)
+        self.phones = {column: self._phones(column) for column in row.columns}
+        self.struck: set[TaskId] = set()
+        self.result: DagResult
+        self._begun: set[tuple[TaskId, int]] = set()
+        self._failed: set[TaskId] = set()
+
+    def _phones(self, column: str) -> list[str]:
+        area, struck = AREAS[column], "0121" if self.row.on_record else "0108"
+        if column != MAPPED:
+            return [area + struck]
+        return [area + "0120", area + struck, area + (struck if self.row.twins else "0122")]
+
+    def phone(self, task: TaskId) -> str:
+        """Whom the task calls."""
+        return self.phones[task[0]][max(task[1], 0)]
+
+    def told(self, column: str) -> list[dict[str, Any]]:
+        """What the agent is told, for everyone whom the column calls."""
+        common = {"customer_name": NAME, "due_amount": AMOUNT}
+        return [{"customer_phone": phone, **common} for phone in self.phones[column]]
+
+    def play(self, folder: Path) -> None:
+        """Run the DAG to its end."""
+        source = DAG.format(
+            people={column: self.told(column) for column in self.row.columns},
+            options={"agent_id": AGENT, "retries": RETRIES, **self.row.options},
+            turned=self.row.turned,
+        )
+        connection = {**json.loads(self.sandbox.connection_json()), "extra": {"read_timeout": 0.3}}
+        env = {"AIRFLOW_CONN_FORMANT_DEFAULT": json.dumps(connection)}
+        with heard_by(self), pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("time.sleep", self.api.pause)
+            self.result = run_dag_source(source, folder, "matrix", env=env)
+
+    @hookimpl
+    def on_task_instance_running(self, task_instance: Any) -> None:
+        """Bring about what goes wrong in this try."""
+        task = (task_instance.task_id, task_instance.map_index)
+        begun = (task, task_instance.try_number)
+        if task[0] not in self.phones or begun in self._begun:  # after a deferral it is told again
+            return
+        if task[0] != MAPPED or task[1] in self.row.strikes:
+            self.struck.add(task)
+            for step in self._steps(task_instance.try_number):
+                self._do(step, task_instance)
+        self._begun.add(begun)
+
+    @hookimpl
+    def on_task_instance_success(self) -> None:
+        """Trouble lasts no longer than the try."""
+        self.api.come_up()
+
+    @hookimpl
+    def on_task_instance_failed(self, task_instance: Any) -> None:
+        """Trouble lasts no longer than the try; the list may change now."""
+        self.api.come_up()
+        self._failed.add((task_instance.task_id, task_instance.map_index))
+        if self.row.turned and len(self._failed) == len(self.row.strikes):
+            self._failed.clear()
+            self._turn_list(task_instance)
+
+    def _steps(self, try_number: int) -> Sequence[Step]:
+        return dict(enumerate(self.row.tries, start=1)).get(try_number, ())
+
+    def _do(self, step: Step, ti: Any) -> None:
+        match step:
+            case Strike():
+                self.sandbox.inject(step.at, step.fault, times=step.times, retry_after=step.retry_after)
+            case Down():
+                self.api.go_down(step)
+            case StrangerCalls():
+                self._call_as_stranger(ti)
+            case MemoryLost():
+                ti.get_template_context()["task_state_store"].clear()
+
+    def _call_as_stranger(self, ti: Any) -> None:
+        phone = self.phone((ti.task_id, ti.map_index))
+        names = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id}
+        body = {
+            "agent_id": AGENT,
+            "parameters": [{"name": "customer_phone", "value": phone}],
+            "idempotency_key": key_for_task(**names, agent_id=AGENT, recipient=phone),
+        }
+        url, headers = f"{self.sandbox.base_url}/v1/call", {"Authorization": f"Bearer {KEY}"}
+        requests.post(url, json=body, headers=headers, timeout=5).raise_for_status()
+
+    def _turn_list(self, ti: Any) -> None:
+        """Leave the list as it is when the task that made it has run again and found another order."""
+        self.phones[MAPPED].reverse()
+        where = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": "people"}
+        XComModel.set("return_value", self.told(MAPPED), **where, serialize=False)
+
+    def posts(self, phone: str) -> int:
+        """How often the provider asked the API for a call to this person."""
+        wanted = {"name": "customer_phone", "value": phone}
+        ours = (
+            seen
+            for seen in self.sandbox.requests
+            if seen.headers["User-Agent"].startswith("airflow-provider")
+        )
+        return sum(seen.endpoint == CALL and wanted in seen.body["parameters"] for seen in ours)
+
+    def story(self) -> str:
+        """What the provider logged, for whoever reads a failed test."""
+        return "\n".join(line for line in self.result.masked_log_text.splitlines() if " formant_" in line)
+
+    def ends_of(self, task: TaskId) -> Ends:
+        """How this task has to end."""
+        return self.ends if task in self.struck else UNTROUBLED
+
+    def tasks_of(self, column: str) -> list[TaskId]:
+        """The tasks of a column, one for each call."""
+        return [(column, index) for index in range(3)] if column == MAPPED else [(column, -1)]
+
+
+@contextmanager
+def heard_by(listener: object) -> Iterator[None]:
+    """Register a listener with Airflow for a while."""
+    manager = get_listener_manager()
+    manager.add_listener(listener)
+    try:
+        yield
+    finally:
+        manager.pm.unregister(listener)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Row, bool], Scene]:
+    """Play a row, once for all tests that look at it."""
+
+    @cache
+    def play(name: str, key_used: bool) -> Scene:
+        (row,) = (row for row in IN_ENGINE if row.name == name)
+        scene = Scene(row, key_used=key_used)
+        with scene.sandbox:
+            scene.play(tmp_path_factory.mktemp("dags"))
+            stats = requests.get(f"{scene.sandbox.base_url}/sandbox/stats", timeout=5).json()
+        assert stats["faults"] == [], "not everything that was to go wrong did"
+        assert "error calling listener" not in scene.result.log_text
+        return scene
+
+    return lambda row, key_used: play(row.name, key_used)
+
+
+SCENES = [(row, key_used) for row in IN_ENGINE for key_used in row.key_answers]
+
+
+def named(row: Row, key_used: bool, *more: str) -> Any:
+    """A case for pytest, with a name that a person can read."""
+    return pytest.param(row, key_used, *more, id="-".join([row.name, KEY_IS[key_used], *more]))
+
+
+@pytest.mark.parametrize(
+    ("row", "key_used", "column"), [named(*scene, column) for scene in SCENES for column in scene[0].columns]
+)
+def test_the_call_ends_as_promised(
+    row: Row, key_used: bool, column: str, played: Callable[[Row, bool], Scene]
+) -> None:
+    """Whatever fails: rings, last state, tries, ids downstream and requests are those of the matrix."""
+    scene = played(row, key_used)
+    for task in scene.tasks_of(column):
+        ends, result, phone = scene.ends_of(task), scene.result[task], scene.phone(task)
+        assert scene.sandbox.rings[phone] == ends.rings, scene.story()
+        assert (result.state, result.try_number) == (ends.state, ends.tries), scene.story()
+        assert_ids(scene, task)
+        same_person = [other for other in scene.tasks_of(column) if scene.phone(other) == phone]
+        assert scene.posts(phone) <= sum(scene.ends_of(other).posts for other in same_person)
+    assert scene.struck & set(scene.tasks_of(column))
+
+
+def assert_ids(scene: Scene, task: TaskId) -> None:
+    """The ids downstream are those of the person's one call, and there are none of a call nobody saw."""
+    ends, xcoms = scene.ends_of(task), scene.result[task].xcoms
+    if ends.state == "failed":
+        assert not {"return_value", "trace_id", "conversation_id"} & xcoms.keys()
+        return
+    receipt = xcoms["return_value"]
+    assert receipt["placement"] in ends.placement, task
+    assert (xcoms["trace_id"], xcoms["conversation_id"]) == (receipt["trace_id"], receipt["conversation_id"])
+    calls = [call for call in scene.sandbox.calls if call.customer_phone == scene.phone(task)]
+    wanted = {
+        "placed": [(call.trace_id, None) for call in calls],
+        "found": [(call.trace_id, call.conversation_id) for call in calls],
+        "unconfirmed": [(None, None)],
+    }
+    assert [(receipt["trace_id"], receipt["conversation_id"])] == wanted[receipt["placement"]]
+
+
+@pytest.mark.parametrize(("row", "key_used"), [named(*scene) for scene in SCENES])
+def test_nothing_private_is_left_behind(
+    row: Row, key_used: bool, played: Callable[[Row, bool], Scene]
+) -> None:
+    """No failure brings a number, a parameter's value or the API key into log, store, XCom or fields."""
+    scene = played(row, key_used)
+    log = scene.result.masked_log_text.splitlines()
+    # At debug level Airflow logs its own traffic, orders to mask something among it.
+    left = {"log": "\n".join(line for line in log if not line.startswith("debug "))}
+    for column in row.columns:
+        for task in scene.tasks_of(column):
+            result = scene.result[task]
+            left[str(task)] = f"{result.xcoms} {result.state_store} {result.rendered_fields}"
+    numbers = [phone[1:] for phones in scene.phones.values() for phone in phones]
+    for place, text in left.items():
+        for private in (KEY, NAME, str(AMOUNT), *numbers):
+            assert private not in text, place
+
+
+@pytest.mark.parametrize(
+    ("row", "key_used"), [named(*scene) for scene in SCENES if scene[0].key_kept.state == "failed"]
+)
+def test_a_failed_task_says_whether_a_phone_may_have_rung(
+    row: Row, key_used: bool, played: Callable[[Row, bool], Scene]
+) -> None:
+    """A person who reads the log of a failed task learns whether somebody was called."""
+    scene = played(row, key_used)
+    tries = len(scene.struck) * scene.ends.tries
+    rung = scene.ends.rings * tries
+    assert scene.result.log_text.count("A phone may have rung") == rung
+    assert scene.result.log_text.count("No phone was rung") == tries - rung
+
+
+def test_rows_are_told_apart_by_their_names() -> None:
+    """No two rows have the same name."""
+    assert len({row.name for row in ROWS}) == len(ROWS)
