@@ -42,9 +42,11 @@ nitpick_ignore = [
             "collections.abc.Callable",
             "collections.abc.Collection",
             "collections.abc.Mapping",
+            "collections.abc.Sequence",
             "Context",
             "datetime",
             "datetime.datetime",
+            "datetime.timedelta",
         )
     ],
     ("py:func", "time.sleep"),
