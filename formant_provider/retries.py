@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+try:
+    from airflow.providers.common.compat.sdk import RetryDecision, RetryPolicy
+except ImportError as error:
+    raise ImportError(
+        "formant_provider.retries needs Airflow 3.3 or later. Before, tasks take no retry_policy: leave it"
+        " out; what a retry cannot mend fails at once all the same"
+    ) from error
 
 from formant_provider.api.errors import FormantError
 from formant_provider.failures import is_final

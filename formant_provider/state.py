@@ -11,9 +11,9 @@ even read.
 
 from __future__ import annotations
 
+import importlib.metadata
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import NotSent
@@ -48,7 +48,7 @@ def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) 
 
 def _clears_forget() -> bool:
     """Whether clearing a task deletes its state, as Airflow 3.4 does and 3.3 does not."""
-    major, minor, *_ = version("apache-airflow-core").split(".")
+    major, minor, *_ = importlib.metadata.version("apache-airflow-core").split(".")
     return (int(major), int(minor)) >= (3, 4)
 
 

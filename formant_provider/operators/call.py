@@ -135,9 +135,8 @@ class FormantCreateCallOperator(BaseOperator):
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
         self.redial_on = redial_outcomes(redial_on)
         self.max_inline_wait_s = seconds("max_inline_wait", max_inline_wait)
-        if deferrable is None:
-            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
-        self.deferrable = deferrable
+        default = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = default if deferrable is None else deferrable
         self._stopped = False
         self._give_up_at: datetime | None = None
         self._doubt_since: datetime | None = None
@@ -295,6 +294,7 @@ class FormantCreateCallOperator(BaseOperator):
                 setattr(self, field, self.render_template(value, context, jinja_env, seen_oids))
             mask_numbers(self.parameters)
             for field in _PRIVATE_FIELDS:
-                setattr(self, field, Hidden(getattr(self, field)))
+                if getattr(self, field) is not None:  # Airflow 3.1 cannot store a Hidden that shows as None
+                    setattr(self, field, Hidden(getattr(self, field)))
             template_fields = [field for field in template_fields if field not in _PRIVATE_FIELDS]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)

@@ -10,7 +10,6 @@ from pathlib import Path
 import airflow
 import jsonschema
 import pytest
-from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 import formant_provider
 from formant_provider import get_provider_info
@@ -38,7 +37,11 @@ def test_airflow_finds_the_provider_by_its_entry_point() -> None:
 
 def test_airflow_knows_the_connection_type() -> None:
     """Airflow's own registry of hooks leads from the connection type to the hook."""
-    hook = ProvidersManagerTaskRuntime().hooks["formant"]
+    try:
+        manager = import_module("airflow.sdk.providers_manager_runtime").ProvidersManagerTaskRuntime()
+    except ImportError:  # Airflow 3.1
+        manager = import_module("airflow.providers_manager").ProvidersManager()
+    hook = manager.hooks["formant"]
     assert hook is not None
     assert hook.hook_class_name == f"{FormantHook.__module__}.{FormantHook.__name__}"
     assert hook.connection_id_attribute_name == FormantHook.conn_name_attr

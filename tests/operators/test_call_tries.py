@@ -12,10 +12,10 @@ import pytest
 
 from formant_provider.api.errors import InvalidRequest, RateLimited, ServerError
 from formant_provider.operators.call import FormantCreateCallOperator
-from formant_provider.retries import FORMANT_RETRY_POLICY
 from formant_provider.sandbox import Fault, Sandbox
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task, run_trigger
+from support.versions import needs_retry_policies, needs_state_store
 
 CREATE_CALL = "POST /v1/call"
 NUMBER = "+14155550100"
@@ -39,6 +39,7 @@ def the_entry(run: TaskRun) -> dict[str, Any]:
     return entry
 
 
+@needs_state_store
 def test_a_further_try_returns_the_receipt_and_sends_nothing(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_further_try_days_later_sends_nothing_either(
     assert sandbox.rings == {NUMBER: 1}
 
 
+@needs_state_store
 def test_the_ledger_holds_nothing_private(channel: FakeSupervisor, sandbox: Sandbox) -> None:
     """The state store is readable by all who see the task: key, times and receipt, and nothing else."""
     parameters = {"customer_phone": NUMBER, "customer_name": "Rahul-the-private"}
@@ -75,6 +77,7 @@ def test_the_ledger_holds_nothing_private(channel: FakeSupervisor, sandbox: Sand
         assert private not in repr(run.sent("SetTaskStateStore"))
 
 
+@needs_state_store
 def test_the_intent_is_written_before_anything_is_sent_and_never_expires(
     channel: FakeSupervisor, sandbox: Sandbox
 ) -> None:
@@ -88,6 +91,7 @@ def test_the_intent_is_written_before_anything_is_sent_and_never_expires(
     assert datetime.fromisoformat(first.value["written_at"]) <= sandbox.requests[0].at + timedelta(seconds=1)
 
 
+@needs_state_store
 @pytest.mark.parametrize("refused", ["SetTaskStateStore", "GetTaskStateStore"])
 def test_a_ledger_that_fails_keeps_the_call_back(
     refused: str, channel: FakeSupervisor, sandbox: Sandbox
@@ -100,6 +104,7 @@ def test_a_ledger_that_fails_keeps_the_call_back(
     assert sandbox.requests == []
 
 
+@needs_state_store
 def test_an_entry_that_cannot_be_read_keeps_the_call_back(channel: FakeSupervisor, sandbox: Sandbox) -> None:
     """Somebody edited the entry: the task says so and sends nothing."""
     run = run_task(an_operator(), channel)
@@ -143,6 +148,7 @@ def test_the_same_person_twice_in_a_list_is_rung_once(sandbox: Sandbox, channel:
     assert second.xcoms["trace_id"] == first.xcoms["trace_id"]
 
 
+@needs_state_store
 def test_a_stopped_task_sends_nothing_more(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """SIGTERM before the request: Airflow lets the code go on, but nothing is sent."""
 
@@ -159,6 +165,7 @@ def test_a_stopped_task_sends_nothing_more(sandbox: Sandbox, channel: FakeSuperv
     assert the_entry(run)["sent"] == "never"
 
 
+@needs_state_store
 @pytest.mark.parametrize(("number", "outcome"), [(NO_ANSWER, "no_answer"), (BUSY, "busy")])
 def test_a_redial_is_a_wish_spoken(
     number: str, outcome: str, sandbox: Sandbox, channel: FakeSupervisor
@@ -177,6 +184,7 @@ def test_a_redial_is_a_wish_spoken(
     assert f"ended as {outcome}" in second.log_text
 
 
+@needs_state_store
 @pytest.mark.parametrize(
     ("number", "redial_on"), [(NUMBER, {"no_answer", "busy"}), (BUSY, {"no_answer"}), (BUSY, ())]
 )
@@ -191,6 +199,7 @@ def test_nobody_else_is_rung_again(
     assert sandbox.rings == {number: 1}
 
 
+@needs_state_store
 def test_a_redial_waits_for_the_outcome(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """While the call lasts there is no outcome, so nobody is rung again."""
     operator = an_operator(BUSY, redial_on={"busy"})
@@ -199,6 +208,7 @@ def test_a_redial_waits_for_the_outcome(sandbox: Sandbox, channel: FakeSuperviso
     assert sandbox.rings == {BUSY: 1}
 
 
+@needs_state_store
 def test_a_redial_whose_answer_is_lost_rings_once(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """The protocol holds for the second call as for the first."""
     operator = an_operator(BUSY, redial_on={"busy"}, retry_context={"retry_language": "hi-IN"})
@@ -240,7 +250,7 @@ def test_a_long_rate_limit_gives_the_worker_back(sandbox: Sandbox, channel: Fake
     operator = an_operator(deferrable=True)
     first = run_task(operator, channel)
     assert first.state == "deferred"
-    until = datetime.fromisoformat(first.deferral.model_dump()["trigger_kwargs"]["until"])
+    until = datetime.fromisoformat(first.trigger_kwargs["until"])
     assert 590 < (until - datetime.now(UTC)).total_seconds() < 610
     assert NUMBER.strip("+") not in repr(first.deferral)
     event = {"give_up_at": (until + timedelta(hours=1)).isoformat()}
@@ -288,8 +298,11 @@ def test_a_longer_inline_wait_may_be_chosen(
     assert 45 <= sleeps[0] < 47
 
 
+@needs_retry_policies
 def test_the_retry_policy_retries_when_the_api_said(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """With FORMANT_RETRY_POLICY the next try comes at the moment the API named."""
+    from formant_provider.retries import FORMANT_RETRY_POLICY
+
     sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT, retry_after=600)
     run = run_task(an_operator(retry_policy=FORMANT_RETRY_POLICY), channel)
     assert run.state == "up_for_retry"
@@ -297,6 +310,7 @@ def test_the_retry_policy_retries_when_the_api_said(sandbox: Sandbox, channel: F
     assert message.retry_delay_seconds == 600
 
 
+@needs_retry_policies
 @pytest.mark.parametrize(
     ("error", "action", "seconds"),
     [
@@ -310,6 +324,8 @@ def test_the_retry_policy_retries_when_the_api_said(sandbox: Sandbox, channel: F
 )
 def test_the_retry_policy_decides_by_the_error(error: Exception, action: str, seconds: float | None) -> None:
     """A time that was named is kept, what is final fails at once, all else is the task's own business."""
+    from formant_provider.retries import FORMANT_RETRY_POLICY
+
     decision = FORMANT_RETRY_POLICY.evaluate(error, 1, 3)
     assert decision.action.value == action
     assert decision.retry_delay == (timedelta(seconds=seconds) if seconds else None)

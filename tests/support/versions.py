@@ -1,0 +1,18 @@
+"""What this Airflow has, found out by looking and not by its number."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+from airflow.sdk.execution_time import comms
+
+HAS_STATE_STORE = hasattr(comms, "GetTaskStateStore")
+HAS_RETRY_POLICIES = find_spec("airflow.sdk.definitions.retry_policy") is not None
+
+needs_state_store = pytest.mark.skipif(
+    not HAS_STATE_STORE, reason="the task state store came with Airflow 3.3"
+)
+needs_retry_policies = pytest.mark.skipif(
+    not HAS_RETRY_POLICIES, reason="retry policies came with Airflow 3.3"
+)
