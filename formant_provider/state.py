@@ -161,9 +161,9 @@ def taken_since(context: Context, *, own_name: bool) -> datetime | None:
 
 
 def announce(context: Context, key: str) -> None:
-    """Let the other rows of a mapped list see which call this one asks for."""
+    """Let the other rows of a mapped list see which call this one asks for, if the task may push XComs."""
     ti: Any = context["ti"]
-    if ti.map_index >= 0:
+    if ti.map_index >= 0 and ti.task.do_xcom_push:
         ti.xcom_push(key=KEY_XCOM, value=key)
 
 

@@ -84,9 +84,12 @@ class Search:
         client, waited_s, pause_s = self.client.without_repeats(), 0.0, 1.0
         while True:
             record, trouble = self._once(client, since, other_than)
-            pause_s = min(pause_s, self.timeout_s - waited_s)
-            if record is not None or pause_s <= 0 or (trouble and not may_repeat(trouble)):
+            left_s = self.timeout_s - waited_s
+            asked_s = (trouble.retry_after_s if trouble else None) or 0.0
+            final = trouble is not None and not may_repeat(trouble)
+            if record is not None or final or left_s <= 0 or asked_s > left_s:
                 return record, trouble
+            pause_s = max(min(pause_s, left_s), asked_s)
             self.sleep(pause_s)
             waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
 

@@ -58,7 +58,8 @@ class RetryPolicy:
     :param max_attempts: sends in all, the first included.
     :param max_inline_wait_s: seconds the worker may wait between two sends; a server that asks for more ends
         the attempt, and the task's own retry comes later.
-    :param max_total_wait_s: seconds of waiting in all.
+    :param max_total_wait_s: seconds of waiting in all; a first wait may take ``max_inline_wait_s`` if that is
+        more.
     :param backoff_base_s: seconds before the second send when the server names no time; doubles each time.
     """
 
@@ -80,9 +81,9 @@ class RetryPolicy:
         if attempt >= self.max_attempts:
             return Stop(f"sent {attempt} times")
         seconds = self._wait_s(attempt, error, jitter)
-        if seconds > self.max_inline_wait_s:
-            return Stop(f"the server asks to wait {seconds:.0f} s, longer than a worker should be held")
-        if waited_s + seconds > self.max_total_wait_s:
+        if (error.retry_after_s or 0) > self.max_inline_wait_s:
+            return Stop(f"the server asks to wait {error.retry_after_s:.0f} s, longer than a worker is held")
+        if waited_s and waited_s + seconds > self.max_total_wait_s:
             return Stop(f"waited {waited_s:.0f} s in all")
         return Wait(seconds, "the server named the time" if error.retry_after_s is not None else "backoff")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pendulum
@@ -188,17 +189,17 @@ class FormantCreateCallOperator(BaseOperator):
             is_ours_alone=lambda: not own_name and is_ours_alone(context, call.idempotency_key),
             keep_back=self._keep_back,
         )
-        policy = RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)
-        with FormantHook(self.formant_conn_id, self.region).get_conn(policy) as client:
+        hook = FormantHook(self.formant_conn_id, self.region)
+        with hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
             self._log_request(call, client.base_url)
             announce(context, call.idempotency_key)
             ledger = ledger_for(context, call.idempotency_key, self._doubt_since)
             return place(call, client, ledger, rules)
 
     def _check_redial(self, context: Context) -> None:
-        from formant_provider.api.errors import InvalidInput
-
         if self.redial_on and context.get("task_state_store") is None:
+            from formant_provider.api.errors import InvalidInput
+
             raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
 
     def _keep_back(self) -> FormantError | None:
@@ -210,8 +211,7 @@ class FormantCreateCallOperator(BaseOperator):
         """Give the worker back until the API takes the call, unless we have waited long enough."""
         from formant_provider.triggers.wait import WaitTrigger
 
-        now = pendulum.now("UTC")
-        wait = timedelta(seconds=error.retry_after_s or 0)
+        now, wait = pendulum.now("UTC"), timedelta(seconds=error.retry_after_s or 0)
         give_up_at = self._give_up_at or now + LONGEST_WAIT
         if now + wait > give_up_at:
             return
@@ -282,16 +282,16 @@ class FormantCreateCallOperator(BaseOperator):
     ) -> None:
         """Render private fields apart, so that they are hidden before anyone sees them.
 
-        This is the one place that plain and mapped tasks both pass through before Airflow stores what was
-        rendered. When a template fails, Airflow logs the whole of it, values beside the template included;
-        rendered here it does not.
+        Plain and mapped tasks both pass through here before Airflow stores what was rendered. Airflow logs
+        a template that fails, with the values beside it; rendered here it does not.
         """
         if parent is self:
             for field in _PRIVATE_FIELDS:
                 value = getattr(self, field)
-                if callable(value):
-                    value = value(context=context, jinja_env=jinja_env)
-                setattr(self, field, self.render_template(value, context, jinja_env, seen_oids))
+                render = (
+                    value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
+                )
+                setattr(self, field, render(context=context, jinja_env=jinja_env))
             mask_numbers(self.parameters)
             for field in _PRIVATE_FIELDS:
                 if getattr(self, field) is not None:  # Airflow 3.1 cannot store a Hidden that shows as None

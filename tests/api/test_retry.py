@@ -86,6 +86,14 @@ def test_a_wait_too_long_for_a_worker_stops_the_attempt() -> None:
     assert "31 s" in decision.reason
 
 
+@pytest.mark.parametrize(("inline_s", "asked_s"), [(30, 30.0), (120, 100.0), (120, 120.0)])
+def test_a_wait_within_the_bound_is_waited_whatever_the_spread(inline_s: float, asked_s: float) -> None:
+    """What the user allows a worker to wait is waited, also when it is more than the waits in all."""
+    policy = RetryPolicy(max_inline_wait_s=inline_s)
+    error = RateLimited("x", retry_after_s=asked_s)
+    assert isinstance(policy.decide(attempt=1, waited_s=0, error=error, jitter=0.99), Wait)
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [

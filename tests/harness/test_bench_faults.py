@@ -6,20 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RIVAL = "apache-airflow-providers-http"
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.mark.skipif(
-    RIVAL not in {found.metadata["Name"] for found in distributions()}, reason=f"compares with {RIVAL}"
-)
 def test_two_faults_are_compared() -> None:
     """The script shows rings and lost calls of each recipe, and ends with 0 when ours are as promised."""
     command = [sys.executable, "scripts/bench_faults.py", "--faults", "503_after,down"]

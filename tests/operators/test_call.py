@@ -79,6 +79,24 @@ def test_nothing_is_pushed_when_the_user_wants_no_xcom(sandbox: Sandbox, channel
     assert (run.state, run.xcoms, sandbox.rings) == ("success", {}, {NUMBER: 1})
 
 
+def test_a_mapped_task_pushes_nothing_either(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """do_xcom_push=False is heeded by the rows of a mapped list, which else tell each other their keys."""
+    with make_dag():
+        mapped = FormantCreateCallOperator.partial(task_id="call", agent_id=456, do_xcom_push=False).expand(
+            parameters=PEOPLE[:1]
+        )
+    run = run_task(mapped, channel, map_index=0)
+    assert (run.state, run.xcoms, len(sandbox.calls)) == ("success", {}, 1)
+
+
+def test_a_field_may_be_a_function(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """What a function returns is taken as it is: data that looks like a template is not rendered."""
+    odd = {"customer_phone": NUMBER, "note": "{{ run_id }}"}
+    run = run_task(an_operator(parameters=lambda context, jinja_env: odd), channel)  # noqa: ARG005
+    assert run.state == "success", run.log_text
+    assert sandbox.requests[0].body["parameters"][1]["value"] == "{{ run_id }}"
+
+
 def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """All nine fields take values from the context, and what renders to text is understood."""
     with make_dag(user_defined_macros={"me": "formant_default", "in_a_day": "2099-01-01"}) as dag:

@@ -299,6 +299,19 @@ def test_a_longer_inline_wait_may_be_chosen(
 
 
 @needs_retry_policies
+def test_looking_for_a_call_heeds_the_rate_limit(
+    sandbox: Sandbox, channel: FakeSupervisor, sleeps: list[float]
+) -> None:
+    """A 429 while a lost call is looked for is waited out, or ends the look when that takes too long."""
+    sandbox.inject(CREATE_CALL, Fault.DROP_AFTER)
+    sandbox.inject("GET /v1/conversations", Fault.RATE_LIMIT, retry_after=12)
+    sandbox.inject("GET /v1/conversations", Fault.RATE_LIMIT, retry_after=600)
+    run = run_task(an_operator(), channel)
+    assert run.xcoms["return_value"]["placement"] == "unconfirmed"
+    assert sleeps[1:] == [12]
+    assert len([seen for seen in sandbox.requests if seen.method == "GET"]) == 2
+
+
 def test_the_retry_policy_retries_when_the_api_said(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """With FORMANT_RETRY_POLICY the next try comes at the moment the API named."""
     from formant_provider.retries import FORMANT_RETRY_POLICY
