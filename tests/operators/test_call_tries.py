@@ -298,7 +298,6 @@ def test_a_longer_inline_wait_may_be_chosen(
     assert 45 <= sleeps[0] < 47
 
 
-@needs_retry_policies
 def test_looking_for_a_call_heeds_the_rate_limit(
     sandbox: Sandbox, channel: FakeSupervisor, sleeps: list[float]
 ) -> None:
@@ -312,6 +311,7 @@ def test_looking_for_a_call_heeds_the_rate_limit(
     assert len([seen for seen in sandbox.requests if seen.method == "GET"]) == 2
 
 
+@needs_retry_policies
 def test_the_retry_policy_retries_when_the_api_said(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """With FORMANT_RETRY_POLICY the next try comes at the moment the API named."""
     from formant_provider.retries import FORMANT_RETRY_POLICY
