@@ -54,6 +54,7 @@ nitpick_ignore = [
     ("py:class", "ListOrder"),
     ("py:class", "ReceiptConversationId"),
     ("py:class", "RecordAppears"),
+    ("py:class", "RedialTraceId"),
     # How the sandbox reads a request; of no use to anybody outside of it.
     ("py:class", "formant_provider.sandbox.schema.CreateCall"),
     # An error that a docstring names without its module.

@@ -15,6 +15,7 @@ from typing import get_args
 from formant_provider.sandbox import settings
 from formant_provider.sandbox.numbers import table_rows
 from formant_provider.sandbox.server import Sandbox
+from formant_provider.sandbox.settings import Settings
 
 DEFAULT_PORT = 8085
 
@@ -76,24 +77,13 @@ def _stop_signals() -> threading.Event:
 
 
 def _sandbox(arguments: argparse.Namespace) -> Sandbox:
-    return Sandbox(
-        port=arguments.port,
-        api_key=arguments.seed_key,
-        agents=tuple(arguments.agent or settings.DEFAULT_AGENTS),
-        start_at=arguments.start_at,
-        speed=arguments.speed,
-        rate_limit=arguments.rate_limit,
-        max_concurrent_calls=arguments.max_concurrent_calls,
-        failed_request_uses_key=arguments.failed_request_uses_key,
-        receipt_conversation_id=arguments.receipt_conversation_id,
-        record_appears=arguments.record_appears,
-        list_order=arguments.list_order,
-        trace_id_in_list=arguments.trace_id_in_list,
-        echo_values_in_errors=arguments.echo_values_in_errors,
-    )
+    options = vars(arguments)
+    options["agents"] = tuple(arguments.agents or Settings.agents)
+    return Sandbox(**options)
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return a parser whose results are settings by name."""
     parser = argparse.ArgumentParser(
         prog="python -m formant_provider.sandbox", description="A local FormantAI Voice API on 127.0.0.1."
     )
@@ -101,12 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes any free one")
     add(
         "--seed-key",
-        default=settings.DEFAULT_KEY,
+        dest="api_key",
+        default=Settings.api_key,
         metavar="KEY",
         help="API key to accept, default %(default)s",
     )
     add(
         "--agent",
+        dest="agents",
         type=int,
         action="append",
         metavar="ID",
@@ -115,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--speed",
         type=float,
-        default=1.0,
+        default=Settings.speed,
         help="virtual seconds per second, default %(default)g; 0 freezes time",
     )
     add(
@@ -127,18 +119,63 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--rate-limit",
         type=_limit,
-        default=50,
+        default=Settings.rate_limit,
         metavar="N",
         help="requests per virtual minute, default 50, or off",
     )
     add("--max-concurrent-calls", type=int, metavar="N", help="cap on running calls, default none")
-    add("--receipt-conversation-id", choices=get_args(settings.ReceiptConversationId), default="scheduled")
-    add("--record-appears", choices=get_args(settings.RecordAppears), default="end")
-    add("--list-order", choices=get_args(settings.ListOrder), default="newest_first")
+    _add_choices(parser)
+    _add_amounts(parser)
+    _add_flags(parser)
+    return parser
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    choices = {
+        "receipt_conversation_id": settings.ReceiptConversationId,
+        "record_appears": settings.RecordAppears,
+        "list_order": settings.ListOrder,
+        "redial_trace_id": settings.RedialTraceId,
+    }
+    for name, words in choices.items():
+        parser.add_argument(_option(name), choices=get_args(words), default=getattr(Settings, name))
+
+
+def _add_amounts(parser: argparse.ArgumentParser) -> None:
+    amounts = {
+        "results_delay_seconds": "virtual seconds from the end of a call to its results and transcript",
+        "recording_bytes": "size of every recording",
+        "recording_delay_seconds": "virtual seconds from the end of a call to its recording",
+        "platform_redials": "how often the platform redials a call that was not completed",
+        "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
+        "seconds_per_request": "virtual seconds by which a request moves the clock",
+    }
+    for name, meaning in amounts.items():
+        default = getattr(Settings, name)
+        parser.add_argument(
+            _option(name),
+            type=type(default),
+            default=default,
+            metavar="N",
+            help=f"{meaning}, default %(default)g",
+        )
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--trace-id-in-list", action="store_true", help="list items carry trace_id")
+    add(
+        "--no-trace-id-in-detail",
+        dest="trace_id_in_detail",
+        action="store_false",
+        help="details carry no trace_id",
+    )
     add("--failed-request-uses-key", action="store_true", help="a 429 or 5xx uses up the idempotency key")
     add("--echo-values-in-errors", action="store_true", help="400 messages repeat the request")
-    return parser
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def _port(text: str) -> int:

@@ -9,7 +9,8 @@ from datetime import datetime
 from starlette.requests import Request
 
 from formant_provider.sandbox import views
-from formant_provider.sandbox.answers import Answer, invalid
+from formant_provider.sandbox.answers import Answer, invalid, not_found
+from formant_provider.sandbox.recording import Recording
 from formant_provider.sandbox.schema import CreateCall, read_body, read_list_query
 from formant_provider.sandbox.world import World
 
@@ -42,20 +43,28 @@ def create_call(world: World, visit: Visit, tenant: str) -> Answer:
 def list_conversations(world: World, visit: Visit, tenant: str) -> Answer:
     """GET /v1/conversations."""
     query = read_list_query(visit.request.query_params.multi_items())
-    calls = world.recorded_calls(tenant, visit.now)
-    if query.agent_id is not None:
-        calls = [call for call in calls if call.agent_id == query.agent_id]
-    page = calls[query.offset : query.offset + query.limit]
-    items = [views.list_item(call, visit.now, world.settings) for call in page]
-    return Answer(
-        200, {"data": items, "has_more": query.offset + len(page) < len(calls), "total": len(calls)}
+    page, total = world.records.page(
+        tenant, query.agent_id, visit.now, offset=query.offset, limit=query.limit
     )
+    items = [views.list_item(call, visit.now, world.settings) for call in page]
+    return Answer(200, {"data": items, "has_more": query.offset + len(page) < total, "total": total})
 
 
 def get_conversation(world: World, visit: Visit, tenant: str) -> Answer:
     """GET /v1/conversations/{conversation_id}."""
-    call = world.recorded_call(tenant, visit.request.path_params["conversation_id"], visit.now)
+    call = world.records.find(tenant, visit.request.path_params["conversation_id"], visit.now)
+    if call is None:
+        raise not_found("conversation")
     return Answer(200, {"data": views.detail(call, visit.now, world.settings)})
+
+
+def get_recording(world: World, visit: Visit, tenant: str) -> Answer:
+    """GET /v1/conversations/{conversation_id}/recording. Not yet, never and unknown look the same."""
+    settings = world.settings
+    call = world.records.find(tenant, visit.request.path_params["conversation_id"], visit.now)
+    if call is None or not call.talked_before(visit.now, settings.recording_delay_seconds):
+        raise not_found("recording")
+    return Answer(200, Recording(call.conversation_id, settings.recording_bytes), "audio/wav")
 
 
 def read_call(visit: Visit) -> CreateCall:

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from formant_provider.sandbox.recording import Recording
+
 
 @dataclass(frozen=True)
 class Answer:
     """One HTTP answer, not yet sent.
 
-    :param content: a JSON object, or raw bytes for what is not JSON.
+    :param content: a JSON object, or a recording, or raw bytes for anything else.
     :param rate_headers: whether the rate-limit headers of the key belong on it.
     """
 
     status: int
-    content: Mapping[str, Any] | bytes
+    content: Mapping[str, Any] | Recording | bytes
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     rate_headers: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,16 @@ from formant_provider.sandbox.actions import Action, Visit
 from formant_provider.sandbox.answers import Answer, Refusal, not_found, rate_limited, unauthenticated
 from formant_provider.sandbox.control import control_routes
 from formant_provider.sandbox.delivery import Silence, as_response, connection_closed
-from formant_provider.sandbox.faults import CALL, DETAIL, LIST, Fault, Plan, QueuedFault, carry_out
+from formant_provider.sandbox.faults import (
+    CALL,
+    DETAIL,
+    LIST,
+    RECORDING,
+    Fault,
+    Plan,
+    QueuedFault,
+    carry_out,
+)
 from formant_provider.sandbox.schema import read_json
 from formant_provider.sandbox.traffic import SeenRequest
 from formant_provider.sandbox.world import World
@@ -26,6 +35,7 @@ ACTIONS: dict[str, Action] = {
     CALL: actions.create_call,
     LIST: actions.list_conversations,
     DETAIL: actions.get_conversation,
+    RECORDING: actions.get_recording,
 }
 
 SAMPLE_LIMIT = 50
@@ -67,6 +77,7 @@ def _endpoint(
             seen = _note(world, visit)
             plan = _decide(world, visit, action)
             seen.fault = plan.fault
+            world.clock.advance(world.settings.seconds_per_request)
         return await _deliver(world, plan, request, seen)
 
     return endpoint
@@ -145,7 +156,7 @@ def _use_key_of_failure(world: World, visit: Visit) -> None:
 
 
 def _echoing(answer: Answer, raw: bytes) -> Answer:
-    if isinstance(answer.content, bytes):
+    if not isinstance(answer.content, Mapping):
         return answer
     error = answer.content["error"]
     message = f"{error['message']}; got: {raw.decode('utf-8', 'replace')}"
@@ -166,4 +177,4 @@ async def _deliver(world: World, plan: Plan, request: Request, seen: SeenRequest
     with world.lock:
         # Before the first byte leaves, so that a client holding the answer finds it counted.
         seen.status = plan.answer.status
-    return as_response(plan.answer)
+    return as_response(plan.answer, truncated=plan.truncated)

@@ -21,7 +21,8 @@ from formant_provider.sandbox.limits import rate_headers, reset_header, retry_af
 CALL = "POST /v1/call"
 LIST = "GET /v1/conversations"
 DETAIL = "GET /v1/conversations/{conversation_id}"
-ENDPOINTS = (CALL, LIST, DETAIL)
+RECORDING = "GET /v1/conversations/{conversation_id}/recording"
+ENDPOINTS = (CALL, LIST, DETAIL, RECORDING)
 
 DEFAULT_HANG_SECONDS = 30.0
 DEFAULT_RETRY_AFTER_SECONDS = 1
@@ -49,6 +50,7 @@ class Fault(StrEnum):
     RATE_LIMIT_NO_HEADERS = "rate_limit_no_headers"
     CONCURRENCY_LIMIT = "concurrency_limit"
     NOT_FOUND = "not_found"
+    TRUNCATED = "truncated"
 
     @property
     def after(self) -> bool:
@@ -61,10 +63,21 @@ class Fault(StrEnum):
         return _ONLY_AT.get(self, ENDPOINTS)
 
 
-_AFTER = {Fault.ERROR_500_AFTER, Fault.ERROR_503_AFTER, Fault.DROP_AFTER, Fault.HANG_AFTER, Fault.GARBAGE}
+_AFTER = {
+    Fault.ERROR_500_AFTER,
+    Fault.ERROR_503_AFTER,
+    Fault.DROP_AFTER,
+    Fault.HANG_AFTER,
+    Fault.GARBAGE,
+    Fault.TRUNCATED,
+}
 _HANG = {Fault.HANG_BEFORE, Fault.HANG_AFTER}
 _TIMED_LIMIT = {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY}
-_ONLY_AT = {Fault.CONCURRENCY_LIMIT: (CALL,), Fault.NOT_FOUND: (DETAIL,)}
+_ONLY_AT = {
+    Fault.CONCURRENCY_LIMIT: (CALL,),
+    Fault.NOT_FOUND: (DETAIL, RECORDING),
+    Fault.TRUNCATED: (RECORDING,),
+}
 
 DESCRIPTIONS: dict[Fault, str] = {
     Fault.ERROR_500_BEFORE: "500 internal_error, nothing accepted",
@@ -80,7 +93,8 @@ DESCRIPTIONS: dict[Fault, str] = {
     Fault.RATE_LIMIT_RESET_ONLY: "429 with X-RateLimit-Reset alone, `retry_after` real seconds ahead",
     Fault.RATE_LIMIT_NO_HEADERS: "429 rate_limit_exceeded without any header to go by",
     Fault.CONCURRENCY_LIMIT: "429 concurrent_call_limit_exceeded, no headers (POST /v1/call only)",
-    Fault.NOT_FOUND: "404 for a record that may well exist (conversation detail only)",
+    Fault.NOT_FOUND: "404 for what may well exist (conversation detail and recording only)",
+    Fault.TRUNCATED: "200 and half of the promised bytes, then connection closed (recording only)",
 }
 """One line per fault, for tables."""
 
@@ -94,6 +108,7 @@ class QueuedFault:
     :param retry_after: what a 429 tells the client to wait, real seconds.
     """
 
+    endpoint: str
     fault: Fault
     times: int = 1
     seconds: float = DEFAULT_HANG_SECONDS
@@ -107,11 +122,13 @@ class Plan:
     :param answer: what is sent; None closes the connection without a byte.
     :param hold_seconds: real seconds to wait before that.
     :param fault: the fault behind it, if any.
+    :param truncated: the answer breaks off in the middle.
     """
 
     answer: Answer | None
     hold_seconds: float = 0.0
     fault: Fault | None = None
+    truncated: bool = False
 
 
 class FaultQueues:
@@ -131,7 +148,7 @@ class FaultQueues:
     ) -> None:
         """Queue a fault; for the meaning and the errors see ``Sandbox.inject``."""
         kind = _known(endpoint, fault)
-        queued = QueuedFault(kind, _at_least_one(times))
+        queued = QueuedFault(endpoint, kind, _at_least_one(times))
         if seconds is not None:
             _require_fitting("seconds", seconds, kind, _HANG)
             queued.seconds = seconds
@@ -151,8 +168,8 @@ class FaultQueues:
     def waiting(self) -> list[dict[str, Any]]:
         """Return the queued faults as plain rows, in the order they will strike."""
         return [
-            {"endpoint": endpoint, "fault": str(queued.fault), "times": queued.times}
-            for endpoint, queue in self._queues.items()
+            {"endpoint": queued.endpoint, "fault": str(queued.fault), "times": queued.times}
+            for queue in self._queues.values()
             for queued in queue
         ]
 
@@ -167,6 +184,8 @@ def carry_out(queued: QueuedFault, true_answer: Answer | None, limit: int, max_c
     fault = queued.fault
     if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
         return Plan(None, fault=fault)
+    if fault is Fault.TRUNCATED:
+        return Plan(true_answer, fault=fault, truncated=True)
     if fault in _HANG:
         return Plan(true_answer or unavailable(), queued.seconds, fault)
     answers = {
@@ -177,7 +196,7 @@ def carry_out(queued: QueuedFault, true_answer: Answer | None, limit: int, max_c
         # Cut off in mid-sentence, as by a proxy that gave up: it says JSON and starts like it.
         Fault.GARBAGE: Answer(200, b'{"data": {"agent_id": 4'),
         Fault.CONCURRENCY_LIMIT: concurrency_limited(max_calls, max_calls),
-        Fault.NOT_FOUND: not_found("conversation").answer,
+        Fault.NOT_FOUND: not_found("recording" if queued.endpoint == RECORDING else "conversation").answer,
     }
     return Plan(answers.get(fault) or _limit_answer(queued, limit), fault=fault)
 

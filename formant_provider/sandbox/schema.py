@@ -149,6 +149,19 @@ def read_body(model: type[S], raw: bytes, context: Mapping[str, Any] | None = No
     return _validated(model, value, context)
 
 
+def new_call(
+    agent_id: int, parameters: Mapping[str, str], scheduled_for: datetime | None, now: datetime
+) -> CreateCall:
+    """Return a call that is as valid as one that came over HTTP.
+
+    :raises ValueError: it breaks a rule.
+    """
+    pairs = [{"name": name, "value": value} for name, value in parameters.items()]
+    moment = scheduled_for.isoformat() if scheduled_for else None
+    fields = {"agent_id": agent_id, "parameters": pairs, "scheduled_for": moment}
+    return CreateCall.model_validate(fields, context={"now": now})
+
+
 def read_list_query(pairs: Sequence[tuple[str, str]]) -> ListQuery:
     """Return the query of the conversation list.
 

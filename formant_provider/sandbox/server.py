@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from urllib.parse import quote
 
 from formant_provider.sandbox.app import build_app
+from formant_provider.sandbox.calls import Call
 from formant_provider.sandbox.loopback import LoopbackServer
+from formant_provider.sandbox.recording import Recording
+from formant_provider.sandbox.schema import new_call
 from formant_provider.sandbox.settings import Settings
 from formant_provider.sandbox.traffic import SeenRequest
-from formant_provider.sandbox.world import Call, World
+from formant_provider.sandbox.world import World
 
 
 @dataclass(kw_only=True, eq=False)
@@ -82,6 +86,35 @@ class Sandbox(Settings):
         """
         return self._world.clock.advance(seconds)
 
+    def place(
+        self,
+        customer_phone: str,
+        *,
+        agent_id: int = 456,
+        parameters: Mapping[str, str] | None = None,
+        scheduled_for: datetime | None = None,
+    ) -> Call:
+        """Place a call as somebody else with the same key: a ring and a record, but no request.
+
+        It is always accepted, whatever the cap on running calls.
+
+        :param parameters: what the agent is told besides the number.
+        :param scheduled_for: virtual time, aware.
+        :raises ValueError: what POST /v1/call would answer 400 or 404 to.
+        """
+        if agent_id not in self.agents:
+            raise ValueError(f"agent {agent_id} does not exist here")
+        with self._world.lock:
+            now = self.now()
+            request = new_call(
+                agent_id, {"customer_phone": customer_phone, **(parameters or {})}, scheduled_for, now
+            )
+            return self._world.accept(self.api_key, request, now)
+
+    def recording(self, conversation_id: str) -> Recording:
+        """Return the bytes that are served as this conversation's recording, once and if there is one."""
+        return Recording(conversation_id, self.recording_bytes)
+
     def inject(
         self,
         endpoint: str,
@@ -110,7 +143,7 @@ class Sandbox(Settings):
 
     @property
     def rings(self) -> Counter[str]:
-        """How many calls were accepted per recipient, scheduled ones included. A copy."""
+        """How many calls were accepted per recipient: scheduled ones included, redials not. A copy."""
         with self._world.lock:
             return self._world.rings.copy()
 
@@ -119,6 +152,14 @@ class Sandbox(Settings):
         """The accepted calls, in order. A copy."""
         with self._world.lock:
             return list(self._world.calls)
+
+    @property
+    def redials(self) -> list[Call]:
+        """The platform's own redials that have begun by now, in order of their start. A copy."""
+        with self._world.lock:
+            now = self.now()
+            begun = [call for call in self._world.redials if call.starts_at <= now]
+        return sorted(begun, key=lambda call: call.starts_at)
 
     @property
     def requests(self) -> list[SeenRequest]:

@@ -8,12 +8,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from formant_provider.sandbox.recording import HEADER_BYTES, MAX_BYTES
+
 DEFAULT_AGENTS = (123, 456, 497, 789)
 DEFAULT_KEY = "sandbox-key"
 
 ReceiptConversationId = Literal["scheduled", "always", "never"]
 RecordAppears = Literal["end", "start"]
-ListOrder = Literal["newest_first", "oldest_first"]
+ListOrder = Literal["newest_first", "oldest_first", "newest_end_first", "unordered"]
+RedialTraceId = Literal["same", "new"]
+
+_NOT_NEGATIVE = (
+    "results_delay_seconds",
+    "recording_delay_seconds",
+    "platform_redials",
+    "platform_redial_after_seconds",
+    "seconds_per_request",
+)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,8 +46,20 @@ class Settings:
         accepted, has used up its idempotency key all the same.
     :param receipt_conversation_id: which receipts carry a ``conversation_id``; the others say null.
     :param record_appears: whether a record can be read from the start of its call or only from the end.
-    :param list_order: order of the conversation list, by start of the call.
+    :param list_order: order of the conversation list: by start of the call, newest or oldest first; by its
+        end, newest first, running calls ahead; or unordered, which is arbitrary but always the same.
     :param trace_id_in_list: list items carry ``trace_id``.
+    :param trace_id_in_detail: the detail of a record carries ``trace_id``.
+    :param results_delay_seconds: virtual seconds from the end of a call to its results and transcript; they
+        are null until then.
+    :param recording_bytes: size of every recording, header included.
+    :param recording_delay_seconds: virtual seconds from the end of a call to its recording.
+    :param platform_redials: how often the platform itself redials a call that ends other than ``completed``.
+        The last redial is answered and completed, the ones before end like the call.
+    :param platform_redial_after_seconds: virtual seconds from the end of an attempt to its redial.
+    :param redial_trace_id: whether a redial's record has the trace of its call or one of its own.
+    :param seconds_per_request: virtual seconds by which every vendor request moves the clock, once it is
+        answered.
     :param echo_values_in_errors: 400 answers repeat the request's body in their message, as a careless vendor
         would.
     :raises ValueError: a value outside what is said above.
@@ -57,6 +80,14 @@ class Settings:
     record_appears: RecordAppears = "end"
     list_order: ListOrder = "newest_first"
     trace_id_in_list: bool = False
+    trace_id_in_detail: bool = True
+    results_delay_seconds: float = 0.0
+    recording_bytes: int = 32_044
+    recording_delay_seconds: float = 0.0
+    platform_redials: int = 0
+    platform_redial_after_seconds: float = 300.0
+    redial_trace_id: RedialTraceId = "same"
+    seconds_per_request: float = 0.0
     echo_values_in_errors: bool = False
 
     def __post_init__(self) -> None:
@@ -64,9 +95,14 @@ class Settings:
         _require_choice("receipt_conversation_id", self.receipt_conversation_id, ReceiptConversationId)
         _require_choice("record_appears", self.record_appears, RecordAppears)
         _require_choice("list_order", self.list_order, ListOrder)
+        _require_choice("redial_trace_id", self.redial_trace_id, RedialTraceId)
         _require_positive("rate_limit", self.rate_limit)
         _require_positive("rate_window_seconds", self.rate_window_seconds)
         _require_positive("max_concurrent_calls", self.max_concurrent_calls)
+        for name in _NOT_NEGATIVE:
+            _require_not_negative(name, getattr(self, name))
+        if not HEADER_BYTES <= self.recording_bytes <= MAX_BYTES:
+            raise ValueError(f"recording_bytes must be a size from {HEADER_BYTES} to {MAX_BYTES}")
         if not all(_fits_a_header(key) for key in self.tenants):
             raise ValueError("every key must be printable ASCII without spaces, and not empty")
 
@@ -93,6 +129,11 @@ def _require_choice(name: str, value: str, choices: Any) -> None:
 def _require_positive(name: str, value: float | None) -> None:
     if value is not None and not value > 0:
         raise ValueError(f"{name} must be above 0, not {value!r}")
+
+
+def _require_not_negative(name: str, value: float) -> None:
+    if not 0 <= value < 10**9:
+        raise ValueError(f"{name} must be 0 or more, not {value!r}")
 
 
 def _fits_a_header(key: str) -> bool:

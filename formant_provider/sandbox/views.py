@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from formant_provider.sandbox.calls import Call
 from formant_provider.sandbox.settings import Settings
-from formant_provider.sandbox.world import Call
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,26 +34,20 @@ def receipt(call: Call, settings: Settings) -> dict[str, Any]:
 
 def list_item(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
     """Return an item of the conversation list."""
-    item = {
-        "agent_id": call.agent_id,
-        "contact_number": call.customer_phone,
-        "conversation_id": call.conversation_id,
-        "duration_seconds": call.ending.duration_seconds if call.over(now) else None,
-        "start_timestamp": epoch_ms(call.starts_at),
-        "end_timestamp": epoch_ms(call.ends_at) if call.over(now) else None,
-        "status": call.status(now),
-    }
-    return item | {"trace_id": call.trace_id} if settings.trace_id_in_list else item
+    traced = {"trace_id": call.trace_id} if settings.trace_id_in_list else {}
+    return _summary(call, now) | traced
 
 
 def detail(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
     """Return the whole record. What is not available, or not yet, is null."""
-    talked = call.ending.talked and call.over(now)
-    return list_item(call, now, settings) | {
+    told = call.talked_before(now, settings.results_delay_seconds)
+    traced = {"trace_id": call.trace_id} if settings.trace_id_in_detail else {}
+    return {
+        **_summary(call, now),
+        **traced,
         "failure_reason": call.ending.failure_reason if call.over(now) else None,
-        "results": RESULTS if talked else None,
-        "trace_id": call.trace_id,
-        "transcript": TRANSCRIPT if talked else None,
+        "results": RESULTS if told else None,
+        "transcript": TRANSCRIPT if told else None,
     }
 
 
@@ -65,6 +59,19 @@ def iso_z(moment: datetime) -> str:
 def epoch_ms(moment: datetime) -> int:
     """Return whole milliseconds since 1970."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _summary(call: Call, now: datetime) -> dict[str, Any]:
+    """Return what list and detail have in common."""
+    return {
+        "agent_id": call.agent_id,
+        "contact_number": call.customer_phone,
+        "conversation_id": call.conversation_id,
+        "duration_seconds": call.ending.duration_seconds if call.over(now) else None,
+        "start_timestamp": epoch_ms(call.starts_at),
+        "end_timestamp": epoch_ms(call.ends_at) if call.over(now) else None,
+        "status": call.status(now),
+    }
 
 
 def _receipt_conversation_id(call: Call, settings: Settings) -> str | None:

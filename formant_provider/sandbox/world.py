@@ -5,66 +5,20 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from formant_provider.sandbox.answers import Refusal, concurrency_limited, duplicate, not_found
+from formant_provider.sandbox.calls import Call
 from formant_provider.sandbox.clock import Clock
 from formant_provider.sandbox.faults import FaultQueues
 from formant_provider.sandbox.limits import RateLimits
-from formant_provider.sandbox.numbers import Ending, ending_of
+from formant_provider.sandbox.numbers import COMPLETED, Ending, ending_of
+from formant_provider.sandbox.records import Records
 from formant_provider.sandbox.schema import CreateCall
 from formant_provider.sandbox.settings import Settings
 from formant_provider.sandbox.traffic import Traffic
 
 KEY_LIFETIME = timedelta(hours=24)
-IN_PROGRESS = "in_progress"
-"""Status of a running call. The vendor's word is not known; clients must not depend on it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """One accepted call. Its course is settled when it is placed; what can be seen of it depends on the time.
-
-    :param chain_id: the conversation chain; a call that joins a conversation shares it.
-    :param attempt: place in the chain, from 1.
-    :param starts_at: virtual time at which the phone rings.
-    :param ends_at: virtual time at which the call is over.
-    :param recorded_at: virtual time from which the record can be read; None is never.
-    """
-
-    tenant: str = field(repr=False)
-    agent_id: int
-    customer_phone: str
-    chain_id: str
-    attempt: int
-    trace_id: str
-    starts_at: datetime
-    ends_at: datetime
-    recorded_at: datetime | None
-    ending: Ending
-    request: CreateCall
-
-    @property
-    def conversation_id(self) -> str:
-        """Id of the record of this attempt."""
-        return f"{self.chain_id}_{self.attempt}"
-
-    def over(self, now: datetime) -> bool:
-        """Whether the call has ended."""
-        return now >= self.ends_at
-
-    def running(self, now: datetime) -> bool:
-        """Whether the call occupies a line."""
-        return self.starts_at <= now < self.ends_at
-
-    def recorded(self, now: datetime) -> bool:
-        """Whether the record can be read."""
-        return self.recorded_at is not None and now >= self.recorded_at
-
-    def status(self, now: datetime) -> str:
-        """Status word of the record."""
-        return self.ending.status if self.over(now) else IN_PROGRESS
 
 
 class World:
@@ -80,6 +34,8 @@ class World:
         """Forget everything but the settings. Time is not state: the clock goes on."""
         settings = self.settings
         self.calls: list[Call] = []
+        self.redials: list[Call] = []
+        self.records = Records(settings.list_order)
         self.rings: Counter[str] = Counter()
         self.traffic = Traffic()
         self.faults = FaultQueues()
@@ -100,11 +56,18 @@ class World:
             raise duplicate()
         if request.scheduled_for is None:
             self._check_capacity(tenant, now)
+        return self.accept(tenant, request, now, chain_id)
+
+    def accept(self, tenant: str, request: CreateCall, now: datetime, chain_id: str | None = None) -> Call:
+        """Take a call, asking no questions, and settle its redials: one ring, whatever the platform does."""
         self.use_key(tenant, request, now)
-        call = self._new_call(tenant, request, chain_id, now)
-        self._chains |= {(tenant, chain_id): chain_id, (tenant, call.conversation_id): chain_id}
+        starts_at, ending = request.scheduled_for or now, ending_of(request.customer_phone)
+        chain_id = chain_id or _new_id()
+        call = self._attempt(tenant, request, chain_id, starts_at, ending, trace_id=_new_id())
         self.calls.append(call)
         self.rings[call.customer_phone] += 1
+        if not call.ending.talked:
+            self._plan_redials(call)
         return call
 
     def use_key(self, tenant: str, request: CreateCall, now: datetime) -> None:
@@ -112,28 +75,12 @@ class World:
         if request.idempotency_key is not None and not self._key_used(tenant, request, now):
             self._keys[tenant, request.agent_id, request.idempotency_key] = now
 
-    def recorded_calls(self, tenant: str, now: datetime) -> list[Call]:
-        """Return the tenant's calls that have a record, in the order of the list."""
-        calls = [call for call in self.calls if call.tenant == tenant and call.recorded(now)]
-        calls.sort(key=lambda call: call.starts_at)
-        return calls if self.settings.list_order == "oldest_first" else calls[::-1]
-
-    def recorded_call(self, tenant: str, conversation_id: str, now: datetime) -> Call:
-        """Return the call with that record.
-
-        :raises Refusal: 404.
-        """
-        for call in self.calls:
-            if call.conversation_id == conversation_id and call.tenant == tenant and call.recorded(now):
-                return call
-        raise not_found("conversation")
-
     def _chain(self, tenant: str, request: CreateCall) -> str:
         """Return the chain to join: a new one, or that of a chain id or record id given out before."""
         if request.agent_id not in self.settings.agents:
             raise not_found("agent")
         if request.conversation_id is None:
-            return str(uuid.uuid4())
+            return _new_id()
         chain_id = self._chains.get((tenant, request.conversation_id))
         if chain_id is None:
             raise not_found("conversation")
@@ -147,28 +94,56 @@ class World:
 
     def _check_capacity(self, tenant: str, now: datetime) -> None:
         cap = self.settings.max_concurrent_calls
-        running = sum(call.tenant == tenant and call.running(now) for call in self.calls)
-        if cap is not None and running >= cap:
+        if cap is None:
+            return
+        calls = [*self.calls, *self.redials]
+        running = sum(call.tenant == tenant and call.running(now) for call in calls)
+        if running >= cap:
             raise Refusal(concurrency_limited(running, cap))
 
-    def _new_call(self, tenant: str, request: CreateCall, chain_id: str, now: datetime) -> Call:
+    def _plan_redials(self, call: Call) -> None:
+        """Let the platform call again until it is answered, which is the last time it tries."""
+        settings, last = self.settings, call
+        for redial in range(1, settings.platform_redials + 1):
+            starts_at = last.ends_at + timedelta(seconds=settings.platform_redial_after_seconds)
+            ending = COMPLETED if redial == settings.platform_redials else call.ending
+            trace_id = call.trace_id if settings.redial_trace_id == "same" else _new_id()
+            last = self._attempt(
+                call.tenant, call.request, call.chain_id, starts_at, ending, trace_id=trace_id, redial=redial
+            )
+            self.redials.append(last)
+
+    def _attempt(
+        self,
+        tenant: str,
+        request: CreateCall,
+        chain_id: str,
+        starts_at: datetime,
+        ending: Ending,
+        *,
+        trace_id: str,
+        redial: int = 0,
+    ) -> Call:
+        """Return the next attempt of a chain, its record on the way."""
         self._attempts[chain_id] += 1
-        ending = ending_of(request.customer_phone)
-        starts_at = request.scheduled_for or now
         ends_at = starts_at + timedelta(seconds=ending.lasts_seconds)
-        return Call(
+        call = Call(
             tenant=tenant,
             agent_id=request.agent_id,
             customer_phone=request.customer_phone,
             chain_id=chain_id,
             attempt=self._attempts[chain_id],
-            trace_id=str(uuid.uuid4()),
+            trace_id=trace_id,
             starts_at=starts_at,
             ends_at=ends_at,
             recorded_at=self._recorded_at(ending, starts_at, ends_at),
             ending=ending,
             request=request,
+            redial=redial,
         )
+        self._chains[tenant, chain_id] = self._chains[tenant, call.conversation_id] = chain_id
+        self.records.add(call)
+        return call
 
     def _recorded_at(self, ending: Ending, starts_at: datetime, ends_at: datetime) -> datetime | None:
         if ending.record_delay_seconds is None:
@@ -176,3 +151,7 @@ class World:
         if ending.record_delay_seconds == 0 and self.settings.record_appears == "start":
             return starts_at
         return ends_at + timedelta(seconds=ending.record_delay_seconds)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())

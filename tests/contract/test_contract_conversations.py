@@ -47,6 +47,49 @@ def test_the_detail_has_the_documented_shape(finished, facts):
     assert {turn["role"] for turn in answer["data"]["transcript"]} == {"agent", "human"}
 
 
+def test_without_the_trace_the_rest_is_still_documented(start, facts):
+    """The switch that leaves ``trace_id`` out of the detail leaves everything else in."""
+    sandbox, send = start(trace_id_in_detail=False)
+    call = sandbox.place("+919876543210", agent_id=123)
+    sandbox.advance(142)
+    got = send("GET", f"/v1/conversations/{call.conversation_id}").json()["data"]
+    documented = facts("conversations.json")
+    expected = {*documented["detail"]["data"], *documented["described_but_not_in_the_detail_sample"]}
+    assert set(got) == expected - {"trace_id"}
+
+
+def test_a_recording_is_binary_audio(finished, facts):
+    """What is served under the record's id and ``/recording`` can be saved under the samples' suffix."""
+    documented = facts("conversations.json")["recording"]
+    (item,) = finished("GET", "/v1/conversations").json()["data"]
+    answer = finished("GET", documented["path"].format(**item))
+    assert answer.status_code == documented["status"]
+    assert answer.headers["Content-Type"].startswith("audio/")
+    assert answer.content[:4] + answer.content[8:12] == documented["begins"][".wav"].encode()
+
+
+def test_a_missing_recording_does_not_say_whether_it_will_come(start, facts):
+    """Not yet and never are the same answer."""
+    sandbox, send = start(recording_delay_seconds=60)
+    late, never = sandbox.place("+14155550100"), sandbox.place("+14155550101")
+    sandbox.advance(142)
+    path = facts("conversations.json")["recording"]["path"]
+    answers = [send("GET", path.format(conversation_id=call.conversation_id)) for call in (late, never)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_every_attempt_is_a_record_of_its_own(start, facts):
+    """When the platform redials, one request makes several records of the documented shape."""
+    sandbox, send = start(platform_redials=2)
+    sandbox.place("+14155550101", agent_id=123)
+    sandbox.advance(10_000)
+    items = send("GET", "/v1/conversations").json()["data"]
+    assert len({item["conversation_id"] for item in items}) == len(items) == 3
+    (documented,) = facts("conversations.json")["list"]["data"]
+    assert {frozenset(item) for item in items} == {frozenset(documented)}
+
+
 def test_ids_look_like_the_samples(finished, facts):
     """A record's id is written as in the sample: a UUID, an underscore, a number."""
     form = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[0-9]+")

@@ -33,6 +33,10 @@ def unknown_record(start):
     return start()[1]("GET", "/v1/conversations/e36853de-9cbb-441e-ad75-d3c8ac82abfb_1")
 
 
+def missing_recording(start):
+    return start()[1]("GET", "/v1/conversations/e36853de-9cbb-441e-ad75-d3c8ac82abfb_1/recording")
+
+
 def used_key(start):
     _, send = start()
     call(send, idempotency_key="k")
@@ -57,8 +61,8 @@ def server_fault(start):
 
 
 WAYS = [
-    no_customer_phone, bad_schedule, wrong_key, unknown_agent, unknown_record, used_key, over_the_limit,
-    over_the_cap, server_fault,
+    no_customer_phone, bad_schedule, wrong_key, unknown_agent, unknown_record, missing_recording, used_key,
+    over_the_limit, over_the_cap, server_fault,
 ]  # fmt: skip
 
 

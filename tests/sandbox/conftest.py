@@ -39,6 +39,9 @@ class Caller:
     def conversation(self, conversation_id: str, **options: Any) -> requests.Response:
         return self.send("GET", f"/v1/conversations/{conversation_id}", **options)
 
+    def recording(self, conversation_id: str, **options: Any) -> requests.Response:
+        return self.send("GET", f"/v1/conversations/{conversation_id}/recording", **options)
+
     def only_record(self) -> dict[str, Any]:
         """Return the detail of the one conversation there is."""
         (item,) = self.conversations().json()["data"]

@@ -77,6 +77,32 @@ def test_no_advance_is_lost_between_threads():
     assert clock.now() == NOON + timedelta(seconds=2000)
 
 
+def test_every_request_can_move_the_clock(start):
+    """With ``seconds_per_request`` each vendor request, good or bad, moves time once it is answered."""
+    api = start(seconds_per_request=2)
+    assert api.call().status_code == 200
+    assert api.call("nobody").status_code == 400
+    assert api.send("GET", "/v1/nowhere").status_code == 404
+    assert [seen.at for seen in api.sandbox.requests] == [NOON + timedelta(seconds=s) for s in (0, 2, 4)]
+    assert api.sandbox.now() == NOON + timedelta(seconds=6)
+    api.send("GET", "/sandbox/stats")
+    assert api.sandbox.now() == NOON + timedelta(seconds=6)
+
+
+def test_a_list_can_shift_between_two_pages(start):
+    """A record that appears between two requests pushes the others down: one is seen twice, one never."""
+    api = start(seconds_per_request=1)
+    first, second = api.sandbox.place("+14155550102"), api.sandbox.place("+14155550102")
+    api.sandbox.advance(4)
+    third = api.sandbox.place("+14155550103")
+    api.sandbox.advance(2)
+    pages = [api.conversations(limit=1, offset=offset).json() for offset in (0, 1, 2)]
+    assert [page["total"] for page in pages] == [2, 3, 3]
+    seen = [page["data"][0]["conversation_id"] for page in pages]
+    assert seen == [call.conversation_id for call in (second, second, first)]
+    assert third.conversation_id not in seen
+
+
 def test_a_fast_sandbox_finishes_calls_by_itself(start):
     """In a demo nobody advances the clock: records appear as virtual time passes."""
     api = start(speed=100_000)

@@ -87,6 +87,36 @@ def test_the_switches_reach_the_sandbox():
         assert call("+14155550103", idempotency_key="k").status_code == 409
 
 
+def test_the_switches_about_what_follows_a_call_reach_the_sandbox():
+    """Recordings, redials, late results, other orders and a clock moved by requests are options as well."""
+    switches = "--port 0 --speed 0 --list-order newest_end_first --redial-trace-id new --recording-bytes 100"
+    switches += " --platform-redials 1 --platform-redial-after-seconds 60 --recording-delay-seconds 5"
+    switches += (
+        " --results-delay-seconds 20 --no-trace-id-in-detail --trace-id-in-list --seconds-per-request 4"
+    )
+    with running(*switches.split()) as (_, text), requests.Session() as session:
+        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
+        session.headers["Authorization"] = "Bearer sandbox-key"
+
+        def get(path):
+            return session.get(f"{url}/v1/conversations{path}", timeout=5)
+
+        phone = [{"name": "customer_phone", "value": "+14155550102"}]
+        session.post(f"{url}/v1/call", json={"agent_id": 456, "parameters": phone}, timeout=5)
+        session.post(f"{url}/sandbox/advance", json={"seconds": 5 + 60 + 142 - 4}, timeout=5)
+        redial, first = get("").json()["data"]
+        assert (redial["status"], first["status"]) == ("completed", "busy")
+        assert redial["start_timestamp"] - first["end_timestamp"] == 60_000
+        assert redial["trace_id"] != first["trace_id"]
+        path = f"/{redial['conversation_id']}"
+        assert get(f"{path}/recording").status_code == 404
+        assert len(get(f"{path}/recording").content) == 100
+        record = get(path).json()["data"]
+        assert (record["results"], record.get("trace_id")) == (None, None)
+        session.post(f"{url}/sandbox/advance", json={"seconds": 4}, timeout=5)
+        assert get(path).json()["data"]["results"]
+
+
 def run(*arguments):
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=10, check=False)
 

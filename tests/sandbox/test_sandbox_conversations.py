@@ -153,6 +153,57 @@ def test_the_order_is_by_start_not_by_placing(start):
     assert ids(api.conversations()) == [scheduled, immediate]
 
 
+def test_the_order_can_be_by_the_end(start):
+    """By end, newest first: a long call comes before a short one that started later, a running one first."""
+    api = start(list_order="newest_end_first", record_appears="start")
+    long, short = api.sandbox.place("+14155550100"), api.sandbox.place("+14155550102")
+    api.sandbox.advance(100)
+    running = api.sandbox.place("+14155550100")
+    assert ids(api.conversations()) == [call.conversation_id for call in (running, long, short)]
+    api.sandbox.advance(142)
+    assert ids(api.conversations()) == [call.conversation_id for call in (running, long, short)]
+
+
+def test_the_list_can_be_unordered(start):
+    """Unordered is neither by start nor by end, but the same on every look; new records come in anywhere."""
+    api = start(list_order="unordered")
+    placed = [api.sandbox.place("+14155550102").conversation_id for _ in range(50)]
+    api.sandbox.advance(5)
+    first = ids(api.conversations(limit=100))
+    assert first not in (placed, placed[::-1])
+    assert ids(api.conversations(limit=100)) == first
+    pages = [ids(api.conversations(limit=7, offset=offset)) for offset in range(0, 50, 7)]
+    assert [record for page in pages for record in page] == first
+    new = [api.sandbox.place("+14155550102").conversation_id for _ in range(50)]
+    api.sandbox.advance(5)
+    grown = ids(api.conversations(limit=100))
+    assert [record for record in grown if record in placed] == first
+    assert set(grown[:50]) not in (set(placed), set(new))
+
+
+@pytest.mark.parametrize("order", ["newest_first", "oldest_first", "newest_end_first", "unordered"])
+@pytest.mark.parametrize("few", [True, False])
+def test_records_that_come_in_later_find_their_place(start, order, few):
+    """However the list grew, one by one or at a stroke, its order is that of a list made at once."""
+    api = start(list_order=order, record_appears="end", rate_limit=None)
+    for number in range(300):
+        api.sandbox.place(f"+141555501{number % 10:02}")
+        api.sandbox.advance(1)
+        if few:
+            api.conversations(limit=1)
+    api.sandbox.advance(300)
+    records = [item for offset in (0, 100, 200) for item in page(api, offset)]
+    assert len({item["conversation_id"] for item in records}) == 270
+    field = "end_timestamp" if order == "newest_end_first" else "start_timestamp"
+    moments = [item[field] for item in records]
+    expected = {"oldest_first": sorted(moments), "unordered": moments}
+    assert moments == expected.get(order, sorted(moments, reverse=True))
+
+
+def page(api, offset):
+    return api.conversations(limit=100, offset=offset).json()["data"]
+
+
 def test_the_list_is_paged(start):
     """``limit`` and ``offset`` cut the list; ``total`` counts it all, ``has_more`` says if more follow."""
     api = start()
@@ -220,13 +271,37 @@ def test_the_bounds_of_the_query_are_allowed(start, query):
 
 @pytest.mark.parametrize("switch", [False, True])
 def test_whether_the_list_has_trace_ids_is_a_switch(start, switch):
-    """List items name the trace only with ``trace_id_in_list``; the detail always does."""
+    """List items name the trace only with ``trace_id_in_list``; the detail does all the same."""
     api = start(trace_id_in_list=switch)
     trace_id = api.call().json()["data"]["trace_id"]
     api.sandbox.advance(142)
     (item,) = api.conversations().json()["data"]
     assert item.get("trace_id") == (trace_id if switch else None)
     assert api.only_record()["trace_id"] == trace_id
+
+
+@pytest.mark.parametrize("in_list", [False, True])
+def test_the_detail_may_come_without_trace_id(start, in_list):
+    """With ``trace_id_in_detail=False`` the detail has no such field, whatever the list has."""
+    api = start(trace_id_in_detail=False, trace_id_in_list=in_list)
+    api.call()
+    api.sandbox.advance(142)
+    (item,) = api.conversations().json()["data"]
+    assert ("trace_id" in item, "trace_id" in api.only_record()) == (in_list, False)
+
+
+def test_results_may_come_later_than_the_record(start):
+    """Until ``results_delay_seconds`` after the end, results and transcript are null; all else is told."""
+    api = start(results_delay_seconds=30)
+    api.call()
+    api.sandbox.advance(142 + 29)
+    record = api.only_record()
+    assert (record["status"], record["duration_seconds"]) == ("completed", 142)
+    assert (record["results"], record["transcript"]) == (None, None)
+    api.sandbox.advance(1)
+    record = api.only_record()
+    assert record["results"]
+    assert record["transcript"]
 
 
 def test_another_tenants_record_looks_absent(start, another):

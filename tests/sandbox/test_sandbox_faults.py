@@ -12,8 +12,15 @@ from formant_provider.sandbox import Fault
 from formant_provider.sandbox.faults import DESCRIPTIONS, ENDPOINTS
 
 PHONE = "+14155550100"
-CALL, LIST, DETAIL = ENDPOINTS
-AFTER = {Fault.ERROR_500_AFTER, Fault.ERROR_503_AFTER, Fault.DROP_AFTER, Fault.HANG_AFTER, Fault.GARBAGE}
+CALL, LIST, DETAIL, RECORDING = ENDPOINTS
+AFTER = {
+    Fault.ERROR_500_AFTER,
+    Fault.ERROR_503_AFTER,
+    Fault.DROP_AFTER,
+    Fault.HANG_AFTER,
+    Fault.GARBAGE,
+    Fault.TRUNCATED,
+}
 STATUS = {
     Fault.ERROR_500_BEFORE: 500,
     Fault.ERROR_500_AFTER: 500,
@@ -35,13 +42,15 @@ def send(api, endpoint, **options):
         return api.call(**options)
     if endpoint == DETAIL:
         return api.conversation(api.sandbox.calls[0].conversation_id, **options)
+    if endpoint == RECORDING:
+        return api.recording(api.sandbox.calls[0].conversation_id, **options)
     return api.send("GET", "/v1/conversations", **options)
 
 
 def with_one_record(start, **settings):
     api = start(**settings)
-    api.call("+14155550102")
-    api.sandbox.advance(5)
+    api.call()
+    api.sandbox.advance(142)
     return api
 
 
@@ -248,6 +257,7 @@ def test_a_fault_after_accepting_waits_for_a_request_that_is_accepted(start, wro
         ((CALL, "explosion"), {}, "unknown fault"),
         ((LIST, Fault.CONCURRENCY_LIMIT), {}, "POST /v1/call only"),
         ((LIST, Fault.NOT_FOUND), {}, "only"),
+        ((DETAIL, Fault.TRUNCATED), {}, "recording only"),
         ((CALL, Fault.GARBAGE), {"times": 0}, "times"),
         ((CALL, Fault.GARBAGE), {"seconds": 1}, "seconds means nothing"),
         ((CALL, Fault.HANG_AFTER), {"retry_after": 1}, "retry_after means nothing"),

@@ -152,12 +152,18 @@ def test_it_refuses_to_leave_the_loopback(host):
         {"receipt_conversation_id": "sometimes"},
         {"record_appears": "later"},
         {"list_order": "random"},
+        {"redial_trace_id": "old"},
+        {"platform_redials": -1},
+        {"platform_redial_after_seconds": -1},
+        {"recording_delay_seconds": -1},
+        {"results_delay_seconds": float("nan")},
+        {"seconds_per_request": float("inf")},
         {"api_key": ""},
         {"other_keys": ["with space"]},
     ],
 )
 def test_a_setting_that_makes_no_sense_is_a_value_error(settings):
-    """A limit of zero, a switch position that does not exist and a key no header can carry are refused."""
+    """A limit of zero, a negative time, an unknown position and a key no header can carry are refused."""
     with pytest.raises(ValueError, match=r"must be|every key"):
         Sandbox(**settings)
 
