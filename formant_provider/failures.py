@@ -7,7 +7,7 @@ sends the same idempotency key, so it cannot ring twice within the vendor's 24 h
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -22,6 +22,7 @@ from formant_provider.api.errors import (
     NotFound,
     NotSent,
     RequestRefused,
+    not_denied,
 )
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,27 @@ def placing_a_call() -> Iterator[None]:
 
     :raises AirflowFailException: for what a retry cannot mend, or must not.
     """
+    with ending_the_task(explain):
+        yield
+
+
+@contextmanager
+def waiting_for_a_call() -> Iterator[None]:
+    """Let errors of waiting for a call that was placed end the task, and say that nobody is rung again.
+
+    :raises AirflowFailException: for what a retry cannot mend.
+    """
+    with ending_the_task(explain_wait), not_denied():
+        yield
+
+
+@contextmanager
+def ending_the_task(explain: Callable[[FormantError], str]) -> Iterator[None]:
+    """Let our errors end a task: for good, or so that Airflow may retry.
+
+    :param explain: says in a sentence or two what happened and what to do.
+    :raises AirflowFailException: for what a retry cannot mend, or must not.
+    """
     try:
         yield
     except FormantError as error:
@@ -79,8 +101,18 @@ def placing_a_call() -> Iterator[None]:
 def explain(error: FormantError) -> str:
     """Say what happened, whether a phone may have rung, and what to do next."""
     rung = "A phone may have rung." if error.maybe_placed else "No phone was rung by this try."
-    advice = next(text for kind, text in _ADVICE if isinstance(error, kind))
-    return f"{error}. {rung} {advice}"
+    return f"{error}. {rung} {_advice(error)}"
+
+
+def explain_wait(error: FormantError) -> str:
+    """Say what hindered a wait, and what to do next."""
+    final = is_final(error)
+    advice = f"{_advice(error)} Then clear this task" if final else "A retry of this task"
+    return f"{error}. The call was placed before. {advice}: it goes on waiting, and rings nobody again."
+
+
+def _advice(error: FormantError) -> str:
+    return next(text for kind, text in _ADVICE if isinstance(error, kind))
 
 
 UNCONFIRMED = (

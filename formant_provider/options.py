@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-# The outcomes that a redial may follow: whoever was reached is not rung again.
-REDIALLABLE = frozenset({"no_answer", "busy", "failed", "unreachable", "socket_failure", "telephony_failed"})
+from formant_provider.api.progress import UNSUCCESSFUL
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> str:
@@ -17,6 +16,16 @@ def one_of(name: str, value: str, choices: Collection[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; not {value!r}")
     return value
+
+
+def some_of(name: str, values: Collection[str], choices: Collection[str]) -> tuple[str, ...]:
+    """Return the values, each once, if there are any and all are among the choices.
+
+    :raises ValueError: there is none, or one that is no choice.
+    """
+    if isinstance(values, str) or not values or not set(values) <= set(choices):
+        raise ValueError(f"{name} must be a list with any of {', '.join(choices)}; not {values!r}")
+    return tuple(dict.fromkeys(values))
 
 
 def seconds(name: str, value: float | timedelta) -> float:
@@ -36,6 +45,16 @@ def redial_outcomes(value: Collection[str]) -> frozenset[str]:
 
     :raises ValueError: one of them is unknown, or means that somebody was reached.
     """
-    if isinstance(value, str) or not set(value) <= REDIALLABLE:
-        raise ValueError(f"redial_on must be a set of {', '.join(sorted(REDIALLABLE))}; not {value!r}")
+    if isinstance(value, str) or not set(value) <= UNSUCCESSFUL:
+        raise ValueError(f"redial_on must be a set of {', '.join(sorted(UNSUCCESSFUL))}; not {value!r}")
+    return frozenset(value)
+
+
+def statuses(name: str, value: Collection[str]) -> frozenset[str]:
+    """Return words that the status of a conversation may be.
+
+    :raises ValueError: it is one text instead of several, or holds something that is no word.
+    """
+    if isinstance(value, str) or not all(isinstance(word, str) and word.strip() for word in value):
+        raise ValueError(f"{name} must be a set of statuses such as completed; not {value!r}")
     return frozenset(value)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import BaseOperator, Context
+
+    _Operator = BaseOperator
+else:
+    _Operator = object
 
 HIDDEN = "***"
 _NUMBER = re.compile(r"\d{7,15}")
@@ -70,3 +79,42 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
     elif isinstance(value, str | int):
         yield str(value)
+
+
+class HidesFields(_Operator):
+    """Mixed into an operator, hides some of its template fields from everyone but its own code.
+
+    Stands before Airflow's class among the bases. The operator reads such a field with :func:`reveal`.
+    """
+
+    private_fields: ClassVar[tuple[str, ...]] = ()
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render private fields apart, so that they are hidden before anyone sees them.
+
+        Plain and mapped tasks both pass through here before Airflow stores what was rendered. Airflow logs
+        a template that fails, with the values beside it; rendered here it does not.
+        """
+        if parent is self:
+            for field in self.private_fields:
+                self._render_private(field, context, jinja_env, seen_oids)
+            template_fields = [field for field in template_fields if field not in self.private_fields]
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
+    def _render_private(
+        self, field: str, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+    ) -> None:
+        value = getattr(self, field)
+        render = value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
+        rendered = render(context=context, jinja_env=jinja_env)
+        mask_numbers(rendered)
+        if rendered is not None:  # Airflow 3.1 cannot store a Hidden that shows as None
+            rendered = Hidden(rendered)
+        setattr(self, field, rendered)

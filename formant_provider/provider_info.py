@@ -14,6 +14,7 @@ from formant_provider.api.config import (
     DEFAULT_REGION,
     MAX_TIMEOUT_S,
     REGIONS,
+    URL_NAMES,
 )
 
 CONNECTION_TYPE = "formant"
@@ -52,6 +53,12 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
     "connect_timeout": _timeout_field("Connect timeout", DEFAULT_CONNECT_TIMEOUT_S),
     "read_timeout": _timeout_field("Read timeout", DEFAULT_READ_TIMEOUT_S),
+    "conversation_url_template": {
+        "label": "Conversation URL",
+        "description": "Where people look at a conversation, as https://.../{conversation_id}. Makes a link"
+        f" on the task's page. Names: {', '.join(URL_NAMES)}.",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 PROVIDER_INFO: dict[str, Any] = {
@@ -69,11 +76,28 @@ PROVIDER_INFO: dict[str, Any] = {
         {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.hooks.formant"]},
     ],
     "operators": [
-        {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.operators.call"]},
+        {
+            "integration-name": "FormantAI Voice",
+            "python-modules": [
+                "formant_provider.operators.call",
+                "formant_provider.operators.export",
+                "formant_provider.operators.storage",
+            ],
+        },
+    ],
+    "sensors": [
+        {
+            "integration-name": "FormantAI Voice",
+            "python-modules": ["formant_provider.sensors.conversation"],
+        },
     ],
     "triggers": [
-        {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.triggers.wait"]},
+        {
+            "integration-name": "FormantAI Voice",
+            "python-modules": ["formant_provider.triggers.conversation", "formant_provider.triggers.wait"],
+        },
     ],
+    "extra-links": ["formant_provider.links.ConversationLink"],
     "connection-types": [
         {
             "connection-type": CONNECTION_TYPE,

@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from formant_provider.api.errors import (
     AnswerLost,
@@ -41,6 +41,9 @@ _ERROR_BY_STATUS: Mapping[int, type[FormantError]] = {
 }
 _LONG_NUMBER = re.compile(r"\+?\d[\d\s().-]{4,}\d")
 _MAX_MESSAGE_LENGTH = 300
+_CHUNK_BYTES = 256 * 1024
+# A file that says it is one of these is an answer of another kind, such as a proxy's page.
+_NO_FILES = ("application/json", "text/html")
 
 
 def read_answer(
@@ -62,6 +65,47 @@ def read_answer(
             status=response.status_code,
         )
     return content
+
+
+def read_file(operation: str, response: requests.Response, sink: IO[bytes]) -> dict[str, Any] | FormantError:
+    """Write the body of a good answer to a file, piece by piece, or return why it cannot be used.
+
+    What goes wrong with the file itself is raised: it is no answer of the server's.
+
+    :param sink: emptied first.
+    :return: ``size`` in bytes and ``content_type``, in lower case and without parameters.
+    """
+    sink.seek(0)
+    sink.truncate()
+    pieces, size = response.iter_content(_CHUNK_BYTES), 0
+    while piece := _next_piece(pieces):
+        if isinstance(piece, Exception):
+            what = type(piece).__name__
+            return AnswerLost(
+                f"{operation}: the download broke off after {size} bytes ({what})", operation=operation
+            )
+        sink.write(piece)
+        size += len(piece)
+    # Compared is what came over the wire, before it was unpacked.
+    announced, received = response.headers.get("Content-Length", ""), response.raw.tell()
+    if announced.isdigit() and int(announced) != received:
+        text = f"{operation}: {received} of {announced} bytes were received"
+        return AnswerLost(text, operation=operation)
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not size or content_type in _NO_FILES:
+        text = f"{operation}: answered {response.status_code}, but not with a file"
+        return BadResponse(text, operation=operation, status=response.status_code)
+    return {"size": size, "content_type": content_type}
+
+
+def _next_piece(pieces: Iterator[bytes]) -> bytes | Exception:
+    """Return the next piece of a body, nothing at its end, or what broke it off."""
+    import urllib3.exceptions
+
+    try:
+        return next(pieces, b"")
+    except (OSError, urllib3.exceptions.HTTPError) as error:  # the errors of requests are OSErrors
+        return error
 
 
 def _json(response: requests.Response) -> Any:

@@ -13,29 +13,31 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import requests
 import urllib3
 
 from formant_provider import __version__
-from formant_provider.api.answers import read_answer, transport_error
+from formant_provider.api.answers import read_answer, read_file, transport_error
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import BadResponse, FormantError
-from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage
-from formant_provider.api.retry import RetryPolicy, Stop, is_unclear
+from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage, Recording
+from formant_provider.api.recipients import Recipients
+from formant_provider.api.retry import Quota, RetryPolicy, Stop, is_unclear, read_quota
 
 log = logging.getLogger(__name__)
 
 CREATE_CALL = "POST /v1/call"
 LIST_CONVERSATIONS = "GET /v1/conversations"
 GET_CONVERSATION = "GET /v1/conversations/{conversation_id}"
+GET_RECORDING = "GET /v1/conversations/{conversation_id}/recording"
 
 
 @dataclass(frozen=True)
 class _Exchange:
-    """One request and what its answer must look like: ``data`` of type ``shape``, ``private`` unquoted."""
+    """One request, and its answer: a file for ``sink``, or ``data`` of type ``shape``."""
 
     operation: str
     path: str
@@ -43,6 +45,7 @@ class _Exchange:
     body: Mapping[str, Any] | None = None
     private: tuple[str, ...] = ()
     shape: type = dict
+    sink: IO[bytes] | None = None
     before_send: Callable[[], FormantError | None] | None = None
 
 
@@ -67,6 +70,7 @@ class FormantClient:
     :param retry_policy: how often and how long a request is repeated.
     :param user_agent_suffix: added to the ``User-Agent``, such as ``apache-airflow/3.3.2``.
     :param sleep: waits for so many seconds; ``None`` means :func:`time.sleep`.
+    :ivar quota: what the last answer said of the rate limit; ``None`` when it said nothing.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class FormantClient:
         )
         # A proxy named in the environment must not see the key of a plain http request to loopback.
         self._session.trust_env = not config.plain_http
+        self.quota: Quota | None = None
 
     def __enter__(self) -> FormantClient:
         return self
@@ -99,6 +104,10 @@ class FormantClient:
     def base_url(self) -> str:
         """Where requests go, without the path."""
         return self._config.base_url
+
+    def recipients(self, agent_id: int | None) -> Recipients:
+        """Return what recognises this agent's recipients by marks made with our API key."""
+        return Recipients(self._config.api_key, agent_id)
 
     def close(self) -> None:
         """Give the pooled connections back."""
@@ -142,12 +151,7 @@ class FormantClient:
         """
         query = {"agent_id": agent_id, "limit": limit, "offset": offset}
         answer = self._exchange(_Exchange(LIST_CONVERSATIONS, "/v1/conversations", query=query, shape=list))
-        items = (item for item in answer["data"] if isinstance(item, Mapping) and item.get("conversation_id"))
-        return ConversationPage(
-            items=tuple(Conversation.from_json(item) for item in items),
-            has_more=bool(answer.get("has_more")),
-            total=answer.get("total"),
-        )
+        return ConversationPage.from_json(answer, limit=limit, offset=offset)
 
     def get_conversation(self, conversation_id: str) -> Conversation:
         """Read one conversation in detail.
@@ -156,9 +160,22 @@ class FormantClient:
         """
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"
         answer = self._exchange(_Exchange(GET_CONVERSATION, path))
-        if not answer["data"].get("conversation_id"):
+        record = Conversation.from_json(answer["data"])
+        if not record.conversation_id:
             raise BadResponse(f"{GET_CONVERSATION}: the record has no id", operation=GET_CONVERSATION)
-        return Conversation.from_json(answer["data"])
+        return record
+
+    def download_recording(self, conversation_id: str, sink: IO[bytes]) -> Recording:
+        """Write the recording of a conversation to a file, piece by piece and never as a whole in memory.
+
+        A download that breaks off is begun again, by the retry policy.
+
+        :param sink: open for writing bytes, and seekable; it is emptied before every send. After an error
+            it may hold a part of the recording.
+        :raises NotFound: there is none, or not yet; the vendor does not tell the two apart.
+        """
+        path = f"/v1/conversations/{quote(conversation_id, safe='')}/recording"
+        return Recording(**self._exchange(_Exchange(GET_RECORDING, path, sink=sink)))
 
     def _exchange(self, exchange: _Exchange) -> dict[str, Any]:
         """Send until the server answers or the retry policy says stop; return the answer's JSON."""
@@ -194,21 +211,40 @@ class FormantClient:
         if exchange.before_send and (kept_back := exchange.before_send()):
             return kept_back
         try:
-            response = self._session.request(
-                exchange.operation.partition(" ")[0],
-                self._config.base_url + exchange.path,
-                params=exchange.query,
-                json=exchange.body,
-                timeout=(self._config.connect_timeout_s, self._config.read_timeout_s),
-                # A redirected POST would send the key and the number wherever the answer points.
-                allow_redirects=False,
-            )
+            response = self._request(exchange)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return transport_error(exchange.operation, error)
-        return read_answer(
-            exchange.operation,
-            response,
-            private=[self._config.api_key, *exchange.private],
-            shape=exchange.shape,
-            now=datetime.now(UTC),
+        now = datetime.now(UTC)
+        self.quota = read_quota(response.headers, now=now)
+        with response:
+            if exchange.sink is not None and _is_good(response):
+                return read_file(exchange.operation, response, exchange.sink)
+            return read_answer(
+                exchange.operation,
+                response,
+                private=[self._config.api_key, *exchange.private],
+                shape=exchange.shape,
+                now=now,
+            )
+
+    def _request(self, exchange: _Exchange) -> requests.Response:
+        """Send, and read the answer; of a file, only its head."""
+        wants_file = exchange.sink is not None
+        response = self._session.request(
+            exchange.operation.partition(" ")[0],
+            self._config.base_url + exchange.path,
+            params=exchange.query,
+            json=exchange.body,
+            headers={"Accept": "*/*", "Accept-Encoding": "identity"} if wants_file else None,
+            timeout=(self._config.connect_timeout_s, self._config.read_timeout_s),
+            # A redirected request would send the key, and a call's number, wherever the answer points.
+            allow_redirects=False,
+            stream=wants_file,
         )
+        if wants_file and not _is_good(response):
+            _ = response.content  # kept with the response, and a refusal that breaks off is noticed here
+        return response
+
+
+def _is_good(response: requests.Response) -> bool:
+    return 200 <= response.status_code < 300

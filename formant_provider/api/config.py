@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
+from string import Formatter
+from urllib.parse import SplitResult, quote, urlsplit
 
 from formant_provider.api.errors import InvalidInput
 
@@ -22,6 +23,7 @@ DEFAULT_REGION = "global"
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_READ_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 120.0
+URL_NAMES = ("agent_id", "conversation_id", "trace_id")
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,25 @@ class ClientConfig:
     :param api_key: the bearer key; never part of a ``repr``.
     :param connect_timeout_s: seconds to wait for a connection.
     :param read_timeout_s: seconds to wait for the next byte of an answer.
+    :param conversation_url_template: where people look at a conversation, with the names of
+        :data:`URL_NAMES` in braces; ``None`` when nobody said, since the vendor documents no such page.
     """
 
     base_url: str
     api_key: str = field(repr=False)
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
     read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
+    conversation_url_template: str | None = None
+
+    def conversation_url(self, **ids: object) -> str | None:
+        """Return the page of one conversation; ``None`` when an id that the page needs is not known.
+
+        :param ids: by the names of :data:`URL_NAMES`.
+        """
+        template = self.conversation_url_template
+        if template is None or any(ids.get(name) is None for name in _names_in(template)):
+            return None
+        return template.format(**{name: quote(str(value), safe="") for name, value in ids.items()})
 
     @property
     def plain_http(self) -> bool:
@@ -59,7 +74,8 @@ def read_config(
         https. The connection's URI form splits the port off, so ``port`` is put back.
     :param port: port of ``host``; ignored when ``host`` is empty.
     :param password: the API key.
-    :param extra: may hold ``region``, ``connect_timeout`` and ``read_timeout`` (seconds, number or text).
+    :param extra: may hold ``region``, ``connect_timeout`` and ``read_timeout`` (seconds, number or text), and
+        ``conversation_url_template``.
     :param region: region asked for by the task; ``None`` means the connection's.
     :raises InvalidInput: with the name of the field at fault.
     """
@@ -69,6 +85,7 @@ def read_config(
         api_key=_api_key(password),
         connect_timeout_s=_timeout_s(extra, "connect_timeout", DEFAULT_CONNECT_TIMEOUT_S),
         read_timeout_s=_timeout_s(extra, "read_timeout", DEFAULT_READ_TIMEOUT_S),
+        conversation_url_template=_url_template(_text(extra.get("conversation_url_template"))),
     )
 
 
@@ -102,6 +119,25 @@ def _timeout_s(extra: Mapping[str, object], name: str, default_s: float) -> floa
     if not 0 < seconds <= MAX_TIMEOUT_S:
         raise InvalidInput(name, f"must be a number of seconds above 0 and at most {MAX_TIMEOUT_S:g}")
     return seconds
+
+
+def _url_template(text: str) -> str | None:
+    if not text:
+        return None
+    if urlsplit(text).scheme not in {"http", "https"} or not set(_names_in(text)) <= set(URL_NAMES):
+        raise InvalidInput(
+            "conversation_url_template",
+            f"must be an http or https URL with no other names in braces than {', '.join(URL_NAMES)}",
+        )
+    return text
+
+
+def _names_in(template: str) -> list[str]:
+    """Return the names in braces; one that cannot be filled in, such as ``{a.b}``, is returned as written."""
+    with suppress(ValueError):
+        fields = list(Formatter().parse(template))
+        return [f"{name}{form}{change or ''}" for _, name, form, change in fields if name is not None]
+    return ["{"]
 
 
 def _base_url(host: str, port: int | None) -> str:

@@ -17,7 +17,8 @@
     ├── AnswerLost              sent, but the answer never came
     ├── BadResponse             answered, but not in a form that can be read
     ├── NotSent                 kept back here: the task was stopped, or could not write down its intent
-    └── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
+    ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
+    └── CallUnsuccessful        the conversation is over, and ended otherwise than was hoped for
 
 No error holds a phone number, a parameter value or the API key: neither in its text nor in a field
 nor in the exceptions it is chained to. Every error survives pickling.
@@ -25,6 +26,8 @@ nor in the exceptions it is chained to. Every error survives pickling.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -68,6 +71,14 @@ def _rebuild(cls: type[FormantError], args: tuple[Any, ...], fields: dict[str, A
     error.args = args
     error.__dict__.update(fields)
     return error
+
+
+def named(kind: str, message: str) -> FormantError:
+    """Return an error of ours by the name of its class, as it was told from another process."""
+    cls = globals().get(kind)
+    if not (isinstance(cls, type) and issubclass(cls, FormantError)):
+        cls = FormantError
+    return _rebuild(cls, (message,), dict(vars(FormantError(message))))
 
 
 class InvalidInput(FormantError, ValueError):
@@ -137,3 +148,24 @@ class NotSent(FormantError):
 
 class CallOutcomeUnknown(FormantError):
     """A call may have been placed, and nothing more can be learnt without risking a second one."""
+
+
+class CallUnsuccessful(FormantError):
+    """The conversation is over, and its outcome is not one that was hoped for.
+
+    :param outcome: the status of its record.
+    """
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(f"The conversation ended as {outcome}", maybe_placed=True)
+        self.outcome = outcome
+
+
+@contextmanager
+def not_denied() -> Iterator[None]:
+    """Let no error of a read deny a call that was placed before."""
+    try:
+        yield
+    except FormantError as error:
+        error.maybe_placed = True
+        raise

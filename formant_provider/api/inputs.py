@@ -101,12 +101,14 @@ def _as_text(name: object, value: object) -> str:
     )
 
 
-def check_phone(number: str) -> None:
-    """Refuse a number that is not E.164 or that cannot exist."""
+def check_phone(number: object, field: str = f"parameters.{PHONE_PARAMETER}") -> None:
+    """Refuse a number that is not E.164 or that cannot exist.
+
+    :param field: to be named in the error.
+    """
     import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
 
-    field = _field("parameters", PHONE_PARAMETER)
-    if not _E164.fullmatch(number):
+    if not isinstance(number, str) or not _E164.fullmatch(number):
         raise InvalidInput(field, "must be an E.164 number: a plus sign, the country code, digits only")
     possible = False
     with suppress(phonenumbers.NumberParseException):
@@ -130,11 +132,7 @@ def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:
     """
     if value is None:
         return None
-    moment = _parse_iso(value) if isinstance(value, str) else value
-    if not isinstance(moment, datetime):
-        raise InvalidInput("scheduled_for", f"must be a datetime or ISO 8601 text; got {_kind(value)}")
-    if moment.utcoffset() is None:
-        raise InvalidInput("scheduled_for", "has no time zone; give an aware datetime or text with an offset")
+    moment = to_moment("scheduled_for", value)
     if moment > now + MAX_SCHEDULE_AHEAD:
         raise InvalidInput("scheduled_for", f"lies more than {MAX_SCHEDULE_AHEAD.days} days ahead")
     return moment
@@ -150,10 +148,20 @@ def refuse_past(scheduled_for: datetime | None, *, now: datetime) -> None:
         raise InvalidInput("scheduled_for", "lies in the past")
 
 
-def _parse_iso(text: str) -> datetime:
+def to_moment(field: str, value: object) -> datetime:
+    """Return an aware moment, given as such or as ISO 8601 text with an offset."""
+    moment = _parse_iso(field, value) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        raise InvalidInput(field, f"must be a datetime or ISO 8601 text; got {_kind(value)}")
+    if moment.utcoffset() is None:
+        raise InvalidInput(field, "has no time zone; give an aware datetime or text with an offset")
+    return moment
+
+
+def _parse_iso(field: str, text: str) -> datetime:
     with suppress(ValueError):
         return datetime.fromisoformat(text.strip())
-    raise InvalidInput("scheduled_for", "is not ISO 8601 text such as 2026-04-08T14:00:00Z")
+    raise InvalidInput(field, "is not ISO 8601 text such as 2026-04-08T14:00:00Z")
 
 
 def to_metadata(value: object) -> str | None:

@@ -1,8 +1,7 @@
 """Finds the conversation of a call whose ids were lost, in the list that is all the vendor offers.
 
-The list has no filter but the agent, its order is not documented, and its entries may lack the trace id.
-So it is read page by page, only as far back as needed in whichever order it comes, and what looks right by
-recipient and time is confirmed by its detail.
+The list has no filter but the agent, and its entries may lack the trace id. So what looks right by recipient
+and time is confirmed by its detail.
 
 Vendor pages: https://docs.formantai.com/platform/conversations
 """
@@ -11,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import FormantError, NotFound
-from formant_provider.api.models import Conversation, ConversationPage
+from formant_provider.api.listing import CLOCK_SKEW_MS, recent, run
+from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PAGE_SIZE = 100
-MAX_PAGES = 50
-# The vendor's clock is not ours: a record may seem to begin a little before we asked for it.
-CLOCK_SKEW_MS = 60_000
 LONGEST_PAUSE_S = 10.0
 
 
@@ -50,10 +46,18 @@ def find_call(
     :param other_than: a conversation that is known not to be this call's.
     """
     since_ms = int(since.timestamp() * 1000)
+    found: dict[str, Conversation] = {}
+    run(
+        recent(
+            agent_id, since_ms - CLOCK_SKEW_MS, lambda record: found.update({record.conversation_id: record})
+        ),
+        client,
+    )
     fitting = [
         record
-        for record in _recent(client, agent_id, since_ms - CLOCK_SKEW_MS)
+        for record in found.values()
         if _same_number(record.contact_number, recipient)
+        and record.start_timestamp is not None
         and record.conversation_id != other_than
         and record.trace_id in {None, trace_id or record.trace_id}
     ]
@@ -126,48 +130,3 @@ def find_detail(client: FormantClient, conversation_id: str) -> Conversation | N
 
 def _same_number(number: str | None, recipient: str) -> bool:
     return number is not None and re.sub(r"\D", "", number) == recipient.lstrip("+")
-
-
-def _recent(client: FormantClient, agent_id: int, since_ms: int) -> Iterator[Conversation]:
-    """Yield the agent's records from ``since_ms`` on, reading as few pages as their order allows."""
-    first = client.list_conversations(agent_id, limit=PAGE_SIZE)
-    oldest_first = _is_oldest_first(first)
-    if oldest_first and first.has_more and first.total:
-        pages = _pages_backwards(client, agent_id, first.total)
-    else:
-        pages = _pages_onwards(client, agent_id, first)
-    may_stop = not (oldest_first and not first.total)
-    for page in pages:
-        yield from (record for record in page.items if (record.start_timestamp or 0) >= since_ms)
-        starts = _starts(page)
-        if may_stop and starts and max(starts) < since_ms:
-            return
-
-
-def _pages_onwards(
-    client: FormantClient, agent_id: int, page: ConversationPage
-) -> Iterator[ConversationPage]:
-    yield page
-    for number in range(1, MAX_PAGES):
-        if not page.has_more:
-            return
-        page = client.list_conversations(agent_id, limit=PAGE_SIZE, offset=number * PAGE_SIZE)
-        yield page
-
-
-def _pages_backwards(client: FormantClient, agent_id: int, total: int) -> Iterator[ConversationPage]:
-    offset = total
-    for _ in range(MAX_PAGES):
-        offset = max(offset - PAGE_SIZE, 0)
-        yield client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
-        if offset == 0:
-            return
-
-
-def _is_oldest_first(page: ConversationPage) -> bool:
-    starts = _starts(page)
-    return len(starts) > 1 and starts[0] < starts[-1]
-
-
-def _starts(page: ConversationPage) -> list[int]:
-    return [record.start_timestamp for record in page.items if record.start_timestamp is not None]

@@ -10,14 +10,17 @@ https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import pendulum
 
 PHONE_PARAMETER = "customer_phone"
+# The end of the year 9999, beyond which there are no dates.
+_LAST_MOMENT_MS = 253_402_300_799_000
 
 
 class ReceiptStatus(StrEnum):
@@ -95,6 +98,16 @@ class CallReceipt:
         """Read the ``data`` of an answer. A missing field is ``None``: the call was accepted all the same."""
         return cls(**_known(cls, data))
 
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """The moment a call was scheduled for; ``None`` for one that was not, or does not say when."""
+        if self.status != ReceiptStatus.SCHEDULED or not self.scheduled_for:
+            return None
+        with suppress(ValueError, TypeError):
+            moment = datetime.fromisoformat(self.scheduled_for)
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return None
+
 
 @dataclass(frozen=True)
 class Conversation:
@@ -125,9 +138,12 @@ class Conversation:
         """Read one record. Fields the API did not send, or not in their type, are ``None``."""
         fields = _known(cls, data)
         for name in ("start_timestamp", "end_timestamp", "duration_seconds"):
-            fields[name] = fields[name] if isinstance(fields[name], int | float) else None
-        number = fields["contact_number"]
-        fields["contact_number"] = None if number is None else str(number)
+            number = fields[name]
+            is_good = isinstance(number, int | float) and 0 <= number <= _LAST_MOMENT_MS
+            fields[name] = number if is_good else None
+        for name in ("conversation_id", "status", "trace_id", "contact_number", "failure_reason"):
+            text = fields[name]
+            fields[name] = str(text) if isinstance(text, str | int) else None
         return cls(**fields)
 
 
@@ -143,6 +159,40 @@ class ConversationPage:
     items: tuple[Conversation, ...]
     has_more: bool
     total: int | None
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any], *, limit: int, offset: int) -> ConversationPage:
+        """Read one page. Without a word of what follows, a full page is taken to have a next one.
+
+        :param limit: as it was asked for.
+        :param offset: as it was asked for.
+        """
+        rows = answer["data"]
+        total = answer.get("total")
+        total = total if isinstance(total, int) else None
+        more = len(rows) >= limit if total is None else offset + len(rows) < total
+        has_more = answer.get("has_more")
+        return cls(
+            items=tuple(
+                record
+                for record in (Conversation.from_json(row) for row in rows if isinstance(row, Mapping))
+                if record.conversation_id
+            ),
+            has_more=has_more if isinstance(has_more, bool) else more,
+            total=total,
+        )
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording that was downloaded.
+
+    :param size: bytes.
+    :param content_type: as the API named it, such as ``audio/wav``; empty when it did not.
+    """
+
+    size: int
+    content_type: str
 
 
 def _texts(value: object) -> Iterator[str]:

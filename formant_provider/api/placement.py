@@ -19,14 +19,14 @@ Vendor page on idempotency: https://docs.formantai.com/api-reference/formant-ai-
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import CallOutcomeUnknown, DuplicateRequest, FormantError, NotSent, TryLater
+from formant_provider.api import errors
+from formant_provider.api.errors import DuplicateRequest, FormantError, NotSent, not_denied
 from formant_provider.api.inputs import refuse_past
 from formant_provider.api.intent import (
     Intent,
@@ -62,10 +62,12 @@ class Placement:
     :param result: ``placed``: the receipt is the API's own; ``found``: an earlier send had placed it, and its
         ids were found; ``unconfirmed``: the key was used, and no record was found yet.
     :param receipt: ``None`` when unconfirmed.
+    :param since: when its conversation can begin at the earliest, aware.
     """
 
     result: Result
     receipt: CallReceipt | None
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class _Flow:
     def _after_receipt(self, known: Intent, receipt: CallReceipt) -> Placement:
         last = self._last_conversation(known, receipt) if self.rules.redial_on else None
         if last is None or last.status not in self.rules.redial_on:
-            return Placement(Result.PLACED, receipt)
+            return self._placement(Result.PLACED, known, receipt)
         attempt = known.attempt + 1
         log.info("The last conversation ended as %s: placing call number %s.", last.status, attempt)
         key = self._first_key(attempt)
@@ -161,9 +163,11 @@ class _Flow:
                     return self._look(intent, before)
             else:
                 self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
-                return Placement(Result.PLACED, receipt)
+                return self._placement(Result.PLACED, intent, receipt)
             intent = self._next_key(intent)
-        raise TryLater(f"The API refused {MAX_KEYS_PER_TRY} keys of this call and counted them as used")
+        raise errors.TryLater(
+            f"The API refused {MAX_KEYS_PER_TRY} keys of this call and counted them as used"
+        )
 
     def _send_key(self, intent: Intent) -> CallReceipt:
         """Write the intent, then send.
@@ -222,9 +226,9 @@ class _Flow:
         record, _ = self._search(intent)
         if record is not None:
             return self._adopt(intent, record)
-        with _not_denied():  # only a write tells a process that its task was given to another one
+        with not_denied():  # only a write tells a process that its task was given to another one
             self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
-        return Placement(Result.UNCONFIRMED, None)
+        return self._placement(Result.UNCONFIRMED, intent, None)
 
     def _recover(self, known: Intent) -> Placement:
         """Find a call that may have been placed, and that it would not be safe to send again."""
@@ -235,7 +239,7 @@ class _Flow:
         if trouble is not None:
             trouble.maybe_placed = True
             raise trouble
-        raise CallOutcomeUnknown(
+        raise errors.CallOutcomeUnknown(
             f"An earlier try, at {utc_text(known.written_at)} or later, did not learn what came of this call;"
             f" no conversation is on record, and its idempotency key {known.key} may protect no longer",
             maybe_placed=True,
@@ -247,9 +251,15 @@ class _Flow:
         search = Search(
             self.client, self.call.agent_id, self.call.recipient, rules.lookup_timeout_s, rules.sleep
         )
+        return search.run(self._since(intent), other_than=intent.redials)
+
+    def _since(self, intent: Intent, receipt: CallReceipt | None = None) -> datetime:
         scheduled_for = None if intent.redials else self.call.scheduled_for
-        since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
-        return search.run(since, other_than=intent.redials)
+        scheduled_for = receipt.scheduled_at if receipt else scheduled_for
+        return max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
+
+    def _placement(self, result: Result, intent: Intent, receipt: CallReceipt | None) -> Placement:
+        return Placement(result, receipt, self._since(intent, receipt))
 
     def _adopt(self, intent: Intent, record: Conversation) -> Placement:
         scheduled_for = None if intent.redials else self.call.scheduled_for
@@ -261,10 +271,10 @@ class _Flow:
             scheduled_for=utc_text(scheduled_for) if scheduled_for else None,
         )
         self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
-        return Placement(Result.FOUND, receipt)
+        return self._placement(Result.FOUND, intent, receipt)
 
     def _last_conversation(self, known: Intent, receipt: CallReceipt) -> Conversation | None:
-        with _not_denied():
+        with not_denied():
             return find_call(
                 self.client,
                 agent_id=self.call.agent_id,
@@ -277,7 +287,7 @@ class _Flow:
         """Return the call again: at once, joined to its last conversation and told what that one brought."""
         context = self.call.retry_context
         if context is None:
-            with _not_denied():
+            with not_denied():
                 last = find_detail(self.client, conversation_id)
             context = {"collected_data": last.results} if last and last.results else None
         return replace(self.call, conversation_id=conversation_id, retry_context=context, scheduled_for=None)
@@ -288,13 +298,3 @@ class _Flow:
             self.ledger.write(intent)
         except NotSent as error:
             log.warning("%s. The next try will ask the API instead.", error)
-
-
-@contextmanager
-def _not_denied() -> Iterator[None]:
-    """Let no error of a read deny a call that was placed before."""
-    try:
-        yield
-    except FormantError as error:
-        error.maybe_placed = True
-        raise

@@ -120,6 +120,32 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     return None if seconds is None else min(max(seconds, 0.0), SERVER_WAIT_CAP_S)
 
 
+@dataclass(frozen=True)
+class Quota:
+    """What is left of the rate limit.
+
+    :param remaining: requests that will still be answered.
+    :param reset_s: seconds until there are more; ``None`` when the server did not say.
+    """
+
+    remaining: int
+    reset_s: float | None
+
+
+def read_quota(headers: Mapping[str, str], *, now: datetime) -> Quota | None:
+    """Read the ``X-RateLimit-*`` headers, which any answer may carry.
+
+    :param now: as in :func:`retry_after_s`.
+    """
+    remaining = _seconds(headers.get("X-RateLimit-Remaining", ""))
+    if remaining is None or not 0 <= remaining < math.inf:
+        return None
+    now = _http_date(headers.get("Date", "")) or now
+    reset = _iso_date(headers.get("X-RateLimit-Reset", ""))
+    reset_s = min(max((reset - now).total_seconds(), 0.0), SERVER_WAIT_CAP_S) if reset else None
+    return Quota(int(remaining), reset_s)
+
+
 def _seconds(text: str) -> float | None:
     try:
         seconds = float(text)

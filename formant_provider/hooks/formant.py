@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NA
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
     from formant_provider.api.config import ClientConfig
+    from formant_provider.api.recipients import Recipients
     from formant_provider.api.retry import RetryPolicy
 
 
@@ -45,23 +47,36 @@ class FormantHook(BaseHook):
             within a minute.
         :raises InvalidInput: a field of the connection is missing or wrong; the error names it.
         """
-        from formant_provider.api.client import FormantClient
+        return _client(self.get_config(), retry_policy)
 
-        return FormantClient(
-            self.get_config(),
-            retry_policy=retry_policy,
-            user_agent_suffix=f"apache-airflow/{version('apache-airflow')}",
-        )
+    async def aget_conn(self, retry_policy: RetryPolicy | None = None) -> FormantClient:
+        """Return a client without blocking the event loop. The client itself blocks: use it in a thread.
+
+        :param retry_policy: as in :meth:`get_conn`.
+        :raises InvalidInput: as in :meth:`get_conn`.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection
+
+        connection = await get_async_connection(self.formant_conn_id)
+        return await asyncio.to_thread(_client, self._read(connection), retry_policy)
 
     def get_config(self) -> ClientConfig:
         """Read and check the connection, without sending anything.
 
         :raises InvalidInput: a field of the connection is missing or wrong; the error names it.
         """
+        return self._read(self.get_connection(self.formant_conn_id))
+
+    def recipients(self, agent_id: int | None) -> Recipients:
+        """Return what recognises an agent's recipients without their numbers being written down."""
+        from formant_provider.api.recipients import Recipients
+
+        return Recipients(self.get_config().api_key, agent_id)
+
+    def _read(self, connection: Any) -> ClientConfig:
         from formant_provider.api.config import read_config
         from formant_provider.api.errors import InvalidInput
 
-        connection = self.get_connection(self.formant_conn_id)
         if connection.conn_type not in {None, "", CONNECTION_TYPE}:
             # The password of some other system must not be sent to this one.
             raise InvalidInput("conn_type", f"connection {self.formant_conn_id!r} is not of type formant")
@@ -106,6 +121,13 @@ class FormantHook(BaseHook):
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Describe the extra fields of the form, for Airflow 3.1."""
         return {name: _widget(field) for name, field in CONN_FIELDS.items()}
+
+
+def _client(config: ClientConfig, retry_policy: RetryPolicy | None) -> FormantClient:
+    from formant_provider.api.client import FormantClient
+
+    suffix = f"apache-airflow/{version('apache-airflow')}"
+    return FormantClient(config, retry_policy=retry_policy, user_agent_suffix=suffix)
 
 
 def _widget(field: Mapping[str, Any]) -> Any:

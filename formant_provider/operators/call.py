@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import pendulum
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import one_of, redial_outcomes, seconds
-from formant_provider.privacy import Hidden, mask_numbers, reveal
+from formant_provider.links import ConversationLink, links_of
+from formant_provider.options import one_of, seconds
+from formant_provider.outcome import OnTimeout, end_as_it_ended, end_timed_out, hand_on, push_ids
+from formant_provider.placing import OnUnconfirmed, PlacesACall
+from formant_provider.waiting import (
+    GRACE,
+    SUCCESSFUL,
+    OnUnsuccessful,
+    WaitOptions,
+    deferrable_or_default,
+    trigger_for,
+    wait_here,
+)
 
 if TYPE_CHECKING:
-    import jinja2
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
-    from formant_provider.api.errors import FormantError
     from formant_provider.api.models import CallRequest
     from formant_provider.api.placement import Placement
+    from formant_provider.api.waiters import Watch
+    from formant_provider.triggers.conversation import WaitEnd
 
-OnUnconfirmed = Literal["succeed", "fail", "skip"]
-# A server that keeps asking to wait is waited for no longer than its own keys last.
-LONGEST_WAIT = timedelta(hours=24)
-_PRIVATE_FIELDS = ("parameters", "retry_context")
 _RECEIPT_FIELDS = ("agent_id", "trace_id", "conversation_id", "status", "scheduled_for")
 
 
-class FormantCreateCallOperator(BaseOperator):
+class FormantCreateCallOperator(PlacesACall, BaseOperator):
     """Place one phone call through a FormantAI Voice agent, and never twice.
 
     The call is placed at most once for each DAG run, task, agent and recipient. Before anything is sent,
@@ -45,11 +50,15 @@ class FormantCreateCallOperator(BaseOperator):
     minute of pauses, and then fails the task in a way that Airflow may retry.
 
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
-    ``scheduled_for`` and ``placement``; and on keys of their own ``trace_id`` and ``conversation_id``
-    (``None`` when the API gave none, as it does for most immediate calls). ``placement`` is ``placed``;
+    ``scheduled_for`` and ``placement``; and on keys of their own ``trace_id``, ``conversation_id`` (``None``
+    when the API gave none, as it does for most immediate calls) and ``status``. ``placement`` is ``placed``;
     ``found`` when an earlier try had placed the call and its ids were looked up; or ``unconfirmed`` when an
     earlier send used the key and no record of the call is there yet, as is usual while it lasts: the ids
     are ``None``.
+
+    With ``wait_for_completion`` the status is the outcome, ``return_value`` holds ``start_timestamp`` and
+    ``end_timestamp`` (milliseconds since 1970), ``duration_seconds``, ``failure_reason`` and ``results`` as
+    well, and all ids are those of the record.
 
     Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
 
@@ -84,8 +93,25 @@ class FormantCreateCallOperator(BaseOperator):
     :param max_inline_wait: longest wait for the API's rate limit that holds a worker, in seconds or as a
         ``timedelta``. When the API asks for more, the task is deferred if ``deferrable``, and fails in a way
         that Airflow may retry if not.
-    :param deferrable: whether to wait for the rate limit in the triggerer. ``None`` means Airflow's
+    :param deferrable: whether to wait, for the rate limit and for the conversation, in the triggerer, where
+        all who wait for one agent share one poll. ``None`` means Airflow's
         ``[operators] default_deferrable``.
+    :param wait_for_completion: whether to wait until the conversation is over. A further try of a task that
+        waits goes on waiting for the same call.
+    :param poll_interval: time between two looks, in seconds or as a ``timedelta``; longer when the API's
+        limits ask for it.
+    :param timeout: how long a try waits for the conversation, in seconds or as a ``timedelta``; counted from
+        ``scheduled_for`` if that comes later.
+    :param on_timeout: what the task does then: ``"fail"`` (without retries), ``"skip"``, or ``"return"``
+        the receipt. An unconfirmed call that is not found until then ends by ``on_unconfirmed``.
+    :param success_statuses: outcomes that were hoped for.
+    :param terminal_statuses: further words that end a conversation, besides those the vendor documents.
+    :param settle_for: how long the record of an unsuccessful attempt must stay the newest with its recipient
+        until it counts, in seconds or as a ``timedelta``; the platform may ring again by itself.
+    :param on_unsuccessful: what the task does after an outcome that was not hoped for: ``"fail"`` (with
+        retries only after one of ``redial_on``), ``"skip"`` or ``"succeed"``.
+    :param include_transcript: whether ``return_value`` holds ``transcript`` as well. XCom is plain text in
+        Airflow's database.
     :raises ValueError: at parse time, for an option that cannot be meant.
     """
 
@@ -100,6 +126,7 @@ class FormantCreateCallOperator(BaseOperator):
         "formant_conn_id",
         "region",
     )
+    operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
     ui_color = "#d9efe3"
 
@@ -120,6 +147,15 @@ class FormantCreateCallOperator(BaseOperator):
         redial_on: Collection[str] = (),
         max_inline_wait: float | timedelta = 30,
         deferrable: bool | None = None,
+        wait_for_completion: bool = False,
+        poll_interval: float | timedelta = 30,
+        timeout: float | timedelta = 3600,
+        on_timeout: OnTimeout = "fail",
+        success_statuses: Collection[str] = SUCCESSFUL,
+        terminal_statuses: Collection[str] = (),
+        settle_for: float | timedelta = 0,
+        on_unsuccessful: OnUnsuccessful = "fail",
+        include_transcript: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -132,133 +168,39 @@ class FormantCreateCallOperator(BaseOperator):
         self.retry_context = retry_context
         self.formant_conn_id = formant_conn_id
         self.region = region
-        self.on_unconfirmed = one_of("on_unconfirmed", on_unconfirmed, get_args(OnUnconfirmed))
-        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
-        self.redial_on = redial_outcomes(redial_on)
-        self.max_inline_wait_s = seconds("max_inline_wait", max_inline_wait)
-        default = conf.getboolean("operators", "default_deferrable", fallback=False)
-        self.deferrable = default if deferrable is None else deferrable
-        self._stopped = False
-        self._give_up_at: datetime | None = None
-        self._doubt_since: datetime | None = None
+        self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
+        self.deferrable = deferrable_or_default(deferrable)
+        self.operator_extra_links = links_of(self)
+        self.wait_for_completion = wait_for_completion
+        self.timeout_s = seconds("timeout", timeout)
+        self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
+        endings = (success_statuses, terminal_statuses, settle_for)
+        self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Place the call and hand its ids downstream."""
-        from formant_provider.api.errors import TryLater
-        from formant_provider.failures import placing_a_call
-        from formant_provider.state import earliest_send
+        """Place the call, hand its ids downstream, and wait for its conversation if asked to."""
+        from formant_provider.failures import end_unconfirmed, placing_a_call
 
-        began = pendulum.now("UTC")
         with placing_a_call():
-            try:
-                placement = self._place(context)
-            except TryLater as error:
-                if error.maybe_placed:
-                    self._doubt_since = self._doubt_since or earliest_send(context, began)
-                if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
-                    self._defer(error)
-                raise
-        return self._hand_on(placement, context)
+            call = self.build_call(context)
+            placement = self.place_call(call, context)
+        receipt = self._hand_on(placement, context)
+        if self.wait_for_completion:
+            return self._wait(call, placement, receipt, context)
+        if placement.receipt is None:
+            end_unconfirmed(self.on_unconfirmed)
+        return receipt
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after the API's rate limit: from what is written down, as every try does."""
-        self._give_up_at = datetime.fromisoformat(event["give_up_at"])
-        if event.get("doubt_since"):
-            self._doubt_since = datetime.fromisoformat(event["doubt_since"])
-        return self.execute(context)
+        """Go on after the wait for the conversation in the triggerer."""
+        from formant_provider.triggers.conversation import WaitEnd
 
-    def on_kill(self) -> None:
-        """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
-        self._stopped = True
-        self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
-
-    def _place(self, context: Context) -> Placement:
-        from formant_provider.api.placement import Rules, place
-        from formant_provider.api.retry import RetryPolicy
-        from formant_provider.state import announce, is_ours_alone, ledger_for, taken_since
-
-        call = self._build_request(context)
-        self._check_redial(context)
-        own_name = self.idempotency_key is not None
-        rules = Rules(
-            taken_since=taken_since(context, own_name=own_name),
-            lookup_timeout_s=self.lookup_timeout_s,
-            now=lambda: pendulum.now("UTC"),
-            sleep=time.sleep,
-            redial_on=self.redial_on,
-            is_ours_alone=lambda: not own_name and is_ours_alone(context, call.idempotency_key),
-            keep_back=self._keep_back,
-        )
-        hook = FormantHook(self.formant_conn_id, self.region)
-        with hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
-            self._log_request(call, client.base_url)
-            announce(context, call.idempotency_key)
-            ledger = ledger_for(context, call.idempotency_key, self._doubt_since)
-            return place(call, client, ledger, rules)
-
-    def _check_redial(self, context: Context) -> None:
-        if self.redial_on and context.get("task_state_store") is None:
-            from formant_provider.api.errors import InvalidInput
-
-            raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
-
-    def _keep_back(self) -> FormantError | None:
-        from formant_provider.api.errors import NotSent
-
-        return NotSent("The task was stopped before this send") if self._stopped else None
-
-    def _defer(self, error: FormantError) -> None:
-        """Give the worker back until the API takes the call, unless we have waited long enough."""
-        from formant_provider.triggers.wait import WaitTrigger
-
-        now, wait = pendulum.now("UTC"), timedelta(seconds=error.retry_after_s or 0)
-        give_up_at = self._give_up_at or now + LONGEST_WAIT
-        if now + wait > give_up_at:
-            return
-        self.log.warning("%s. Going on at %s, without holding a worker.", error, now + wait)
-        doubt_since = self._doubt_since.isoformat() if self._doubt_since else None
-        self.defer(
-            trigger=WaitTrigger((now + wait).isoformat(), give_up_at.isoformat(), doubt_since),
-            method_name="execute_complete",
-            timeout=wait + timedelta(hours=1),
-        )
-
-    def _build_request(self, context: Context) -> CallRequest:
-        from formant_provider.api.request import build_request
-
-        ti = context["ti"]
-        return build_request(
-            agent_id=self.agent_id,
-            parameters=reveal(self.parameters),
-            scheduled_for=self.scheduled_for,
-            conversation_id=self.conversation_id,
-            idempotency_key=self.idempotency_key,
-            metadata=self.metadata,
-            retry_context=reveal(self.retry_context),
-            task=(ti.dag_id, ti.run_id, ti.task_id),
-            now=pendulum.now("UTC"),
-        )
-
-    def _log_request(self, request: CallRequest, base_url: str) -> None:
-        from formant_provider.api.inputs import in_known_range
-
-        if not in_known_range(request.recipient):
-            self.log.warning("customer_phone lies in no range known to be in use. It is called all the same.")
-        self.log.info(
-            "Asking %s for a call by agent %s, %s, with idempotency key %s.",
-            base_url,
-            request.agent_id,
-            f"scheduled for {request.scheduled_for}" if request.scheduled_for else "now",
-            request.idempotency_key,
-        )
+        return self._conclude(WaitEnd.from_event(event), context)
 
     def _hand_on(self, placement: Placement, context: Context) -> dict[str, Any]:
-        from formant_provider.failures import end_unconfirmed
-
         receipt = placement.receipt
-        if receipt is None:
-            end_unconfirmed(self.on_unconfirmed)
-        else:
+        result = {name: getattr(receipt, name, None) for name in _RECEIPT_FIELDS}
+        if receipt is not None:
             self.log.info(
                 "The call is %s: status %s, trace_id %s, conversation_id %s.",
                 placement.result,
@@ -266,35 +208,56 @@ class FormantCreateCallOperator(BaseOperator):
                 receipt.trace_id,
                 receipt.conversation_id or "not given yet",
             )
-        result = {name: getattr(receipt, name, None) for name in _RECEIPT_FIELDS}
         if self.do_xcom_push:
-            for key in ("trace_id", "conversation_id"):
-                context["ti"].xcom_push(key=key, value=result[key])
+            push_ids(self.hook, result, context)
         return {**result, "placement": placement.result.value}
 
-    def _do_render_template_fields(
-        self,
-        parent: Any,
-        template_fields: Iterable[str],
-        context: Context,
-        jinja_env: jinja2.Environment,
-        seen_oids: set[int],
-    ) -> None:
-        """Render private fields apart, so that they are hidden before anyone sees them.
+    def _wait(
+        self, call: CallRequest, placement: Placement, receipt: dict[str, Any], context: Context
+    ) -> dict[str, Any]:
+        """Wait for the conversation, here or in the triggerer."""
+        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.triggers.conversation import WaitEnd
 
-        Plain and mapped tasks both pass through here before Airflow stores what was rendered. Airflow logs
-        a template that fails, with the values beside it; rendered here it does not.
-        """
-        if parent is self:
-            for field in _PRIVATE_FIELDS:
-                value = getattr(self, field)
-                render = (
-                    value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
-                )
-                setattr(self, field, render(context=context, jinja_env=jinja_env))
-            mask_numbers(self.parameters)
-            for field in _PRIVATE_FIELDS:
-                if getattr(self, field) is not None:  # Airflow 3.1 cannot store a Hidden that shows as None
-                    setattr(self, field, Hidden(getattr(self, field)))
-            template_fields = [field for field in template_fields if field not in _PRIVATE_FIELDS]
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        watch = self._watch(call, placement, receipt)
+        deadline = max(pendulum.now("UTC"), placement.since) + timedelta(seconds=self.timeout_s)
+        self.log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
+        if self.deferrable:
+            self.defer(
+                trigger=trigger_for(self.hook, call.agent_id, watch, deadline, receipt),
+                method_name="execute_complete",
+                timeout=deadline - pendulum.now("UTC") + GRACE,
+            )
+        with waiting_for_a_call():
+            waiter = wait_here(self.hook, call.agent_id, watch, deadline)
+        return self._conclude(WaitEnd.of(waiter, receipt), context)
+
+    def _watch(self, call: CallRequest, placement: Placement, receipt: dict[str, Any]) -> Watch:
+        from formant_provider.api.waiters import Watch
+
+        trace_id = receipt["trace_id"]
+        return Watch(
+            since=placement.since,
+            trace_id=trace_id,
+            # The id on a receipt need not be that of the record: it is used when there is nothing better.
+            conversation_id=None if trace_id else receipt["conversation_id"],
+            recipient=self.hook.recipients(call.agent_id).mark(call.recipient),
+            endings=self.waiting.endings,
+            poll_interval_s=self.waiting.poll_interval_s,
+        )
+
+    def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
+        """End the task as the conversation, the time or the trouble has it."""
+        from formant_provider.failures import end_unconfirmed, waiting_for_a_call
+
+        with waiting_for_a_call():
+            end.raise_trouble()
+            if end.conversation_id is None:
+                if end.receipt["placement"] == "unconfirmed":
+                    end_unconfirmed(self.on_unconfirmed)
+                else:
+                    end_timed_out(self.on_timeout, end)
+                return end.receipt
+            result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+        end_as_it_ended(self.waiting, result, context, redial_on=self.redial_on)
+        return result

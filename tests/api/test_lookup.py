@@ -11,7 +11,8 @@ import pytest
 from formant_provider.api.client import CREATE_CALL, GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import ServerError
-from formant_provider.api.lookup import MAX_PAGES, PAGE_SIZE, find_call
+from formant_provider.api.listing import MAX_PAGES, PAGE_SIZE
+from formant_provider.api.lookup import find_call
 from formant_provider.api.models import CallReceipt, Conversation
 from formant_provider.sandbox import Fault, Sandbox
 from support.ledgers import CALL, NOON, NUMBER, call_to

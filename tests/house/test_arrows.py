@@ -18,12 +18,23 @@ ARROWS: dict[str, set[str]] = {
     "provider_info": {"api.config"},
     "api": {"__init__"},
     "hooks": {"api", "provider_info"},
-    "operators": {"api", "hooks", "triggers", "state", "options", "privacy", "failures"},
-    "options": set(),
-    "triggers": set(),
+    "operators": {"api", "hooks", "triggers", "state", "options", "privacy", "failures"}
+    | {"links", "outcome", "placing", "waiting"}
+    | {"archive", "files", "reads", "tables"},
+    "sensors": {"api", "hooks", "triggers", "state", "privacy", "failures", "links", "outcome", "waiting"},
+    "placing": {"api", "hooks", "triggers", "state", "options", "privacy", "waiting"},
+    "waiting": {"api", "hooks", "triggers", "options"},
+    "outcome": {"api", "hooks", "triggers", "links", "waiting"},
+    "links": set(),
+    "options": {"api.progress"},
+    "triggers": {"api", "hooks"},
     "state": {"api"},
     "retries": {"api.errors", "failures"},
     "failures": {"api.errors"},
+    "reads": {"api.errors", "api.retry", "failures"},
+    "files": {"api.errors"},
+    "tables": {"api"},
+    "archive": {"api", "files", "tables"},
     "privacy": set(),
     "sandbox": set(),
 }
@@ -87,7 +98,7 @@ def test_only_the_client_room_imports_requests() -> None:
     assert users == {"api.client", "api.answers"}
 
 
-HEAVY = {"requests", "urllib3", "phonenumbers", "starlette", "uvicorn", "pydantic"}
+HEAVY = {"requests", "urllib3", "phonenumbers", "starlette", "uvicorn", "pydantic", "pyarrow"}
 LOADED_WITH_A_DAG = [
     "__init__",
     "provider_info",
@@ -95,8 +106,14 @@ LOADED_WITH_A_DAG = [
     "privacy",
     "state",
     "retries",
+    "tables",
     "triggers",
     "hooks",
+    "links",
+    "placing",
+    "waiting",
+    "outcome",
+    "sensors",
     "operators",
 ]
 

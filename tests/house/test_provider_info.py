@@ -47,7 +47,7 @@ def test_airflow_knows_the_connection_type() -> None:
     assert hook.connection_id_attribute_name == FormantHook.conn_name_attr
 
 
-@pytest.mark.parametrize("kind", ["hooks", "operators", "triggers"])
+@pytest.mark.parametrize("kind", ["hooks", "operators", "sensors", "triggers"])
 def test_every_module_that_is_named_can_be_imported(kind: str) -> None:
     """No module is announced that does not exist, and none that exists is left out."""
     named = {module for entry in INFO[kind] for module in entry["python-modules"]}

@@ -1,0 +1,135 @@
+"""Polls for many waiters in one event loop, which it never blocks: requests are sent by threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from formant_provider.api.errors import FormantError
+from formant_provider.api.feed import Feed
+from formant_provider.api.pace import Pace
+from formant_provider.api.polling import Pause, Polling, Steps
+from formant_provider.api.waiters import Waiter, Watch
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+# The longest sleep by one clock alone: the wall clock may be set, and a machine be put to sleep.
+LONGEST_SLEEP_S = 60.0
+
+
+def utc_now() -> datetime:
+    """Return the current time, aware."""
+    return datetime.now(UTC)
+
+
+class Poller:
+    """Serves all waiters of one agent. It polls while somebody waits, and rests when nobody does.
+
+    Belongs to one event loop.
+
+    :param agent_id: as for :class:`~formant_provider.api.feed.Feed`.
+    :param pace: shared by all pollers with the same API key.
+    :param open_client: gives a client that sends every request once; asked anew for every poll, so that a
+        connection that was changed is used.
+    """
+
+    def __init__(
+        self, agent_id: int | None, pace: Pace, open_client: Callable[[], Awaitable[FormantClient]]
+    ) -> None:
+        self._feed = Feed(agent_id, utc_now)
+        self._polling = Polling(self._feed, pace, utc_now)
+        self._open_client = open_client
+        self._changed = asyncio.Event()
+        self._futures: dict[Waiter, asyncio.Future[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def wait(self, watch: Watch, deadline: datetime) -> Waiter:
+        """Wait until a call is over or the time is up; what came of it is in the waiter.
+
+        :param deadline: aware.
+        :raises RequestRefused: the API refuses to be asked, for good.
+        :raises Exception: whatever kept ``open_client`` from giving a client.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = self._feed.join(watch, tell=lambda: _settle(future))
+        self._futures[waiter] = future
+        self._wake()
+        try:
+            await self._until(waiter, future, deadline)
+        finally:
+            del self._futures[waiter]
+            self._feed.leave(waiter)
+            self._rest()
+        return waiter
+
+    @staticmethod
+    async def _until(waiter: Waiter, future: asyncio.Future[None], deadline: datetime) -> None:
+        """Wait by the wall clock, so that a machine that was put to sleep does not wait anew."""
+        begun = utc_now()
+        while not future.done():
+            left_s = (waiter.gives_up_at(deadline, begun) - utc_now()).total_seconds()
+            if left_s <= 0:
+                return
+            # A first look lets the deadline count again, so none is waited for too long.
+            await asyncio.wait([future], timeout=min(left_s, LONGEST_SLEEP_S if waiter.looks else 1.0))
+        if future.done():
+            future.result()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._poll())
+
+    def _rest(self) -> None:
+        if not self._futures and self._task:
+            self._task.cancel()
+            self._task = None
+
+    async def _poll(self) -> None:
+        """Poll until nobody waits; an error that does not pass is everybody's."""
+        try:
+            await self._carry_out(self._polling.steps())
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            for future in self._futures.values():
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _carry_out(self, steps: Steps) -> None:
+        client: FormantClient | None = None
+        step = next(steps)
+        try:
+            while True:
+                if isinstance(step, Pause):
+                    if client:
+                        client.close()  # a connection that rests is soon a dead one
+                        client = None
+                    await self._sleep(step.seconds)
+                    step = next(steps)
+                    continue
+                if client is None:
+                    client = await self._open_client()
+                    self._feed.use(client)
+                try:
+                    answer = await asyncio.to_thread(step, client)
+                except FormantError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        finally:
+            if client:
+                client.close()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than until somebody joins."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_S))
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,162 @@
+"""Polls a feed for as long as somebody waits: pauses, requests, and what an error means for both.
+
+The steps are a generator, so that they are the same whether the caller waits (:func:`wait_for`) or an event
+loop does (:mod:`formant_provider.api.poller`). An error that may pass slows the polls down and fails nobody:
+the same request is sent again later, and a poll goes on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from formant_provider.api.errors import FormantError, RateLimited, RequestRefused
+from formant_provider.api.feed import Feed
+from formant_provider.api.listing import Ask, Flow
+from formant_provider.api.pace import Pace
+from formant_provider.api.retry import may_repeat
+from formant_provider.api.waiters import Waiter
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+SENDS_PER_REQUEST = 3
+# A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
+REFUSALS_TO_BELIEVE = 3
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait so many seconds, or until something has changed."""
+
+    seconds: float
+
+
+Step: TypeAlias = "Ask | Pause"
+Steps: TypeAlias = Generator[Step, Any, None]
+
+
+class Polling:
+    """Polls one feed, over and over.
+
+    :param pace: shared by all that use the same API key.
+    :param now: tells the current time, aware.
+    """
+
+    def __init__(self, feed: Feed, pace: Pace, now: Callable[[], datetime]) -> None:
+        self.feed = feed
+        self._pace = pace
+        self._now = now
+        self._polled_at: datetime | None = None
+        self._requests = 0
+
+    def steps(self) -> Steps:
+        """Yield pauses and requests, without end; polls that came before are reckoned with.
+
+        :raises RequestRefused: the API refuses to be asked, for good.
+        """
+        refusals = 0
+        while True:
+            while (seconds := self._wait_s()) > 0:
+                yield Pause(seconds)
+            self._requests, self._polled_at = 0, self._now()
+            try:
+                yield from self._patiently(self.feed.poll())
+                refusals = 0
+            except RequestRefused as error:
+                refusals += 1
+                if refusals >= REFUSALS_TO_BELIEVE:
+                    raise
+                self._slow_down(error)
+            except FormantError as error:
+                log.warning("%s. The next poll looks again.", error)
+            self._polled_at = self._now()
+
+    def _wait_s(self) -> float:
+        """Return the seconds until the next poll; those who join or leave in the meantime change it."""
+        due_at, now = self.feed.due_at(), self._now()
+        waits = [self._pace.wait_s(), (due_at - now).total_seconds() if due_at else 0.0]
+        if self._polled_at:
+            interval_s = self._pace.interval_s(self.feed.interval_s(), self._requests)
+            waits.append((self._polled_at - now).total_seconds() + interval_s)
+        return max(waits)
+
+    def _patiently(self, flow: Flow[None]) -> Steps:
+        """Carry out a flow at the pace the server allows, and repeat what may be repeated."""
+        try:
+            ask = next(flow)
+            while True:
+                try:
+                    answer = yield from self._send(ask)
+                except FormantError as error:
+                    ask = flow.throw(error)
+                else:
+                    ask = flow.send(answer)
+        except StopIteration:
+            return
+
+    def _send(self, ask: Ask) -> Generator[Step, Any, Any]:
+        sends = 0
+        while True:
+            while (seconds := self._pace.wait_s()) > 0:
+                yield Pause(seconds)
+            self._requests += 1
+            try:
+                answer, quota = yield lambda client: (ask(client), client.quota)
+            except FormantError as error:
+                sends += not isinstance(error, RateLimited)
+                is_last = not may_repeat(error) or sends >= SENDS_PER_REQUEST
+                if not is_last or error.retry_after_s is not None:
+                    self._slow_down(error)
+                if is_last:
+                    raise
+            else:
+                self._pace.heard(quota)
+                return answer
+
+    def _slow_down(self, error: FormantError) -> None:
+        self._pace.trouble(error, self.feed.interval_s())
+        log.warning("%s. Waiting on; asking again in %.0f s.", error, self._pace.wait_s())
+
+
+def wait_for(
+    waiter: Waiter,
+    polling: Polling,
+    open_client: Callable[[], FormantClient],
+    *,
+    deadline: datetime,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], None],
+) -> None:
+    """Poll until the waiter's call is over or the time is up; what came of it is in the waiter.
+
+    :param open_client: gives a client that sends every request once.
+    :param deadline: aware.
+    :raises RequestRefused: the API refuses to be asked, for good.
+    """
+    begun = now()
+    steps = polling.steps()
+    step = next(steps)
+    while waiter.outcome is None and (left := waiter.gives_up_at(deadline, begun) - now()) > timedelta(0):
+        if isinstance(step, Pause):
+            sleep(min(step.seconds, left.total_seconds()))
+            step = next(steps)
+            continue
+        with open_client() as client:
+            polling.feed.use(client)
+            while waiter.outcome is None and not isinstance(step, Pause):
+                step = _answer(steps, step, client)
+
+
+def _answer(steps: Steps, ask: Ask, client: FormantClient) -> Step:
+    """Send one request, hand its answer or error to the steps, and return the next step."""
+    try:
+        result = ask(client)
+    except FormantError as error:
+        return steps.throw(error)
+    return steps.send(result)

@@ -1,0 +1,69 @@
+"""Is a conversation over, and did it succeed? The only place that says so.
+
+The vendor's list of statuses is open, and the words for what is still going on are not documented. So a
+conversation is over when its status is a word known to be final; any other word is waited on, and never taken
+for success. Vendor pages: https://docs.formantai.com/platform/conversations and
+https://docs.formantai.com/webhooks/events
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from formant_provider.api.models import Conversation, ReceiptStatus
+
+COMPLETED = "completed"
+# Each is final for one attempt to talk. Whether the platform makes a further one, a record does not tell.
+UNSUCCESSFUL = frozenset({"no_answer", "busy", "failed", "unreachable", "socket_failure", "telephony_failed"})
+FINAL = UNSUCCESSFUL | {COMPLETED}
+# Words that need no warning: those of the receipt, and what the counts of a batch suggest.
+_GOING_ON = frozenset({*ReceiptStatus, "in_progress", "pending", "pending_retry"})
+
+
+@dataclass(frozen=True)
+class Endings:
+    """Which statuses end a wait, and when.
+
+    :param successful: the outcomes that were hoped for.
+    :param further: words that are final as well, besides those the vendor documents.
+    :param settle_for: how long the record of an unsuccessful attempt must stay the newest of its recipient
+        until it counts; the platform may ring again by itself.
+    """
+
+    successful: frozenset[str] = frozenset({COMPLETED})
+    further: frozenset[str] = frozenset()
+    settle_for: timedelta = field(default=timedelta(0))
+
+    def is_over(self, status: str | None) -> bool:
+        """Whether a record with this status will not change any more."""
+        return status in FINAL or status in self.further or self.is_success(status)
+
+    def is_success(self, status: str | None) -> bool:
+        """Whether this outcome was hoped for."""
+        return status in self.successful
+
+    def counts(self, record: Conversation, *, now: datetime, seen_at: datetime) -> bool:
+        """Whether a record that is over, and the newest of its recipient, ends the wait.
+
+        :param now: the current time, aware.
+        :param seen_at: when the record was first seen to be over, for one that does not say when it ended.
+        """
+        if self.is_success(record.status) or not self.settle_for:
+            return True
+        return now - min(ended(record) or seen_at, seen_at) >= self.settle_for
+
+
+def is_known(status: str | None) -> bool:
+    """Whether the word is one that we know, final or not."""
+    return status in FINAL or status in _GOING_ON
+
+
+def ended(record: Conversation) -> datetime | None:
+    """Return when the conversation ended, as far as its record says."""
+    return None if record.end_timestamp is None else moment(record.end_timestamp)
+
+
+def moment(timestamp_ms: float) -> datetime:
+    """Return the moment of a vendor's timestamp, which is in milliseconds since 1970."""
+    return datetime.fromtimestamp(timestamp_ms / 1000, UTC)

@@ -1,0 +1,137 @@
+"""What a task makes of a conversation that is over, or is not over in time.
+
+What a trigger hands over holds ids alone, so the worker reads the record once more before it hands it on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from formant_provider.links import CONVERSATION_LINK_XCOM
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.api.models import Conversation
+    from formant_provider.hooks.formant import FormantHook
+    from formant_provider.triggers.conversation import WaitEnd
+    from formant_provider.waiting import WaitOptions
+
+log = logging.getLogger(__name__)
+
+# A record that is in the list may be missed by its id for a moment.
+READ_AGAIN_AFTER_S = (1.0, 2.0, 4.0)
+OnTimeout = Literal["fail", "skip", "return"]
+# What a task hands on of a conversation, besides its ids. The number is not in it.
+RECORD_FIELDS = (
+    "status",
+    "start_timestamp",
+    "end_timestamp",
+    "duration_seconds",
+    "failure_reason",
+    "results",
+)
+
+
+def hand_on(
+    hook: FormantHook, end: WaitEnd, context: Context, options: WaitOptions, *, push: bool
+) -> dict[str, Any]:
+    """Read the record of a conversation that is over, and hand it downstream.
+
+    :param push: whether ids and status go to XCom on their own keys.
+    :return: the receipt, and of the record :data:`RECORD_FIELDS` and the ids.
+    """
+    record = _read(hook, end)
+    result = {**end.receipt, "conversation_id": record.conversation_id}
+    result["trace_id"] = record.trace_id or result.get("trace_id")
+    result["agent_id"] = record.agent_id or result.get("agent_id")
+    result |= {name: getattr(record, name) for name in RECORD_FIELDS}
+    result["status"] = record.status or end.status
+    if options.include_transcript:
+        result["transcript"] = record.transcript
+    talk = f"{record.duration_seconds} s" if record.duration_seconds is not None else "nobody was connected"
+    log.info("The conversation %s is over: %s, %s.", record.conversation_id, result["status"], talk)
+    if push:
+        push_ids(hook, result, context)
+    return result
+
+
+def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
+    """Read the record in detail; what is only in the list yet is handed on as far as it is known."""
+    from formant_provider.api.errors import NotFound
+    from formant_provider.api.models import Conversation
+
+    conversation_id = str(end.conversation_id)
+    with hook.get_conn() as client:
+        for pause_s in (*READ_AGAIN_AFTER_S, None):
+            try:
+                return client.get_conversation(conversation_id)
+            except NotFound as error:
+                log.warning("%s. The conversation %s is over, but not on record yet.", error, conversation_id)
+            if pause_s:
+                time.sleep(pause_s)
+    return Conversation(conversation_id, agent_id=None, status=end.status)
+
+
+def push_ids(hook: FormantHook, result: dict[str, Any], context: Context) -> None:
+    """Push ids and status on their own keys, and the address for the button in the UI."""
+    ti = context["ti"]
+    for key in ("trace_id", "conversation_id", "status"):
+        ti.xcom_push(key=key, value=result[key])
+    url = hook.get_config().conversation_url(
+        agent_id=result["agent_id"], conversation_id=result["conversation_id"], trace_id=result["trace_id"]
+    )
+    if url:
+        ti.xcom_push(key=CONVERSATION_LINK_XCOM, value=url)
+
+
+def end_timed_out(choice: str, end: WaitEnd) -> None:
+    """End a task whose conversation was not over in time as its user chose.
+
+    :param choice: ``"return"`` warns and returns; ``"fail"``, without retries, and ``"skip"`` raise.
+    """
+    text = (
+        "The time to wait is up, and no conversation of this call is over and on record. A phone may have"
+        " rung or may ring yet; nobody is rung again. Clear this task to wait once more, or look for the call"
+        " in the FormantAI dashboard."
+    )
+    if end.others:
+        text += (
+            f" Conversations with this recipient that ended meanwhile under other trace ids: {end.others}."
+        )
+    if choice == "fail":
+        raise AirflowFailException(text)
+    if choice == "skip":
+        raise AirflowSkipException(text)
+    log.warning("%s", text)
+
+
+def end_as_it_ended(
+    options: WaitOptions, result: dict[str, Any], context: Context, *, redial_on: Collection[str] = ()
+) -> None:
+    """End a task as its user wants it to end after this outcome.
+
+    :param redial_on: outcomes after which a further try rings again, so that the task is left its retries.
+    :raises CallUnsuccessful: when a retry is of use.
+    """
+    from formant_provider.api.errors import CallUnsuccessful
+
+    status, choice = str(result["status"]), options.on_unsuccessful
+    if options.endings.is_success(status):
+        return
+    error = CallUnsuccessful(status)
+    if choice == "succeed":
+        log.warning("%s.", error)
+        return
+    # Airflow keeps what a task returns only when it succeeds.
+    context["ti"].xcom_push(key="return_value", value=result)
+    if choice == "skip":
+        raise AirflowSkipException(str(error))
+    if status in redial_on:
+        raise error
+    raise AirflowFailException(f"{error}. A retry would not ring again; see redial_on.") from error

@@ -1,0 +1,186 @@
+"""The half of the operator that places its call: what Airflow knows of a task, and what the API needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pendulum
+
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.options import one_of, redial_outcomes, seconds
+from formant_provider.privacy import HidesFields, reveal
+from formant_provider.waiting import GRACE
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.api.client import FormantClient
+    from formant_provider.api.errors import FormantError
+    from formant_provider.api.models import CallRequest
+    from formant_provider.api.placement import Placement, Rules
+
+OnUnconfirmed = Literal["succeed", "fail", "skip"]
+# A server that keeps asking to wait is waited for no longer than its own keys last.
+LONGEST_WAIT = timedelta(hours=24)
+
+
+class PlacesACall(HidesFields):
+    """Mixed into an operator that has the fields of a call and the options of its placement."""
+
+    private_fields = ("parameters", "retry_context")
+
+    agent_id: Any
+    parameters: Any
+    scheduled_for: Any
+    conversation_id: Any
+    idempotency_key: Any
+    metadata: Any
+    retry_context: Any
+    formant_conn_id: str
+    region: str | None
+    deferrable: bool
+
+    _stopped = False
+    _give_up_at: datetime | None = None
+    _doubt_since: datetime | None = None
+
+    def set_placement_options(
+        self,
+        on_unconfirmed: OnUnconfirmed,
+        lookup_timeout: float | timedelta,
+        redial_on: Collection[str],
+        max_inline_wait: float | timedelta,
+    ) -> None:
+        """Keep the options of the placement, which are documented at the operator.
+
+        :raises ValueError: for what cannot be meant.
+        """
+        self.on_unconfirmed = one_of("on_unconfirmed", on_unconfirmed, get_args(OnUnconfirmed))
+        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.redial_on = redial_outcomes(redial_on)
+        self.max_inline_wait_s = seconds("max_inline_wait", max_inline_wait)
+
+    def execute_after_limit(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on after the API's rate limit: from what is written down, as every try does."""
+        self._give_up_at = datetime.fromisoformat(event["give_up_at"])
+        if event.get("doubt_since"):
+            self._doubt_since = datetime.fromisoformat(event["doubt_since"])
+        return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
+        self._stopped = True
+        self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
+
+    @property
+    def hook(self) -> FormantHook:
+        """What leads to the API; the connection is read when it is used."""
+        return FormantHook(self.formant_conn_id, self.region)
+
+    def build_call(self, context: Context) -> CallRequest:
+        """Return the call that the rendered fields describe.
+
+        :raises InvalidInput: with the name of the field at fault.
+        """
+        from formant_provider.api.request import build_request
+
+        ti = context["ti"]
+        return build_request(
+            agent_id=self.agent_id,
+            parameters=reveal(self.parameters),
+            scheduled_for=self.scheduled_for,
+            conversation_id=self.conversation_id,
+            idempotency_key=self.idempotency_key,
+            metadata=self.metadata,
+            retry_context=reveal(self.retry_context),
+            task=(ti.dag_id, ti.run_id, ti.task_id),
+            now=pendulum.now("UTC"),
+        )
+
+    def place_call(self, call: CallRequest, context: Context) -> Placement:
+        """Place the call, or find out that it was placed already; or defer until the API takes it.
+
+        :raises FormantError: as :func:`~formant_provider.api.placement.place` does.
+        """
+        from formant_provider.api.errors import TryLater
+        from formant_provider.api.retry import RetryPolicy
+        from formant_provider.state import earliest_send
+
+        began = pendulum.now("UTC")
+        self._check_redial(context)
+        try:
+            with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
+                return self._place(call, client, context)
+        except TryLater as error:
+            if error.maybe_placed:
+                self._doubt_since = self._doubt_since or earliest_send(context, began)
+            if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
+                self._defer_to_limit(error)
+            raise
+
+    def _place(self, call: CallRequest, client: FormantClient, context: Context) -> Placement:
+        from formant_provider.api.placement import place
+        from formant_provider.state import announce, ledger_for
+
+        key = call.idempotency_key
+        self._log_request(call, client.base_url)
+        announce(context, key)
+        return place(call, client, ledger_for(context, key, self._doubt_since), self._rules(key, context))
+
+    def _rules(self, key: str, context: Context) -> Rules:
+        from formant_provider.api.placement import Rules
+        from formant_provider.state import is_ours_alone, taken_since
+
+        own_name = self.idempotency_key is not None
+        return Rules(
+            taken_since=taken_since(context, own_name=own_name),
+            lookup_timeout_s=self.lookup_timeout_s,
+            now=lambda: pendulum.now("UTC"),
+            sleep=time.sleep,
+            redial_on=self.redial_on,
+            is_ours_alone=lambda: not own_name and is_ours_alone(context, key),
+            keep_back=self._keep_back,
+        )
+
+    def _check_redial(self, context: Context) -> None:
+        from formant_provider.api.errors import InvalidInput
+
+        if self.redial_on and context.get("task_state_store") is None:
+            raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
+
+    def _keep_back(self) -> FormantError | None:
+        from formant_provider.api.errors import NotSent
+
+        return NotSent("The task was stopped before this send") if self._stopped else None
+
+    def _defer_to_limit(self, error: FormantError) -> None:
+        """Give the worker back until the API takes the call, unless we have waited long enough."""
+        from formant_provider.triggers.wait import WaitTrigger
+
+        now, wait = pendulum.now("UTC"), timedelta(seconds=error.retry_after_s or 0)
+        give_up_at = self._give_up_at or now + LONGEST_WAIT
+        if now + wait > give_up_at:
+            return
+        self.log.warning("%s. Going on at %s, without holding a worker.", error, now + wait)
+        doubt_since = self._doubt_since.isoformat() if self._doubt_since else None
+        self.defer(
+            trigger=WaitTrigger((now + wait).isoformat(), give_up_at.isoformat(), doubt_since),
+            method_name="execute_after_limit",
+            timeout=wait + GRACE,
+        )
+
+    def _log_request(self, call: CallRequest, base_url: str) -> None:
+        from formant_provider.api.inputs import in_known_range
+
+        if not in_known_range(call.recipient):
+            self.log.warning("customer_phone lies in no range known to be in use. It is called all the same.")
+        self.log.info(
+            "Asking %s for a call by agent %s, %s, with idempotency key %s.",
+            base_url,
+            call.agent_id,
+            f"scheduled for {call.scheduled_for}" if call.scheduled_for else "now",
+            call.idempotency_key,
+        )

@@ -1,0 +1,225 @@
+"""Waits for the conversation of a call that another task, DAG or system has placed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.links import ConversationLink, links_of
+from formant_provider.outcome import end_as_it_ended, hand_on
+from formant_provider.privacy import HidesFields, reveal
+from formant_provider.waiting import (
+    GRACE,
+    SUCCESSFUL,
+    Look,
+    OnUnsuccessful,
+    WaitOptions,
+    deferrable_or_default,
+    trigger_for,
+)
+
+# A poke_interval of 0 means as often as possible; that is no way to ask an API.
+SHORTEST_POLL_INTERVAL_S = 0.2
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperatorLink, Context
+
+    from formant_provider.api.waiters import Watch
+    from formant_provider.triggers.conversation import WaitEnd
+
+
+class FormantConversationSensor(HidesFields, BaseSensorOperator):
+    """Wait until a conversation is over, and hand its outcome downstream. Rings nobody.
+
+    Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
+    ``deferrable=True``, where all sensors and calls of one agent share one poll. ``poke_interval`` is the
+    time between two looks, ``timeout`` and ``soft_fail`` mean what they mean for every sensor. What may pass
+    (429, 5xx, lost connections) puts the next look off, by as much as the API asks, and fails nothing.
+
+    XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
+    ``start_timestamp`` and ``end_timestamp`` (milliseconds since 1970), ``duration_seconds``,
+    ``failure_reason`` and ``results``; and on keys of their own ``trace_id``, ``conversation_id`` and
+    ``status``.
+
+    Vendor page: https://docs.formantai.com/platform/conversations
+
+    :param trace_id: of the call, from its receipt. (templated)
+    :param conversation_id: of one record, as the list of conversations or a webhook gives it; the id on a
+        receipt need not be one. Either this or ``trace_id`` is given. (templated)
+    :param agent_id: whose conversation it is: an integer, or a template that renders to digits. Required with
+        ``trace_id``. With ``conversation_id`` it lets the sensors of one agent share one poll; ``None`` asks
+        for the record itself. (templated)
+    :param recipient: the number that was called, E.164. It spares requests where the list of conversations
+        has no trace ids; Airflow never shows it. ``None`` means that any may be. (templated)
+    :param since: when the call was placed at the earliest: an aware datetime, or ISO 8601 text with an
+        offset. Older conversations are not looked at. ``None`` means since this DAG run began. (templated)
+    :param formant_conn_id: connection of type ``formant``. (templated)
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param success_statuses: outcomes that were hoped for.
+    :param terminal_statuses: further words that end a conversation, besides those the vendor documents.
+    :param settle_for: how long the record of an unsuccessful attempt must stay the newest with its recipient
+        until it counts, since the platform may ring again by itself; seconds or a ``timedelta``. Not with
+        ``conversation_id``, which names one attempt.
+    :param on_unsuccessful: how the task ends after any other outcome: ``"fail"`` (without retries),
+        ``"skip"`` or ``"succeed"``.
+    :param include_transcript: whether ``return_value`` holds ``transcript`` as well. XCom is plain text in
+        Airflow's database.
+    :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
+        ``[operators] default_deferrable``.
+    :raises ValueError: at parse time, for options that cannot be meant.
+    """
+
+    template_fields: Sequence[str] = (
+        "trace_id",
+        "conversation_id",
+        "agent_id",
+        "recipient",
+        "since",
+        "formant_conn_id",
+        "region",
+    )
+    private_fields = ("recipient",)
+    operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
+    ui_color = "#d9e6ef"
+
+    def __init__(
+        self,
+        *,
+        trace_id: str | None = None,
+        conversation_id: str | None = None,
+        agent_id: int | str | None = None,
+        recipient: str | None = None,
+        since: datetime | str | None = None,
+        formant_conn_id: str = FormantHook.default_conn_name,
+        region: str | None = None,
+        success_statuses: Collection[str] = SUCCESSFUL,
+        terminal_statuses: Collection[str] = (),
+        settle_for: float | timedelta = 0,
+        on_unsuccessful: OnUnsuccessful = "fail",
+        include_transcript: bool = False,
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.trace_id = trace_id
+        self.conversation_id = conversation_id
+        self.agent_id = agent_id
+        self.recipient = recipient
+        self.since = since
+        self.formant_conn_id = formant_conn_id
+        self.region = region
+        self.waiting = WaitOptions(
+            max(self.poke_interval, SHORTEST_POLL_INTERVAL_S),
+            success_statuses,
+            terminal_statuses,
+            settle_for,
+            on_unsuccessful,
+            include_transcript,
+        )
+        self.deferrable = deferrable_or_default(deferrable)
+        self.operator_extra_links = links_of(self)
+        self._look: Look | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse what cannot be meant, whatever the templates will render to."""
+        if (self.trace_id is None) == (self.conversation_id is None):
+            raise ValueError("give either trace_id or conversation_id")
+        if self.trace_id is not None and self.agent_id is None:
+            raise ValueError("agent_id is needed with trace_id: the API lists conversations by agent")
+        if self.conversation_id is not None and self.waiting.endings.settle_for:
+            raise ValueError("settle_for needs trace_id: a conversation_id names one attempt")
+
+    @property
+    def hook(self) -> FormantHook:
+        """What leads to the API; the connection is read when it is used."""
+        return FormantHook(self.formant_conn_id, self.region)
+
+    def execute(self, context: Context) -> Any:
+        """Wait in the way that was chosen."""
+        if not self.deferrable:
+            return super().execute(context)
+        from formant_provider.failures import waiting_for_a_call
+
+        with waiting_for_a_call():
+            agent_id, watch = self._watch(context)
+        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout)
+        return self.defer(
+            trigger=trigger_for(self.hook, agent_id, watch, deadline, _receipt(agent_id, watch)),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout) + GRACE,
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Look once."""
+        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.triggers.conversation import WaitEnd
+
+        with waiting_for_a_call():
+            agent_id, watch = self._watch(context)
+            self._look = self._look or Look(self.hook, agent_id, watch)
+            self._look.once()
+            if self._look.waiter.outcome is None:
+                return False
+        end = WaitEnd.of(self._look.waiter, _receipt(agent_id, watch))
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(end, context))
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after the wait in the triggerer."""
+        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.triggers.conversation import WaitEnd
+
+        end = WaitEnd.from_event(event)
+        with waiting_for_a_call():
+            end.raise_trouble()
+        if end.conversation_id is None:
+            text = f"The conversation was not over within {self.timeout:g} s"
+            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+        return self._conclude(end, context)
+
+    def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
+        from formant_provider.failures import waiting_for_a_call
+
+        with waiting_for_a_call():
+            result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+        end_as_it_ended(self.waiting, result, context)
+        return result
+
+    def _watch(self, context: Context) -> tuple[int | None, Watch]:
+        """Check the rendered fields; return the agent and what is waited for."""
+        from formant_provider.api import inputs
+        from formant_provider.api.waiters import Watch
+        from formant_provider.state import run_began
+
+        agent_id = None if self.agent_id is None else inputs.to_agent_id(self.agent_id)
+        recipient = reveal(self.recipient)
+        if recipient is not None:
+            inputs.check_phone(recipient, "recipient")
+        return agent_id, Watch(
+            since=run_began(context) if self.since is None else inputs.to_moment("since", self.since),
+            trace_id=inputs.to_optional_text("trace_id", self.trace_id),
+            conversation_id=inputs.to_optional_text("conversation_id", self.conversation_id),
+            recipient=self.hook.recipients(agent_id).mark(recipient),
+            endings=self.waiting.endings,
+            poll_interval_s=self.waiting.poll_interval_s,
+        )
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        """Put the next look off for as long as the API asks."""
+        asked_s = self._look.wait_s if self._look else 0.0
+        interval_s: float = super()._get_next_poke_interval(*args, **kwargs)
+        return max(interval_s, asked_s)
+
+
+def _receipt(agent_id: int | None, watch: Watch) -> dict[str, Any]:
+    return {"agent_id": agent_id, "trace_id": watch.trace_id, "conversation_id": watch.conversation_id}

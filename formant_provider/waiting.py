@@ -1,0 +1,166 @@
+"""Waits for a conversation, in the worker or in the triggerer: what the operator and the sensor share."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pendulum
+from airflow.providers.common.compat.sdk import conf
+
+from formant_provider.options import one_of, seconds, statuses
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from formant_provider.api.progress import Endings
+    from formant_provider.api.waiters import Waiter, Watch
+    from formant_provider.hooks.formant import FormantHook
+    from formant_provider.triggers.conversation import ConversationTrigger
+
+OnUnsuccessful = Literal["fail", "skip", "succeed"]
+SUCCESSFUL = ("completed",)
+# How much later than we do Airflow gives up: a triggerer that was away must have its say first.
+GRACE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class WaitOptions:
+    """What a user chose of a wait, checked when the DAG file is parsed.
+
+    :param poll_interval: between two looks, in seconds or as a ``timedelta``.
+    :param success_statuses: outcomes that were hoped for.
+    :param terminal_statuses: words that end a conversation besides those the vendor documents.
+    :param settle_for: how long the record of an unsuccessful attempt must stay the newest of its recipient.
+    :param on_unsuccessful: how the task ends after any other outcome.
+    :param include_transcript: whether what was said is handed on.
+    :raises ValueError: for what cannot be meant.
+    """
+
+    poll_interval: float | timedelta
+    success_statuses: Collection[str]
+    terminal_statuses: Collection[str]
+    settle_for: float | timedelta
+    on_unsuccessful: OnUnsuccessful
+    include_transcript: bool
+
+    def __post_init__(self) -> None:
+        one_of("on_unsuccessful", self.on_unsuccessful, get_args(OnUnsuccessful))
+        statuses("success_statuses", self.success_statuses)
+        statuses("terminal_statuses", self.terminal_statuses)
+        seconds("settle_for", self.settle_for)
+        if self.poll_interval_s <= 0:
+            raise ValueError(f"poll_interval must be above 0; not {self.poll_interval!r}")
+
+    @property
+    def poll_interval_s(self) -> float:
+        """Seconds between two looks."""
+        return seconds("poll_interval", self.poll_interval)
+
+    @property
+    def endings(self) -> Endings:
+        """What ends the wait."""
+        from formant_provider.api.progress import Endings
+
+        return Endings(
+            successful=frozenset(self.success_statuses),
+            further=frozenset(self.terminal_statuses),
+            settle_for=timedelta(seconds=seconds("settle_for", self.settle_for)),
+        )
+
+
+def deferrable_or_default(deferrable: bool | None) -> bool:
+    """Return whether to defer; ``None`` means as ``[operators] default_deferrable`` says."""
+    default: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
+    return default if deferrable is None else deferrable
+
+
+def wait_here(hook: FormantHook, agent_id: int | None, watch: Watch, deadline: datetime) -> Waiter:
+    """Wait in this process, as the only one who waits.
+
+    :param deadline: aware; waited for by the wall clock.
+    :raises RequestRefused: the API refuses to be asked, for good.
+    """
+    from formant_provider.api.feed import Feed
+    from formant_provider.api.pace import Pace
+    from formant_provider.api.polling import Polling, wait_for
+    from formant_provider.api.retry import RetryPolicy
+
+    feed = Feed(agent_id, _now)
+    waiter = feed.join(watch)
+    once = RetryPolicy(max_attempts=1)
+    polling = Polling(feed, Pace(_now), _now)
+    wait_for(
+        waiter,
+        polling,
+        lambda: hook.get_conn(once),
+        deadline=deadline,
+        now=_now,
+        sleep=time.sleep,
+    )
+    return waiter
+
+
+class Look:
+    """Looks for one conversation, once at a time, and remembers what a next look need not ask again."""
+
+    def __init__(self, hook: FormantHook, agent_id: int | None, watch: Watch) -> None:
+        from formant_provider.api.feed import Feed
+        from formant_provider.api.pace import Pace
+
+        self._hook = hook
+        self._feed = Feed(agent_id, _now)
+        self._pace = Pace(_now)
+        self.waiter = self._feed.join(watch)
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds to wait at least before the next look, as the API asks."""
+        return self._pace.wait_s()
+
+    def once(self) -> None:
+        """Look; what is seen is in the waiter. An error that may pass only puts the next look off.
+
+        :raises FormantError: it would not pass.
+        """
+        from formant_provider.api.errors import FormantError
+        from formant_provider.api.listing import run
+        from formant_provider.api.retry import RetryPolicy, may_repeat
+
+        try:
+            with self._hook.get_conn(RetryPolicy(max_attempts=1)) as client:
+                self._feed.use(client)
+                run(self._feed.poll(), client)
+                self._pace.heard(client.quota)
+        except FormantError as error:
+            if not may_repeat(error):
+                raise
+            self._pace.trouble(error, self._feed.interval_s())
+            log.warning("%s. Waiting on.", error)
+
+
+def trigger_for(
+    hook: FormantHook, agent_id: int | None, watch: Watch, deadline: datetime, receipt: dict[str, Any]
+) -> ConversationTrigger:
+    """Return the trigger that waits in the triggerer.
+
+    :param receipt: what the task will have to know when it goes on; plain values, nothing private.
+    """
+    from formant_provider.triggers.conversation import ConversationTrigger
+
+    return ConversationTrigger(
+        formant_conn_id=hook.formant_conn_id,
+        region=hook.region,
+        agent_id=agent_id,
+        watch=watch.to_json(),
+        deadline=deadline.isoformat(),
+        receipt=receipt,
+    )
+
+
+def _now() -> datetime:
+    return pendulum.now("UTC")
