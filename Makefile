@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-matrix lint docs bench bench-faults clean
+.PHONY: help demo airflow test test-matrix lint docs bench bench-faults bench-wait clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,6 +32,9 @@ bench: .venv/.ready ## measure what importing the operator costs
 
 bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls under the same faults
 	@$(BIN)/python scripts/bench_faults.py
+
+bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: requests, blocks, memory
+	@$(BIN)/python scripts/bench_wait.py
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .venv-* .airflow docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

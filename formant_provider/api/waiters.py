@@ -20,7 +20,7 @@ from formant_provider.api.recipients import Recipients
 
 CLOCK_SKEW = timedelta(milliseconds=CLOCK_SKEW_MS)
 DEFAULT_POLL_INTERVAL_S = 30.0
-FIRST_LOOK = timedelta(minutes=1)
+FIRST_LOOK = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,6 @@ class Watch:
         """The moment from which it is worth to look: two clocks may differ."""
         return self.since - CLOCK_SKEW
 
-    @property
-    def call(self) -> object:
-        """What tells its call from others: the same for all who wait for it, now and when they wait again."""
-        return self.trace_id or self.conversation_id or self
-
     def age(self, record: Conversation) -> tuple[bool, float]:
         """Order records by how likely they are this call's: the first one that began since then."""
         if record.start_timestamp is None:
@@ -110,6 +105,11 @@ class Waiter:
     looks: int = 0
     others: set[str] = field(default_factory=set)
 
+    @property
+    def call(self) -> object:
+        """What tells its call from others: the same for all who name it."""
+        return self.watch.trace_id or self.watch.conversation_id or self
+
     def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
         """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
 
@@ -133,7 +133,8 @@ class Hopes:
 
     :param waiters: whose calls can have begun.
     :param recipients: makes the marks by which recipients are recognised.
-    :param given: ids of conversations that were given before, and for which call; grows.
+    :param given: ids of conversations that were given before, and for which call: its name, who waits for
+        it, or the watch of somebody who left and may wait again. Grows.
     """
 
     def __init__(
@@ -206,12 +207,11 @@ class Hopes:
 
     def give(self, record: Conversation, waiter: Waiter, now: datetime) -> None:
         """Let a waiter take a conversation, and remember whose it is for as long as it is listed."""
-        self._given.setdefault(record.conversation_id, waiter.watch.call)
+        self._given.setdefault(record.conversation_id, waiter.call)
         waiter.take(record, now)
 
     def _is_free(self, record: Conversation, waiter: Waiter) -> bool:
-        call = waiter.watch.call
-        return self._given.get(record.conversation_id, call) == call
+        return self._given.get(record.conversation_id, waiter.call) in {waiter.call, waiter.watch}
 
     def is_another_s(self, record: Conversation, waiter: Waiter) -> bool:
         """Whether the conversation is that of a call somebody else waits for, or waited for."""

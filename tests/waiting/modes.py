@@ -35,7 +35,9 @@ def wait_in(mode: str, channel: FakeSupervisor, sandbox: Sandbox, ending: str, *
     if mode.endswith("call"):
         return to_the_end(an_operator(ending, deferrable=mode.startswith("deferrable"), **options), channel)
     trace_id = sandbox.place(NUMBER + ending).trace_id
-    time.sleep(0.1)  # the call is over when a sensor first looks: it does so a fifth of a second apart when deferred
+    time.sleep(
+        0.1
+    )  # the call is over when a sensor first looks: it does so a fifth of a second apart when deferred
     options["mode"] = "reschedule" if mode == "reschedule" else "poke"
     return to_the_end(
         a_sensor(trace_id=trace_id, deferrable=mode.startswith("deferrable"), **options), channel
