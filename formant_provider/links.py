@@ -16,18 +16,16 @@ CONVERSATION_LINK_XCOM = "_link_formant_conversation"
 class ConversationLink(BaseOperatorLink):
     """Leads to the conversation of a call, by ``conversation_url_template`` of the connection.
 
-    The address is pushed to XCom as soon as the ids it needs are known. Without a template the link leads
-    nowhere: the vendor documents no such page.
+    The address is known as soon as the ids in it are, so the button works while the task waits. Without a
+    template it leads nowhere: the vendor documents no such page.
     """
 
     name = "FormantAI conversation"
     xcom_key = CONVERSATION_LINK_XCOM
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - Airflow's
-        """Return the address that the task has pushed, or nothing."""
-        from airflow.providers.common.compat.sdk import XCom
-
-        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or ""
+        """Return the address, in the worker that ran the task; Airflow keeps it for the UI."""
+        return getattr(operator, "conversation_url", None) or ""
 
 
 def links_of(task: BaseOperator) -> tuple[BaseOperatorLink, ...]:

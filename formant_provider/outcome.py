@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
@@ -78,16 +78,22 @@ def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
     return Conversation(conversation_id, agent_id=None, status=end.status)
 
 
-def push_ids(hook: FormantHook, result: dict[str, Any], context: Context) -> None:
+def push_ids(hook: FormantHook, result: Mapping[str, Any], context: Context) -> None:
     """Push ids and status on their own keys, and the address for the button in the UI."""
-    ti = context["ti"]
     for key in ("trace_id", "conversation_id", "status"):
-        ti.xcom_push(key=key, value=result[key])
+        context["ti"].xcom_push(key=key, value=result[key])
+    show_link(hook, result, context)
+
+
+def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> None:
+    """Let the button in the UI lead to the conversation, if the connection says where that is."""
+    task: Any = context["task"]
     url = hook.get_config().conversation_url(
-        agent_id=result["agent_id"], conversation_id=result["conversation_id"], trace_id=result["trace_id"]
+        agent_id=ids["agent_id"], conversation_id=ids["conversation_id"], trace_id=ids["trace_id"]
     )
-    if url:
-        ti.xcom_push(key=CONVERSATION_LINK_XCOM, value=url)
+    task.conversation_url = url
+    if url and task.do_xcom_push:
+        context["ti"].xcom_push(key=CONVERSATION_LINK_XCOM, value=url)
 
 
 def end_timed_out(choice: str, end: WaitEnd) -> None:

@@ -79,6 +79,11 @@ def deferrable_or_default(deferrable: bool | None) -> bool:
     return default if deferrable is None else deferrable
 
 
+def until(deadline: datetime) -> timedelta:
+    """Return the time that is left. Not pendulum's own kind of it: Airflow cannot send that."""
+    return timedelta(seconds=(deadline - _now()).total_seconds())
+
+
 def wait_here(hook: FormantHook, agent_id: int | None, watch: Watch, deadline: datetime) -> Waiter:
     """Wait in this process, as the only one who waits.
 

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
 from formant_provider.options import one_of, seconds
-from formant_provider.outcome import OnTimeout, end_as_it_ended, end_timed_out, hand_on, push_ids
+from formant_provider.outcome import OnTimeout, end_as_it_ended, end_timed_out, hand_on, push_ids, show_link
 from formant_provider.placing import OnUnconfirmed, PlacesACall
 from formant_provider.waiting import (
     GRACE,
@@ -21,6 +21,7 @@ from formant_provider.waiting import (
     WaitOptions,
     deferrable_or_default,
     trigger_for,
+    until,
     wait_here,
 )
 
@@ -195,7 +196,9 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         """Go on after the wait for the conversation in the triggerer."""
         from formant_provider.triggers.conversation import WaitEnd
 
-        return self._conclude(WaitEnd.from_event(event), context)
+        end = WaitEnd.from_event(event)
+        show_link(self.hook, end.receipt, context)
+        return self._conclude(end, context)
 
     def _hand_on(self, placement: Placement, context: Context) -> dict[str, Any]:
         receipt = placement.receipt
@@ -226,7 +229,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
             self.defer(
                 trigger=trigger_for(self.hook, call.agent_id, watch, deadline, receipt),
                 method_name="execute_complete",
-                timeout=deadline - pendulum.now("UTC") + GRACE,
+                timeout=until(deadline) + GRACE,
             )
         with waiting_for_a_call():
             waiter = wait_here(self.hook, call.agent_id, watch, deadline)

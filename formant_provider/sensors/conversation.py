@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.outcome import end_as_it_ended, hand_on
+from formant_provider.outcome import end_as_it_ended, hand_on, show_link
 from formant_provider.privacy import HidesFields, reveal
 from formant_provider.waiting import (
     GRACE,
@@ -180,6 +180,7 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         from formant_provider.triggers.conversation import WaitEnd
 
         end = WaitEnd.from_event(event)
+        show_link(self.hook, end.receipt, context)
         with waiting_for_a_call():
             end.raise_trouble()
         if end.conversation_id is None:

@@ -66,6 +66,7 @@ class FakeSupervisor:
     def send(self, msg: Any) -> Any:
         """Answer one message, as ``CommsDecoder.send`` does."""
         name = type(msg).__name__
+        comms._RequestFrame(id=0, body=msg.model_dump()).as_bytes()  # raises for what the line cannot carry
         self.messages.append(msg)
         if name in self.refused:
             raise _server_error(500)
