@@ -53,7 +53,7 @@ def to_parameters(value: object) -> tuple[tuple[str, str], ...]:
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(_field("parameters", name), "is given more than once")
-    parameters = tuple((_name(name), _as_text(name, item)) for name, item in pairs)
+    parameters = tuple((_name(name), as_text(name, item)) for name, item in pairs)
     if PHONE_PARAMETER not in names:
         raise InvalidInput("parameters", f"must hold {PHONE_PARAMETER}, the number to call")
     check_phone(dict(parameters)[PHONE_PARAMETER])
@@ -78,7 +78,7 @@ def _field(parent: str, name: object) -> str:
     return f"{parent}.{name}" if isinstance(name, str) and name.isidentifier() else parent
 
 
-def _as_text(name: object, value: object) -> str:
+def as_text(name: object, value: object) -> str:
     """Write a parameter's value as text, by the rule the operator's documentation states."""
     if name == PHONE_PARAMETER and not isinstance(value, str):
         # Native rendering reads "+14155550100" as an integer, and the plus sign is gone.

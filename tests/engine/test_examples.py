@@ -10,6 +10,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ParamValidationError
 
 from formant_provider.sandbox import Sandbox
+from support.airflow_home import use_own_airflow_home
 from support.engine import DagResult, run_dag_file
 
 pytestmark = pytest.mark.engine
@@ -27,6 +28,7 @@ RINGS = {
         "+14155550132": 1,
         "+14155550133": 1,
     },
+    "formant_nightly_export": {},
 }
 
 
@@ -36,7 +38,10 @@ def example(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-CONF = {"formant_india_region": {"customer_phone": "+919876543210"}}
+CONF = {
+    "formant_india_region": {"customer_phone": "+919876543210"},
+    "formant_nightly_export": {"folder": str(use_own_airflow_home() / "exported")},
+}
 
 
 def run_example(name: str, env: dict[str, str]) -> DagResult:

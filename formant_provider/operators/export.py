@@ -1,0 +1,169 @@
+"""The conversations of a run's data interval, as one file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+
+import pendulum
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.options import one_of, some_of
+from formant_provider.tables import COLUMNS, DEFAULT_COLUMNS
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from formant_provider.api.history import History, Interval
+    from formant_provider.api.models import Conversation
+
+FileFormat = Literal["jsonl", "parquet"]
+# Calls that are not over have no record yet, or one that still changes.
+_FRESH = timedelta(minutes=10)
+
+
+class FormantConversationsToObjectStorageOperator(BaseOperator):
+    """Write an agent's conversations that began within the run's data interval to one file.
+
+    Each conversation is one row, the oldest first. The same interval gives the same file, which takes the
+    place of an older one as a whole: a task that is cleared, retried or killed in the middle never leaves a
+    part of a file, nor a row twice. An interval without conversations gives a file without rows.
+
+    The list of conversations has no filter for times, so it is read page by page, a hundred records for each
+    request, back to the start of the interval. Calls that come in meanwhile move records from page to page;
+    none is missed or written twice. Memory does not grow with the number of conversations, their ids apart.
+    The API's rate limit is waited for, up to an hour for one request.
+
+    XCom: ``return_value``, a dict of ``output_uri``, ``count``, ``by_status`` (a count for each status),
+    ``unfinished`` (how many were not over when they were read), ``undated`` (how many records do not say when
+    they began; they are in no file), ``size`` in bytes, ``start`` and ``end``.
+
+    The file holds the recipients' numbers unless ``fields`` leaves out ``contact_number``.
+
+    Vendor page: https://docs.formantai.com/platform/conversations
+
+    :param agent_id: whose conversations: an integer, or a template that renders to digits. (templated)
+    :param output_uri: the file: a URI of any storage that Airflow knows, such as ``s3://connection@bucket/x``,
+        or an absolute path. Name the interval in it, or every run replaces the file of the one before. With
+        ``.gz`` at its end, JSON Lines are compressed. (templated)
+    :param start: first moment of the interval, an aware datetime or ISO 8601 text with an offset. ``None``
+        means the start of the run's data interval. (templated)
+    :param end: first moment after the interval, as ``start``. ``None`` means the end of the run's data
+        interval. (templated)
+    :param fields: the columns, in this order. With ``failure_reason``, ``results`` or ``transcript`` among
+        them, each conversation costs a request, and with ``trace_id`` each for which the list lacks it.
+        Default: all but ``transcript``.
+    :param file_format: ``"jsonl"``, or ``"parquet"``, which needs pyarrow.
+    :param formant_conn_id: connection of type ``formant``. (templated)
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :raises ValueError: at parse time, for an option that cannot be meant.
+    """
+
+    template_fields: Sequence[str] = (
+        "agent_id",
+        "output_uri",
+        "start",
+        "end",
+        "formant_conn_id",
+        "region",
+    )
+    ui_color = "#d9efe3"
+
+    def __init__(
+        self,
+        *,
+        agent_id: int | str,
+        output_uri: str,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        fields: Sequence[str] = DEFAULT_COLUMNS,
+        file_format: FileFormat = "jsonl",
+        formant_conn_id: str = FormantHook.default_conn_name,
+        region: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.output_uri = output_uri
+        self.start = start
+        self.end = end
+        self.fields = some_of("fields", fields, COLUMNS)
+        self.file_format = one_of("file_format", file_format, get_args(FileFormat))
+        self.formant_conn_id = formant_conn_id
+        self.region = region
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the interval and write the file; return what was counted."""
+        from formant_provider.api.history import History, to_interval
+        from formant_provider.api.inputs import to_agent_id
+        from formant_provider.files import to_file
+        from formant_provider.reads import PATIENT, reading
+        from formant_provider.tables import check_format
+
+        with reading():
+            check_format(self.file_format)
+            agent_id = to_agent_id(self.agent_id)
+            folder, name = to_file("output_uri", self.output_uri)
+            interval = to_interval(
+                self._bound(self.start, context, "data_interval_start"),
+                self._bound(self.end, context, "data_interval_end"),
+            )
+            self._warn_if_fresh(interval)
+            hook = FormantHook(self.formant_conn_id, self.region)
+            with hook.get_conn(PATIENT) as client, History(client, agent_id, interval) as history:
+                history.read_list()
+                self.log.info("%s conversations of agent %s lie in the interval.", len(history), agent_id)
+                return self._write(history, folder, name, interval)
+
+    def _bound(self, given: datetime | str | None, context: Context, name: str) -> object:
+        return context.get(name) if given is None else given
+
+    def _warn_if_fresh(self, interval: Interval) -> None:
+        if interval.end > pendulum.now("UTC") - _FRESH:
+            self.log.warning(
+                "The interval ended a moment ago, or has not ended. Calls that are not over may have no"
+                " record yet and be missing in the file; a later run for the same interval has them."
+            )
+
+    def _write(
+        self, history: History, folder: ObjectStoragePath, name: str, interval: Interval
+    ) -> dict[str, Any]:
+        from formant_provider.files import write_file
+        from formant_provider.tables import write_rows
+
+        by_status: Counter[str] = Counter()
+
+        def fill(file: IO[bytes]) -> str:
+            records = _counted(history.records(self.fields), by_status)
+            compressed = name.endswith(".gz")
+            write_rows(file, records, self.fields, file_format=self.file_format, compressed=compressed)
+            return name
+
+        written = write_file(folder, fill)
+        counts = _summary(by_status, history.undated)
+        self.log.info("Wrote %s conversations to %s, %s bytes.", counts["count"], written.uri, written.size)
+        if history.undated:
+            self.log.warning("%s records do not say when they began, and are left out.", history.undated)
+        span = {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
+        return {"output_uri": written.uri, **counts, "size": written.size, **span}
+
+
+def _counted(records: Iterable[Conversation], by_status: Counter[str]) -> Iterator[Conversation]:
+    for record in records:
+        by_status[str(record.status or "unknown")] += 1
+        yield record
+
+
+def _summary(by_status: Counter[str], undated: int) -> dict[str, Any]:
+    from formant_provider.api.progress import Endings
+
+    is_over = Endings().is_over
+    return {
+        "count": by_status.total(),
+        "by_status": dict(sorted(by_status.items())),
+        "unfinished": sum(count for status, count in by_status.items() if not is_over(status)),
+        "undated": undated,
+    }

@@ -1,0 +1,81 @@
+"""An object store in memory, as Airflow sees one: an object is there when its last part is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow.sdk.io import store as stores
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+CONNECTION = "shop"
+
+
+class ObjectStore(AbstractFileSystem):
+    """Takes objects in parts, and keeps them unless ``forgetful``.
+
+    :ivar parts: the size of each part that was sent, in order.
+    :ivar breaks_at: the part, counted from 1, at which the connection is lost; ``None`` is never.
+    """
+
+    protocol = "s3"
+    cachable = False
+
+    def __init__(self, *, forgetful: bool = False, breaks_at: int | None = None) -> None:
+        super().__init__()
+        self.objects: dict[str, bytes] = {}
+        self.parts: list[int] = []
+        self.breaks_at = breaks_at
+        self.forgetful = forgetful
+
+    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
+        return _Upload(self, path, mode, block_size=block_size, **kwargs)
+
+
+class _Upload(AbstractBufferedFile):
+    def _initiate_upload(self) -> None:
+        self.taken: list[bytes] = []
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        part = self.buffer.getvalue()
+        self.fs.parts.append(len(part))
+        if len(self.fs.parts) == self.fs.breaks_at:
+            raise OSError("the connection to the store was lost")
+        if not self.fs.forgetful:
+            self.taken.append(part)
+        if final:
+            self.fs.objects[self.path] = b"".join(self.taken)
+        return True
+
+
+class Share(LocalFileSystem):
+    """Folders of another machine, such as SFTP gives: a file is there as soon as it is begun.
+
+    :ivar seen: the names under which a file was opened for writing.
+    """
+
+    protocol = "sftp"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
+        if "w" in mode:
+            self.seen.append(path.rpartition("/")[2])
+        return super()._open(path, mode, block_size, **kwargs)
+
+
+@contextmanager
+def attached(filesystem: Any) -> Iterator[Any]:
+    """Let ``<protocol>://shop@...`` lead to this file system."""
+    alias = f"{filesystem.protocol}-{CONNECTION}"
+    stores.attach(filesystem.protocol, CONNECTION, fs=filesystem)
+    try:
+        yield filesystem
+    finally:
+        del stores._STORE_CACHE[alias]
