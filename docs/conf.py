@@ -41,12 +41,15 @@ nitpick_ignore = [
             "collections.Counter",
             "collections.abc.Callable",
             "collections.abc.Collection",
+            "collections.abc.Iterable",
+            "collections.abc.Iterator",
             "collections.abc.Mapping",
             "collections.abc.Sequence",
             "Context",
             "datetime",
             "datetime.datetime",
             "datetime.timedelta",
+            "os.PathLike",
         )
     ],
     ("py:func", "time.sleep"),
@@ -55,8 +58,10 @@ nitpick_ignore = [
     ("py:class", "ReceiptConversationId"),
     ("py:class", "RecordAppears"),
     ("py:class", "RedialTraceId"),
+    ("py:class", "UncountedOutcomes"),
     # How the sandbox reads a request; of no use to anybody outside of it.
     ("py:class", "formant_provider.sandbox.schema.CreateCall"),
+    ("py:class", "formant_provider.sandbox.rows.Rows"),
     # An error that a docstring names without its module.
     ("py:class", "DuplicateRequest"),
 ]

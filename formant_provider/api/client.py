@@ -6,12 +6,12 @@ https://docs.formantai.com/api-reference/errors-rate-limits
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any
 from urllib.parse import quote
@@ -21,8 +21,10 @@ import urllib3
 
 from formant_provider import __version__
 from formant_provider.api.answers import read_answer, read_file, transport_error
+from formant_provider.api.batch_client import BatchEndpoints
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import BadResponse, FormantError
+from formant_provider.api.exchange import Exchange
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage, Recording
 from formant_provider.api.recipients import Recipients
 from formant_provider.api.retry import Quota, RetryPolicy, Stop, is_unclear, read_quota
@@ -33,20 +35,8 @@ CREATE_CALL = "POST /v1/call"
 LIST_CONVERSATIONS = "GET /v1/conversations"
 GET_CONVERSATION = "GET /v1/conversations/{conversation_id}"
 GET_RECORDING = "GET /v1/conversations/{conversation_id}/recording"
-
-
-@dataclass(frozen=True)
-class _Exchange:
-    """One request, and its answer: a file for ``sink``, or ``data`` of type ``shape``."""
-
-    operation: str
-    path: str
-    query: Mapping[str, Any] | None = None
-    body: Mapping[str, Any] | None = None
-    private: tuple[str, ...] = ()
-    shape: type = dict
-    sink: IO[bytes] | None = None
-    before_send: Callable[[], FormantError | None] | None = None
+# So many times as long is waited for the answer to an upload: the server may check a million rows first.
+UPLOAD_PATIENCE = 10
 
 
 class _BearerAuth(requests.auth.AuthBase):
@@ -60,7 +50,7 @@ class _BearerAuth(requests.auth.AuthBase):
         return request
 
 
-class FormantClient:
+class FormantClient(BatchEndpoints):
     """Talks to the FormantAI Voice API over one pooled session.
 
     Requests that may be repeated are repeated in here, by ``retry_policy``, while the caller waits.
@@ -130,12 +120,13 @@ class FormantClient:
         :raises FormantError: of any kind; ``maybe_placed`` says whether one of these sends may have rung.
         """
         answer = self._exchange(
-            _Exchange(
+            Exchange(
                 CREATE_CALL,
                 "/v1/call",
                 body=request.body(),
                 private=tuple(request.private_texts()),
                 before_send=before_send,
+                rings=True,
             )
         )
         return CallReceipt.from_json(answer["data"])
@@ -150,7 +141,7 @@ class FormantClient:
         :param offset: records to pass over.
         """
         query = {"agent_id": agent_id, "limit": limit, "offset": offset}
-        answer = self._exchange(_Exchange(LIST_CONVERSATIONS, "/v1/conversations", query=query, shape=list))
+        answer = self._exchange(Exchange(LIST_CONVERSATIONS, "/v1/conversations", query=query, shape=list))
         return ConversationPage.from_json(answer, limit=limit, offset=offset)
 
     def get_conversation(self, conversation_id: str) -> Conversation:
@@ -159,7 +150,7 @@ class FormantClient:
         :raises NotFound: there is none by this id, or not yet.
         """
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"
-        answer = self._exchange(_Exchange(GET_CONVERSATION, path))
+        answer = self._exchange(Exchange(GET_CONVERSATION, path))
         record = Conversation.from_json(answer["data"])
         if not record.conversation_id:
             raise BadResponse(f"{GET_CONVERSATION}: the record has no id", operation=GET_CONVERSATION)
@@ -175,9 +166,9 @@ class FormantClient:
         :raises NotFound: there is none, or not yet; the vendor does not tell the two apart.
         """
         path = f"/v1/conversations/{quote(conversation_id, safe='')}/recording"
-        return Recording(**self._exchange(_Exchange(GET_RECORDING, path, sink=sink)))
+        return Recording(**self._exchange(Exchange(GET_RECORDING, path, sink=sink)))
 
-    def _exchange(self, exchange: _Exchange) -> dict[str, Any]:
+    def _exchange(self, exchange: Exchange) -> dict[str, Any]:
         """Send until the server answers or the retry policy says stop; return the answer's JSON."""
         failed: list[FormantError] = []
         waited_s = 0.0
@@ -189,20 +180,19 @@ class FormantClient:
                 attempt=len(failed) + 1,
                 waited_s=waited_s,
                 error=outcome,
+                guarded=exchange.guarded,
                 jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
             )
             if isinstance(decision, Stop):
                 outcome.earlier = tuple(failed)
-                outcome.maybe_placed = exchange.operation == CREATE_CALL and any(
-                    map(is_unclear, [*failed, outcome])
-                )
+                outcome.maybe_placed = exchange.rings and any(map(is_unclear, [*failed, outcome]))
                 raise outcome
             failed.append(outcome)
             log.warning("%s; sending again in %.1f s (%s).", outcome, decision.seconds, decision.reason)
             self._sleep(decision.seconds)
             waited_s += decision.seconds
 
-    def _send(self, exchange: _Exchange) -> dict[str, Any] | FormantError:
+    def _send(self, exchange: Exchange) -> dict[str, Any] | FormantError:
         """Send once, and return errors rather than raise them.
 
         So no exception of ``requests``, which holds the request with its key and number, is ever chained
@@ -222,21 +212,25 @@ class FormantClient:
             return read_answer(
                 exchange.operation,
                 response,
-                private=[self._config.api_key, *exchange.private],
+                private=[self._config.api_key, *exchange.private, *_quoted_from_file(exchange, response)],
                 shape=exchange.shape,
                 now=now,
             )
 
-    def _request(self, exchange: _Exchange) -> requests.Response:
+    def _request(self, exchange: Exchange) -> requests.Response:
         """Send, and read the answer; of a file, only its head."""
         wants_file = exchange.sink is not None
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"} if wants_file else {}
+        if exchange.form is not None:
+            headers["Content-Type"] = exchange.form.content_type
         response = self._session.request(
             exchange.operation.partition(" ")[0],
             self._config.base_url + exchange.path,
             params=exchange.query,
             json=exchange.body,
-            headers={"Accept": "*/*", "Accept-Encoding": "identity"} if wants_file else None,
-            timeout=(self._config.connect_timeout_s, self._config.read_timeout_s),
+            data=exchange.form,
+            headers=headers,
+            timeout=self._timeout(exchange),
             # A redirected request would send the key, and a call's number, wherever the answer points.
             allow_redirects=False,
             stream=wants_file,
@@ -244,6 +238,22 @@ class FormantClient:
         if wants_file and not _is_good(response):
             _ = response.content  # kept with the response, and a refusal that breaks off is noticed here
         return response
+
+    def _timeout(self, exchange: Exchange) -> tuple[float, float]:
+        """Return for how long to wait for a connection and for the next byte, in seconds."""
+        connect_s, read_s = self._config.connect_timeout_s, self._config.read_timeout_s
+        if exchange.form is None:
+            return connect_s, read_s
+        # The first of them also bounds how long each piece of an upload may take to be sent.
+        return max(connect_s, read_s), read_s * UPLOAD_PATIENCE
+
+
+def _quoted_from_file(exchange: Exchange, response: requests.Response) -> list[str]:
+    """Return what a refusal repeats from the file that was sent."""
+    if exchange.form is not None and not _is_good(response):
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            return exchange.form.words_in(" ".join(map(str, response.json()["error"].values())))
+    return []
 
 
 def _is_good(response: requests.Response) -> bool:

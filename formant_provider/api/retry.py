@@ -1,17 +1,18 @@
 """May a request be sent again, and when? The only place that decides; it neither sleeps nor sends.
 
-==========================  ======  ==============================
-What happened               GET     POST /v1/call, same key
-==========================  ======  ==============================
-no connection was made      repeat  repeat
-429                         repeat  repeat, when the server says so
-5xx                         repeat  repeat; it may have been placed
-answer lost or unreadable   repeat  repeat; it may have been placed
-any other refusal           stop    stop
-==========================  ======  ==============================
+==========================  ======  ===============================  ============================
+What happened               GET     POST /v1/call, same key          POST /v1/batch-call
+==========================  ======  ===============================  ============================
+no connection was made      repeat  repeat                           repeat
+429                         repeat  repeat, when the server says so  repeat, when the server says so
+5xx                         repeat  repeat; it may have been placed  stop; it may have been placed
+answer lost or unreadable   repeat  repeat; it may have been placed  stop; it may have been placed
+any other refusal           stop    stop                             stop
+==========================  ======  ===============================  ============================
 
 A call is only ever repeated with the idempotency key of its first send, so the vendor refuses the second
-of two that were accepted. Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
+of two that were accepted. A batch call has no such key: it is not guarded, and would ring everybody twice.
+Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 """
 
 from __future__ import annotations
@@ -68,16 +69,19 @@ class RetryPolicy:
     max_total_wait_s: float = 60.0
     backoff_base_s: float = 1.0
 
-    def decide(self, *, attempt: int, waited_s: float, error: FormantError, jitter: float) -> Wait | Stop:
+    def decide(
+        self, *, attempt: int, waited_s: float, error: FormantError, jitter: float, guarded: bool = True
+    ) -> Wait | Stop:
         """Decide after a failed send.
 
         :param attempt: which send failed, counted from 1.
         :param waited_s: seconds waited so far.
         :param error: what happened.
         :param jitter: a random number in [0, 1), so that tasks that failed together do not return together.
+        :param guarded: as in :func:`may_repeat`.
         """
-        if not may_repeat(error):
-            return Stop("the answer is final")
+        if not may_repeat(error, guarded=guarded):
+            return Stop("the answer is final" if guarded else "a repeat could do it twice, or is useless")
         if attempt >= self.max_attempts:
             return Stop(f"sent {attempt} times")
         seconds = self._wait_s(attempt, error, jitter)
@@ -93,8 +97,14 @@ class RetryPolicy:
         return math.ldexp(self.backoff_base_s, attempt - 1) * (0.5 + jitter / 2)
 
 
-def may_repeat(error: FormantError) -> bool:
-    """Whether a repeat of the same request, with the same key, can do good and cannot ring twice."""
+def may_repeat(error: FormantError, *, guarded: bool = True) -> bool:
+    """Whether a repeat of the same request, with the same key, can do good and cannot ring twice.
+
+    :param guarded: whether the server refuses the second of two requests that it could accept, or neither
+        does anything; otherwise nothing is repeated that may have been accepted.
+    """
+    if not guarded and is_unclear(error):
+        return False
     return isinstance(error, TryLater | Unreachable | AnswerLost | BadResponse)
 
 

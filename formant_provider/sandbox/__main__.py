@@ -136,6 +136,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         "record_appears": settings.RecordAppears,
         "list_order": settings.ListOrder,
         "redial_trace_id": settings.RedialTraceId,
+        "uncounted_outcomes": settings.UncountedOutcomes,
     }
     for name, words in choices.items():
         parser.add_argument(_option(name), choices=get_args(words), default=getattr(Settings, name))
@@ -148,6 +149,8 @@ def _add_amounts(parser: argparse.ArgumentParser) -> None:
         "recording_delay_seconds": "virtual seconds from the end of a call to its recording",
         "platform_redials": "how often the platform redials a call that was not completed",
         "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
+        "batch_calls_per_minute": "rows of a batch call rung in a virtual minute",
+        "batch_list_lag_reads": "list reads that leave a new batch call out",
         "seconds_per_request": "virtual seconds by which a request moves the clock",
     }
     for name, meaning in amounts.items():
@@ -170,6 +173,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="details carry no trace_id",
     )
+    add("--batch-status-moves", action="store_true", help="a batch call does not stay pending for ever")
     add("--failed-request-uses-key", action="store_true", help="a 429 or 5xx uses up the idempotency key")
     add("--echo-values-in-errors", action="store_true", help="400 messages repeat the request")
 

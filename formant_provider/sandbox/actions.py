@@ -9,7 +9,10 @@ from datetime import datetime
 from starlette.requests import Request
 
 from formant_provider.sandbox import views
-from formant_provider.sandbox.answers import Answer, invalid, not_found
+from formant_provider.sandbox.answers import Answer, Refusal, invalid, not_found
+from formant_provider.sandbox.batches import Batch
+from formant_provider.sandbox.form import Upload
+from formant_provider.sandbox.metrics import metrics
 from formant_provider.sandbox.recording import Recording
 from formant_provider.sandbox.schema import CreateCall, read_body, read_list_query
 from formant_provider.sandbox.world import World
@@ -19,8 +22,10 @@ from formant_provider.sandbox.world import World
 class Visit:
     """One request as the endpoints see it.
 
+    :param raw: the body; of an upload, how its file begins.
     :param tenant: whose key came with it; None when the key opens nothing.
     :param now: the virtual time, the same for everything this request looks at.
+    :param upload: the form that came in, at the endpoint that takes one.
     """
 
     endpoint: str
@@ -28,6 +33,7 @@ class Visit:
     raw: bytes
     tenant: str | None
     now: datetime
+    upload: Upload | None = None
 
 
 Action = Callable[[World, Visit, str], Answer]
@@ -65,6 +71,40 @@ def get_recording(world: World, visit: Visit, tenant: str) -> Answer:
     if call is None or not call.talked_before(visit.now, settings.recording_delay_seconds):
         raise not_found("recording")
     return Answer(200, Recording(call.conversation_id, settings.recording_bytes), "audio/wav")
+
+
+def create_batch(world: World, visit: Visit, tenant: str) -> Answer:
+    """POST /v1/batch-call."""
+    asked = visit.upload.request if visit.upload else invalid("body is required")
+    if isinstance(asked, Refusal):
+        raise asked
+    batch = world.place_batch(tenant, asked, visit.now)
+    return Answer(200, {"data": views.batch(batch, visit.now, world.settings)})
+
+
+def list_batches(world: World, visit: Visit, tenant: str) -> Answer:
+    """GET /v1/batch-calls."""
+    query = read_list_query(visit.request.query_params.multi_items())
+    page, total = world.batches.page(tenant, query.agent_id, offset=query.offset, limit=query.limit)
+    items = [views.batch(batch, visit.now, world.settings) for batch in page]
+    return Answer(200, {"data": items, "has_more": query.offset + len(page) < total, "total": total})
+
+
+def get_batch(world: World, visit: Visit, tenant: str) -> Answer:
+    """GET /v1/batch-calls/{batch_id}."""
+    return Answer(200, {"data": views.batch(_batch(world, visit, tenant), visit.now, world.settings)})
+
+
+def get_metrics(world: World, visit: Visit, tenant: str) -> Answer:
+    """GET /v1/batch-calls/{batch_id}/metrics."""
+    return Answer(200, {"data": metrics(_batch(world, visit, tenant), visit.now, world.settings)})
+
+
+def _batch(world: World, visit: Visit, tenant: str) -> Batch:
+    batch = world.batches.find(tenant, visit.request.path_params["batch_id"])
+    if batch is None:
+        raise not_found("batch call")
+    return batch
 
 
 def read_call(visit: Visit) -> CreateCall:

@@ -31,7 +31,8 @@ class Refusal(Exception):
     """
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
+        content = answer.content
+        super().__init__(content["error"]["message"] if isinstance(content, Mapping) else answer.status)
         self.answer = answer
 
 

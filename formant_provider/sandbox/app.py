@@ -18,15 +18,20 @@ from formant_provider.sandbox.answers import Answer, Refusal, not_found, rate_li
 from formant_provider.sandbox.control import control_routes
 from formant_provider.sandbox.delivery import Silence, as_response, connection_closed
 from formant_provider.sandbox.faults import (
+    BATCH,
+    BATCH_DETAIL,
+    BATCHES,
     CALL,
     DETAIL,
     LIST,
+    METRICS,
     RECORDING,
     Fault,
     Plan,
     QueuedFault,
     carry_out,
 )
+from formant_provider.sandbox.form import receive_upload
 from formant_provider.sandbox.schema import read_json
 from formant_provider.sandbox.traffic import SeenRequest
 from formant_provider.sandbox.world import World
@@ -36,6 +41,10 @@ ACTIONS: dict[str, Action] = {
     LIST: actions.list_conversations,
     DETAIL: actions.get_conversation,
     RECORDING: actions.get_recording,
+    BATCH: actions.create_batch,
+    BATCHES: actions.list_batches,
+    BATCH_DETAIL: actions.get_batch,
+    METRICS: actions.get_metrics,
 }
 
 SAMPLE_LIMIT = 50
@@ -71,9 +80,11 @@ def _endpoint(
     world: World, name: str | None, action: Action | None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        raw = await request.body()
+        upload = await receive_upload(request) if name == BATCH else None
+        raw = upload.head if upload else await request.body()
         with world.lock:
             visit = _visit(world, name or f"{request.method} {request.url.path}", request, raw)
+            visit = replace(visit, upload=upload)
             seen = _note(world, visit)
             plan = _decide(world, visit, action)
             seen.fault = plan.fault
@@ -102,7 +113,7 @@ def _note(world: World, visit: Visit) -> SeenRequest:
         endpoint=visit.endpoint,
         headers=request.headers,
         query=dict(request.query_params),
-        body=_body_for_people(visit.raw),
+        body=visit.upload.seen if visit.upload else _body_for_people(visit.raw),
         at=visit.now,
     )
     world.traffic.add(seen)

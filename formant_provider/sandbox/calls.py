@@ -13,8 +13,8 @@ IN_PROGRESS = "in_progress"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
-    """One accepted call, or a redial of one. Its course is settled at once; what is seen depends on the time.
+class Attempt:
+    """One attempt to talk to a recipient. Its course is settled at once; what is seen depends on the time.
 
     :param chain_id: the conversation chain; a call that joins a conversation shares it, and so does a redial.
     :param attempt: place in the chain, from 1.
@@ -34,7 +34,6 @@ class Call:
     ends_at: datetime
     recorded_at: datetime | None
     ending: Ending
-    request: CreateCall
     redial: int = 0
 
     @property
@@ -61,3 +60,13 @@ class Call:
     def status(self, now: datetime) -> str:
         """Status word of the record."""
         return self.ending.status if self.over(now) else IN_PROGRESS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Attempt):
+    """One accepted call, or a redial of one.
+
+    :param request: what was asked for.
+    """
+
+    request: CreateCall

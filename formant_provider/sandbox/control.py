@@ -36,7 +36,7 @@ def stats(world: World, _: bytes) -> dict[str, Any]:
     return {
         "now": world.clock.now().isoformat(),
         "requests": world.traffic.counts(),
-        "rings": dict(world.rings),
+        "rings": dict(world.count_rings()),
         "faults": world.faults.waiting(),
     }
 

@@ -22,7 +22,18 @@ CALL = "POST /v1/call"
 LIST = "GET /v1/conversations"
 DETAIL = "GET /v1/conversations/{conversation_id}"
 RECORDING = "GET /v1/conversations/{conversation_id}/recording"
-ENDPOINTS = (CALL, LIST, DETAIL, RECORDING)
+BATCH = "POST /v1/batch-call"
+BATCHES = "GET /v1/batch-calls"
+BATCH_DETAIL = "GET /v1/batch-calls/{batch_id}"
+METRICS = "GET /v1/batch-calls/{batch_id}/metrics"
+ENDPOINTS = (CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS)
+_THINGS = {
+    DETAIL: "conversation",
+    RECORDING: "recording",
+    BATCH_DETAIL: "batch call",
+    METRICS: "batch call",
+}
+"""What a 404 at an endpoint says is missing."""
 
 DEFAULT_HANG_SECONDS = 30.0
 DEFAULT_RETRY_AFTER_SECONDS = 1
@@ -74,8 +85,8 @@ _AFTER = {
 _HANG = {Fault.HANG_BEFORE, Fault.HANG_AFTER}
 _TIMED_LIMIT = {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY}
 _ONLY_AT = {
-    Fault.CONCURRENCY_LIMIT: (CALL,),
-    Fault.NOT_FOUND: (DETAIL, RECORDING),
+    Fault.CONCURRENCY_LIMIT: (CALL, BATCH),
+    Fault.NOT_FOUND: tuple(_THINGS),
     Fault.TRUNCATED: (RECORDING,),
 }
 
@@ -92,8 +103,8 @@ DESCRIPTIONS: dict[Fault, str] = {
     Fault.RATE_LIMIT: "429 with Retry-After (`retry_after` real seconds) and all X-RateLimit headers",
     Fault.RATE_LIMIT_RESET_ONLY: "429 with X-RateLimit-Reset alone, `retry_after` real seconds ahead",
     Fault.RATE_LIMIT_NO_HEADERS: "429 rate_limit_exceeded without any header to go by",
-    Fault.CONCURRENCY_LIMIT: "429 concurrent_call_limit_exceeded, no headers (POST /v1/call only)",
-    Fault.NOT_FOUND: "404 for what may well exist (conversation detail and recording only)",
+    Fault.CONCURRENCY_LIMIT: "429 concurrent_call_limit_exceeded, no headers (the two POSTs only)",
+    Fault.NOT_FOUND: "404 for what may well exist (neither a POST nor a list)",
     Fault.TRUNCATED: "200 and half of the promised bytes, then connection closed (recording only)",
 }
 """One line per fault, for tables."""
@@ -196,7 +207,7 @@ def carry_out(queued: QueuedFault, true_answer: Answer | None, limit: int, max_c
         # Cut off in mid-sentence, as by a proxy that gave up: it says JSON and starts like it.
         Fault.GARBAGE: Answer(200, b'{"data": {"agent_id": 4'),
         Fault.CONCURRENCY_LIMIT: concurrency_limited(max_calls, max_calls),
-        Fault.NOT_FOUND: not_found("recording" if queued.endpoint == RECORDING else "conversation").answer,
+        Fault.NOT_FOUND: not_found(_THINGS.get(queued.endpoint, "endpoint")).answer,
     }
     return Plan(answers.get(fault) or _limit_answer(queued, limit), fault=fault)
 

@@ -15,7 +15,7 @@ from formant_provider.sandbox.answers import invalid
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _DATE_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -79,7 +79,7 @@ class CreateCall(Strict):
             raise ValueError("customer_phone parameter is required")
         if len(values) < len(parameters):
             raise ValueError("parameters must not repeat a name")
-        if not _E164.fullmatch(values["customer_phone"]):
+        if not E164.fullmatch(values["customer_phone"]):
             raise ValueError("customer_phone must be an E.164 number")
         return parameters
 
@@ -190,11 +190,11 @@ def _message(problem: ErrorDetails) -> str:
         return str(context["error"])
     if kind in {"greater_than_equal", "less_than_equal"}:
         bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
-        return f"{_path(problem['loc'])} must be {bound}"
-    return f"{_path(problem['loc'])} {_RULES.get(kind, 'is invalid')}"
+        return f"{field_path(problem['loc'])} must be {bound}"
+    return f"{field_path(problem['loc'])} {_RULES.get(kind, 'is invalid')}"
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def field_path(location: tuple[int | str, ...]) -> str:
     """Write ``("parameters", 0, "value")`` as ``parameters[0].value``; odd names may be private values."""
     path = ""
     for step in location:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from urllib.parse import quote
 
 from formant_provider.sandbox.app import build_app
+from formant_provider.sandbox.batches import Batch
 from formant_provider.sandbox.calls import Call
+from formant_provider.sandbox.form import CreateBatch
 from formant_provider.sandbox.loopback import LoopbackServer
 from formant_provider.sandbox.recording import Recording
+from formant_provider.sandbox.rows import rows_of
 from formant_provider.sandbox.schema import new_call
 from formant_provider.sandbox.settings import Settings
 from formant_provider.sandbox.traffic import SeenRequest
@@ -111,6 +114,19 @@ class Sandbox(Settings):
             )
             return self._world.accept(self.api_key, request, now)
 
+    def place_batch(
+        self, customer_phones: Iterable[str], *, agent_id: int = 456, name: str = "Somebody else's"
+    ) -> Batch:
+        """Place a batch call as somebody else with the same key: its rings and records, but no request.
+
+        :raises ValueError: what POST /v1/batch-call would answer 400 or 404 to.
+        """
+        if agent_id not in self.agents:
+            raise ValueError(f"agent {agent_id} does not exist here")
+        asked = CreateBatch(agent_id=agent_id, name=name, rows=rows_of(customer_phones))
+        with self._world.lock:
+            return self._world.place_batch(self.api_key, asked, self.now())
+
     def recording(self, conversation_id: str) -> Recording:
         """Return the bytes that are served as this conversation's recording, once and if there is one."""
         return Recording(conversation_id, self.recording_bytes)
@@ -137,25 +153,31 @@ class Sandbox(Settings):
             self._world.faults.add(endpoint, fault, times=times, seconds=seconds, retry_after=retry_after)
 
     def reset(self) -> None:
-        """Forget calls, used keys, spent limits, counts and faults. The clock goes on."""
+        """Forget calls, batch calls, used keys, spent limits, counts and faults. The clock goes on."""
         with self._world.lock:
             self._world.reset()
 
     @property
     def rings(self) -> Counter[str]:
-        """How many calls were accepted per recipient: scheduled ones included, redials not. A copy."""
+        """How many calls and rows were accepted per recipient: scheduled ones too, redials not. A copy."""
         with self._world.lock:
-            return self._world.rings.copy()
+            return self._world.count_rings()
 
     @property
     def calls(self) -> list[Call]:
-        """The accepted calls, in order. A copy."""
+        """The accepted calls, in order, batch calls apart. A copy."""
         with self._world.lock:
             return list(self._world.calls)
 
     @property
+    def batches(self) -> list[Batch]:
+        """The accepted batch calls, in order. A copy."""
+        with self._world.lock:
+            return list(self._world.batches)
+
+    @property
     def redials(self) -> list[Call]:
-        """The platform's own redials that have begun by now, in order of their start. A copy."""
+        """The platform's own redials of calls that have begun by now, in order of their start. A copy."""
         with self._world.lock:
             now = self.now()
             begun = [call for call in self._world.redials if call.starts_at <= now]

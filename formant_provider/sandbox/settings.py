@@ -17,6 +17,7 @@ ReceiptConversationId = Literal["scheduled", "always", "never"]
 RecordAppears = Literal["end", "start"]
 ListOrder = Literal["newest_first", "oldest_first", "newest_end_first", "unordered"]
 RedialTraceId = Literal["same", "new"]
+UncountedOutcomes = Literal["nowhere", "processed", "failed"]
 
 _NOT_NEGATIVE = (
     "results_delay_seconds",
@@ -24,6 +25,7 @@ _NOT_NEGATIVE = (
     "platform_redials",
     "platform_redial_after_seconds",
     "seconds_per_request",
+    "batch_list_lag_reads",
 )
 
 
@@ -58,6 +60,12 @@ class Settings:
         The last redial is answered and completed, the ones before end like the call.
     :param platform_redial_after_seconds: virtual seconds from the end of an attempt to its redial.
     :param redial_trace_id: whether a redial's record has the trace of its call or one of its own.
+    :param batch_calls_per_minute: how many rows of a batch call are rung in a virtual minute.
+    :param batch_list_lag_reads: a new batch call is left out of so many list reads that would have shown it.
+    :param batch_status_moves: the status of a batch call goes from ``pending`` to ``in_progress`` and
+        ``completed``, which are not the vendor's words; otherwise it says ``pending`` for ever.
+    :param uncounted_outcomes: where the metrics put outcomes that have no count of their own: nowhere, so
+        that they never add up; in ``total_processed`` alone; or in ``failed_count`` as well.
     :param seconds_per_request: virtual seconds by which every vendor request moves the clock, once it is
         answered.
     :param echo_values_in_errors: 400 answers repeat the request's body in their message, as a careless vendor
@@ -87,6 +95,10 @@ class Settings:
     platform_redials: int = 0
     platform_redial_after_seconds: float = 300.0
     redial_trace_id: RedialTraceId = "same"
+    batch_calls_per_minute: int = 60_000
+    batch_list_lag_reads: int = 0
+    batch_status_moves: bool = False
+    uncounted_outcomes: UncountedOutcomes = "nowhere"
     seconds_per_request: float = 0.0
     echo_values_in_errors: bool = False
 
@@ -96,9 +108,11 @@ class Settings:
         _require_choice("record_appears", self.record_appears, RecordAppears)
         _require_choice("list_order", self.list_order, ListOrder)
         _require_choice("redial_trace_id", self.redial_trace_id, RedialTraceId)
+        _require_choice("uncounted_outcomes", self.uncounted_outcomes, UncountedOutcomes)
         _require_positive("rate_limit", self.rate_limit)
         _require_positive("rate_window_seconds", self.rate_window_seconds)
         _require_positive("max_concurrent_calls", self.max_concurrent_calls)
+        _require_positive("batch_calls_per_minute", self.batch_calls_per_minute)
         for name in _NOT_NEGATIVE:
             _require_not_negative(name, getattr(self, name))
         if not HEADER_BYTES <= self.recording_bytes <= MAX_BYTES:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from formant_provider.sandbox.calls import Call
+from formant_provider.sandbox.batches import Batch
+from formant_provider.sandbox.calls import IN_PROGRESS, Attempt, Call
 from formant_provider.sandbox.settings import Settings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -32,13 +33,13 @@ def receipt(call: Call, settings: Settings) -> dict[str, Any]:
     }
 
 
-def list_item(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
+def list_item(call: Attempt, now: datetime, settings: Settings) -> dict[str, Any]:
     """Return an item of the conversation list."""
     traced = {"trace_id": call.trace_id} if settings.trace_id_in_list else {}
     return _summary(call, now) | traced
 
 
-def detail(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
+def detail(call: Attempt, now: datetime, settings: Settings) -> dict[str, Any]:
     """Return the whole record. What is not available, or not yet, is null."""
     told = call.talked_before(now, settings.results_delay_seconds)
     traced = {"trace_id": call.trace_id} if settings.trace_id_in_detail else {}
@@ -51,6 +52,25 @@ def detail(call: Call, now: datetime, settings: Settings) -> dict[str, Any]:
     }
 
 
+def batch(batch: Batch, now: datetime, settings: Settings) -> dict[str, Any]:
+    """Return a batch call, the same in every answer."""
+    return {
+        "id": batch.batch_id,
+        "name": batch.name,
+        "agent_id": batch.agent_id,
+        "status": _batch_status(batch, now) if settings.batch_status_moves else "pending",
+        "total_recipients": batch.total_recipients,
+        "created_at": iso_z(batch.created_at),
+    }
+
+
+def _batch_status(batch: Batch, now: datetime) -> str:
+    tally = batch.tally(now)
+    if tally.ended.total() == batch.total_recipients:
+        return "completed"
+    return IN_PROGRESS if now > batch.created_at else "pending"
+
+
 def iso_z(moment: datetime) -> str:
     """Write a moment in UTC as ``2026-04-08T14:00:00Z``, with a fraction only if it has one."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -61,7 +81,7 @@ def epoch_ms(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
-def _summary(call: Call, now: datetime) -> dict[str, Any]:
+def _summary(call: Attempt, now: datetime) -> dict[str, Any]:
     """Return what list and detail have in common."""
     return {
         "agent_id": call.agent_id,

@@ -8,11 +8,14 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from formant_provider.sandbox.answers import Refusal, concurrency_limited, duplicate, not_found
+from formant_provider.sandbox.batches import Batch, Batches
 from formant_provider.sandbox.calls import Call
 from formant_provider.sandbox.clock import Clock
+from formant_provider.sandbox.course import Leg, course_of
 from formant_provider.sandbox.faults import FaultQueues
+from formant_provider.sandbox.form import CreateBatch
 from formant_provider.sandbox.limits import RateLimits
-from formant_provider.sandbox.numbers import COMPLETED, Ending, ending_of
+from formant_provider.sandbox.numbers import ending_of
 from formant_provider.sandbox.records import Records
 from formant_provider.sandbox.schema import CreateCall
 from formant_provider.sandbox.settings import Settings
@@ -35,6 +38,7 @@ class World:
         settings = self.settings
         self.calls: list[Call] = []
         self.redials: list[Call] = []
+        self.batches = Batches(settings.list_order)
         self.records = Records(settings.list_order)
         self.rings: Counter[str] = Counter()
         self.traffic = Traffic()
@@ -61,14 +65,41 @@ class World:
     def accept(self, tenant: str, request: CreateCall, now: datetime, chain_id: str | None = None) -> Call:
         """Take a call, asking no questions, and settle its redials: one ring, whatever the platform does."""
         self.use_key(tenant, request, now)
-        starts_at, ending = request.scheduled_for or now, ending_of(request.customer_phone)
-        chain_id = chain_id or _new_id()
-        call = self._attempt(tenant, request, chain_id, starts_at, ending, trace_id=_new_id())
+        ids = {"chain_id": chain_id or _new_id(), "trace_id": _new_id()}
+        starts_at = request.scheduled_for or now
+        course = course_of(ending_of(request.customer_phone), self.settings)
+        call, *redials = [self._attempt(tenant, request, starts_at, leg, **ids) for leg in course]
         self.calls.append(call)
+        self.redials += redials
         self.rings[call.customer_phone] += 1
-        if not call.ending.talked:
-            self._plan_redials(call)
         return call
+
+    def place_batch(self, tenant: str, request: CreateBatch, now: datetime) -> Batch:
+        """Accept a batch call: one ring a row. No cap ever refuses it.
+
+        :raises Refusal: 404 unknown agent.
+        """
+        if request.agent_id not in self.settings.agents:
+            raise not_found("agent")
+        batch = Batch(
+            tenant=tenant,
+            batch_id=self.batches.next_id(),
+            name=request.name,
+            agent_id=request.agent_id,
+            created_at=now,
+            rows=request.rows,
+            settings=self.settings,
+        )
+        self.batches.add(batch)
+        self.records.add_batch(batch)
+        return batch
+
+    def count_rings(self) -> Counter[str]:
+        """Return how often each recipient is rung, by calls and by batch calls."""
+        rings = self.rings.copy()
+        for batch in self.batches:
+            rings.update(batch.phones())
+        return rings
 
     def use_key(self, tenant: str, request: CreateCall, now: datetime) -> None:
         """Mark the idempotency key as used, unless it is already or there is none."""
@@ -82,9 +113,15 @@ class World:
         if request.conversation_id is None:
             return _new_id()
         chain_id = self._chains.get((tenant, request.conversation_id))
-        if chain_id is None:
+        return chain_id or self._chain_of_a_batch(tenant, request.conversation_id)
+
+    def _chain_of_a_batch(self, tenant: str, conversation_id: str) -> str:
+        attempt = self.records.of_a_batch(conversation_id)
+        if attempt is None or attempt.tenant != tenant:
             raise not_found("conversation")
-        return chain_id
+        course = course_of(ending_of(attempt.customer_phone), self.settings)
+        self._attempts.setdefault(attempt.chain_id, len(course))
+        return attempt.chain_id
 
     def _key_used(self, tenant: str, request: CreateCall, now: datetime) -> bool:
         if request.idempotency_key is None:
@@ -98,59 +135,33 @@ class World:
             return
         calls = [*self.calls, *self.redials]
         running = sum(call.tenant == tenant and call.running(now) for call in calls)
+        running += sum(batch.tally(now).in_progress for batch in self.batches if batch.tenant == tenant)
         if running >= cap:
             raise Refusal(concurrency_limited(running, cap))
 
-    def _plan_redials(self, call: Call) -> None:
-        """Let the platform call again until it is answered, which is the last time it tries."""
-        settings, last = self.settings, call
-        for redial in range(1, settings.platform_redials + 1):
-            starts_at = last.ends_at + timedelta(seconds=settings.platform_redial_after_seconds)
-            ending = COMPLETED if redial == settings.platform_redials else call.ending
-            trace_id = call.trace_id if settings.redial_trace_id == "same" else _new_id()
-            last = self._attempt(
-                call.tenant, call.request, call.chain_id, starts_at, ending, trace_id=trace_id, redial=redial
-            )
-            self.redials.append(last)
-
     def _attempt(
-        self,
-        tenant: str,
-        request: CreateCall,
-        chain_id: str,
-        starts_at: datetime,
-        ending: Ending,
-        *,
-        trace_id: str,
-        redial: int = 0,
+        self, tenant: str, request: CreateCall, starts_at: datetime, leg: Leg, *, chain_id: str, trace_id: str
     ) -> Call:
         """Return the next attempt of a chain, its record on the way."""
         self._attempts[chain_id] += 1
-        ends_at = starts_at + timedelta(seconds=ending.lasts_seconds)
+        traced_apart = leg.redial and self.settings.redial_trace_id == "new"
         call = Call(
             tenant=tenant,
             agent_id=request.agent_id,
             customer_phone=request.customer_phone,
             chain_id=chain_id,
             attempt=self._attempts[chain_id],
-            trace_id=trace_id,
-            starts_at=starts_at,
-            ends_at=ends_at,
-            recorded_at=self._recorded_at(ending, starts_at, ends_at),
-            ending=ending,
+            trace_id=_new_id() if traced_apart else trace_id,
+            starts_at=starts_at + leg.starts,
+            ends_at=starts_at + leg.ends,
+            recorded_at=None if leg.recorded is None else starts_at + leg.recorded,
+            ending=leg.ending,
             request=request,
-            redial=redial,
+            redial=leg.redial,
         )
         self._chains[tenant, chain_id] = self._chains[tenant, call.conversation_id] = chain_id
         self.records.add(call)
         return call
-
-    def _recorded_at(self, ending: Ending, starts_at: datetime, ends_at: datetime) -> datetime | None:
-        if ending.record_delay_seconds is None:
-            return None
-        if ending.record_delay_seconds == 0 and self.settings.record_appears == "start":
-            return starts_at
-        return ends_at + timedelta(seconds=ending.record_delay_seconds)
 
 
 def _new_id() -> str:

@@ -394,6 +394,14 @@ def test_every_fault_is_documented() -> None:
     assert f"`seconds` is {seconds:g} and `retry_after` is {retry_after}" in text
 
 
+def test_every_endpoint_of_the_sandbox_is_documented() -> None:
+    """What the page says is served is what can be asked, no more and no less."""
+    text = (
+        (ROOT / "docs" / "sandbox.md").read_text().split("## What it answers")[1].split("Everything else")[0]
+    )
+    assert set(code(text)) == set(faults.ENDPOINTS)
+
+
 def test_every_control_endpoint_is_documented() -> None:
     """The table of control endpoints names each one."""
     from formant_provider.sandbox.control import COMMANDS as WANTED

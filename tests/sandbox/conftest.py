@@ -33,6 +33,27 @@ class Caller:
         body = {"agent_id": 456, "parameters": [{"name": "customer_phone", "value": phone}], **fields}
         return self.post(body, timeout=timeout)
 
+    def batch(
+        self,
+        rows: str | bytes = f"customer_phone\n{PHONE}\n",
+        *,
+        agent_id: object = 456,
+        name: str = "March Follow Ups",
+        file_name: str = "contacts.csv",
+        **options: Any,
+    ) -> requests.Response:
+        form = {"agent_id": str(agent_id), "name": name}
+        return self.send(
+            "POST", "/v1/batch-call", data=form, files={"file": (file_name, rows, "text/csv")}, **options
+        )
+
+    def batches(self, path: str = "", **query: Any) -> requests.Response:
+        return self.send("GET", f"/v1/batch-calls{path}", params=query)
+
+    def metrics(self, batch_id: int) -> dict[str, Any]:
+        metrics: dict[str, Any] = self.batches(f"/{batch_id}/metrics").json()["data"]
+        return metrics
+
     def conversations(self, **query: Any) -> requests.Response:
         return self.send("GET", "/v1/conversations", params=query)
 

@@ -117,6 +117,27 @@ def test_the_switches_about_what_follows_a_call_reach_the_sandbox():
         assert get(path).json()["data"]["results"]
 
 
+def test_the_switches_about_batch_calls_reach_the_sandbox():
+    """The pace, the lag of the list, the status and the odd outcomes are options as well."""
+    switches = "--port 0 --speed 0 --batch-calls-per-minute 1 --batch-list-lag-reads 1 --batch-status-moves"
+    with (
+        running(*switches.split(), "--uncounted-outcomes", "failed") as (_, text),
+        requests.Session() as session,
+    ):
+        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
+        session.headers["Authorization"] = "Bearer sandbox-key"
+        form, rows = {"agent_id": "456", "name": "n"}, "customer_phone\n+14155550106\n+14155550100\n"
+        session.post(f"{url}/v1/batch-call", data=form, files={"file": ("c.csv", rows)}, timeout=5)
+        session.post(f"{url}/sandbox/advance", json={"seconds": 59}, timeout=5)
+        first, second = [session.get(f"{url}/v1/batch-calls", timeout=5).json() for _ in range(2)]
+        assert first["data"] == []
+        (batch,) = second["data"]
+        assert batch["status"] == "in_progress"
+        path = f"{url}/v1/batch-calls/{batch['id']}/metrics"
+        metrics = session.get(path, timeout=5).json()["data"]
+        assert (metrics["failed_count"], metrics["in_progress_count"]) == (1, 0)
+
+
 def run(*arguments):
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=10, check=False)
 

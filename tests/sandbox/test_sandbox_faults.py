@@ -12,7 +12,7 @@ from formant_provider.sandbox import Fault
 from formant_provider.sandbox.faults import DESCRIPTIONS, ENDPOINTS
 
 PHONE = "+14155550100"
-CALL, LIST, DETAIL, RECORDING = ENDPOINTS
+CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS = ENDPOINTS
 AFTER = {
     Fault.ERROR_500_AFTER,
     Fault.ERROR_503_AFTER,
@@ -44,12 +44,16 @@ def send(api, endpoint, **options):
         return api.conversation(api.sandbox.calls[0].conversation_id, **options)
     if endpoint == RECORDING:
         return api.recording(api.sandbox.calls[0].conversation_id, **options)
-    return api.send("GET", "/v1/conversations", **options)
+    if endpoint == BATCH:
+        return api.batch(**options)
+    batch_id = api.sandbox.batches[0].batch_id
+    return api.send("GET", endpoint.removeprefix("GET ").format(batch_id=batch_id), **options)
 
 
 def with_one_record(start, **settings):
     api = start(**settings)
     api.call()
+    api.sandbox.place_batch([PHONE])
     api.sandbox.advance(142)
     return api
 
@@ -255,7 +259,7 @@ def test_a_fault_after_accepting_waits_for_a_request_that_is_accepted(start, wro
         (("POST /v1/calls", Fault.GARBAGE), {}, "unknown endpoint"),
         (("/v1/call", Fault.GARBAGE), {}, "unknown endpoint"),
         ((CALL, "explosion"), {}, "unknown fault"),
-        ((LIST, Fault.CONCURRENCY_LIMIT), {}, "POST /v1/call only"),
+        ((LIST, Fault.CONCURRENCY_LIMIT), {}, "POST /v1/batch-call only"),
         ((LIST, Fault.NOT_FOUND), {}, "only"),
         ((DETAIL, Fault.TRUNCATED), {}, "recording only"),
         ((CALL, Fault.GARBAGE), {"times": 0}, "times"),

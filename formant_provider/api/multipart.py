@@ -1,0 +1,63 @@
+"""The form of a batch call, read from disk while it is sent, so that memory does not grow with its file."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
+
+# Contacts may be in the name of the file on our side, and the vendor wants to see but its ending.
+FILE_NAME = "contacts.csv"
+_CHUNK_BYTES = 64 * 1024
+_WORD = re.compile(r"\w+")
+
+
+class Form:
+    """A multipart form with one CSV file; it can be sent again and again, and its length is known.
+
+    :param fields: name and text of the fields ahead of the file.
+    :param file: open for reading bytes, and seekable; it must not change meanwhile.
+    """
+
+    def __init__(self, fields: Mapping[str, str], file: BinaryIO) -> None:
+        boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        head = "".join(f"{_part(boundary, name)}\r\n\r\n{text}\r\n" for name, text in fields.items())
+        head += f'{_part(boundary, "file")}; filename="{FILE_NAME}"\r\nContent-Type: text/csv\r\n\r\n'
+        self._head, self._tail = head.encode(), f"\r\n--{boundary}--\r\n".encode()
+        self._file = file
+        self._file_bytes = file.seek(0, os.SEEK_END)
+
+    def __len__(self) -> int:
+        return len(self._head) + self._file_bytes + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._head
+        self._file.seek(0)
+        left = self._file_bytes
+        while left and (chunk := self._file.read(min(left, _CHUNK_BYTES))):
+            yield chunk
+            left -= len(chunk)
+        if left:
+            # Its end is not sent, so that nobody can take the half of it for the whole.
+            raise OSError("the file has become shorter while it was sent")
+        yield self._tail
+
+    def words_in(self, text: str) -> list[str]:
+        """Return the words of a text that are also in the rows of the file, which nobody should read.
+
+        A server that refuses a file may quote from it, and what it quotes is not known beforehand.
+        """
+        wanted = set(_WORD.findall(text))
+        found: set[str] = set()
+        self._file.seek(0)
+        self._file.readline()
+        for line in self._file:
+            found |= wanted.intersection(_WORD.findall(line.decode("utf-8", "replace")))
+        return sorted(found)
+
+
+def _part(boundary: str, name: str) -> str:
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
