@@ -53,6 +53,15 @@ nitpick_ignore = [
         )
     ],
     ("py:func", "time.sleep"),
+    ("py:class", "PokeReturnValue"),
+    ("py:class", "airflow.triggers.base.TriggerEvent"),
+    # Annotations that Sphinx takes apart in the middle.
+    ("py:class", "tuple[str"),
+    ("py:class", "dict[str"),
+    ("py:class", "collections.abc.Callable[[]"),
+    # Names for kinds of generators, spelled out where they stand.
+    ("py:class", "Flow"),
+    ("py:class", "Steps"),
     # Names for sets of words, spelled out on the page of the sandbox.
     ("py:class", "ListOrder"),
     ("py:class", "ReceiptConversationId"),

@@ -34,8 +34,8 @@ class ClientConfig:
     :param api_key: the bearer key; never part of a ``repr``.
     :param connect_timeout_s: seconds to wait for a connection.
     :param read_timeout_s: seconds to wait for the next byte of an answer.
-    :param conversation_url_template: where people look at a conversation, with the names of
-        :data:`URL_NAMES` in braces; ``None`` when nobody said, since the vendor documents no such page.
+    :param conversation_url_template: where people look at a conversation, with ``agent_id``,
+        ``conversation_id`` and ``trace_id`` in braces; ``None`` when nobody said, since the vendor documents no such page.
     """
 
     base_url: str
@@ -47,7 +47,7 @@ class ClientConfig:
     def conversation_url(self, **ids: object) -> str | None:
         """Return the page of one conversation; ``None`` when an id that the page needs is not known.
 
-        :param ids: by the names of :data:`URL_NAMES`.
+        :param ids: ``agent_id``, ``conversation_id`` and ``trace_id``.
         """
         template = self.conversation_url_template
         if template is None or any(ids.get(name) is None for name in _names_in(template)):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import ParamValidationError
+from engine.conftest import KEY
 
 from formant_provider.sandbox import Sandbox
 from support.airflow_home import use_own_airflow_home
-from support.engine import DagResult, run_dag_file
+from support.engine import DagResult, run_dag_file, run_dag_source
 
 pytestmark = pytest.mark.engine
 
@@ -29,7 +31,18 @@ RINGS = {
         "+14155550133": 1,
     },
     "formant_nightly_export": {},
+    "formant_call_and_branch": {"+14155550140": 1},
 }
+# Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
+SPEED = {"formant_call_and_branch": 500_000}
+
+
+@pytest.fixture
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    """A sandbox with the time that the example needs."""
+    name = request.getfixturevalue("example") if "example" in request.fixturenames else None
+    with Sandbox(api_key=KEY, speed=SPEED.get(name, 1), rate_limit=None) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(params=RINGS)
@@ -119,3 +132,19 @@ def test_the_scheduled_example_calls_33_hours_after_its_interval(
     assert call.starts_at == midnight + timedelta(days=1, hours=9)
     receipt = result["call_tomorrow_at_nine"].xcoms["return_value"]
     assert receipt["scheduled_for"] == call.starts_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize(
+    ("ending", "way"), [("40", "note_the_promise"), ("01", "write_a_letter"), ("08", "write_a_letter")]
+)
+def test_the_branch_goes_the_way_of_the_outcome(ending: str, way: str, tmp_path: Path) -> None:
+    """A talk, no answer, and a call that is not over in time each lead to their own task."""
+    source = (EXAMPLES / "formant_call_and_branch.py").read_text()
+    source = source.replace("+14155550140", f"+141555501{ending}").replace("hours=2", "seconds=0.5")
+    with Sandbox(api_key=KEY, speed=500_000, rate_limit=None) as sandbox:
+        env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
+        result = run_dag_source(source, tmp_path, "formant_call_and_branch", env=env)
+    assert result.state == "success", result.log_text
+    ways = ("note_the_promise", "hand_to_a_person", "write_a_letter")
+    assert [name for name in ways if result[name].state == "success"] == [way]
+    assert sandbox.rings.total() == 1
