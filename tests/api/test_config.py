@@ -62,6 +62,18 @@ def test_the_base_url_is_the_region_s_unless_host_overrides_it(fields: dict[str,
         ({"extra": {"read_timeout": -1}}, "read_timeout"),
         ({"extra": {"read_timeout": "nan"}}, "read_timeout"),
         ({"extra": {"read_timeout": 121}}, "read_timeout"),
+        *[
+            ({"extra": {"conversation_url_template": template}}, "conversation_url_template")
+            for template in (
+                "calls.example/{trace_id}",
+                "javascript:alert(1)//{trace_id}",
+                "https://calls.example/{customer_phone}",
+                "https://calls.example/{}",
+                "https://calls.example/{trace_id.__class__}",
+                "https://calls.example/{trace_id!r}",
+                "https://calls.example/{trace_id",
+            )
+        ],
     ],
 )
 def test_a_wrong_field_is_refused_by_its_name(fields: dict[str, Any], field: str) -> None:
@@ -83,3 +95,21 @@ def test_timeouts_may_be_numbers_or_text(given: object, seconds: float) -> None:
 def test_the_key_is_not_part_of_the_repr() -> None:
     """A config that ends up in a log shows no key."""
     assert KEY not in repr(read())
+
+
+IDS = {"agent_id": 456, "trace_id": "t/1", "conversation_id": None}
+
+
+@pytest.mark.parametrize(
+    ("template", "url"),
+    [
+        ("https://calls.example/{agent_id}/{trace_id}", "https://calls.example/456/t%2F1"),
+        ("https://calls.example/", "https://calls.example/"),
+        ("https://calls.example/{conversation_id}", None),
+        (None, None),
+    ],
+)
+def test_a_conversation_has_a_page_when_its_ids_are_known(template: str | None, url: str | None) -> None:
+    """Ids are put in so that they stay one piece of the address; without one of them there is none."""
+    config = read(extra={"conversation_url_template": template} if template else {})
+    assert config.conversation_url(**IDS) == url

@@ -15,6 +15,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self, TypeVar
+from uuid import uuid4
 
 import psutil
 import requests
@@ -58,8 +59,19 @@ class AirflowApi:
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run, as soon as Airflow knows the DAG, and return its run id."""
         wait_for(lambda: self._knows(dag_id), f"DAG {dag_id} to be parsed", timeout_s=60)
-        body = {"logical_date": None, "conf": dict(conf or {})}
-        return str(self.api("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        body = {"dag_run_id": f"test__{uuid4().hex}", "logical_date": None, "conf": dict(conf or {})}
+
+        def started() -> str | None:
+            try:
+                return str(self.api("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+            except requests.HTTPError as error:
+                if error.response.status_code == 409:
+                    return str(body["dag_run_id"])
+                if error.response.status_code < 500:
+                    raise AssertionError(str(error)) from error
+                raise  # SQLite was busy: asked again
+
+        return wait_for(started, f"a run of {dag_id} to start", timeout_s=30)
 
     def wait_for_run(self, dag_id: str, run_id: str, timeout_s: float = 60) -> str:
         """Wait until a run has ended; return its state."""
