@@ -110,9 +110,21 @@ def _next_piece(pieces: Iterator[bytes]) -> bytes | Exception:
 
 def _json(response: requests.Response) -> Any:
     try:
-        return response.json()
+        content = response.json()
     except ValueError:
         return None
+    return _mended(content) if b"\\u" in response.content else content
+
+
+def _mended(value: Any) -> Any:
+    """Replace halves of characters, which JSON can hold and nothing after it can: neither XCom nor a file."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(item) for name, item in value.items()}
+    return value
 
 
 def _refusal(

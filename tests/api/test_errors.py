@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
@@ -18,7 +18,17 @@ def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[Formant
         yield from every_error(child)
 
 
+SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
+    errors.CallUnsuccessful: lambda: errors.CallUnsuccessful("busy"),
+    errors.InvalidContacts: lambda: errors.InvalidContacts(
+        "2 of 3", by_reason={"duplicate": 2}, examples=((1, "duplicate"),)
+    ),
+}
+
+
 def an_error(cls: type[FormantError]) -> FormantError:
+    if cls in SPECIAL:
+        return SPECIAL[cls]()
     if issubclass(cls, InvalidInput):
         return cls("agent_id", "must be an integer")
     return cls("it broke", operation="POST /v1/call", status=429, retry_after_s=2.5, maybe_placed=True)

@@ -95,7 +95,7 @@ def form() -> dict[str, Any]:
 def test_the_form_shows_its_fields_on_every_airflow(form: dict[str, Any]) -> None:
     """The region is a choice of two with a default; the timeouts are numbers that may be left out."""
     fields = form["extra_fields"]
-    assert list(fields) == ["region", "connect_timeout", "read_timeout"]
+    assert list(fields) == ["region", "connect_timeout", "read_timeout", "conversation_url_template"]
     assert fields["region"]["value"] == "global"
     assert fields["region"]["schema"]["enum"] == list(REGIONS)
     for name in ("connect_timeout", "read_timeout"):
