@@ -5,11 +5,8 @@ A read can be repeated at any time, so it may wait long; it places no call and i
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.api.errors import (
     AuthenticationFailed,
@@ -19,9 +16,7 @@ from formant_provider.api.errors import (
     RequestRefused,
 )
 from formant_provider.api.retry import RetryPolicy
-from formant_provider.failures import is_final
-
-log = logging.getLogger(__name__)
+from formant_provider.failures import ending_the_task
 
 # A nightly job rather waits for the rate limit than fails: an hour for one request, if the API names times.
 PATIENT = RetryPolicy(max_attempts=8, max_inline_wait_s=3600.0, max_total_wait_s=3600.0)
@@ -40,11 +35,9 @@ def reading() -> Iterator[None]:
 
     :raises AirflowFailException: for what a retry cannot mend.
     """
-    try:
+    with ending_the_task(_explain):
         yield
-    except FormantError as error:
-        text = f"{error}. {next(advice for kind, advice in _ADVICE if isinstance(error, kind))}"
-        if is_final(error):
-            raise AirflowFailException(text) from error
-        log.error("%s", text)
-        raise
+
+
+def _explain(error: FormantError) -> str:
+    return f"{error}. {next(advice for kind, advice in _ADVICE if isinstance(error, kind))}"
