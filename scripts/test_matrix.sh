@@ -9,8 +9,9 @@
 set -eu
 
 PYTHON=${PYTHON:-python3}
-TESTS="tests/api tests/operators tests/hooks tests/harness/test_task_run.py tests/house/test_provider_info.py
-    tests/engine/test_connections.py tests/engine/test_examples.py"
+TESTS="tests/api tests/operators tests/waiting tests/hooks tests/harness/test_task_run.py
+    tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
+    tests/engine/test_storage.py"
 
 newest=$(sed -n 's/^apache-airflow==//p' constraints.txt)
 

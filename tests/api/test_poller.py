@@ -14,9 +14,10 @@ import pytest
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import AuthenticationFailed, FormantError
+from formant_provider.api.feed import Feed
 from formant_provider.api.pace import Pace
 from formant_provider.api.poller import Poller, utc_now
-from formant_provider.api.waiters import Waiter
+from formant_provider.api.waiters import Waiter, Watch
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.calls import Call
 from support.feeds import AGENT, ONCE, Waiting, outcome_of
@@ -35,7 +36,7 @@ class Triggerer:
         self.opened: list[FormantClient] = []
         self.fails_to_open: Exception | None = None
         self.read_timeout_s = 2.0
-        self.poller: Poller
+        self.poller: Poller[Watch, Waiter]
 
     async def open_client(self) -> FormantClient:
         await asyncio.sleep(0)
@@ -49,7 +50,7 @@ class Triggerer:
         """Run a story in an event loop of its own, and see that nothing is left behind."""
 
         async def whole() -> None:
-            self.poller = Poller(AGENT, Pace(utc_now, lambda: 0.0), self.open_client)
+            self.poller = Poller(Feed(AGENT, utc_now), Pace(utc_now, lambda: 0.0), self.open_client)
             await asyncio.wait_for(story(), 20)
             await asyncio.sleep(0.01)
             assert len(asyncio.all_tasks()) == 1
