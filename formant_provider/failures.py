@@ -1,7 +1,8 @@
 """How our errors end an Airflow task: at once, or with a retry, and with what advice.
 
 What would fail again the same way, and what might ring a second time, is not retried. The rest is: a retry
-sends the same idempotency key, so it cannot ring twice within the vendor's 24 hours.
+sends the same idempotency key, so it cannot ring twice within the vendor's 24 hours; that of a batch call,
+which has no key, looks for it before it sends anything.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from formant_provider.api.errors import (
     AuthenticationFailed,
+    BatchOutcomeUnknown,
     CallOutcomeUnknown,
     DuplicateRequest,
     FormantError,
+    HeldBack,
     InvalidInput,
     InvalidRequest,
     NotFound,
@@ -27,11 +31,17 @@ from formant_provider.api.errors import (
 
 log = logging.getLogger(__name__)
 
-_FINAL = (InvalidInput, RequestRefused, CallOutcomeUnknown)
-_ADVICE: tuple[tuple[type[FormantError], str], ...] = (
+_FINAL = (InvalidInput, RequestRefused, HeldBack, CallOutcomeUnknown, BatchOutcomeUnknown)
+Advice: TypeAlias = "tuple[tuple[type[FormantError], str], ...]"
+_OF_ALL: Advice = (
     (InvalidInput, "Correct the field named above."),
-    (InvalidRequest, "Correct the call; the same request would be refused again."),
+    (HeldBack, "To ring all the same, change that option of the task and clear it."),
     (AuthenticationFailed, "Check the API key and the region of the connection."),
+)
+_REFUSED = "A retry would be refused again; what the API said tells what to correct."
+_ADVICE: Advice = (
+    *_OF_ALL,
+    (InvalidRequest, "Correct the call; the same request would be refused again."),
     (
         NotFound,
         "Check that agent_id and conversation_id exist in this region and belong to this API key's account.",
@@ -42,7 +52,7 @@ _ADVICE: tuple[tuple[type[FormantError], str], ...] = (
         " same idempotency_key, or by a second mapped task with the same agent and recipient. Look for the"
         " call in the FormantAI dashboard. To ring on purpose, give this call an idempotency_key of its own.",
     ),
-    (RequestRefused, "A retry would be refused again; what the API said tells what to correct."),
+    (RequestRefused, _REFUSED),
     (
         CallOutcomeUnknown,
         "Look for the call in the FormantAI dashboard: this agent, this recipient, from that time on. To ring"
@@ -52,6 +62,26 @@ _ADVICE: tuple[tuple[type[FormantError], str], ...] = (
     (
         FormantError,
         "A retry of this task sends the same idempotency key and cannot ring twice within 24 hours.",
+    ),
+)
+_BATCH_ADVICE: Advice = (
+    *_OF_ALL,
+    (InvalidRequest, "Correct the batch call; the same request would be refused again."),
+    (
+        NotFound,
+        "Check that the agent or batch call exists in this region and belongs to this API key's account.",
+    ),
+    (RequestRefused, _REFUSED),
+    (
+        BatchOutcomeUnknown,
+        "Look in the FormantAI dashboard for a batch call with that marker in its name. If it is there, clear"
+        " this task: it finds it, and uploads nothing. If it is surely not there, set"
+        " resubmit_if_missing=True and clear this task: it looks once more, and uploads.",
+    ),
+    (
+        FormantError,
+        "A retry of this task starts from what is written down, looks for the batch call, and uploads only"
+        " what was not accepted before.",
     ),
 )
 
@@ -72,6 +102,16 @@ def placing_a_call() -> Iterator[None]:
 
 
 @contextmanager
+def placing_a_batch() -> Iterator[None]:
+    """Let errors of placing a batch call end the task as they should, and say what became of the phones.
+
+    :raises AirflowFailException: for what a retry cannot mend, or must not.
+    """
+    with ending_the_task(explain_batch):
+        yield
+
+
+@contextmanager
 def waiting_for_a_call() -> Iterator[None]:
     """Let errors of waiting for a call that was placed end the task, and say that nobody is rung again.
 
@@ -82,16 +122,29 @@ def waiting_for_a_call() -> Iterator[None]:
 
 
 @contextmanager
+def waiting_for_a_batch() -> Iterator[None]:
+    """Let errors of waiting for a batch call end the task, as those of waiting for a call do.
+
+    :raises AirflowFailException: for what a retry cannot mend.
+    """
+    with ending_the_task(explain_batch_wait), not_denied():
+        yield
+
+
+@contextmanager
 def ending_the_task(explain: Callable[[FormantError], str]) -> Iterator[None]:
     """Let our errors end a task: for good, or so that Airflow may retry.
 
     :param explain: says in a sentence or two what happened and what to do.
     :raises AirflowFailException: for what a retry cannot mend, or must not.
+    :raises AirflowSkipException: for what was held back, if the user wants to skip it.
     """
     try:
         yield
     except FormantError as error:
         text = explain(error)
+        if isinstance(error, HeldBack) and error.skips:
+            raise AirflowSkipException(text) from error
         if is_final(error):
             raise AirflowFailException(text) from error
         log.error("%s", text)
@@ -101,18 +154,33 @@ def ending_the_task(explain: Callable[[FormantError], str]) -> Iterator[None]:
 def explain(error: FormantError) -> str:
     """Say what happened, whether a phone may have rung, and what to do next."""
     rung = "A phone may have rung." if error.maybe_placed else "No phone was rung by this try."
-    return f"{error}. {rung} {_advice(error)}"
+    return f"{error}. {rung} {_advice(error, _ADVICE)}"
+
+
+def explain_batch(error: FormantError) -> str:
+    """Say what happened, whether phones may have rung, and what to do next."""
+    rung = "Phones may have rung." if error.maybe_placed else "No phone was rung by this try."
+    return f"{error}. {rung} {_advice(error, _BATCH_ADVICE)}"
 
 
 def explain_wait(error: FormantError) -> str:
     """Say what hindered a wait, and what to do next."""
+    return _explain_wait(error, "call", _ADVICE)
+
+
+def explain_batch_wait(error: FormantError) -> str:
+    """Say what hindered the wait for a batch call, and what to do next."""
+    return _explain_wait(error, "batch call", _BATCH_ADVICE)
+
+
+def _explain_wait(error: FormantError, what: str, advices: Advice) -> str:
     final = is_final(error)
-    advice = f"{_advice(error)} Then clear this task" if final else "A retry of this task"
-    return f"{error}. The call was placed before. {advice}: it goes on waiting, and rings nobody again."
+    advice = f"{_advice(error, advices)} Then clear this task" if final else "A retry of this task"
+    return f"{error}. The {what} was placed before. {advice}: it goes on waiting, and rings nobody again."
 
 
-def _advice(error: FormantError) -> str:
-    return next(text for kind, text in _ADVICE if isinstance(error, kind))
+def _advice(error: FormantError, advices: Advice) -> str:
+    return next(text for kind, text in advices if isinstance(error, kind))
 
 
 UNCONFIRMED = (

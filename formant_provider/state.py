@@ -1,4 +1,4 @@
-"""The ledger of a call in Airflow: the task state store (3.3 and later), and what stands in for it before.
+"""The ledger in Airflow, of a call or a batch call: the task state store (3.3 and later), or a stand-in.
 
 Airflow deletes a task's XComs before every try, so they cannot carry the intent. The task state store does:
 it survives retries, killed workers and, on 3.3, clears. Its entries lie in Airflow's database as plain text
@@ -12,13 +12,12 @@ even read.
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import asdict, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic
 
 from formant_provider.api.errors import NotSent
-from formant_provider.api.intent import Intent, Sent
-from formant_provider.api.models import CallReceipt
+from formant_provider.api.intent import BatchIntent, Intent, RememberedT, Sent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,24 +25,39 @@ if TYPE_CHECKING:
     from formant_provider.api.intent import Ledger
 
 ENTRY_PREFIX = "formant_call:"
+BATCH_ENTRY_PREFIX = "formant_batch:"
 KEY_XCOM = "idempotency_key"
 
 
-def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger:
+def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger[Intent]:
     """Return the ledger of the call named ``key``, as durable as this Airflow allows.
 
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
     """
+    return _ledger(context, Intent, ENTRY_PREFIX, key, doubt_since)
+
+
+def batch_ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger[BatchIntent]:
+    """Return the ledger of the batch call named ``key``.
+
+    :param doubt_since: as in :func:`ledger_for`.
+    """
+    return _ledger(context, BatchIntent, BATCH_ENTRY_PREFIX, key, doubt_since)
+
+
+def _ledger(
+    context: Context, kind: type[RememberedT], prefix: str, key: str, doubt_since: datetime | None
+) -> Ledger[RememberedT]:
     ti: Any = context["ti"]
     if doubt_since is None and ti.try_number > 1:
         doubt_since = run_began(context)
-    assumed = Intent(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
+    assumed = kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
     store: Any = context.get("task_state_store")
     if store is None:
         return ForgetfulLedger(assumed)
     # A row that another person had in the last try knows nothing of what this person's row did then.
     knows_all = ti.map_index < 0 and not _clears_forget()
-    return TaskStateLedger(store, f"{ENTRY_PREFIX}{key}", ti.try_number, None if knows_all else assumed)
+    return TaskStateLedger(store, f"{prefix}{key}", kind, ti.try_number, None if knows_all else assumed)
 
 
 def _clears_forget() -> bool:
@@ -67,23 +81,32 @@ def earliest_send(context: Context, began: datetime) -> datetime:
     return began if context["ti"].try_number == 1 else run_began(context)
 
 
-class TaskStateLedger:
+class TaskStateLedger(Generic[RememberedT]):
     """Keeps the intent in Airflow's task state store, for ever.
 
     :param store: ``context["task_state_store"]``.
     :param entry: name of the entry.
+    :param kind: what its value is read as.
     :param try_number: of the task.
     :param assumed: what has to be assumed of earlier sends when the entry does not tell; ``None`` when the
         entry always tells.
     """
 
-    def __init__(self, store: Any, entry: str, try_number: int, assumed: Intent | None) -> None:
+    def __init__(
+        self,
+        store: Any,
+        entry: str,
+        kind: type[RememberedT],
+        try_number: int,
+        assumed: RememberedT | None,
+    ) -> None:
         self._store = store
         self._entry = entry
+        self._kind = kind
         self._try_number = try_number
         self._assumed = assumed
 
-    def read(self) -> Intent | None:
+    def read(self) -> RememberedT | None:
         """Return what an earlier try wrote.
 
         A process that is no longer the task's own reads ``None`` here, whatever there is: Airflow tells it
@@ -97,23 +120,20 @@ class TaskStateLedger:
             raise NotSent(f"Airflow's task state store could not be read ({type(error).__name__})") from error
         if entry is None:
             return self._assumed
-        known, written_in_try = _parse(entry, self._entry)
+        known, written_in_try = self._parse(entry)
         gap = written_in_try < self._try_number - 1
         if gap and self._assumed is not None and known.receipt is None:
-            return replace(known, sent=Sent.UNCLEAR)  # in between, this call was another row's
+            return replace(known, sent=Sent.UNCLEAR)  # in between, this was another row's
         return known
 
-    def write(self, intent: Intent) -> None:
+    def write(self, intent: RememberedT) -> None:
         """Remember; committed in Airflow's database when it returns.
 
         :raises NotSent: it was not written. Most often a newer try of this task has taken over.
         """
         from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
-        entry = {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in asdict(intent).items()
-        } | {"try_number": self._try_number}
+        entry = intent.to_json() | {"try_number": self._try_number}
         try:
             self._store.set(self._entry, entry, retention=NEVER_EXPIRE)
         except Exception as error:
@@ -122,24 +142,33 @@ class TaskStateLedger:
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
             ) from error
 
+    def _parse(self, entry: Any) -> tuple[RememberedT, int]:
+        try:
+            return self._kind.from_json(entry), int(entry["try_number"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise NotSent(
+                f"The entry {self._entry} of the task state store cannot be read ({type(error).__name__});"
+                " see whether this call was placed, then correct or delete it"
+            ) from error
 
-class ForgetfulLedger:
+
+class ForgetfulLedger(Generic[RememberedT]):
     """Stands in where Airflow has no task state store: a later try assumes that an earlier one has sent.
 
-    Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, a later try
-    looks and does not send.
+    Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, and with a batch
+    call, a later try looks and does not send.
 
     :param assumed: what has to be assumed of earlier sends; ``None`` when there can be none.
     """
 
-    def __init__(self, assumed: Intent | None) -> None:
+    def __init__(self, assumed: RememberedT | None) -> None:
         self._intent = assumed
 
-    def read(self) -> Intent | None:
+    def read(self) -> RememberedT | None:
         """Return what this process wrote, or what has to be assumed."""
         return self._intent
 
-    def write(self, intent: Intent) -> None:
+    def write(self, intent: RememberedT) -> None:
         """Remember for as long as this process lives."""
         self._intent = intent
 
@@ -160,6 +189,17 @@ def taken_since(context: Context, *, own_name: bool) -> datetime | None:
     return a_day_ago if own_name else max(a_day_ago, run_began(context))
 
 
+def batch_taken_since(context: Context, *, own_name: bool) -> datetime | None:
+    """Return when somebody else can have placed our batch call at the earliest; ``None``: nobody can.
+
+    As with a call, but for a name of the user's the vendor knows no end.
+    """
+    if own_name:
+        return datetime.fromtimestamp(0, UTC)
+    ti: Any = context["ti"]
+    return None if ti.map_index < 0 else run_began(context)
+
+
 def announce(context: Context, key: str) -> None:
     """Let the other rows of a mapped list see which call this one asks for, if the task may push XComs."""
     ti: Any = context["ti"]
@@ -174,29 +214,3 @@ def is_ours_alone(context: Context, key: str) -> bool:
     ti: Any = context["ti"]
     announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
     return list(announced).count(key) == 1
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _parse(entry: Any, name: str) -> tuple[Intent, int]:
-    try:
-        receipt = entry.get("receipt")
-        intent = Intent(
-            key=entry["key"],
-            written_at=datetime.fromisoformat(entry["written_at"]),
-            sent=Sent(entry["sent"]),
-            spent_keys=int(entry.get("spent_keys", 0)),
-            attempt=int(entry.get("attempt", 1)),
-            shared_since=_moment(entry.get("shared_since")),
-            used_since=_moment(entry.get("used_since")),
-            redials=entry.get("redials"),
-            receipt=CallReceipt.from_json(receipt) if receipt else None,
-        )
-        return intent, int(entry["try_number"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise NotSent(
-            f"The entry {name} of the task state store cannot be read ({type(error).__name__}); see whether"
-            " this call was placed, then correct or delete it"
-        ) from error

@@ -1,4 +1,4 @@
-"""What a row of an export holds, and how rows become a file: JSON Lines or Parquet.
+"""What a row of an export or a report holds, and how rows become a file: JSON Lines, CSV or Parquet.
 
 The columns have the vendor's names and units. Added are the two moments as such, which the vendor gives as
 epoch milliseconds.
@@ -6,8 +6,10 @@ epoch milliseconds.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import importlib.util
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -21,7 +23,7 @@ from formant_provider.api.progress import moment
 if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
 
-FORMATS = ("jsonl", "parquet")
+FORMATS = ("jsonl", "csv", "parquet")
 # Each column and its kind, in the order of a file that has them all.
 COLUMNS: Mapping[str, str] = {
     "conversation_id": "text",
@@ -39,6 +41,9 @@ COLUMNS: Mapping[str, str] = {
     "transcript": "json",
 }
 DEFAULT_COLUMNS = tuple(name for name in COLUMNS if name != "transcript")
+# Whom a campaign was to call; stands in front of the columns of what came of it.
+RECIPIENT = "customer_phone"
+_KINDS: Mapping[str, str] = {RECIPIENT: "text", **COLUMNS}
 _MOMENTS = {"started_at": "start_timestamp", "ended_at": "end_timestamp"}
 _ROWS_AT_ONCE = 1000
 
@@ -58,22 +63,29 @@ def check_format(file_format: str) -> None:
 
 def write_rows(
     file: IO[bytes],
-    records: Iterable[Conversation],
+    rows: Iterable[dict[str, Any]],
     columns: Sequence[str],
     *,
     file_format: str,
     compressed: bool,
 ) -> None:
-    """Write one row for each record, while they come in.
+    """Write rows, while they come in.
 
-    :param columns: some of :data:`COLUMNS`, in the order they shall have.
+    :param rows: as :func:`row` makes them.
+    :param columns: some of :data:`COLUMNS`, in the order they shall have, perhaps :data:`RECIPIENT` first.
     :param file_format: one of :data:`FORMATS`.
-    :param compressed: JSON Lines in gzip; Parquet is compressed in itself.
+    :param compressed: in gzip; Parquet is compressed in itself.
     """
     if file_format == "parquet":
-        _write_parquet(file, records, columns)
-    else:
-        _write_jsonl(file, records, columns, compressed=compressed)
+        _write_parquet(file, rows, columns)
+        return
+    # Without its own name and time in it, the same rows make the same file.
+    packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) if compressed else nullcontext(file)
+    with packed as lines:
+        if file_format == "csv":
+            _write_csv(lines, rows, columns)
+        else:
+            lines.writelines(as_json(cells) + b"\n" for cells in rows)
 
 
 def as_json(value: Any) -> bytes:
@@ -87,17 +99,25 @@ def row(record: Conversation, columns: Sequence[str]) -> dict[str, Any]:
     return {name: _cell(record, name) for name in columns}
 
 
-def _write_jsonl(
-    file: IO[bytes], records: Iterable[Conversation], columns: Sequence[str], *, compressed: bool
-) -> None:
-    # Without its own name and time in it, the same rows make the same file.
-    packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) if compressed else nullcontext(file)
-    with packed as lines:
-        for record in records:
-            lines.write(as_json(row(record, columns)) + b"\n")
+def _write_csv(file: IO[bytes] | gzip.GzipFile, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+    file.write(_csv_line(columns))
+    for cells in rows:
+        file.write(_csv_line([_csv_cell(cells[name]) for name in columns]))
 
 
-def _write_parquet(file: IO[bytes], records: Iterable[Conversation], columns: Sequence[str]) -> None:
+def _csv_line(cells: Sequence[object]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _iso(value)
+    return as_json(value).decode() if isinstance(value, list | dict) else value
+
+
+def _write_parquet(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
     import pyarrow
     import pyarrow.parquet
 
@@ -107,17 +127,16 @@ def _write_parquet(file: IO[bytes], records: Iterable[Conversation], columns: Se
         "moment": pyarrow.timestamp("ms", tz="UTC"),
         "json": pyarrow.string(),
     }
-    schema = pyarrow.schema([(name, kinds[COLUMNS[name]]) for name in columns])
-    rows = (_flat(row(record, columns)) for record in records)
+    schema = pyarrow.schema([(name, kinds[_KINDS[name]]) for name in columns])
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for some in _batches(rows):
+        for some in _batches(map(_flat, rows)):
             writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
 
 
 def _flat(cells: dict[str, Any]) -> dict[str, Any]:
     """Write nested values as JSON text: their shape is the agent's, and a column needs one type for ever."""
     for name, value in cells.items():
-        if COLUMNS[name] == "json" and value is not None:
+        if _KINDS[name] == "json" and value is not None:
             cells[name] = as_json(value).decode()
     return cells
 

@@ -1,4 +1,4 @@
-"""Waits for a conversation, in the worker or in the triggerer: what the operator and the sensor share."""
+"""Waits for a conversation, in the worker or in the triggerer: what operators and sensors share."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from formant_provider.options import one_of, seconds, statuses
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
+    from formant_provider.api.feed import Feed
+    from formant_provider.api.polling import Source
     from formant_provider.api.progress import Endings
-    from formant_provider.api.waiters import Waiter, Watch
+    from formant_provider.api.waiters import Waiter, Waits, Watch
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.conversation import ConversationTrigger
 
@@ -26,6 +28,8 @@ OnUnsuccessful = Literal["fail", "skip", "succeed"]
 SUCCESSFUL = ("completed",)
 # How much later than we do Airflow gives up: a triggerer that was away must have its say first.
 GRACE = timedelta(hours=1)
+# A sensor's poke_interval of 0 means as often as possible; that is no way to ask an API.
+SHORTEST_POLL_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -90,37 +94,48 @@ def wait_here(hook: FormantHook, agent_id: int | None, watch: Watch, deadline: d
     :param deadline: aware; waited for by the wall clock.
     :raises RequestRefused: the API refuses to be asked, for good.
     """
+    feed = conversations_of(agent_id)
+    waiter = feed.join(watch)
+    poll_here(hook, feed, waiter, deadline)
+    return waiter
+
+
+def conversations_of(agent_id: int | None) -> Feed:
+    """Return what is polled for an agent's conversations."""
     from formant_provider.api.feed import Feed
+
+    return Feed(agent_id, _now)
+
+
+def poll_here(hook: FormantHook, feed: Source, waiter: Waits, deadline: datetime) -> None:
+    """Poll until the wait of this waiter has ended, or until the deadline.
+
+    :raises RequestRefused: the API refuses to be asked, for good.
+    """
     from formant_provider.api.pace import Pace
     from formant_provider.api.polling import Polling, wait_for
     from formant_provider.api.retry import RetryPolicy
 
-    feed = Feed(agent_id, _now)
-    waiter = feed.join(watch)
     once = RetryPolicy(max_attempts=1)
-    polling = Polling(feed, Pace(_now), _now)
     wait_for(
         waiter,
-        polling,
+        Polling(feed, Pace(_now), _now),
         lambda: hook.get_conn(once),
         deadline=deadline,
         now=_now,
         sleep=time.sleep,
     )
-    return waiter
 
 
 class Look:
-    """Looks for one conversation, once at a time, and remembers what a next look need not ask again."""
+    """Looks at one feed, once at a time, and remembers what a next look need not ask again."""
 
-    def __init__(self, hook: FormantHook, agent_id: int | None, watch: Watch) -> None:
-        from formant_provider.api.feed import Feed
+    def __init__(self, hook: FormantHook, feed: Source) -> None:
         from formant_provider.api.pace import Pace
 
         self._hook = hook
-        self._feed = Feed(agent_id, _now)
+        self._feed = feed
         self._pace = Pace(_now)
-        self.waiter = self._feed.join(watch)
 
     @property
     def wait_s(self) -> float:
@@ -128,7 +143,7 @@ class Look:
         return self._pace.wait_s()
 
     def once(self) -> None:
-        """Look; what is seen is in the waiter. An error that may pass only puts the next look off.
+        """Look for all who wait at the feed. An error that may pass only puts the next look off.
 
         :raises FormantError: it would not pass.
         """

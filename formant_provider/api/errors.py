@@ -4,6 +4,7 @@
 
     FormantError
     ├── InvalidInput            refused here, before anything was sent; names the field
+    │   └── InvalidContacts         a campaign's, with counts by reason and the first rows
     ├── RequestRefused          the server said no, and would again
     │   ├── InvalidRequest          400
     │   ├── AuthenticationFailed    401
@@ -17,7 +18,9 @@
     ├── AnswerLost              sent, but the answer never came
     ├── BadResponse             answered, but not in a form that can be read
     ├── NotSent                 kept back here: the task was stopped, or could not write down its intent
+    ├── HeldBack                nobody is to be rung now: outside of the hours for it, or too late
     ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
+    ├── BatchOutcomeUnknown     a batch call may have been placed, and is not to be found, or not yet
     └── CallUnsuccessful        the conversation is over, and ended otherwise than was hoped for
 
 No error holds a phone number, a parameter value or the API key: neither in its text nor in a field
@@ -94,6 +97,26 @@ class InvalidInput(FormantError, ValueError):
         self.reason = reason
 
 
+class InvalidContacts(InvalidInput):
+    """Some contacts of a campaign cannot be called, so none is.
+
+    :param reason: what is wrong with how many of them.
+    :param by_reason: how many contacts each reason keeps from being called.
+    :param examples: row number and reason of the first of them.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        by_reason: dict[str, int] | None = None,
+        examples: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        super().__init__("contacts", reason)
+        self.by_reason = by_reason or {}
+        self.examples = examples
+
+
 class RequestRefused(FormantError):
     """The server refused the request, and would refuse it again."""
 
@@ -146,8 +169,23 @@ class NotSent(FormantError):
     """A call was kept back at the last moment, since sending it would not have been safe."""
 
 
+class HeldBack(FormantError):
+    """Nobody is to be rung now, as the user wished: it is not the time of the day, or too late.
+
+    :param skips: whether the task is skipped then, or fails.
+    """
+
+    def __init__(self, message: str, *, skips: bool = True) -> None:
+        super().__init__(message)
+        self.skips = skips
+
+
 class CallOutcomeUnknown(FormantError):
     """A call may have been placed, and nothing more can be learnt without risking a second one."""
+
+
+class BatchOutcomeUnknown(FormantError):
+    """A batch call may have been placed. It was not found, and a second one would ring everybody again."""
 
 
 class CallUnsuccessful(FormantError):

@@ -62,8 +62,11 @@ class Feed:
     def leave(self, waiter: Waiter) -> None:
         """Wait no more, whether it was served or not."""
         self.waiters.remove(waiter)
+        if waiter.call is waiter:
+            given = self._given.items()
+            self._given = {name: waiter.watch if call is waiter else call for name, call in given}
         if not self.waiters:
-            self._details, self._given = {}, {}
+            self._details = {}  # but who comes next is still not given what was another's
 
     def use(self, client: FormantClient) -> None:
         """Recognise recipients as this client does, whose API key may not be that of the last one."""

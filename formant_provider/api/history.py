@@ -78,12 +78,18 @@ _REMEDY = (
 
 
 class History:
-    """The conversations of an agent that began within an interval; to be used in a ``with`` block."""
+    """The conversations of an agent that began within an interval; to be used in a ``with`` block.
 
-    def __init__(self, client: FormantClient, agent_id: int, interval: Interval) -> None:
+    :param max_pages: how far the list may go on; a bound against one without an end.
+    """
+
+    def __init__(
+        self, client: FormantClient, agent_id: int, interval: Interval, *, max_pages: int = MAX_PAGES
+    ) -> None:
         self._client = client
         self._agent_id = agent_id
         self._interval = interval
+        self._max_pages = max_pages
         self._places: dict[str, tuple[int, int]] = {}
         self._undated: set[str] = set()
         self._records = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the history
@@ -110,11 +116,11 @@ class History:
         :raises BadResponse: the list has no end within reach, so that some may be missing.
         """
         since_ms = self._interval.start_ms - LONGEST_CALL // timedelta(milliseconds=1)
-        pages = run(_counted(recent(self._agent_id, since_ms, self._take)), self._client)
-        if pages >= MAX_PAGES:
+        flow = recent(self._agent_id, since_ms, self._take, max_pages=self._max_pages)
+        if run(_counted(flow), self._client) >= self._max_pages:
             raise BadResponse(
-                f"The list of conversations goes on beyond {MAX_PAGES * PAGE_SIZE} records, so some of the"
-                " interval may be missing"
+                f"The list of conversations goes on beyond {self._max_pages * PAGE_SIZE} records, so some of"
+                " the interval may be missing"
             )
 
     def records(self, fields: Collection[str]) -> Iterator[Conversation]:
@@ -122,13 +128,9 @@ class History:
 
         :param fields: what is wanted of them. If the list did not tell it, each is read in detail.
         """
-        in_detail, trace_id = not DETAIL_ONLY.isdisjoint(fields), "trace_id" in fields
         places = sorted((start, conversation_id, at) for conversation_id, (start, at) in self._places.items())
         for number, (_, _, at) in enumerate(places, start=1):
-            record = self._kept(at)
-            if in_detail or (trace_id and record.trace_id is None):
-                record = self._with_detail(record)
-            yield record
+            yield self.complete(self._kept(at), fields)
             if number % _PROGRESS_EVERY == 0:
                 log.info("%s of %s conversations are read.", number, len(places))
 
@@ -147,8 +149,13 @@ class History:
         self._records.seek(at)
         return Conversation(**json.loads(self._records.readline()))
 
-    def _with_detail(self, record: Conversation) -> Conversation:
-        """Return the record with all that its detail tells; the list may tell what the detail does not."""
+    def complete(self, record: Conversation, fields: Collection[str]) -> Conversation:
+        """Return the record with all that its detail tells, if the list did not tell what is wanted of it.
+
+        :param fields: what is wanted.
+        """
+        if DETAIL_ONLY.isdisjoint(fields) and ("trace_id" not in fields or record.trace_id is not None):
+            return record
         detail = find_detail(self._client, record.conversation_id)
         known = {name: value for name, value in asdict(detail).items() if value is not None} if detail else {}
         return replace(record, **known)

@@ -28,12 +28,17 @@ _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 def to_agent_id(value: object) -> int:
     """Return the agent's number, given as an integer or as digits (which is what a template renders to)."""
+    return to_whole_number("agent_id", value)
+
+
+def to_whole_number(field: str, value: object) -> int:
+    """Return a number above 0, given as an integer or as digits."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInput("agent_id", f"must be an integer, or text of digits; got {_kind(value)}")
+        raise InvalidInput(field, f"must be an integer, or text of digits; got {_kind(value)}")
     if value <= 0:
-        raise InvalidInput("agent_id", "must be above 0")
+        raise InvalidInput(field, "must be above 0")
     return value
 
 

@@ -1,22 +1,24 @@
-"""What makes two calls the same call, and what is remembered of one.
+"""What makes two calls, or two batch calls, the same one, and what is remembered of it.
 
 The idempotency key is derived and never random.
 
 The vendor refuses a second POST /v1/call with the same key for 24 hours, per tenant and agent
 (https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call). A key that is the same
-in every try is therefore what keeps a phone from ringing twice.
+in every try is therefore what keeps a phone from ringing twice. It takes no key for a batch call; there the
+key is a mark to find it by.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, Self, TypeVar
 
+from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import FormantError, RequestRefused, TryLater
 from formant_provider.api.models import CallReceipt
 from formant_provider.api.retry import is_unclear
@@ -41,6 +43,20 @@ def key_for_name(*, name: str, agent_id: int, recipient: str) -> str:
     one call out of many.
     """
     return _key("name", name, agent_id, recipient)
+
+
+def key_for_batch(*, dag_id: str, run_id: str, task_id: str, agent_id: int, name: str | None) -> str:
+    """Name the batch call of this task in this DAG run, as :func:`key_for_task` names its call.
+
+    :param name: what tells the rows of a mapped list apart; ``None`` for a task that places one batch call
+        alone. Then what its name was rendered to does not matter: a retry may render it otherwise.
+    """
+    return _key("batch", dag_id, run_id, task_id, agent_id, name)
+
+
+def key_for_named_batch(*, name: str, agent_id: int) -> str:
+    """Name a batch call by the user's own words, wherever it is asked for."""
+    return _key("named batch", name, agent_id)
 
 
 def key_for_redial(*, key: str, attempt: int) -> str:
@@ -79,12 +95,42 @@ class Sent(StrEnum):
 
 
 @dataclass(frozen=True)
-class Intent:
-    """What the ledger holds of one call. No number, no parameter, nothing that was said.
+class Remembered:
+    """What the ledger holds of anything that rings. No number, no parameter, nothing that was said.
+
+    :param key: names it, in every try.
+    :param written_at: when it was first about to be sent, aware.
+    :param sent: what became of that.
+    :param receipt: the API's answer, once there is one.
+    """
+
+    key: str
+    written_at: datetime
+    sent: Sent = Sent.NEVER
+    receipt: object | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` makes the same of: plain values."""
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote, now or in an earlier version.
+
+        :raises Exception: of any kind, when it is something else.
+        """
+        return cls(entry["key"], datetime.fromisoformat(entry["written_at"]), Sent(entry["sent"]))
+
+
+@dataclass(frozen=True)
+class Intent(Remembered):
+    """What the ledger holds of one call.
 
     :param key: the idempotency key that is sent.
     :param written_at: when this key was first about to be sent, aware.
-    :param sent: what became of it.
     :param spent_keys: how many keys of this call the vendor used up by refusing.
     :param attempt: 1 for the call itself, more for redials.
     :param shared_since: when somebody else may have sent this key at the earliest, aware; ``None`` when
@@ -92,31 +138,72 @@ class Intent:
     :param used_since: when somebody used this key at the earliest, aware; known once the vendor has said that
         it was used.
     :param redials: conversation that a redial follows and joins.
-    :param receipt: the API's answer, once there is one.
+    :param scheduled_for: when it was asked to ring at the earliest, aware; ``None``: at once, or unknown.
     """
 
-    key: str
-    written_at: datetime
-    sent: Sent = Sent.NEVER
+    receipt: CallReceipt | None = None
     spent_keys: int = 0
     attempt: int = 1
     shared_since: datetime | None = None
     used_since: datetime | None = None
     redials: str | None = None
-    receipt: CallReceipt | None = None
+    scheduled_for: datetime | None = None
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` wrote; fields that came later may be missing."""
+        receipt = entry.get("receipt")
+        return cls(
+            **vars(Remembered.from_json(entry))
+            | {
+                "receipt": CallReceipt.from_json(receipt) if receipt else None,
+                "spent_keys": int(entry.get("spent_keys", 0)),
+                "attempt": int(entry.get("attempt", 1)),
+                "shared_since": _moment(entry.get("shared_since")),
+                "used_since": _moment(entry.get("used_since")),
+                "redials": entry.get("redials"),
+                "scheduled_for": _moment(entry.get("scheduled_for")),
+            }
+        )
+
+    def asking_for(self, moment: datetime | None) -> Intent:
+        """Return what it is once it is sent to ring at this moment; ``None`` means at once."""
+        if self.sent is Sent.UNCLEAR:  # an earlier send may have been accepted
+            moment = min(moment, self.scheduled_for) if moment and self.scheduled_for else None
+        return replace(self, scheduled_for=moment)
 
     def key_protects(self, now: datetime) -> bool:
         """Whether the vendor would still refuse a second call with this key."""
         return now - (self.used_since or self.written_at) < KEY_PROTECTS
 
 
-class Ledger(Protocol):
-    """Remembers the intent of one call across tries."""
+@dataclass(frozen=True)
+class BatchIntent(Remembered):
+    """What the ledger holds of one batch call.
 
-    def read(self) -> Intent | None:
+    :param key: its marker is made of it; it is not sent.
+    """
+
+    receipt: BatchCall | None = None
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> Self:
+        """Read what ``to_json`` wrote."""
+        receipt = entry.get("receipt")
+        known = {"receipt": BatchCall(**receipt) if receipt else None}
+        return cls(**vars(Remembered.from_json(entry)) | known)
+
+
+RememberedT = TypeVar("RememberedT", bound=Remembered)
+
+
+class Ledger(Protocol[RememberedT]):
+    """Remembers the intent of one call, or batch call, across tries."""
+
+    def read(self) -> RememberedT | None:
         """Return what is known, ``None`` when nothing is."""
 
-    def write(self, intent: Intent) -> None:
+    def write(self, intent: RememberedT) -> None:
         """Remember; committed when it returns.
 
         :raises NotSent: it cannot be written, so nothing may be sent.
@@ -131,3 +218,7 @@ def became_of(before: Sent, errors: Iterable[FormantError]) -> Sent:
     if any(isinstance(error, TryLater | RequestRefused) for error in errors):
         return Sent.REFUSED
     return before
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

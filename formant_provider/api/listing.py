@@ -1,6 +1,6 @@
-"""Reads the list of conversations, in whatever order it comes, and only as far back as needed.
+"""Reads the list of conversations, or of batch calls, in whatever order, and only as far back as needed.
 
-The list has no filter but the agent and its order is not documented, so the order is found out while
+The lists have no filter but the agent and their order is not documented, so the order is found out while
 reading. Records that come in meanwhile move the others along; none that was there is missed.
 
 What to read is a *flow*: a generator that yields one request after the other and never sends. :func:`run`
@@ -14,8 +14,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from formant_provider.api.batch_models import BatchCall, BatchCallPage
 from formant_provider.api.errors import FormantError
 from formant_provider.api.models import Conversation, ConversationPage
 
@@ -27,14 +29,13 @@ log = logging.getLogger(__name__)
 PAGE_SIZE = 100
 # A bound against lists without an end: 100,000 records.
 MAX_PAGES = 1000
-# What pages may have in common at the most, so that we still get ahead.
-MAX_OVERLAP = 90
 # The vendor's clock is not ours: a record may seem to begin a little before we asked for it.
 CLOCK_SKEW_MS = 60_000
 
 T = TypeVar("T")
 Ask: TypeAlias = "Callable[[FormantClient], Any]"
 Flow: TypeAlias = Generator[Ask, Any, T]
+Page: TypeAlias = ConversationPage | BatchCallPage
 
 
 def run(flow: Flow[T], client: FormantClient) -> T:
@@ -56,17 +57,46 @@ def run(flow: Flow[T], client: FormantClient) -> T:
         return result
 
 
-def recent(agent_id: int | None, since_ms: int, take: Callable[[Conversation], None]) -> Flow[None]:
+def recent(
+    agent_id: int | None,
+    since_ms: int,
+    take: Callable[[Conversation], None],
+    *,
+    max_pages: int = MAX_PAGES,
+) -> Flow[None]:
     """Read an agent's records from a moment on. The same record may be taken more than once.
 
     :param agent_id: ``None`` means every agent's.
     :param since_ms: epoch milliseconds; a record that does not say when it began is taken as well.
     :param take: is handed every record.
+    :param max_pages: a bound against lists without an end.
     """
-    reading = _Reading(agent_id, since_ms, take)
+
+    def page_at(offset: int) -> Ask:
+        return lambda client: client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
+
+    yield from _read(_Reading(page_at, lambda record: record.start_timestamp, since_ms, take, max_pages))
+
+
+def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], None]) -> Flow[None]:
+    """Read an agent's batch calls that were created from a moment on, as :func:`recent` reads conversations.
+
+    :param since_ms: epoch milliseconds; one that does not say when it was created is taken as well.
+    """
+
+    def page_at(offset: int) -> Ask:
+        return lambda client: client.list_batch_calls(agent_id, limit=PAGE_SIZE, offset=offset)
+
+    def created_ms(batch: BatchCall) -> int | None:
+        return int(batch.created.timestamp() * 1000) if batch.created else None
+
+    yield from _read(_Reading(page_at, created_ms, since_ms, take))
+
+
+def _read(reading: _Reading) -> Flow[None]:
     first = yield reading.page_at(0)
     reading.take_page(first)
-    starts = _starts(first)
+    starts = reading.starts(first)
     total = first.total or 0
     if starts and starts[0] < starts[-1] and first.has_more and total > PAGE_SIZE:
         is_read = yield from _backwards(reading, total, max(starts))
@@ -75,16 +105,16 @@ def recent(agent_id: int | None, since_ms: int, take: Callable[[Conversation], N
     yield from _onwards(reading, first)
 
 
-def _onwards(reading: _Reading, page: ConversationPage) -> Flow[None]:
+def _onwards(reading: _Reading, page: Page) -> Flow[None]:
     """Read from the front. What comes in at the front moves the rest towards us, so nothing is passed by."""
     way = _WayBack()
-    for number in range(1, MAX_PAGES):
-        way.go(_starts(page))
+    for number in range(1, reading.max_pages):
+        way.go(reading.starts(page))
         if not page.has_more or not page.items or way.is_past(reading.since_ms):
             return
         page = yield reading.page_at(number * PAGE_SIZE)
         reading.take_page(page)
-    log.warning("The list of conversations goes on beyond %s pages; the rest is not read.", MAX_PAGES)
+    log.warning("The list goes on beyond %s pages; the rest is not read.", reading.max_pages)
 
 
 def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool]:
@@ -95,40 +125,47 @@ def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool
     """
     way = _WayBack()
     unread, overlap = total, 0
-    for number in range(1, MAX_PAGES):
+    for number in range(1, reading.max_pages):
         start = max(unread + overlap - PAGE_SIZE, 0)
         page = yield reading.page_at(start)
         reading.take_page(page)
-        if number == 1 and max(_starts(page), default=newest_at_front) < newest_at_front:
+        if number == 1 and max(reading.starts(page), default=newest_at_front) < newest_at_front:
             return False
         grown = max((page.total or total) - total, 0)
         total += grown
         if grown > overlap:  # some may have moved to behind this page
             unread, overlap = unread + grown, min(2 * grown, PAGE_SIZE // 2)
             continue
-        way.go(_starts(page)[: unread - start][::-1])
+        way.go(reading.starts(page)[: unread - start][::-1])
         unread = start
         if unread == 0 or way.is_past(reading.since_ms):
             return True
-    log.warning("The list of conversations goes on beyond %s pages; the rest is not read.", MAX_PAGES)
+    log.warning("The list goes on beyond %s pages; the rest is not read.", reading.max_pages)
     return True
 
 
+@dataclass(frozen=True)
 class _Reading:
-    """What is read of the list, and who takes it."""
+    """What is read of which list, and who takes it.
 
-    def __init__(self, agent_id: int | None, since_ms: int, take: Callable[[Conversation], None]) -> None:
-        self._agent_id = agent_id
-        self.since_ms = since_ms
-        self._take = take
+    :param page_at: asks for the page that passes over so many records.
+    :param began_ms: tells when a record began, ``None`` when it does not say.
+    """
 
-    def page_at(self, offset: int) -> Ask:
-        return lambda client: client.list_conversations(self._agent_id, limit=PAGE_SIZE, offset=offset)
+    page_at: Callable[[int], Ask]
+    began_ms: Callable[[Any], int | None]
+    since_ms: int
+    take: Callable[[Any], None]
+    max_pages: int = MAX_PAGES
 
-    def take_page(self, page: ConversationPage) -> None:
+    def starts(self, page: Page) -> list[int]:
+        return [began for began in map(self.began_ms, page.items) if began is not None]
+
+    def take_page(self, page: Page) -> None:
         for record in page.items:
-            if record.start_timestamp is None or record.start_timestamp >= self.since_ms:
-                self._take(record)
+            began = self.began_ms(record)
+            if began is None or began >= self.since_ms:
+                self.take(record)
 
 
 class _WayBack:
@@ -152,7 +189,3 @@ class _WayBack:
         """
         is_ordered = 2 * self._disorder_ms <= self._newest - self._oldest
         return is_ordered and self._oldest + self._disorder_ms < since_ms
-
-
-def _starts(page: ConversationPage) -> list[int]:
-    return [record.start_timestamp for record in page.items if record.start_timestamp is not None]

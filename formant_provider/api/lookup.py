@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from formant_provider.api.errors import FormantError, NotFound
 from formant_provider.api.listing import CLOCK_SKEW_MS, recent, run
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 10.0
+
+T = TypeVar("T")
 
 
 def find_call(
@@ -85,33 +87,48 @@ class Search:
 
     def run(self, since: datetime, other_than: str | None) -> tuple[Conversation | None, FormantError | None]:
         """Look until the record is there or the time is up; return it, or what hindered the last look."""
-        client, waited_s, pause_s = self.client.without_repeats(), 0.0, 1.0
-        while True:
-            record, trouble = self._once(client, since, other_than)
-            left_s = self.timeout_s - waited_s
-            asked_s = (trouble.retry_after_s if trouble else None) or 0.0
-            final = trouble is not None and not may_repeat(trouble)
-            if record is not None or final or left_s <= 0 or asked_s > left_s:
-                return record, trouble
-            pause_s = max(min(pause_s, left_s), asked_s)
-            self.sleep(pause_s)
-            waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
+        client = self.client.without_repeats()
 
-    def _once(
-        self, client: FormantClient, since: datetime, other_than: str | None
-    ) -> tuple[Conversation | None, FormantError | None]:
-        try:
-            record = find_call(
+        def look() -> Conversation | None:
+            return find_call(
                 client,
                 agent_id=self.agent_id,
                 recipient=self.recipient,
                 since=since,
                 other_than=other_than,
             )
-        except FormantError as error:
-            log.warning("%s. Looking on.", error)
-            return None, error
-        return record, None
+
+        return look_for(look, self.timeout_s, self.sleep)
+
+
+def look_for(
+    look: Callable[[], T | None], timeout_s: float, sleep: Callable[[float], None]
+) -> tuple[T | None, FormantError | None]:
+    """Look until something is there or the time is up; return it, or what hindered the last look.
+
+    :param look: looks once; ``None`` means that it is not there.
+    :param timeout_s: seconds to look for; 0 looks once.
+    :param sleep: waits for so many seconds.
+    """
+    waited_s, pause_s = 0.0, 1.0
+    while True:
+        found, trouble = _once(look)
+        left_s = timeout_s - waited_s
+        asked_s = (trouble.retry_after_s if trouble else None) or 0.0
+        final = trouble is not None and not may_repeat(trouble)
+        if found is not None or final or left_s <= 0 or asked_s > left_s:
+            return found, trouble
+        pause_s = max(min(pause_s, left_s), asked_s)
+        sleep(pause_s)
+        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _once(look: Callable[[], T | None]) -> tuple[T | None, FormantError | None]:
+    try:
+        return look(), None
+    except FormantError as error:
+        log.warning("%s. Looking on.", error)
+        return None, error
 
 
 def _is_the_call(detail: Conversation, agent_id: int, recipient: str, trace_id: str | None) -> bool:

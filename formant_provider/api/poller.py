@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from formant_provider.api.errors import FormantError
-from formant_provider.api.feed import Feed
 from formant_provider.api.pace import Pace
-from formant_provider.api.polling import Pause, Polling, Steps
-from formant_provider.api.waiters import Waiter, Watch
+from formant_provider.api.polling import Pause, Polling, Source, Steps
+from formant_provider.api.waiters import Waits
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -20,35 +20,51 @@ if TYPE_CHECKING:
 # The longest sleep by one clock alone: the wall clock may be set, and a machine be put to sleep.
 LONGEST_SLEEP_S = 60.0
 
+Watch_contra = TypeVar("Watch_contra", contravariant=True)
+WaiterT = TypeVar("WaiterT", bound=Waits)
+
+
+class Feed(Source, Protocol[Watch_contra, WaiterT]):
+    """A source that is joined by those who wait."""
+
+    def join(self, watch: Watch_contra, tell: Callable[[], None] | None = None) -> WaiterT:
+        """Begin to wait; ``tell`` is called once, when the wait has ended."""
+
+    def leave(self, waiter: WaiterT) -> None:
+        """Wait no more, whether it was served or not."""
+
 
 def utc_now() -> datetime:
     """Return the current time, aware."""
     return datetime.now(UTC)
 
 
-class Poller:
-    """Serves all waiters of one agent. It polls while somebody waits, and rests when nobody does.
+class Poller(Generic[Watch_contra, WaiterT]):
+    """Serves all who wait at one feed. It polls while somebody waits, and rests when nobody does.
 
     Belongs to one event loop.
 
-    :param agent_id: as for :class:`~formant_provider.api.feed.Feed`.
+    :param feed: nobody else polls it.
     :param pace: shared by all pollers with the same API key.
     :param open_client: gives a client that sends every request once; asked anew for every poll, so that a
         connection that was changed is used.
     """
 
     def __init__(
-        self, agent_id: int | None, pace: Pace, open_client: Callable[[], Awaitable[FormantClient]]
+        self,
+        feed: Feed[Watch_contra, WaiterT],
+        pace: Pace,
+        open_client: Callable[[], Awaitable[FormantClient]],
     ) -> None:
-        self._feed = Feed(agent_id, utc_now)
+        self._feed = feed
         self._polling = Polling(self._feed, pace, utc_now)
         self._open_client = open_client
         self._changed = asyncio.Event()
-        self._futures: dict[Waiter, asyncio.Future[None]] = {}
+        self._futures: dict[WaiterT, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def wait(self, watch: Watch, deadline: datetime) -> Waiter:
-        """Wait until a call is over or the time is up; what came of it is in the waiter.
+    async def wait(self, watch: Watch_contra, deadline: datetime) -> WaiterT:
+        """Wait until what is watched is over or the time is up; what came of it is in the waiter.
 
         :param deadline: aware.
         :raises RequestRefused: the API refuses to be asked, for good.
@@ -67,7 +83,7 @@ class Poller:
         return waiter
 
     @staticmethod
-    async def _until(waiter: Waiter, future: asyncio.Future[None], deadline: datetime) -> None:
+    async def _until(waiter: WaiterT, future: asyncio.Future[None], deadline: datetime) -> None:
         """Wait by the wall clock, so that a machine that was put to sleep does not wait anew."""
         begun = utc_now()
         while not future.done():
@@ -82,7 +98,8 @@ class Poller:
     def _wake(self) -> None:
         self._changed.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll())
+            # A context of its own: what is logged of a poll is not one waiter's alone.
+            self._task = asyncio.create_task(self._poll(), context=contextvars.Context())
 
     def _rest(self) -> None:
         if not self._futures and self._task:

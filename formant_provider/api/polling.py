@@ -1,4 +1,4 @@
-"""Polls a feed for as long as somebody waits: pauses, requests, and what an error means for both.
+"""Polls a source for as long as somebody waits: pauses, requests, and what an error means for both.
 
 The steps are a generator, so that they are the same whether the caller waits (:func:`wait_for`) or an event
 loop does (:mod:`formant_provider.api.poller`). An error that may pass slows the polls down and fails nobody:
@@ -11,14 +11,13 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from formant_provider.api.errors import FormantError, RateLimited, RequestRefused
-from formant_provider.api.feed import Feed
 from formant_provider.api.listing import Ask, Flow
 from formant_provider.api.pace import Pace
 from formant_provider.api.retry import may_repeat
-from formant_provider.api.waiters import Waiter
+from formant_provider.api.waiters import Waits
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -41,14 +40,31 @@ Step: TypeAlias = "Ask | Pause"
 Steps: TypeAlias = Generator[Step, Any, None]
 
 
-class Polling:
-    """Polls one feed, over and over.
+class Source(Protocol):
+    """What is polled, for all who wait for it."""
 
+    def interval_s(self) -> float:
+        """Return the seconds between two polls that the most impatient waiter asked for."""
+
+    def due_at(self) -> datetime | None:
+        """Return when there is something to ask for, aware; ``None``: now, or never while nobody waits."""
+
+    def poll(self) -> Flow[None]:
+        """Look once for everybody."""
+
+    def use(self, client: FormantClient) -> None:
+        """Take note of the client that sends from now on."""
+
+
+class Polling:
+    """Polls one source, over and over.
+
+    :param feed: the source.
     :param pace: shared by all that use the same API key.
     :param now: tells the current time, aware.
     """
 
-    def __init__(self, feed: Feed, pace: Pace, now: Callable[[], datetime]) -> None:
+    def __init__(self, feed: Source, pace: Pace, now: Callable[[], datetime]) -> None:
         self.feed = feed
         self._pace = pace
         self._now = now
@@ -125,7 +141,7 @@ class Polling:
 
 
 def wait_for(
-    waiter: Waiter,
+    waiter: Waits,
     polling: Polling,
     open_client: Callable[[], FormantClient],
     *,
@@ -133,7 +149,7 @@ def wait_for(
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
 ) -> None:
-    """Poll until the waiter's call is over or the time is up; what came of it is in the waiter.
+    """Poll until what the waiter waits for is over or the time is up; what came of it is in the waiter.
 
     :param open_client: gives a client that sends every request once.
     :param deadline: aware.

@@ -85,8 +85,26 @@ class Watch:
         return age_ms < 0, age_ms
 
 
+class Waits:
+    """Somebody who waits, for whatever it is.
+
+    :ivar outcome: what ended the wait.
+    :ivar looks: polls that looked for it.
+    """
+
+    outcome: object | None = None
+    looks: int = 0
+
+    def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
+        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
+
+        :param begun: when the wait began, in this process.
+        """
+        return deadline if self.looks else max(deadline, begun + FIRST_LOOK)
+
+
 @dataclass(eq=False)
-class Waiter:
+class Waiter(Waits):
     """Somebody who waits for a call.
 
     :param tell: called once, when the wait has ended.
@@ -109,13 +127,6 @@ class Waiter:
     def call(self) -> object:
         """What tells its call from others: the same for all who name it."""
         return self.watch.trace_id or self.watch.conversation_id or self
-
-    def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
-        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
-
-        :param begun: when the wait began, in this process.
-        """
-        return deadline if self.looks else max(deadline, begun + FIRST_LOOK)
 
     def take(self, record: Conversation, now: datetime) -> None:
         """Take a conversation as this call's; a further attempt replaces the one before."""

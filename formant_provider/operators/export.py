@@ -132,14 +132,15 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         self, history: History, folder: ObjectStoragePath, name: str, interval: Interval
     ) -> dict[str, Any]:
         from formant_provider.files import write_file
-        from formant_provider.tables import write_rows
+        from formant_provider.tables import row, write_rows
 
         by_status: Counter[str] = Counter()
 
         def fill(file: IO[bytes]) -> str:
             records = _counted(history.records(self.fields), by_status)
+            rows = (row(record, self.fields) for record in records)
             compressed = name.endswith(".gz")
-            write_rows(file, records, self.fields, file_format=self.file_format, compressed=compressed)
+            write_rows(file, rows, self.fields, file_format=self.file_format, compressed=compressed)
             return name
 
         written = write_file(folder, fill)

@@ -20,21 +20,20 @@ from formant_provider.outcome import end_as_it_ended, hand_on, show_link
 from formant_provider.privacy import HidesFields, reveal
 from formant_provider.waiting import (
     GRACE,
+    SHORTEST_POLL_INTERVAL_S,
     SUCCESSFUL,
     Look,
     OnUnsuccessful,
     WaitOptions,
+    conversations_of,
     deferrable_or_default,
     trigger_for,
 )
 
-# A poke_interval of 0 means as often as possible; that is no way to ask an API.
-SHORTEST_POLL_INTERVAL_S = 0.2
-
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
-    from formant_provider.api.waiters import Watch
+    from formant_provider.api.waiters import Waiter, Watch
     from formant_provider.triggers.conversation import WaitEnd
 
 
@@ -129,6 +128,7 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)
         self._look: Look | None = None
+        self._waiter: Waiter | None = None
         self._check()
 
     def _check(self) -> None:
@@ -167,11 +167,13 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
 
         with waiting_for_a_call():
             agent_id, watch = self._watch(context)
-            self._look = self._look or Look(self.hook, agent_id, watch)
+            if self._look is None or self._waiter is None:
+                feed = conversations_of(agent_id)
+                self._look, self._waiter = Look(self.hook, feed), feed.join(watch)
             self._look.once()
-            if self._look.waiter.outcome is None:
+            if self._waiter.outcome is None:
                 return False
-        end = WaitEnd.of(self._look.waiter, _receipt(agent_id, watch))
+        end = WaitEnd.of(self._waiter, _receipt(agent_id, watch))
         return PokeReturnValue(is_done=True, xcom_value=self._conclude(end, context))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:

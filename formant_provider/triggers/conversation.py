@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.triggering import End, shared_poller, trouble_of
+
 if TYPE_CHECKING:
-    from formant_provider.api.pace import Pace
     from formant_provider.api.poller import Poller
-    from formant_provider.api.waiters import Waiter
+    from formant_provider.api.waiters import Waiter, Watch
 
 
 @dataclass(frozen=True)
-class WaitEnd:
-    """How a wait ended: what a trigger's event holds, and nothing private.
+class WaitEnd(End):
+    """How the wait for a conversation ended.
 
     :param conversation_id: of the record that ended the wait; ``None`` when the time was up before.
     :param status: of the same record.
     :param others: how many conversations with the recipient ended meanwhile and belong to other calls.
-    :param trouble: what hindered it: the name of an error's class, and its text.
-    :param receipt: what the task knew of the call when it began to wait.
     """
 
     conversation_id: str | None = None
     status: str | None = None
     others: int = 0
-    trouble: tuple[str, str] | None = None
-    receipt: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, waiter: Waiter, receipt: Mapping[str, Any]) -> WaitEnd:
@@ -44,25 +40,6 @@ class WaitEnd:
             others=len(waiter.others),
             receipt=dict(receipt),
         )
-
-    def to_event(self) -> TriggerEvent:
-        """Return the event that a trigger fires."""
-        return TriggerEvent(asdict(self))  # type: ignore[no-untyped-call]  # Airflow's
-
-    def raise_trouble(self) -> None:
-        """Raise what hindered the wait, if anything did.
-
-        :raises FormantError: of the kind that it was in the triggerer.
-        """
-        from formant_provider.api.errors import named
-
-        if self.trouble:
-            raise named(*self.trouble)
-
-    @classmethod
-    def from_event(cls, payload: Mapping[str, Any]) -> WaitEnd:
-        """Read what :meth:`to_event` wrote."""
-        return cls(**payload)
 
 
 class ConversationTrigger(BaseTrigger):
@@ -107,10 +84,11 @@ class ConversationTrigger(BaseTrigger):
 
         self.log.info("Waiting until %s for the conversation of %s.", self.deadline, self._name())
         try:
-            poller = _poller(self.formant_conn_id, self.region, self.agent_id)
-            waiter = await poller.wait(Watch.from_json(self.watch), datetime.fromisoformat(self.deadline))
+            waiter = await self._poller().wait(
+                Watch.from_json(self.watch), datetime.fromisoformat(self.deadline)
+            )
         except Exception as error:
-            yield self._trouble(error).to_event()
+            yield WaitEnd(trouble=trouble_of(error), receipt=self.receipt).to_event()
         else:
             yield WaitEnd.of(waiter, self.receipt).to_event()
 
@@ -124,38 +102,9 @@ class ConversationTrigger(BaseTrigger):
         trace_id, conversation_id = self.watch["trace_id"], self.watch["conversation_id"]
         return f"trace_id {trace_id}" if trace_id else f"conversation_id {conversation_id}"
 
-    def _trouble(self, error: Exception) -> WaitEnd:
-        from formant_provider.api.errors import FormantError
+    def _poller(self) -> Poller[Watch, Waiter]:
+        from formant_provider.api.feed import Feed
+        from formant_provider.api.poller import utc_now
 
-        kind = type(error).__name__
-        # The text of an error that is not ours may hold anything.
-        text = str(error) if isinstance(error, FormantError) else f"The wait was broken off ({kind})"
-        return WaitEnd(trouble=(kind, text), receipt=self.receipt)
-
-
-@dataclass
-class _Shared:
-    """What the triggers of one event loop share."""
-
-    pollers: dict[tuple[str, str | None, int | None], Poller] = field(default_factory=dict)
-    paces: dict[tuple[str, str | None], Pace] = field(default_factory=dict)
-
-
-_BY_LOOP: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
-
-
-def _poller(formant_conn_id: str, region: str | None, agent_id: int | None) -> Poller:
-    """Return the one poller of this event loop for these conversations."""
-    from formant_provider.api.pace import Pace
-    from formant_provider.api.poller import Poller
-    from formant_provider.api.retry import RetryPolicy
-    from formant_provider.hooks.formant import FormantHook
-
-    shared = _BY_LOOP.setdefault(asyncio.get_running_loop(), _Shared())
-    place, key = (formant_conn_id, region), (formant_conn_id, region, agent_id)
-    if key not in shared.pollers:
-        hook = FormantHook(formant_conn_id, region)
-        pace = shared.paces.setdefault(place, Pace(lambda: datetime.now(UTC)))
-        once = RetryPolicy(max_attempts=1)
-        shared.pollers[key] = Poller(agent_id, pace, lambda: hook.aget_conn(once))
-    return shared.pollers[key]
+        hook = FormantHook(self.formant_conn_id, self.region)
+        return shared_poller(hook, ("conversations", self.agent_id), lambda: Feed(self.agent_id, utc_now))

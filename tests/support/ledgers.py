@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 from formant_provider.api.client import CREATE_CALL, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import FormantError, NotSent
-from formant_provider.api.intent import Intent, Sent
-from formant_provider.api.models import CallReceipt, CallRequest
+from formant_provider.api.intent import Intent
+from formant_provider.api.models import CallRequest
 from formant_provider.api.placement import Placement, Rules, place
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.sandbox import Sandbox
@@ -45,6 +45,7 @@ class MemoryLedger:
     :param fails_at: writes that are refused.
     :param dies_before: writes in which the process dies, and nothing is written.
     :param dies_after: writes after which the process dies.
+    :param kind: what is kept.
     """
 
     def __init__(
@@ -53,26 +54,28 @@ class MemoryLedger:
         fails_at: Collection[int] = (),
         dies_before: Collection[int] = (),
         dies_after: Collection[int] = (),
+        kind: type[Any] = Intent,
     ) -> None:
         self.fails_at, self.dies_before, self.dies_after = set(fails_at), set(dies_before), set(dies_after)
+        self.kind = kind
         self.history: list[str] = []
         self.writes = 0
 
-    def read(self) -> Intent | None:
-        return _from_json(self.history[-1]) if self.history else None
+    def read(self) -> Any:
+        return self.kind.from_json(json.loads(self.history[-1])) if self.history else None
 
-    def write(self, intent: Intent) -> None:
+    def write(self, intent: Any) -> None:
         self.writes += 1
         if self.writes in self.dies_before:
             raise Died
         if self.writes in self.fails_at:
             raise NotSent("The ledger cannot be written")
-        self.history.append(_to_json(intent))
+        self.history.append(json.dumps(intent.to_json()))
         if self.writes in self.dies_after:
             raise Died
 
     @property
-    def last(self) -> Intent:
+    def last(self) -> Any:
         """What a next try will read."""
         intent = self.read()
         assert intent is not None, "nothing was written"
@@ -82,26 +85,11 @@ class MemoryLedger:
 class StaleTwin:
     """What a process sees whose task was given to another one: nothing to read, and no write."""
 
-    def read(self) -> Intent | None:
+    def read(self) -> None:
         return None
 
-    def write(self, intent: Intent) -> None:
+    def write(self, intent: Any) -> None:
         raise NotSent(f"Not this process's to write: {intent.key}")
-
-
-def _to_json(intent: Intent) -> str:
-    return json.dumps(asdict(intent), default=lambda moment: {"at": moment.isoformat()})
-
-
-def _from_json(text: str) -> Intent:
-    fields = json.loads(text, object_hook=_moment)
-    receipt = fields.pop("receipt")
-    fields["sent"] = Sent(fields["sent"])
-    return Intent(**fields, receipt=CallReceipt(**receipt) if receipt else None)
-
-
-def _moment(value: dict[str, Any]) -> Any:
-    return datetime.fromisoformat(value["at"]) if value.keys() == {"at"} else value
 
 
 @dataclass

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+
+from formant_provider.sandbox import Sandbox
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -29,3 +32,18 @@ def code(cell: str) -> list[str]:
 def of_an_outcome() -> list[str]:
     """The fields of a record that are documented to be handed on."""
     return [name for row in table("waiting.md", "## What comes of it") for name in code(row[0])]
+
+
+def assert_campaign(sandbox: Sandbox, placed: list[dict[str, Any]], documented: dict[str, list[str]]) -> None:
+    """One batch call was placed, it rang everybody once, and XCom holds what the page says."""
+    (xcoms,) = placed
+    assert sum(seen.method == "POST" for seen in sandbox.requests) == 1
+    assert set(sandbox.rings.values()) == {1}
+    assert xcoms.keys() == documented.keys()
+    assert list(xcoms["return_value"])[: len(documented["return_value"])] == documented["return_value"]
+
+
+def returned_by(xcoms: dict[str, Any]) -> Any:
+    """What a task returned, if that was a mapping."""
+    value = xcoms.get("return_value")
+    return value if isinstance(value, dict) else {}

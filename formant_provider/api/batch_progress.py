@@ -1,0 +1,144 @@
+"""Is a batch call done, and how far has it come? The only place that says so.
+
+The vendor documents no word for a batch call that is over, so its metrics decide: nobody is being talked to,
+nobody is to be called again, and all recipients are processed. Telephony failures have no count of their own.
+If they are in none, the sum is never reached; then a batch call ends when nothing has changed for long.
+A number that is missing is unknown, and never taken for the end.
+
+Vendor page: https://docs.formantai.com/api-reference/batch-calls
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, astuple, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from formant_provider.api.batch_models import BatchMetrics
+
+
+def is_done(metrics: BatchMetrics, total_recipients: int | None) -> bool:
+    """Whether all recipients are done with.
+
+    :param total_recipients: ``None`` or 0 when it is not known, or not yet.
+    """
+    return (
+        bool(total_recipients)
+        and metrics.in_progress_count == 0
+        and metrics.pending_retry_count == 0
+        and (metrics.total_processed or 0) >= (total_recipients or 0)
+    )
+
+
+def success_rate(metrics: BatchMetrics, total_recipients: int | None) -> float | None:
+    """Return the per cent of all recipients that were a success, as the vendor counts; ``None``: unknown.
+
+    :param total_recipients: as for :func:`is_done`; without it, the vendor's own rate is taken.
+    """
+    if metrics.success_count is None or not total_recipients:
+        return metrics.success_rate
+    return 100 * metrics.success_count / total_recipients
+
+
+def in_words(metrics: BatchMetrics | None, total_recipients: int | None) -> str:
+    """Say how far a batch call has come."""
+    if metrics is None:
+        return "nothing is known yet"
+    processed = metrics.total_processed
+    text = f"{_or_unknown(processed)} of {_or_unknown(total_recipients)} recipients are processed"
+    if processed is not None and total_recipients:
+        text += f" ({100 * processed // total_recipients} %)"
+    text += f", {_or_unknown(metrics.in_progress_count)} in progress"
+    return f"{text}, {_or_unknown(metrics.pending_retry_count)} to be called again"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a look brought.
+
+    :param seen_at: when the look was, aware.
+    """
+
+    metrics: BatchMetrics
+    seen_at: datetime
+
+    def differs(self, other: Sight) -> bool:
+        """Whether anything was counted in between. Averages may tremble by themselves."""
+        return _counts(self.metrics) != _counts(other.metrics)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` makes the same of: plain values."""
+        return {"metrics": asdict(self.metrics), "seen_at": self.seen_at.isoformat()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Sight:
+        """Read what :meth:`to_json` wrote."""
+        return cls(BatchMetrics.from_json(fields["metrics"]), datetime.fromisoformat(fields["seen_at"]))
+
+
+class BatchProgress:
+    """How far one batch call has come, from look to look.
+
+    :param total_recipients: as for :func:`is_done`; may be filled in later.
+    :param stall_timeout: it is over when nothing has changed for so long.
+    :ivar changed: the look that last brought something new; may be set to that of another process.
+    :ivar metrics: as last seen.
+    :ivar is_stalled: whether it is over for that reason alone.
+    """
+
+    def __init__(self, total_recipients: int | None, stall_timeout: timedelta) -> None:
+        self.total_recipients = total_recipients
+        self.changed: Sight | None = None
+        self.metrics: BatchMetrics | None = None
+        self.is_stalled = False
+        self._stall_timeout = stall_timeout
+        self._first: Sight | None = None
+
+    def see(self, metrics: BatchMetrics, now: datetime) -> bool:
+        """Take in what a look brought; return whether that was anything new."""
+        sight, self.metrics = Sight(metrics, now), metrics
+        self._first = self._first or sight
+        is_new = self.changed is None or sight.differs(self.changed)
+        if self.changed is None or is_new:
+            self.changed = sight
+        self.is_stalled = not self._is_done and now - self.changed.seen_at >= self._stall_timeout
+        return is_new
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be waited for."""
+        return self._is_done or self.is_stalled
+
+    @property
+    def _is_done(self) -> bool:
+        return self.metrics is not None and is_done(self.metrics, self.total_recipients)
+
+    def ends_at(self) -> datetime | None:
+        """Estimate when all will be processed, at the rate since the first look; ``None`` without a rate."""
+        if not (self._first and self.changed and self.total_recipients):
+            return None
+        before, after = self._first.metrics.total_processed or 0, self.changed.metrics.total_processed or 0
+        if after <= before:
+            return None
+        took = self.changed.seen_at - self._first.seen_at
+        with suppress(OverflowError):
+            return self.changed.seen_at + took * (self.total_recipients - after) / (after - before)
+        return None
+
+    def in_words(self) -> str:
+        """Say how far it has come, and when it may be done."""
+        text = in_words(self.metrics, self.total_recipients)
+        end = self.ends_at()
+        if end and not self.is_over:
+            text += f"; at this rate all will be by {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        return text
+
+
+def _counts(metrics: BatchMetrics) -> tuple[Any, ...]:
+    return astuple(replace(metrics, avg_duration_seconds=None, success_rate=None))
+
+
+def _or_unknown(number: int | None) -> str:
+    return "unknown" if number is None else str(number)

@@ -1,0 +1,161 @@
+"""The rules that a contact must pass to be called.
+
+Rows pass some hundred at a time. Each rule first asks of all of them at once whether there is anything to
+object to, which for most is all it costs, and only then looks at them one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from formant_provider.api.contact_report import FORMULA, Problem, Reason
+from formant_provider.api.csv_table import Rows
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.api.numbers import NumberReader, NumberSet
+
+_FORMULA_STARTS = ("=", "+", "-", "@")
+
+
+class Fault(NamedTuple):
+    """Why a row is not called, and the column at fault if it is a certain one."""
+
+    reason: Reason
+    column: str | None = None
+
+
+# By the position of a row in its chunk. ``None`` is for a row with nothing in it, which is no contact.
+Faults: TypeAlias = Mapping[int, Fault | None]
+
+
+class Chunk:
+    """Rows on their way through the rules, all of one width.
+
+    :param numbers: the numbers of the rows.
+    :param rows: their cells, none of which holds a NUL.
+    :param width: how many cells each has.
+    :ivar columns: the cells by column.
+    :ivar keys: the recipients as integers, once they are known.
+    """
+
+    def __init__(self, numbers: Sequence[int], rows: Rows, width: int) -> None:
+        self.numbers = list(numbers)
+        columns = zip(*rows, strict=True) if rows else [()] * width
+        self.columns = [list(column) for column in columns]
+        self.keys: list[int] = []
+
+    def row(self, position: int) -> list[str]:
+        """Return the cells of one row."""
+        return [column[position] for column in self.columns]
+
+    def drop(self, positions: Faults) -> None:
+        """Take rows out."""
+        # They are few, so that deleting them is faster than picking the others.
+        for position in sorted(positions, reverse=True):
+            for cells in (self.numbers, self.keys, *self.columns):
+                del cells[position : position + 1]  # a slice, for the keys may not be known yet
+
+
+class Rules:
+    """The rules for one list of contacts.
+
+    :param columns: its header.
+    :param reader: how its numbers are read.
+    :param required: columns that must not be blank.
+    :param suppressed: numbers that must not be called.
+    :raises InvalidInput: a required column does not exist.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        reader: NumberReader,
+        required: Sequence[str] = (),
+        suppressed: NumberSet | None = None,
+    ) -> None:
+        for name in required:
+            if name not in columns:
+                shown = f" {name}" if name.isidentifier() else ", which is one of them"
+                raise InvalidInput("required_variables", f"the contacts have no column{shown}")
+        self.columns, self._reader, self._suppressed = columns, reader, suppressed
+        self._phone = columns.index(PHONE_PARAMETER)
+        self._required = {name: columns.index(name) for name in required}
+        self._called = NumberSet()
+        # Recipients that are not sent as they were given, by row number.
+        self._rewritten: dict[int, str] = {}
+
+    def width(self, rows: Rows) -> Faults:
+        """Object to rows that are not as wide as the header."""
+        width = len(self.columns)
+        if set(map(len, rows)) == {width}:
+            return {}
+        return {
+            position: Fault(Reason.WRONG_WIDTH) if any(map(str.strip, row)) else None
+            for position, row in enumerate(rows)
+            if len(row) != width
+        }
+
+    def in_order(self) -> tuple[Callable[[Chunk], Faults], ...]:
+        """Return the other rules. Each relies on those before, and the last remembers whom it lets pass."""
+        return self._number, self._suppression, self._variables, self._repetition
+
+    def formulas(self, chunk: Chunk) -> list[Problem]:
+        """Return the cells that a spreadsheet would take for a formula. Those of the recipient are none."""
+        found = []
+        for place, name in enumerate(self.columns):
+            column = chunk.columns[place]
+            together = "\0" + "\0".join(column)
+            # A search for one letter is so fast that the second search is worth putting off.
+            if place != self._phone and any(
+                start in together and f"\0{start}" in together for start in _FORMULA_STARTS
+            ):
+                found += [
+                    Problem(number, FORMULA, name)
+                    for number, cell in zip(chunk.numbers, column, strict=True)
+                    if cell.startswith(_FORMULA_STARTS)
+                ]
+        return found
+
+    def rewrite(self, chunk: Chunk) -> int:
+        """Put recipients in the form in which they are sent, and return how many were not."""
+        if not self._rewritten:
+            return 0
+        positions = [place for place, number in enumerate(chunk.numbers) if number in self._rewritten]
+        for position in positions:
+            chunk.columns[self._phone][position] = self._rewritten[chunk.numbers[position]]
+        self._rewritten.clear()
+        return len(positions)
+
+    def _number(self, chunk: Chunk) -> Faults:
+        texts = chunk.columns[self._phone]
+        chunk.keys = self._reader.at_a_glance(texts)
+        faults: dict[int, Fault | None] = {}
+        unclear = [] if all(chunk.keys) else [place for place, key in enumerate(chunk.keys) if not key]
+        for position in unclear:
+            read = self._reader.read(texts[position])
+            if isinstance(read, Reason):
+                blank = read is Reason.NO_NUMBER and not any(map(str.strip, chunk.row(position)))
+                faults[position] = None if blank else Fault(read)
+            else:
+                chunk.keys[position], text = read
+                if text != texts[position]:
+                    self._rewritten[chunk.numbers[position]] = text
+        return faults
+
+    def _suppression(self, chunk: Chunk) -> Faults:
+        found = self._suppressed.find(chunk.keys) if self._suppressed else ()
+        return dict.fromkeys(found, Fault(Reason.SUPPRESSED))
+
+    def _variables(self, chunk: Chunk) -> Faults:
+        faults: dict[int, Fault | None] = {}
+        for name, place in self._required.items():
+            column = chunk.columns[place]
+            if not all(map(str.strip, column)):
+                for position, cell in enumerate(column):
+                    if not cell.strip():
+                        faults.setdefault(position, Fault(Reason.BLANK_VARIABLE, name))
+        return faults
+
+    def _repetition(self, chunk: Chunk) -> Faults:
+        return dict.fromkeys(self._called.add(chunk.keys), Fault(Reason.DUPLICATE))

@@ -1,0 +1,173 @@
+"""Turns a campaign's contacts into a clean CSV file for the API, before anything is sent."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, islice
+from typing import IO, Literal, TypeAlias, get_args
+
+from formant_provider.api.contact_report import MAX_EXAMPLES, ContactReport, Problem, Reason
+from formant_provider.api.contact_rules import Chunk, Faults, Rules
+from formant_provider.api.contact_sources import Contacts
+from formant_provider.api.csv_table import ROWS_AT_ONCE, Rows, as_csv
+from formant_provider.api.errors import InvalidContacts, InvalidInput
+from formant_provider.api.numbers import NumberReader, NumberSet
+
+InvalidRows: TypeAlias = Literal["fail", "reject"]
+
+# In front of a rejected contact's own columns.
+REJECT_COLUMNS = ("row_number", "reason", "detail")
+_Rejected: TypeAlias = tuple[Problem, list[str]]
+
+
+def clean_contacts(
+    contacts: Contacts,
+    sink: IO[bytes],
+    *,
+    rejects: IO[bytes] | None = None,
+    required_variables: Sequence[str] = (),
+    default_region: str | None = None,
+    suppress: Iterable[str] = (),
+    invalid_rows: InvalidRows = "fail",
+) -> ContactReport:
+    """Write the contacts that can be called, in their order and with all of their columns.
+
+    The file is CSV by RFC 4180, in UTF-8. Memory does not grow with the contacts, but for some 30 bytes for
+    each number.
+
+    :param contacts: from :func:`~formant_provider.api.contact_sources.open_contacts` or ``contacts_of``.
+    :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
+    :param rejects: where the other contacts go, as CSV with :data:`REJECT_COLUMNS` in front. It holds what is
+        private, as the contacts do. ``None`` keeps them nowhere.
+    :param required_variables: columns that must not be blank.
+    :param default_region: where numbers are from that are written without a country code, as two letters of
+        ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
+    :param suppress: numbers that must not be called, written like those of the contacts.
+    :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read.
+    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``.
+    :raises InvalidInput: the contacts cannot be read, or a parameter or a suppressed number makes no sense.
+    """
+    if invalid_rows not in get_args(InvalidRows):
+        raise InvalidInput("invalid_rows", f"must be one of {', '.join(get_args(InvalidRows))}")
+    reader = NumberReader(default_region)
+    suppressed = _suppressed(suppress, reader) if suppress else None
+    rules = Rules(contacts.columns, reader, required_variables, suppressed)
+    report = _sift(contacts, rules, sink, rejects)
+    if report.rejected and invalid_rows == "fail":
+        examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
+        raise InvalidContacts(report.summary(), by_reason=dict(report.by_reason), examples=examples)
+    return report
+
+
+def _suppressed(given: Iterable[object], reader: NumberReader) -> NumberSet:
+    """Read the do-not-call list. What cannot be read on it is refused, since it means somebody."""
+    numbers = NumberSet(places=(1 << 12) + 1)
+    unread: list[int] = []
+    # A NUL would part an entry in two.
+    texts = ("" if entry is None else str(entry).replace("\0", "?") for entry in given)
+    for first in count(1, ROWS_AT_ONCE):
+        some = list(islice(texts, ROWS_AT_ONCE))
+        if not some:
+            break
+        keys = reader.at_a_glance(some)
+        for position in [position for position, key in enumerate(keys) if not key]:
+            read = reader.read(some[position])
+            if not isinstance(read, Reason):
+                keys[position] = read[0]
+            elif read is not Reason.NO_NUMBER:
+                unread.append(first + position)
+        numbers.add(filter(None, keys))
+    if unread:
+        which = ", ".join(map(str, unread[:MAX_EXAMPLES]))
+        raise InvalidInput(
+            "suppress", f"{len(unread)} entries cannot be read as numbers, first those at {which}"
+        )
+    return numbers
+
+
+def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
+    tally, other = _Tally(), _Rejects(rejects, contacts.columns)
+    clean.write(as_csv([(name,) for name in contacts.columns]))
+    first = contacts.first_row
+    for rows in contacts.chunks:
+        chunk, rejected = _judged(range(first, first + len(rows)), rows, rules)
+        first += len(rows)
+        if rejected:
+            tally.reject([problem for problem, _ in rejected])
+            other.write(rejected)
+        tally.accept(len(chunk.numbers), rules.rewrite(chunk), rules.formulas(chunk))
+        clean.write(as_csv(chunk.columns))
+    return tally.report()
+
+
+def _judged(numbers: Sequence[int], rows: Rows, rules: Rules) -> tuple[Chunk, list[_Rejected]]:
+    """Return the rows to be called, and the others in their order."""
+    rejected: list[_Rejected] = []
+    if faults := rules.width(rows):
+        rejected += _problems(numbers, faults, rows.__getitem__)
+        kept = [position for position in range(len(rows)) if position not in faults]
+        numbers, rows = [numbers[position] for position in kept], [rows[position] for position in kept]
+    chunk = Chunk(numbers, rows, len(rules.columns))
+    for rule in rules.in_order():
+        if faults := rule(chunk):
+            rejected += _problems(chunk.numbers, faults, chunk.row)
+            chunk.drop(faults)
+    return chunk, sorted(rejected, key=lambda pair: pair[0].row)
+
+
+def _problems(numbers: Sequence[int], faults: Faults, row: Callable[[int], list[str]]) -> Iterator[_Rejected]:
+    for position, fault in faults.items():
+        if fault is not None:
+            yield Problem(numbers[position], *fault), row(position)
+
+
+class _Rejects:
+    """Writes the contacts that are not called to a file, or to none."""
+
+    def __init__(self, file: IO[bytes] | None, columns: Sequence[str]) -> None:
+        self._file = file
+        self._write([(*REJECT_COLUMNS, *columns)])
+
+    def write(self, rejected: Iterable[_Rejected]) -> None:
+        self._write([problem.row, problem.reason, problem.detail, *row] for problem, row in rejected)
+
+    def _write(self, rows: Iterable[Sequence[object]]) -> None:
+        if self._file is not None:
+            text = io.StringIO(newline="")
+            csv.writer(text).writerows(rows)
+            self._file.write(text.getvalue().encode())
+
+
+class _Tally:
+    """Counts, and keeps the first few of what it counts."""
+
+    def __init__(self) -> None:
+        self._accepted = self._rewritten = self._formulas = 0
+        self._by_reason: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self._formula_examples: list[Problem] = []
+
+    def accept(self, contacts: int, rewritten: int, formulas: Sequence[Problem]) -> None:
+        self._accepted += contacts
+        self._rewritten += rewritten
+        self._formulas += len(formulas)
+        self._formula_examples += formulas[: MAX_EXAMPLES - len(self._formula_examples)]
+
+    def reject(self, problems: Sequence[Problem]) -> None:
+        self._by_reason.update(problem.reason for problem in problems)
+        self._problems += problems[: MAX_EXAMPLES - len(self._problems)]
+
+    def report(self) -> ContactReport:
+        by_reason = {str(reason): self._by_reason[reason] for reason in Reason if self._by_reason[reason]}
+        return ContactReport(
+            total=self._accepted + self._by_reason.total(),
+            accepted=self._accepted,
+            by_reason=by_reason,
+            problems=tuple(self._problems),
+            formulas=self._formulas,
+            formula_examples=tuple(self._formula_examples),
+            rewritten=self._rewritten,
+        )

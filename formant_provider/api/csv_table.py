@@ -1,0 +1,163 @@
+"""Reads a CSV file, some hundred rows at a time, or refuses it as a whole; and writes one.
+
+An error names lines, rows and bytes, never a value. It is raised after the one that it replaces was handled:
+else it would carry that one along, whose text may quote the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import IO, Any, TypeAlias, TypeVar
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
+
+T = TypeVar("T")
+Rows: TypeAlias = list[list[str]]
+
+# Few enough that they stay in a processor's cache.
+ROWS_AT_ONCE = 400
+_BLOCK_BYTES = 1 << 16
+_MAX_HEADER = 1 << 17
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# What the csv module says, and what it means.
+_FAULTS = {
+    "unexpected end of data": "opens a quote that is never closed",
+    "field larger than": "has a cell of more than 131072 characters; perhaps a quote is never closed",
+    "expected after": "has text behind a closing quote; a quote within a cell must be doubled",
+}
+
+
+def buffered(file: IO[bytes]) -> io.BufferedReader:
+    """Return a file with a buffer, which does not close it."""
+    return io.BufferedReader(_Borrowed(file), _BLOCK_BYTES)
+
+
+class CsvTable:
+    """A CSV file that is being read.
+
+    :param raw: CSV in UTF-8, with or without a byte order mark, as it is or in gzip.
+    :param delimiter: what is between the cells.
+    :param field: to be named in an error.
+    :ivar first: the first row that is not blank; ``[]`` if there is none.
+    :ivar first_row: its number; blank rows count.
+    :raises InvalidInput: it cannot be read.
+    """
+
+    def __init__(self, raw: io.BufferedReader, delimiter: str, field: str) -> None:
+        if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
+            raise InvalidInput("delimiter", "must be one character, and no quote, space or line end")
+        self._field, self._taken = field, 0
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
+        plain: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+        text = io.TextIOWrapper(io.BufferedReader(_Text(plain, field), _BLOCK_BYTES), "utf-8-sig", newline="")
+        self._reader = csv.reader(())
+        line = self._guarded(lambda: text.readline(_MAX_HEADER))
+        self._check_first_line(line, delimiter)
+        self._reader = csv.reader(chain([line] if line else [], text), delimiter=delimiter, strict=True)
+        self.first: list[str] = []
+        while not self.first and (rows := self._take(1)):
+            self.first = rows[0]
+        self.first_row = self._taken
+
+    def chunks(self) -> Iterator[Rows]:
+        """Return the rows after the first, blank ones as ``[]``."""
+        while rows := self._take(ROWS_AT_ONCE):
+            yield rows
+
+    def _take(self, size: int) -> Rows:
+        rows: Rows = []
+        # What was read before a fault stays in the list, and tells where it is.
+        self._guarded(lambda: rows.extend(islice(self._reader, size)), rows)
+        self._taken += len(rows)
+        return rows
+
+    def _guarded(self, read: Callable[[], T], rows: Iterable[object] = ()) -> T:
+        try:
+            return read()
+        except UnicodeDecodeError as error:
+            line = self._reader.line_num + 1 + error.object[: error.start].count(b"\n")
+            fault = f"line {line}: is not UTF-8 but another encoding, perhaps Windows-1252; save it as UTF-8"
+        except csv.Error as error:
+            meant = (fault for text, fault in _FAULTS.items() if text in str(error))
+            fault = f"row {self._taken + len(list(rows)) + 1}: {next(meant, 'is no CSV')}"
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            fault = "is damaged or cut off: gzip cannot unpack it"
+        raise InvalidInput(self._field, fault)
+
+    def _check_first_line(self, line: str, delimiter: str) -> None:
+        if len(line) >= _MAX_HEADER:
+            raise InvalidInput(self._field, f"its first line is longer than {_MAX_HEADER} characters: no CSV")
+        if _has_phone(line, delimiter):
+            return
+        for other, name in _DELIMITERS.items():
+            if _has_phone(line, other):
+                hint = f"its cells are separated by {name}; say delimiter={other!r}"
+                raise InvalidInput(self._field, hint)
+
+
+def as_csv(columns: Sequence[Sequence[str]]) -> bytes:
+    """Write columns as the rows of a CSV file by RFC 4180, twice as fast as the csv module does.
+
+    :param columns: of the same length; no cell holds a NUL.
+    """
+    lines = [",".join(row) for row in zip(*map(_quoted, columns), strict=True)]
+    return "\r\n".join([*lines, ""]).encode()
+
+
+def _quoted(column: Sequence[str]) -> Sequence[str]:
+    """Quote all cells of a column in which one needs it; with the cells in one text, it takes three steps."""
+    together = "\0".join(column)
+    if not any(mark in together for mark in '",\r\n'):
+        return column
+    inner = together.replace('"', '""').replace("\0", '"\0"')
+    return f'"{inner}"'.split("\0")
+
+
+def _has_phone(line: str, delimiter: str) -> bool:
+    # Not strict, for a line may end within a cell.
+    return PHONE_PARAMETER in [
+        name.strip() for row in csv.reader([line], delimiter=delimiter) for name in row
+    ]
+
+
+class _Borrowed(io.RawIOBase):
+    """Reads a file that somebody else will close."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = 0
+        # Until it is full: a file may give less than is asked for, and the first bytes tell what it is.
+        while size < len(buffer) and (block := self._file.read(len(buffer) - size)):
+            buffer[size : size + len(block)] = block
+            size += len(block)
+        return size
+
+
+class _Text(_Borrowed):
+    """Reads a file that has to be text. UTF-16 may pass for UTF-8, but for its NULs."""
+
+    def __init__(self, file: IO[bytes], field: str) -> None:
+        super().__init__(file)
+        self._field, self._passed = field, 0
+
+    def readinto(self, buffer: Any) -> int:
+        size = super().readinto(buffer)
+        block = bytes(buffer[:size])
+        if self._passed == 0 and block.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InvalidInput(self._field, "is UTF-16, not UTF-8; save it as UTF-8")
+        if (place := block.find(0)) >= 0:
+            where = f"byte {self._passed + place} is a NUL"
+            raise InvalidInput(self._field, f"{where}: this is no text, or not in UTF-8")
+        self._passed += size
+        return size

@@ -1,0 +1,194 @@
+"""A campaign's contacts, from wherever they are to the one clean file that is uploaded.
+
+Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
+and, for the report at the end, the numbers of those that can.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from formant_provider.options import one_of
+
+if TYPE_CHECKING:
+    from formant_provider.api.contact_report import ContactReport
+    from formant_provider.api.contact_sources import Contacts
+
+log = logging.getLogger(__name__)
+
+InvalidRows = Literal["fail", "reject"]
+PHONE_COLUMN = "customer_phone"
+_PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
+
+
+@dataclass(frozen=True)
+class ContactRules:
+    """What a user asks of contacts, checked when the DAG file is parsed.
+
+    :param delimiter: between the cells of a CSV file.
+    :param default_region: where numbers without a country code are from; ``None`` takes E.164 alone.
+    :param required_variables: columns that must not be blank.
+    :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
+    :raises ValueError: for what cannot be meant.
+    """
+
+    delimiter: str
+    default_region: str | None
+    required_variables: Sequence[str]
+    invalid_rows: InvalidRows
+
+    def __post_init__(self) -> None:
+        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
+        if isinstance(self.required_variables, str):
+            raise ValueError("required_variables must be a list of names, not one text")
+
+
+@dataclass
+class ContactFiles:
+    """The contacts of one campaign.
+
+    :param folder: on this machine, for as long as the task runs; it holds what is private.
+    :param contacts: a URI or an absolute path, or a list of mappings.
+    :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
+    :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
+    :param recipients_uri: where the numbers of those go that can, for the report; ``None``: there is none.
+    :ivar report: what was found, once the contacts were read.
+    """
+
+    folder: Path
+    contacts: Any
+    suppress: Any
+    rules: ContactRules
+    rejects_uri: str | None = None
+    recipients_uri: str | None = None
+    report: ContactReport | None = field(default=None, init=False)
+
+    def write(self) -> Path:
+        """Write the clean file, and the two beside it.
+
+        :return: its path.
+        :raises InvalidInput: the contacts cannot be read, or some cannot be called and that is not wanted.
+        :raises AirflowSkipException: nobody is left to be called.
+        """
+        clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
+        try:
+            self.report = self._clean(clean, rejects)
+        finally:
+            self._hand_over_rejects(rejects)
+        self._tell(self.report)
+        if not self.report.accepted:
+            raise AirflowSkipException("Nobody is left to be called, so no batch call is placed")
+        if self.recipients_uri:
+            _publish("results_uri", self.recipients_uri, self._write_recipients(clean))
+        return clean
+
+    def _clean(self, clean: Path, rejects: Path) -> ContactReport:
+        from formant_provider.api.contacts import clean_contacts
+
+        rules = self.rules
+        with (
+            clean.open("wb") as sink,
+            rejects.open("wb") as other,
+            self._opened() as contacts,
+            self._suppressed() as suppress,
+        ):
+            return clean_contacts(
+                contacts,
+                sink,
+                rejects=other,
+                required_variables=rules.required_variables,
+                default_region=rules.default_region,
+                suppress=suppress,
+                invalid_rows=rules.invalid_rows,
+            )
+
+    @contextmanager
+    def _opened(self) -> Iterator[Contacts]:
+        from formant_provider.api.contact_sources import contacts_of, open_contacts
+        from formant_provider.api.errors import InvalidInput
+
+        if isinstance(self.contacts, str):
+            with _reading("contacts", self.contacts) as file:
+                log.info("Reading contacts from %s.", self.contacts)
+                yield open_contacts(file, delimiter=self.rules.delimiter)
+        elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
+            yield contacts_of(self.contacts)
+        else:
+            raise InvalidInput("contacts", "must be a URI, an absolute path or a list of mappings")
+
+    @contextmanager
+    def _suppressed(self) -> Iterator[Iterable[str]]:
+        from formant_provider.api.contact_sources import open_numbers
+        from formant_provider.api.errors import InvalidInput
+
+        if isinstance(self.suppress, str):
+            with _reading("suppress", self.suppress) as file:
+                yield open_numbers(file)
+        elif self.suppress is None or (
+            isinstance(self.suppress, Iterable) and not isinstance(self.suppress, bytes)
+        ):
+            yield self.suppress or ()
+        else:
+            raise InvalidInput("suppress", "must be a URI, an absolute path or a list of numbers")
+
+    def _hand_over_rejects(self, rejects: Path) -> None:
+        with rejects.open("rb") as file:
+            has_rows = sum(1 for _ in zip(file, range(2), strict=False)) > 1
+        if has_rows and self.rejects_uri:
+            uri = _publish("rejects_uri", self.rejects_uri, rejects)
+            log.warning("The contacts that cannot be called, and why, are in %s.", uri)
+
+    def _write_recipients(self, clean: Path) -> Path:
+        numbers = self.folder / "recipients.txt"
+        with clean.open(newline="", encoding="utf-8") as file, numbers.open("w", encoding="utf-8") as sink:
+            rows = csv.reader(file)
+            place = next(rows).index(PHONE_COLUMN)
+            sink.writelines(f"{row[place]}\n" for row in rows)
+        return numbers
+
+    def _tell(self, report: ContactReport) -> None:
+        log.info("%s of %s contacts can be called.", report.accepted, report.total)
+        if report.rejected:
+            log.warning("%s.", report.summary())
+        if report.formulas:
+            cells = ", ".join(str(problem) for problem in report.formula_examples)
+            log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
+
+
+@contextmanager
+def _reading(name: str, uri: str) -> Iterator[IO[bytes]]:
+    from formant_provider.api.errors import InvalidInput
+    from formant_provider.files import to_file
+
+    if not _PLACE.match(uri):  # it may be the contacts themselves, rendered to text, which no error may quote
+        raise InvalidInput(name, "must be an absolute path, or a URI such as s3://connection@bucket/file")
+    folder, file_name = to_file(name, uri)
+    path: Any = folder / file_name
+    with path.open("rb") as file:
+        yield file
+
+
+def _publish(field: str, uri: str, path: Path) -> str:
+    """Copy a file to its place, whole or not at all."""
+    from formant_provider.files import to_file, write_file
+
+    folder, name = to_file(field, uri)
+
+    def fill(sink: IO[bytes]) -> str:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sink)
+        return name
+
+    return write_file(folder, fill).uri

@@ -1,0 +1,263 @@
+"""A campaign: one batch call to everybody in a table, declared in a DAG."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pendulum
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+
+from formant_provider.campaign import (
+    BatchOptions,
+    OnBelowThreshold,
+    batch_trigger_for,
+    end_by_threshold,
+    hand_on_batch,
+    wait_for_batch,
+)
+from formant_provider.campaign_placing import PlacesABatch
+from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
+from formant_provider.contact_files import ContactFiles, ContactRules, InvalidRows
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.options import one_of, seconds, some_of
+from formant_provider.waiting import GRACE, deferrable_or_default, until
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.api.batch_placement import BatchPlacement
+    from formant_provider.triggers.batch import BatchEnd
+
+OnBatchTimeout = Literal["fail", "return"]
+
+
+class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
+    """Call everybody in a table through a FormantAI Voice agent, each once.
+
+    The contacts are checked before anything is sent, and what can be called is uploaded as one batch call.
+    The vendor takes no idempotency key for it, so the task puts a marker into its name, writes down its
+    intent (Airflow 3.3 and later), and never uploads blindly again: a further try, and one whose answer was
+    lost, looks for the marker in the list of batch calls first. Found, the batch call is adopted. Not found
+    after an upload that may have been accepted, the task fails without retries and says what to check.
+    A batch call cannot be cancelled.
+
+    XCom: ``return_value``, a dict of ``batch_id``, ``name`` (as the vendor sees it), ``agent_id``,
+    ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at`` and ``contacts`` (counts of
+    what was read, or ``None`` when an earlier try did); with ``wait_for_completion`` also ``status``,
+    ``metrics`` and ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of
+    its own as well.
+
+    Vendor page: https://docs.formantai.com/platform/batch-calls
+
+    :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
+    :param name: of the campaign, for people; one line. (templated)
+    :param contacts: whom to call: a URI of any storage that Airflow knows or an absolute path, of a CSV file
+        (also in gzip) or Parquet; or a list of mappings, such as the output of a task. One column is
+        ``customer_phone``; each other one becomes a parameter of the call. Airflow never shows it.
+        (templated)
+    :param idempotency_key: a name for this campaign, such as a month. Campaigns of one agent with the same
+        name are one, whichever task, DAG or run asks for them. ``None`` means one for each DAG run and task.
+        (templated)
+    :param suppress: numbers that must not be called: a URI or path of a CSV file, or a list. Airflow never
+        shows it. ``None`` means none. (templated)
+    :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
+        keeps them nowhere. (templated)
+    :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
+        with ``.gz``: a row for each recipient and what came of it. Needs ``wait_for_completion``. (templated)
+    :param formant_conn_id: connection of type ``formant``. (templated)
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param delimiter: what is between the cells of a CSV file.
+    :param default_region: where numbers are from that are written without a country code, as two letters;
+        with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param required_variables: columns that must not be blank.
+    :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
+        them out.
+    :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
+        or ``trace_id`` among them each conversation costs a request.
+    :param lookup_timeout: how long to look for a batch call whose answer was lost, in seconds or as a
+        ``timedelta``.
+    :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
+        found. Where the vendor's list lags behind, everybody is rung twice.
+    :param wait_for_completion: whether to wait until the campaign is over. A further try goes on waiting.
+    :param poll_interval: time between two looks, in seconds or as a ``timedelta``.
+    :param timeout: how long a try waits, in seconds or as a ``timedelta``.
+    :param on_timeout: what the task does then: ``"fail"`` (without retries), or ``"return"`` what is known.
+    :param stall_timeout: the campaign is taken to be over when nothing has changed for so long, in seconds or
+        as a ``timedelta``: the vendor counts no telephony failures, so its numbers may never add up.
+    :param min_success_rate: per cent of all recipients that must be a success, from 0 to 100. ``None`` asks
+        for none.
+    :param on_below_threshold: how the task ends when fewer are: ``"fail"`` (without retries) or
+        ``"succeed"``.
+    :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
+        ``[operators] default_deferrable``.
+    :raises ValueError: at parse time, for options that cannot be meant.
+    """
+
+    template_fields: Sequence[str] = (
+        "agent_id",
+        "name",
+        "contacts",
+        "idempotency_key",
+        "suppress",
+        "rejects_uri",
+        "results_uri",
+        "formant_conn_id",
+        "region",
+    )
+    ui_color = "#c3e0cd"
+
+    def __init__(
+        self,
+        *,
+        agent_id: int | str,
+        name: str,
+        contacts: str | Sequence[Mapping[str, Any]],
+        idempotency_key: str | None = None,
+        suppress: str | Sequence[str] | None = None,
+        rejects_uri: str | None = None,
+        results_uri: str | None = None,
+        formant_conn_id: str = FormantHook.default_conn_name,
+        region: str | None = None,
+        delimiter: str = ",",
+        default_region: str | None = None,
+        required_variables: Sequence[str] = (),
+        invalid_rows: InvalidRows = "fail",
+        results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
+        lookup_timeout: float | timedelta = 60,
+        resubmit_if_missing: bool = False,
+        wait_for_completion: bool = False,
+        poll_interval: float | timedelta = 60,
+        timeout: float | timedelta = 86400,
+        on_timeout: OnBatchTimeout = "fail",
+        stall_timeout: float | timedelta = 3600,
+        min_success_rate: float | None = None,
+        on_below_threshold: OnBelowThreshold = "fail",
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.agent_id, self.name, self.contacts = agent_id, name, contacts
+        self.idempotency_key, self.suppress = idempotency_key, suppress
+        self.rejects_uri, self.results_uri = rejects_uri, results_uri
+        self.formant_conn_id, self.region = formant_conn_id, region
+        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows)
+        self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
+        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.resubmit_if_missing = resubmit_if_missing
+        self.wait_for_completion = wait_for_completion
+        self.timeout_s = seconds("timeout", timeout)
+        self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
+        self.waiting = BatchOptions(poll_interval, stall_timeout, min_success_rate, on_below_threshold)
+        self.deferrable = deferrable_or_default(deferrable)
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse what cannot be meant, whatever the templates will render to."""
+        if not self.wait_for_completion:
+            for name, value in (
+                ("results_uri", self.results_uri),
+                ("min_success_rate", self.waiting.min_success_rate),
+            ):
+                if value is not None:
+                    raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
+        from formant_provider.failures import placing_a_batch
+
+        with tempfile.TemporaryDirectory(prefix="formant-batch-") as folder, placing_a_batch():
+            files = self.open_files(Path(folder))
+            request = self.build_batch(files, context)
+            placement = self.place_batch(request, context)
+        receipt = self._hand_on(placement, request.agent_id, files, context)
+        return self._wait(placement, receipt, context) if self.wait_for_completion else receipt
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after the wait for the campaign in the triggerer."""
+        from formant_provider.triggers.batch import BatchEnd
+
+        return self._conclude(BatchEnd.from_event(event), context)
+
+    def _hand_on(
+        self, placement: BatchPlacement, agent_id: int, files: ContactFiles, context: Context
+    ) -> dict[str, Any]:
+        self.log.info(
+            "The batch call is %s: id %s, %s recipients.",
+            placement.result,
+            placement.batch_id,
+            placement.total_recipients,
+        )
+        if self.do_xcom_push:
+            context["ti"].xcom_push(key="batch_id", value=placement.batch_id)
+        return {
+            "batch_id": placement.batch_id,
+            "name": placement.name,
+            "agent_id": agent_id,
+            "total_recipients": placement.total_recipients,
+            "placement": placement.result.value,
+            "placed_at": placement.since.isoformat(),
+            "contacts": files.report.counts() if files.report else None,
+        }
+
+    def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Wait until the campaign is over, here or in the triggerer."""
+        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.triggers.batch import BatchEnd
+
+        watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
+        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
+        if self.deferrable:
+            self.defer(
+                trigger=batch_trigger_for(self.hook, watch, deadline, receipt),
+                method_name="execute_complete",
+                timeout=until(deadline) + GRACE,
+            )
+        self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
+        with waiting_for_a_batch():
+            waiter = wait_for_batch(self.hook, watch, deadline)
+        return self._conclude(BatchEnd.of(waiter, receipt), context)
+
+    def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
+        """Write the report, and end the task as the campaign, the time or the trouble has it."""
+        from formant_provider.failures import waiting_for_a_batch
+
+        with waiting_for_a_batch():
+            end.raise_trouble()
+            result = hand_on_batch(self.hook, end)
+        if self.results_uri is not None:
+            result |= self._report(result, is_over=end.is_over)
+        if not end.is_over:
+            self._end_timed_out(result, context)
+            return result
+        end_by_threshold(self.waiting, result, context)
+        return result
+
+    def _report(self, result: dict[str, Any], *, is_over: bool) -> dict[str, Any]:
+        from formant_provider.campaign_report import write_report
+        from formant_provider.failures import waiting_for_a_batch
+
+        with waiting_for_a_batch():
+            return write_report(
+                self.hook,
+                result["agent_id"],
+                datetime.fromisoformat(result["placed_at"]),
+                result["total_recipients"],
+                str(self.results_uri),
+                self.results_fields,
+                is_over=is_over,
+            )
+
+    def _end_timed_out(self, result: dict[str, Any], context: Context) -> None:
+        text = (
+            f"The time to wait is up, and batch call {result['batch_id']} is not over. It goes on; nobody is"
+            " rung again by this task. Clear the task to wait once more"
+        )
+        if self.on_timeout == "fail":
+            # Airflow keeps what a task returns only when it succeeds.
+            context["ti"].xcom_push(key="return_value", value=result)
+            raise AirflowFailException(f"{text}.")
+        self.log.warning("%s.", text)

@@ -1,0 +1,198 @@
+"""Waits for a batch call that another task, DAG or system has placed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+)
+
+from formant_provider.campaign import (
+    BatchOptions,
+    OnBelowThreshold,
+    batch_calls,
+    batch_trigger_for,
+    end_by_threshold,
+    hand_on_batch,
+)
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.api.batch_feed import BatchWaiter, BatchWatch
+    from formant_provider.api.batch_progress import Sight
+    from formant_provider.triggers.batch import BatchEnd
+
+# What the last change was, for the next process of a sensor in mode "reschedule".
+ENTRY_PREFIX = "formant_batch_look:"
+
+
+class FormantBatchCallSensor(BaseSensorOperator):
+    """Wait until a batch call is over, and hand its metrics downstream. Rings nobody.
+
+    It is over when nobody is being talked to, nobody is to be called again, and all recipients are processed.
+    Telephony failures may be in no count of the vendor's, so that the numbers never add up: then it is over
+    when nothing has changed for ``stall_timeout``.
+
+    Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
+    ``deferrable=True``, where all who use one connection share one poll. ``poke_interval`` is the time
+    between two looks, ``timeout`` and ``soft_fail`` mean what they mean for every sensor. What may pass (429,
+    5xx, lost connections) puts the next look off, by as much as the API asks, and fails nothing. A batch call
+    that the API does not know, or not yet, is waited for as well.
+
+    XCom: ``return_value``, a dict of ``batch_id``, ``name``, ``total_recipients``, ``status`` (the vendor's
+    word, which it does not document), ``metrics`` (by the vendor's names) and ``stalled``.
+
+    Vendor page: https://docs.formantai.com/platform/batch-calls
+
+    :param batch_id: of the batch call: an integer, or a template that renders to digits. (templated)
+    :param total_recipients: how many recipients it has. ``None`` asks the API. (templated)
+    :param formant_conn_id: connection of type ``formant``. (templated)
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param stall_timeout: it is over when nothing has changed for so long, in seconds or as a ``timedelta``.
+        With ``mode="reschedule"`` this needs Airflow 3.3: before, nothing outlives a look.
+    :param min_success_rate: per cent of all recipients that must be a success, as the vendor counts, from 0
+        to 100. ``None`` asks for none.
+    :param on_below_threshold: how the task ends when fewer are, or when nobody knows: ``"fail"`` (without
+        retries) or ``"succeed"``.
+    :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
+        ``[operators] default_deferrable``.
+    :raises ValueError: at parse time, for options that cannot be meant.
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "total_recipients", "formant_conn_id", "region")
+    ui_color = "#d9e6ef"
+
+    def __init__(
+        self,
+        *,
+        batch_id: int | str,
+        total_recipients: int | str | None = None,
+        formant_conn_id: str = FormantHook.default_conn_name,
+        region: str | None = None,
+        stall_timeout: float | timedelta = 3600,
+        min_success_rate: float | None = None,
+        on_below_threshold: OnBelowThreshold = "fail",
+        deferrable: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.batch_id = batch_id
+        self.total_recipients = total_recipients
+        self.formant_conn_id = formant_conn_id
+        self.region = region
+        poll_interval = max(self.poke_interval, SHORTEST_POLL_INTERVAL_S)
+        self.waiting = BatchOptions(poll_interval, stall_timeout, min_success_rate, on_below_threshold)
+        self.deferrable = deferrable_or_default(deferrable)
+        self._look: Look | None = None
+        self._waiter: BatchWaiter | None = None
+        self._recalled: Sight | None = None
+
+    @property
+    def hook(self) -> FormantHook:
+        """What leads to the API; the connection is read when it is used."""
+        return FormantHook(self.formant_conn_id, self.region)
+
+    def execute(self, context: Context) -> Any:
+        """Wait in the way that was chosen."""
+        if not self.deferrable:
+            return super().execute(context)
+        from formant_provider.failures import waiting_for_a_batch
+
+        with waiting_for_a_batch():
+            watch = self._watch()
+        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout)
+        return self.defer(
+            trigger=batch_trigger_for(self.hook, watch, deadline, {}),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout) + GRACE,
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue | bool:
+        """Look once."""
+        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.triggers.batch import BatchEnd
+
+        with waiting_for_a_batch():
+            look, waiter = self._begin(context)
+            look.once()
+        if waiter.outcome is None:
+            self._remember(waiter, context)
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=self._conclude(BatchEnd.of(waiter, {}), context))
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on after the wait in the triggerer."""
+        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.triggers.batch import BatchEnd
+
+        end = BatchEnd.from_event(event)
+        with waiting_for_a_batch():
+            end.raise_trouble()
+        if not end.is_over:
+            text = f"The batch call {end.batch_id} was not over within {self.timeout:g} s"
+            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+        return self._conclude(end, context)
+
+    def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
+        from formant_provider.failures import waiting_for_a_batch
+
+        with waiting_for_a_batch():
+            result = hand_on_batch(self.hook, end)
+        end_by_threshold(self.waiting, result, context)
+        return result
+
+    def _watch(self) -> BatchWatch:
+        """Check the rendered fields; return what is waited for."""
+        from formant_provider.api.inputs import to_whole_number
+
+        total = self.total_recipients
+        return self.waiting.watch(
+            to_whole_number("batch_id", self.batch_id),
+            None if total is None else to_whole_number("total_recipients", total),
+        )
+
+    def _begin(self, context: Context) -> tuple[Look, BatchWaiter]:
+        """Begin to wait, once in each process; a process that follows another goes on where that one was."""
+        if self._look is None or self._waiter is None:
+            feed = batch_calls()
+            self._waiter, self._look = feed.join(self._watch()), Look(self.hook, feed)
+            self._waiter.progress.changed = self._recalled = self._recall(self._waiter, context)
+        return self._look, self._waiter
+
+    def _remember(self, waiter: BatchWaiter, context: Context) -> None:
+        store, changed = self._store(context), waiter.progress.changed
+        if store is not None and changed is not None and changed is not self._recalled:
+            with suppress(Exception):  # then the time without a change is counted anew
+                store.set(self._entry(waiter), changed.to_json())
+
+    def _recall(self, waiter: BatchWaiter, context: Context) -> Sight | None:
+        from formant_provider.api.batch_progress import Sight
+
+        store = self._store(context)
+        with suppress(Exception):
+            return Sight.from_json(store.get(self._entry(waiter), default=None)) if store else None
+        return None
+
+    def _store(self, context: Context) -> Any:
+        return context.get("task_state_store") if self.mode == "reschedule" else None
+
+    @staticmethod
+    def _entry(waiter: BatchWaiter) -> str:
+        return f"{ENTRY_PREFIX}{waiter.watch.batch_id}"
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        """Put the next look off for as long as the API asks."""
+        asked_s = self._look.wait_s if self._look else 0.0
+        interval_s: float = super()._get_next_poke_interval(*args, **kwargs)
+        return max(interval_s, asked_s)

@@ -1,0 +1,136 @@
+"""One batch call, tried again and again against a sandbox, with ledgers that fail and processes that die."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
+from formant_provider.api.batch_placement import BatchPlacement, BatchRules, place_batch
+from formant_provider.api.batch_request import BatchRequest, build_batch_request
+from formant_provider.api.client import FormantClient
+from formant_provider.api.config import ClientConfig
+from formant_provider.api.errors import FormantError
+from formant_provider.api.intent import BatchIntent
+from formant_provider.api.retry import RetryPolicy
+from formant_provider.sandbox import Sandbox
+from support.ledgers import NOON, NUMBER, Died, MemoryLedger
+
+NAME = "March follow-ups"
+NUMBERS = [NUMBER, "+14155550111", "+14155550102"]
+TASK = ("dag", "run", "task")
+
+
+@dataclass
+class BatchTries:
+    """The tries of one batch call. All waiting is done on the sandbox's clock.
+
+    :param file: what is uploaded.
+    :param taken_since: when somebody else can have placed it; ``None``: nobody.
+    :param sends: how often one request is sent.
+    :ivar files: how often the file was made.
+    """
+
+    sandbox: Sandbox
+    file: Path
+    ledger: Any = field(default_factory=lambda: MemoryLedger(kind=BatchIntent))
+    taken_since: datetime | None = None
+    lookup_timeout_s: float = 30.0
+    resubmit_if_missing: bool = False
+    read_timeout_s: float = 5.0
+    sends: int = 4
+    base_url: str | None = None
+    api_key: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    files: int = 0
+
+    @property
+    def request(self) -> BatchRequest:
+        chosen: dict[str, Any] = {"agent_id": 456, "name": NAME, "idempotency_key": None, "is_mapped": False}
+        return build_batch_request(**{**chosen, **self.fields}, write_file=self.write_file, task=TASK)
+
+    def write_file(self) -> Path:
+        self.files += 1
+        return self.file
+
+    def place(self, **rules: Any) -> BatchPlacement:
+        """One try, in a process of its own."""
+        chosen: dict[str, Any] = {
+            "taken_since": self.taken_since,
+            "lookup_timeout_s": self.lookup_timeout_s,
+            "resubmit_if_missing": self.resubmit_if_missing,
+            "now": self.sandbox.now,
+            "sleep": self.sandbox.advance,
+        }
+        with self.client() as client:
+            return place_batch(self.request, client, self.ledger, BatchRules(**{**chosen, **rules}))
+
+    def client(self) -> FormantClient:
+        key = self.api_key or self.sandbox.api_key
+        config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
+        policy = RetryPolicy(max_attempts=self.sends)
+        return FormantClient(config, retry_policy=policy, sleep=self.sandbox.advance)
+
+    def fail(self, **rules: Any) -> FormantError:
+        """One try that ends in an error, which is returned."""
+        with pytest.raises(FormantError) as caught:
+            self.place(**rules)
+        return caught.value
+
+    def die(self, **rules: Any) -> None:
+        """One try in which the process dies."""
+        with pytest.raises(Died):
+            self.place(**rules)
+
+    def lose_ledger(self) -> None:
+        """Let the next try know nothing but that an earlier one may have sent, as after a clear."""
+        self.ledger = MemoryLedger(kind=BatchIntent)
+        self.ledger.history.append(_in_doubt(self.request.key))
+
+    @property
+    def rings(self) -> set[int]:
+        """How often each recipient was rung."""
+        rings = self.sandbox.rings
+        return {rings[number] for number in NUMBERS}
+
+    @property
+    def posts(self) -> int:
+        """How many uploads the sandbox saw."""
+        return self._seen(CREATE_BATCH_CALL)
+
+    @property
+    def lists(self) -> int:
+        """How many pages of the list the sandbox was asked for."""
+        return self._seen(LIST_BATCH_CALLS)
+
+    def _seen(self, endpoint: str) -> int:
+        return sum(seen.endpoint == endpoint for seen in self.sandbox.requests)
+
+
+def _in_doubt(key: str) -> str:
+    return f'{{"key": "{key}", "written_at": "{NOON.isoformat()}", "sent": "unclear"}}'
+
+
+Start = Callable[..., BatchTries]
+
+
+@contextmanager
+def starting() -> Iterator[Start]:
+    """Start sandboxes at noon, each ready for the tries of one batch call, and stop them at the end."""
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        file = folder / "contacts.csv"
+        file.write_text("\n".join(["customer_phone,customer_name", *(f"{n},Rahul" for n in NUMBERS), ""]))
+
+        def start(sandbox: dict[str, Any] | None = None, **tries: Any) -> BatchTries:
+            settings = {"speed": 0, "start_at": NOON, "rate_limit": None, **(sandbox or {})}
+            return BatchTries(running.enter_context(Sandbox(**settings)), file, **tries)
+
+        yield start
