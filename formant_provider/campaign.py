@@ -136,8 +136,8 @@ def _tell(end: BatchEnd) -> None:
     log.info("Batch call %s %s: %s.", end.batch_id, is_over, in_words(metrics, end.total_recipients))
     if end.is_stalled:
         log.warning(
-            "It is taken to be over since nothing has changed for as long as stall_timeout says. The vendor"
-            " counts no telephony failures, so its numbers may never add up."
+            "In it nothing has changed for as long as stall_timeout says, so it is taken to be over. The"
+            " vendor counts no telephony failures, so its numbers may never add up."
         )
 
 
