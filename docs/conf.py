@@ -47,22 +47,26 @@ nitpick_ignore = [
             "collections.abc.Sequence",
             "Context",
             "datetime",
+            "datetime.date",
             "datetime.datetime",
             "datetime.timedelta",
+            "timedelta",
+            "zoneinfo.ZoneInfo",
             "os.PathLike",
         )
     ],
     ("py:func", "time.sleep"),
     ("py:class", "PokeReturnValue"),
     ("py:class", "airflow.triggers.base.TriggerEvent"),
-    # Annotations that Sphinx takes apart in the middle.
-    ("py:class", "tuple[str"),
-    ("py:class", "dict[str"),
-    ("py:class", "collections.abc.Callable[[]"),
+    ("py:class", "airflow.sdk.bases.decorator.TaskDecorator"),
     # Names for kinds of generators, spelled out where they stand.
     ("py:class", "Flow"),
     ("py:class", "Steps"),
-    # Names for sets of words, spelled out on the page of the sandbox.
+    # Names for sets of words, spelled out where they are parameters.
+    ("py:class", "OnClosed"),
+    ("py:class", "OnTimeout"),
+    ("py:class", "OnUnconfirmed"),
+    ("py:class", "OnUnsuccessful"),
     ("py:class", "ListOrder"),
     ("py:class", "ReceiptConversationId"),
     ("py:class", "RecordAppears"),
@@ -73,4 +77,10 @@ nitpick_ignore = [
     ("py:class", "formant_provider.sandbox.rows.Rows"),
     # An error that a docstring names without its module.
     ("py:class", "DuplicateRequest"),
+]
+nitpick_ignore_regex = [
+    # Annotations that Sphinx takes apart in the middle, such as "tuple[str".
+    ("py:class", r"[\w.]+\[.*"),
+    # Type variables stand for types that are documented.
+    ("py:class", r"(formant_provider\.api\.\w+\.)?(\w+T|\w+_contra)"),
 ]

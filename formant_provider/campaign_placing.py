@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,19 +122,26 @@ class PlacesABatch(HidesFields):
 
     def _rules(self, context: Context) -> BatchRules:
         from formant_provider.api.batch_placement import BatchRules
-        from formant_provider.state import batch_taken_since
 
-        own_name = self.idempotency_key is not None
-        # Rows of a mapped list that may not tell one another what they ask for cannot refuse twins.
-        may_be_taken = own_name or not self.do_xcom_push
         return BatchRules(
-            taken_since=batch_taken_since(context, own_name=own_name) if may_be_taken else None,
+            taken_since=self._taken_since(context),
             lookup_timeout_s=self.lookup_timeout_s,
             resubmit_if_missing=self.resubmit_if_missing,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             keep_back=self._keep_back,
         )
+
+    def _taken_since(self, context: Context) -> datetime | None:
+        """Return when somebody whom the ledger does not know of can have placed it; ``None``: nobody can."""
+        from formant_provider.state import batch_taken_since, run_began
+
+        own_name = self.idempotency_key is not None
+        ti: Any = context["ti"]
+        if own_name or (ti.map_index >= 0 and not self.do_xcom_push):  # then rows cannot refuse their twins
+            return batch_taken_since(context, own_name=own_name)
+        # An earlier try can, if somebody has deleted what it wrote down.
+        return run_began(context) if ti.try_number > 1 else None
 
     def _keep_back(self) -> FormantError | None:
         from formant_provider.api.errors import NotSent

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pendulum
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import one_of, redial_outcomes, seconds
-from formant_provider.privacy import HidesFields, reveal
+from formant_provider.privacy import reveal
+from formant_provider.timing import MindsTheTime
 from formant_provider.waiting import GRACE
 
 if TYPE_CHECKING:
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
     from formant_provider.api.errors import FormantError
     from formant_provider.api.models import CallRequest
     from formant_provider.api.placement import Placement, Rules
+    from formant_provider.timing import When
 
 OnUnconfirmed = Literal["succeed", "fail", "skip"]
 # A server that keeps asking to wait is waited for no longer than its own keys last.
 LONGEST_WAIT = timedelta(hours=24)
 
 
-class PlacesACall(HidesFields):
+class PlacesACall(MindsTheTime):
     """Mixed into an operator that has the fields of a call and the options of its placement."""
 
-    private_fields = ("parameters", "retry_context")
+    private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context")
 
     agent_id: Any
     parameters: Any
@@ -111,9 +113,10 @@ class PlacesACall(HidesFields):
 
         began = pendulum.now("UTC")
         self._check_redial(context)
+        when = self.timing(call, context)
         try:
             with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
-                return self._place(call, client, context)
+                return self._place(call, client, context, when)
         except TryLater as error:
             if error.maybe_placed:
                 self._doubt_since = self._doubt_since or earliest_send(context, began)
@@ -121,16 +124,17 @@ class PlacesACall(HidesFields):
                 self._defer_to_limit(error)
             raise
 
-    def _place(self, call: CallRequest, client: FormantClient, context: Context) -> Placement:
+    def _place(self, call: CallRequest, client: FormantClient, context: Context, when: When) -> Placement:
         from formant_provider.api.placement import place
         from formant_provider.state import announce, ledger_for
 
         key = call.idempotency_key
         self._log_request(call, client.base_url)
         announce(context, key)
-        return place(call, client, ledger_for(context, key, self._doubt_since), self._rules(key, context))
+        ledger = ledger_for(context, key, self._doubt_since)
+        return place(call, client, ledger, self._rules(key, context, when))
 
-    def _rules(self, key: str, context: Context) -> Rules:
+    def _rules(self, key: str, context: Context, when: When) -> Rules:
         from formant_provider.api.placement import Rules
         from formant_provider.state import is_ours_alone, taken_since
 
@@ -143,6 +147,7 @@ class PlacesACall(HidesFields):
             redial_on=self.redial_on,
             is_ours_alone=lambda: not own_name and is_ours_alone(context, key),
             keep_back=self._keep_back,
+            when=when,
         )
 
     def _check_redial(self, context: Context) -> None:

@@ -32,11 +32,13 @@ def _timeout_field(label: str, default_s: float) -> dict[str, Any]:
 
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["login", "schema", "port"],
-    "relabeling": {"password": "API key", "host": "Base URL"},
+    # The port is shown because the Test button of Airflow 3.3.1 and 3.3.2 refuses connections without one.
+    "hidden-fields": ["login", "schema"],
+    "relabeling": {"password": "API key", "host": "Base URL", "port": "Port"},
     "placeholders": {
         "password": "from the FormantAI dashboard: Developer, API Keys",
         "host": "leave empty to use the region's URL",
+        "port": "leave empty; 443 if the Test button says Bad Request",
     },
 }
 
@@ -79,6 +81,7 @@ PROVIDER_INFO: dict[str, Any] = {
         {
             "integration-name": "FormantAI Voice",
             "python-modules": [
+                "formant_provider.operators.batch",
                 "formant_provider.operators.call",
                 "formant_provider.operators.export",
                 "formant_provider.operators.storage",
@@ -88,14 +91,22 @@ PROVIDER_INFO: dict[str, Any] = {
     "sensors": [
         {
             "integration-name": "FormantAI Voice",
-            "python-modules": ["formant_provider.sensors.conversation"],
+            "python-modules": ["formant_provider.sensors.batch", "formant_provider.sensors.conversation"],
         },
     ],
     "triggers": [
         {
             "integration-name": "FormantAI Voice",
-            "python-modules": ["formant_provider.triggers.conversation", "formant_provider.triggers.wait"],
+            "python-modules": [
+                "formant_provider.triggers.batch",
+                "formant_provider.triggers.conversation",
+                "formant_provider.triggers.wait",
+            ],
         },
+    ],
+    "notifications": ["formant_provider.notifications.call.FormantCallNotifier"],
+    "task-decorators": [
+        {"name": "formant_call", "class-name": "formant_provider.decorators.call.formant_call_task"}
     ],
     "extra-links": ["formant_provider.links.ConversationLink"],
     "connection-types": [

@@ -99,7 +99,9 @@ def row(record: Conversation, columns: Sequence[str]) -> dict[str, Any]:
     return {name: _cell(record, name) for name in columns}
 
 
-def _write_csv(file: IO[bytes] | gzip.GzipFile, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+def _write_csv(
+    file: IO[bytes] | gzip.GzipFile, rows: Iterable[dict[str, Any]], columns: Sequence[str]
+) -> None:
     file.write(_csv_line(columns))
     for cells in rows:
         file.write(_csv_line([_csv_cell(cells[name]) for name in columns]))

@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import IO, Any
 from urllib.parse import quote
@@ -107,6 +108,19 @@ class FormantClient(BatchEndpoints):
         """Return a client that sends every request once; it shares this one's connections."""
         other = copy.copy(self)
         other._retry_policy = RetryPolicy(max_attempts=1)
+        return other
+
+    def with_timeouts(self, seconds: float) -> FormantClient:
+        """Return a client that waits no longer than so for a connection and for the next byte of an answer.
+
+        It shares this one's connections.
+        """
+        other, config = copy.copy(self), self._config
+        other._config = replace(
+            config,
+            connect_timeout_s=min(config.connect_timeout_s, seconds),
+            read_timeout_s=min(config.read_timeout_s, seconds),
+        )
         return other
 
     def create_call(

@@ -35,7 +35,8 @@ class ClientConfig:
     :param connect_timeout_s: seconds to wait for a connection.
     :param read_timeout_s: seconds to wait for the next byte of an answer.
     :param conversation_url_template: where people look at a conversation, with ``agent_id``,
-        ``conversation_id`` and ``trace_id`` in braces; ``None`` when nobody said, since the vendor documents no such page.
+        ``conversation_id`` and ``trace_id`` in braces; ``None`` when nobody said, since the vendor documents
+        no such page.
     """
 
     base_url: str

@@ -46,7 +46,7 @@ class Problem:
 
     :param row: its number. A file is counted as a spreadsheet counts it, so that its header is row 1;
         without a header the first contact is row 1.
-    :param reason: a :class:`Reason`, or :data:`FORMULA`.
+    :param reason: a :class:`Reason`, or ``FORMULA``.
     :param column: the column at fault; ``None`` when it is that of the number, or no single one.
     """
 

@@ -40,7 +40,7 @@ def clean_contacts(
 
     :param contacts: from :func:`~formant_provider.api.contact_sources.open_contacts` or ``contacts_of``.
     :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
-    :param rejects: where the other contacts go, as CSV with :data:`REJECT_COLUMNS` in front. It holds what is
+    :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front. It holds what is
         private, as the contacts do. ``None`` keeps them nowhere.
     :param required_variables: columns that must not be blank.
     :param default_region: where numbers are from that are written without a country code, as two letters of

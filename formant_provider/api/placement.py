@@ -3,7 +3,8 @@
 ::
 
     ledger has a receipt ──────────────────────────────► PLACED, nothing is sent
-    intent whose key may no longer protect ─► look ────► FOUND, or CallOutcomeUnknown
+    intent in doubt, not to be sent any more ─► look ──► FOUND, or CallOutcomeUnknown
+    nobody is to be rung now ──────────────────────────► HeldBack
     write intent ─► send ─┬─ 200 ─► write receipt ─────► PLACED
                           ├─ 409 ─┬─ only we had this key, and every send was refused ─► next key
                           │       └─ anything else ────► look ─► FOUND or UNCONFIRMED
@@ -19,14 +20,20 @@ Vendor page on idempotency: https://docs.formantai.com/api-reference/formant-ai-
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from formant_provider.api import errors
-from formant_provider.api.errors import DuplicateRequest, FormantError, NotSent, not_denied
+from formant_provider.api.errors import (
+    DuplicateRequest,
+    FormantError,
+    HeldBack,
+    InvalidInput,
+    NotSent,
+    not_denied,
+)
 from formant_provider.api.inputs import refuse_past
 from formant_provider.api.intent import (
     Intent,
@@ -38,67 +45,24 @@ from formant_provider.api.intent import (
 )
 from formant_provider.api.lookup import Search, find_call, find_detail
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
+from formant_provider.api.placement_rules import Placement, Result, Rules
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
+
+__all__ = ["MAX_KEYS_PER_TRY", "Placement", "Result", "Rules", "place"]
 
 log = logging.getLogger(__name__)
 
 MAX_KEYS_PER_TRY = 4
 
 
-class Result(StrEnum):
-    """How a placement ended, when it did not end in an error."""
-
-    PLACED = "placed"
-    FOUND = "found"
-    UNCONFIRMED = "unconfirmed"
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a call stands.
-
-    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier send had placed it, and its
-        ids were found; ``unconfirmed``: the key was used, and no record was found yet.
-    :param receipt: ``None`` when unconfirmed.
-    :param since: when its conversation can begin at the earliest, aware.
-    """
-
-    result: Result
-    receipt: CallReceipt | None
-    since: datetime
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the user chose, and what the caller knows.
-
-    :param taken_since: when somebody else can have used the key of a fresh intent at the earliest, aware;
-        ``None`` or not in the past: nobody else can have.
-    :param lookup_timeout_s: seconds to look for the record of a call that was placed already.
-    :param now: tells the current time, aware.
-    :param sleep: waits for so many seconds.
-    :param redial_on: statuses of a conversation after which a further try places a further call.
-    :param is_ours_alone: asked when the vendor refused a send and then called its key used, and somebody else
-        may have sent it: whether nobody else did, for sure.
-    :param keep_back: asked right before every send; the error it returns is raised instead.
-    """
-
-    taken_since: datetime | None
-    lookup_timeout_s: float
-    now: Callable[[], datetime]
-    sleep: Callable[[float], None]
-    redial_on: frozenset[str] = frozenset()
-    is_ours_alone: Callable[[], bool] = lambda: False
-    keep_back: Callable[[], FormantError | None] | None = None
-
-
-def place(call: CallRequest, client: FormantClient, ledger: Ledger, rules: Rules) -> Placement:
+def place(call: CallRequest, client: FormantClient, ledger: Ledger[Intent], rules: Rules) -> Placement:
     """Place the call, or find out that it was placed already. Never places it twice.
 
     :param call: with the idempotency key of its first attempt.
     :raises InvalidInput: it is scheduled for a time that has passed, and was not placed before.
+    :raises HeldBack: nobody is to be rung now, and it was not placed before.
     :raises RequestRefused: the API said no.
     :raises CallOutcomeUnknown: an earlier send may have been accepted, its key protects no more, and no
         record was found.
@@ -108,14 +72,14 @@ def place(call: CallRequest, client: FormantClient, ledger: Ledger, rules: Rules
     return _Flow(call, client, ledger, rules).run()
 
 
+@dataclass
 class _Flow:
     """One placement: the drawing above, step by step."""
 
-    def __init__(self, call: CallRequest, client: FormantClient, ledger: Ledger, rules: Rules) -> None:
-        self.call = call
-        self.client = client
-        self.ledger = ledger
-        self.rules = rules
+    call: CallRequest
+    client: FormantClient
+    ledger: Ledger[Intent]
+    rules: Rules
 
     def run(self) -> Placement:
         now = self.rules.now()
@@ -123,39 +87,56 @@ class _Flow:
         if known is not None and known.receipt is not None:
             return self._after_receipt(known, known.receipt)
         intent = known or self._fresh(now)
-        in_time = not self._schedule_passed(intent, now)
-        if intent.sent is Sent.UNCLEAR and not (in_time and intent.key_protects(now)):
+        in_doubt = intent.sent is Sent.UNCLEAR
+        try:
+            moment = self._moment(intent, now)
+        except (HeldBack, InvalidInput):
+            if in_doubt:
+                return self._recover(intent)
+            self._note(intent)  # a further try is to know that this one sent nothing
+            raise
+        if in_doubt and not intent.key_protects(now):
             return self._recover(intent)
-        if not in_time:
-            refuse_past(self.call.scheduled_for, now=now)
         # As long as nobody was rung, the call begins now.
-        return self._send(intent if intent.sent is Sent.UNCLEAR else replace(intent, written_at=now))
+        return self._send(intent if in_doubt else replace(intent, written_at=now), moment)
 
     def _fresh(self, now: datetime) -> Intent:
         since = self.rules.taken_since
         return Intent(self.call.idempotency_key, now, shared_since=since if since and since < now else None)
 
-    def _schedule_passed(self, intent: Intent, now: datetime) -> bool:
-        """Whether it is too late for a first send. A redial is not bound to the time of the first call."""
-        scheduled_for = self.call.scheduled_for
-        return intent.redials is None and scheduled_for is not None and scheduled_for < now
+    def _asked(self, intent: Intent) -> datetime | None:
+        """Return when the user wants it to ring. A redial is not bound to the time of the first call."""
+        return None if intent.redials else self.call.scheduled_for
+
+    def _moment(self, intent: Intent, now: datetime) -> datetime | None:
+        """Return when it rings if it is sent now, ``None`` for at once; raise if it is not to be sent."""
+        moment = self.rules.when(self._asked(intent), now)
+        refuse_past(moment, now=now)
+        return moment
 
     def _after_receipt(self, known: Intent, receipt: CallReceipt) -> Placement:
         last = self._last_conversation(known, receipt) if self.rules.redial_on else None
         if last is None or last.status not in self.rules.redial_on:
             return self._placement(Result.PLACED, known, receipt)
-        attempt = known.attempt + 1
+        attempt, now = known.attempt + 1, self.rules.now()
         log.info("The last conversation ended as %s: placing call number %s.", last.status, attempt)
-        key = self._first_key(attempt)
-        again = Intent(key, self.rules.now(), attempt=attempt, redials=last.conversation_id)
+        again = Intent(self._first_key(attempt), now, attempt=attempt, redials=last.conversation_id)
         if known.shared_since is not None:
             again = replace(again, shared_since=known.written_at)
-        return self._send(again)
+        try:
+            moment = self._moment(again, now)
+        except (HeldBack, InvalidInput) as error:
+            log.warning("%s. Nobody is called again.", error)
+            return self._placement(Result.PLACED, known, receipt)
+        return self._send(again, moment)
 
-    def _send(self, intent: Intent) -> Placement:
+    def _send(self, intent: Intent, moment: datetime | None) -> Placement:
+        intent = intent.asking_for(moment)
+        if moment and moment != self.call.scheduled_for:
+            log.info("Now is not the time to ring: the call is asked for %s.", utc_text(moment))
         for _ in range(MAX_KEYS_PER_TRY):
             try:
-                receipt = self._send_key(intent)
+                receipt = self._send_key(intent, moment)
             except DuplicateRequest as error:
                 before = became_of(intent.sent, error.earlier)
                 shared = intent.shared_since is not None
@@ -169,7 +150,7 @@ class _Flow:
             f"The API refused {MAX_KEYS_PER_TRY} keys of this call and counted them as used"
         )
 
-    def _send_key(self, intent: Intent) -> CallReceipt:
+    def _send_key(self, intent: Intent, moment: datetime | None) -> CallReceipt:
         """Write the intent, then send.
 
         From the write on this process may die at any moment, so the doubt is written down first.
@@ -182,7 +163,8 @@ class _Flow:
             raise
         try:
             return self.client.create_call(
-                replace(call, idempotency_key=intent.key), before_send=lambda: self._keep_back(intent)
+                replace(call, idempotency_key=intent.key, scheduled_for=moment),
+                before_send=lambda: self._keep_back(intent, moment),
             )
         except DuplicateRequest:
             raise
@@ -193,12 +175,18 @@ class _Flow:
                 self._note(replace(intent, sent=became))
             raise
 
-    def _keep_back(self, intent: Intent) -> FormantError | None:
+    def _keep_back(self, intent: Intent, moment: datetime | None) -> FormantError | None:
         """Ask once more right before a send: the process may have slept since it was decided."""
         now = self.rules.now()
-        if self._schedule_passed(intent, now) or not intent.key_protects(now):
+        if not intent.key_protects(now) or not self._still(intent, moment, now):
             return NotSent("The time in which it was safe to send this call has passed")
         return self.rules.keep_back() if self.rules.keep_back else None
+
+    def _still(self, intent: Intent, moment: datetime | None, now: datetime) -> bool:
+        """Whether a send of now may still ask for this moment."""
+        with suppress(HeldBack, InvalidInput):
+            return moment >= now if moment else self._moment(intent, now) is None
+        return False
 
     def _next_key(self, intent: Intent) -> Intent:
         """Go on with a new key after one that was only ever refused: nobody was rung with it."""
@@ -219,6 +207,8 @@ class _Flow:
         When it was not our own doubtful send, somebody else sent the key, and may have done so before we did.
         """
         log.warning("The key of this call was used before, so the call was placed already. Looking for it.")
+        if before is not Sent.UNCLEAR:  # we do not know for when
+            intent = replace(intent, scheduled_for=None)
         if intent.shared_since is not None:
             begun = intent.written_at if before is Sent.UNCLEAR else intent.shared_since
             intent = replace(intent, written_at=begun, used_since=intent.shared_since, sent=Sent.UNCLEAR)
@@ -241,7 +231,7 @@ class _Flow:
             raise trouble
         raise errors.CallOutcomeUnknown(
             f"An earlier try, at {utc_text(known.written_at)} or later, did not learn what came of this call;"
-            f" no conversation is on record, and its idempotency key {known.key} may protect no longer",
+            f" no conversation is on record, and its idempotency key {known.key} is not to be sent again",
             maybe_placed=True,
         )
 
@@ -254,15 +244,17 @@ class _Flow:
         return search.run(self._since(intent), other_than=intent.redials)
 
     def _since(self, intent: Intent, receipt: CallReceipt | None = None) -> datetime:
-        scheduled_for = None if intent.redials else self.call.scheduled_for
-        scheduled_for = receipt.scheduled_at if receipt else scheduled_for
+        scheduled_for = receipt.scheduled_at if receipt else self._scheduled_for(intent)
         return max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
+
+    def _scheduled_for(self, intent: Intent) -> datetime | None:
+        return intent.scheduled_for or self._asked(intent)
 
     def _placement(self, result: Result, intent: Intent, receipt: CallReceipt | None) -> Placement:
         return Placement(result, receipt, self._since(intent, receipt))
 
     def _adopt(self, intent: Intent, record: Conversation) -> Placement:
-        scheduled_for = None if intent.redials else self.call.scheduled_for
+        scheduled_for = self._scheduled_for(intent)
         receipt = CallReceipt(
             agent_id=self.call.agent_id,
             trace_id=record.trace_id,
@@ -284,13 +276,13 @@ class _Flow:
             )
 
     def _redial(self, conversation_id: str) -> CallRequest:
-        """Return the call again: at once, joined to its last conversation and told what that one brought."""
+        """Return the call again: joined to its last conversation and told what that one brought."""
         context = self.call.retry_context
         if context is None:
             with not_denied():
                 last = find_detail(self.client, conversation_id)
             context = {"collected_data": last.results} if last and last.results else None
-        return replace(self.call, conversation_id=conversation_id, retry_context=context, scheduled_for=None)
+        return replace(self.call, conversation_id=conversation_id, retry_context=context)
 
     def _note(self, intent: Intent) -> None:
         """Write what is good to know but no condition for sending."""

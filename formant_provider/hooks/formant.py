@@ -96,7 +96,7 @@ class FormantHook(BaseHook):
 
         :return: whether the key was accepted, and a sentence for the person who pressed the button.
         """
-        from formant_provider.api.errors import AuthenticationFailed, FormantError
+        from formant_provider.api.errors import AuthenticationFailed, FormantError, Unreachable
         from formant_provider.api.retry import RetryPolicy
 
         try:
@@ -108,6 +108,8 @@ class FormantHook(BaseHook):
                 False,
                 f"{base_url} refused the API key. Check the key, and that it belongs to this region.",
             )
+        except Unreachable:
+            return False, f"{base_url} cannot be reached. Check the base URL, and what is in between."
         except FormantError as error:
             return False, str(error)
         return True, f"{base_url} accepted the API key."

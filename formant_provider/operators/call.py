@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest
     from formant_provider.api.placement import Placement
     from formant_provider.api.waiters import Watch
+    from formant_provider.calling_window import CallingWindow
+    from formant_provider.timing import OnClosed
     from formant_provider.triggers.conversation import WaitEnd
 
 _RECEIPT_FIELDS = ("agent_id", "trace_id", "conversation_id", "status", "scheduled_for")
@@ -82,6 +84,14 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         and never the values. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param calling_window: the hours in which the phone may ring, a
+        :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
+        is bound to it. (templated)
+    :param on_closed: what becomes of a call outside of them: ``"schedule"`` for their next opening, at most
+        30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
+    :param max_lateness: how long ago the data interval of a scheduled run or of a backfill may have ended, in
+        seconds or as a ``timedelta``, for a call to be placed anew; otherwise the task is skipped. ``None``
+        means however long. Other runs are never late.
     :param on_unconfirmed: what the task does when the placement stays unconfirmed: ``"succeed"``, ``"fail"``
         (without retries) or ``"skip"``.
     :param lookup_timeout: how long to look for the record of a call that was placed already, in seconds or
@@ -126,6 +136,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         "retry_context",
         "formant_conn_id",
         "region",
+        "calling_window",
     )
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
@@ -143,6 +154,9 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         retry_context: Mapping[str, Any] | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
+        calling_window: CallingWindow | None = None,
+        on_closed: OnClosed = "schedule",
+        max_lateness: float | timedelta | None = 86400,
         on_unconfirmed: OnUnconfirmed = "succeed",
         lookup_timeout: float | timedelta = 30,
         redial_on: Collection[str] = (),
@@ -160,15 +174,11 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.agent_id = agent_id
-        self.parameters = parameters
-        self.scheduled_for = scheduled_for
-        self.conversation_id = conversation_id
-        self.idempotency_key = idempotency_key
-        self.metadata = metadata
-        self.retry_context = retry_context
-        self.formant_conn_id = formant_conn_id
-        self.region = region
+        self.agent_id, self.parameters, self.scheduled_for = agent_id, parameters, scheduled_for
+        self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
+        self.metadata, self.retry_context = metadata, retry_context
+        self.formant_conn_id, self.region = formant_conn_id, region
+        self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)

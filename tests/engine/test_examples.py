@@ -32,9 +32,16 @@ RINGS = {
     },
     "formant_nightly_export": {},
     "formant_call_and_branch": {"+14155550140": 1},
+    "formant_campaign": {"+14155550150": 1, "+14155550101": 1, "+14155550152": 1},
+    "formant_decorated_call": {"+14155550150": 1, "+14155550151": 1, "+14155550152": 1},
+    "formant_on_call": {"+14155550160": 1},
 }
+# It is meant to fail, and rings from a callback.
+FAILS = "formant_on_call"
+# These place no call whose trace id would be handed on.
+UNTRACED = {"formant_campaign", FAILS}
 # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
-SPEED = {"formant_call_and_branch": 500_000}
+SPEED = {"formant_call_and_branch": 500_000, "formant_campaign": 500_000}
 
 
 @pytest.fixture
@@ -54,6 +61,7 @@ def example(request: pytest.FixtureRequest) -> str:
 CONF = {
     "formant_india_region": {"customer_phone": "+919876543210"},
     "formant_nightly_export": {"folder": str(use_own_airflow_home() / "exported")},
+    "formant_campaign": {"folder": str(use_own_airflow_home() / "campaign")},
 }
 
 
@@ -83,19 +91,19 @@ def test_examples_are_short() -> None:
 
 
 def test_an_example_rings_whom_it_says_each_once(example: str, sandbox: Sandbox, env: dict[str, str]) -> None:
-    """The run succeeds, the sandbox counts the rings, and no number is in logs, fields or receipts."""
+    """The run ends as it should, the sandbox counts the rings, no number is in logs, fields or receipts."""
     result = run_example(example, env)
-    assert result.state == "success", result.log_text
+    assert result.state == ("failed" if example == FAILS else "success"), result.log_text
     assert sandbox.rings == RINGS[example]
     # At debug level Airflow logs its own traffic, orders to mask something among it.
     log = "\n".join(line for line in result.masked_log_text.splitlines() if not line.startswith("debug "))
     calls = {key: task for key, task in result.tasks.items() if "trace_id" in task.xcoms}
-    assert len(calls) == sum(RINGS[example].values())
+    assert len(calls) == (0 if example in UNTRACED else sum(RINGS[example].values()))
+    assert not any(number.strip("+") in log for number in RINGS[example])
     for key, task in calls.items():
         left = f"{task.rendered_fields} {task.xcoms} {task.state_store}"
         for number in RINGS[example]:
             assert number.strip("+") not in left, key
-            assert number.strip("+") not in log
 
 
 def test_mapped_examples_use_both_ways_of_mapping(sandbox: Sandbox, env: dict[str, str]) -> None:
@@ -148,3 +156,23 @@ def test_the_branch_goes_the_way_of_the_outcome(ending: str, way: str, tmp_path:
     ways = ("note_the_promise", "hand_to_a_person", "write_a_letter")
     assert [name for name in ways if result[name].state == "success"] == [way]
     assert sandbox.rings.total() == 1
+
+
+def test_the_campaign_says_who_was_reached_and_who_was_left_out(example_sandbox: Sandbox) -> None:
+    """The report has a row for each person who was called, the rejects one for the number that is none."""
+    env = {"AIRFLOW_CONN_FORMANT_DEFAULT": example_sandbox.connection_uri()}
+    result = run_example("formant_campaign", env)
+    assert result["tell_the_manager"].xcoms["return_value"] == "2 of 3 were reached"
+    folder = Path(CONF["formant_campaign"]["folder"])
+    rows = (folder / "results.csv").read_text().splitlines()
+    outcomes = dict(zip(RINGS["formant_campaign"], ("completed", "no_answer", "completed"), strict=True))
+    assert dict(row.split(",")[:2] for row in rows[1:]) == outcomes
+    assert (folder / "rejects.csv").read_text().splitlines()[1].startswith("4,impossible_number,")
+    assert sorted(path.name for path in folder.iterdir()) == ["rejects.csv", "results.csv"]
+
+
+@pytest.fixture
+def example_sandbox() -> Iterator[Sandbox]:
+    """A sandbox in which every call is over at once."""
+    with Sandbox(api_key=KEY, speed=500_000, rate_limit=None) as sandbox:
+        yield sandbox

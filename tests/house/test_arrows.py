@@ -19,15 +19,26 @@ ARROWS: dict[str, set[str]] = {
     "api": {"__init__"},
     "hooks": {"api", "provider_info"},
     "operators": {"api", "hooks", "triggers", "state", "options", "privacy", "failures"}
-    | {"links", "outcome", "placing", "waiting"}
+    | {"links", "outcome", "placing", "timing", "waiting", "calling_window"}
+    | {"campaign", "campaign_placing", "campaign_report", "contact_files"}
     | {"archive", "files", "reads", "tables"},
-    "sensors": {"api", "hooks", "triggers", "state", "privacy", "failures", "links", "outcome", "waiting"},
-    "placing": {"api", "hooks", "triggers", "state", "options", "privacy", "waiting"},
+    "sensors": {"api", "hooks", "triggers", "state", "privacy", "failures", "links", "outcome", "waiting"}
+    | {"campaign"},
+    "notifications": {"api", "hooks", "privacy"},
+    "decorators": {"api", "operators", "privacy", "failures"},
+    "placing": {"api", "hooks", "triggers", "state", "options", "privacy", "timing", "waiting"},
+    "timing": {"api", "calling_window", "options", "privacy"},
+    "calling_window": {"api.calling_window"},
     "waiting": {"api", "hooks", "triggers", "options"},
     "outcome": {"api", "hooks", "triggers", "links", "waiting"},
+    "campaign": {"api", "hooks", "triggers", "options", "waiting"},
+    "campaign_placing": {"api", "hooks", "state", "privacy", "files", "campaign_report", "contact_files"},
+    "campaign_report": {"api", "hooks", "files", "reads", "tables"},
+    "contact_files": {"api", "files", "options"},
     "links": set(),
     "options": {"api.progress"},
-    "triggers": {"api", "hooks"},
+    "triggers": {"api", "hooks", "triggering"},
+    "triggering": {"api", "hooks"},
     "state": {"api"},
     "retries": {"api.errors", "failures"},
     "failures": {"api.errors"},
@@ -111,10 +122,16 @@ LOADED_WITH_A_DAG = [
     "hooks",
     "links",
     "placing",
+    "timing",
+    "calling_window",
     "waiting",
     "outcome",
+    "campaign",
+    "triggering",
     "sensors",
     "operators",
+    "notifications",
+    "decorators",
 ]
 
 

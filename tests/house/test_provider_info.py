@@ -60,6 +60,31 @@ def test_every_module_that_is_named_can_be_imported(kind: str) -> None:
         import_module(module)
 
 
+def test_every_notifier_and_decorator_that_is_named_exists() -> None:
+    """What is announced can be imported, and every notifier and decorator there is is announced."""
+    named = [*INFO["notifications"], *(entry["class-name"] for entry in INFO["task-decorators"])]
+    for path in named:
+        module, _, name = path.rpartition(".")
+        assert callable(getattr(import_module(module), name))
+    folder = Path(formant_provider.__file__).parent
+    there = {
+        f"formant_provider.{kind}.{path.stem}"
+        for kind in ("notifications", "decorators")
+        for path in (folder / kind).glob("*.py")
+        if path.stem not in {"__init__", "event"}
+    }
+    assert {path.rpartition(".")[0] for path in named} == there
+
+
+def test_airflow_knows_the_decorator() -> None:
+    """Airflow's own registry leads from ``@task.formant_call`` to our function."""
+    from airflow.sdk import task
+
+    (entry,) = INFO["task-decorators"]
+    module, _, name = entry["class-name"].rpartition(".")
+    assert getattr(task, entry["name"]) is getattr(import_module(module), name)
+
+
 def test_what_the_package_imports_is_declared() -> None:
     """Every library the package needs is a dependency of its own, not somebody else's by luck."""
     declared = " ".join(requires("airflow-provider-formant") or [])

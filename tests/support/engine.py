@@ -145,14 +145,13 @@ def _retry_at_once(task: Any) -> None:
 
 def _tasks(dag_id: str, run_id: str) -> dict[TaskId, TaskResult]:
     xcoms = _by_task(XComModel, dag_id, run_id)
-    rendered = _by_task(RenderedTaskInstanceFields, dag_id, run_id)
     stored = _by_task(TaskStateStoreModel, dag_id, run_id) if TaskStateStoreModel else {}
     return {
         (ti.task_id, ti.map_index): TaskResult(
             state=ti.state and str(ti.state),
             try_number=ti.try_number,
             xcoms={row.key: XComModel.deserialize_value(row) for row in xcoms.get(key, [])},
-            rendered_fields=next((row.rendered_fields for row in rendered.get(key, [])), {}),
+            rendered_fields=RenderedTaskInstanceFields.get_templated_fields(ti) or {},
             state_store={row.key: json.loads(row.value) for row in stored.get(key, [])},
         )
         for key, [ti] in _by_task(TaskInstance, dag_id, run_id).items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +33,20 @@ class ObjectStore(AbstractFileSystem):
         self.forgetful = forgetful
 
     def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
+        if "r" in mode:
+            return io.BytesIO(self._object(path))
         return _Upload(self, path, mode, block_size=block_size, **kwargs)
+
+    def info(self, path: str, **_kwargs: Any) -> dict[str, Any]:
+        return {"name": path, "size": len(self._object(path)), "type": "file"}
+
+    def _rm(self, path: str) -> None:
+        del self.objects[path]
+
+    def _object(self, path: str) -> bytes:
+        if path not in self.objects:
+            raise FileNotFoundError(path)
+        return self.objects[path]
 
 
 class _Upload(AbstractBufferedFile):

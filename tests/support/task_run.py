@@ -47,6 +47,8 @@ NOT_RESUMED: Any = object()
 class Attempt:
     """The circumstances of one run of a task. Everything has a default.
 
+    :param run_type: what started the run, such as ``"scheduled"``.
+    :param data_interval_end: default: the logical date; the interval is a day long.
     :param max_tries: retries that are allowed; default: the operator's ``retries``.
     :param should_retry: what the server says about another try; default: worked out from the tries.
     :param resume_event: payload of the event that ends the last deferral of this task.
@@ -60,6 +62,8 @@ class Attempt:
     max_tries: int | None = None
     should_retry: bool | None = None
     logical_date: datetime | None = START
+    run_type: str = "manual"
+    data_interval_end: datetime | None = None
     conf: Mapping[str, Any] | None = None
     reschedule_count: int = 0
     resume_event: Any = NOT_RESUMED
@@ -214,16 +218,17 @@ def _run_context(channel: FakeSupervisor, task: TaskKey, at: Attempt, max_tries:
 
 def _dag_run(task: TaskKey, at: Attempt) -> DagRun:
     """The model is generated and differs by Airflow version; all of them forbid unknown fields."""
+    end = at.data_interval_end or at.logical_date
     fields: dict[str, Any] = {
         "dag_id": task.dag_id,
         "run_id": task.run_id,
         "logical_date": at.logical_date,
-        "data_interval_start": at.logical_date and at.logical_date - timedelta(days=1),
-        "data_interval_end": at.logical_date,
-        "run_after": at.logical_date or START,
+        "data_interval_start": end and end - timedelta(days=1),
+        "data_interval_end": end,
+        "run_after": end or START,
         "start_date": datetime.now(UTC),
         "end_date": None,
-        "run_type": "manual",
+        "run_type": at.run_type,
         "state": "running",
         "conf": dict(at.conf or {}),
         "consumed_asset_events": [],

@@ -1,0 +1,258 @@
+"""Rings the person on call when a task fails, a DAG fails, or a deadline is missed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import BaseNotifier
+
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.notifications.event import Event, event_of
+from formant_provider.privacy import mask_numbers
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+    from formant_provider.api.client import FormantClient
+    from formant_provider.api.errors import DuplicateRequest, FormantError
+    from formant_provider.api.models import CallRequest
+    from formant_provider.api.retry import RetryPolicy
+
+# Airflow ends a worker 20 s after its task is over, callbacks or not ([core] task_success_overtime). So no
+# send begins later than this, and none takes longer than twice the timeout: 18 s in all.
+NO_SEND_AFTER_S = 8.0
+LONGEST_TIMEOUT_S = 5.0
+MAX_SENDS = 3
+
+
+class FormantCallNotifier(BaseNotifier):
+    """Ring a person about a task, a DAG run or a deadline, once for each event.
+
+    For ``on_failure_callback``, ``on_retry_callback``, ``on_success_callback``, ``on_skipped_callback`` and
+    ``on_execute_callback`` of tasks, ``on_failure_callback`` and ``on_success_callback`` of DAGs, and for
+    deadline alerts, with ``SyncCallback`` and with ``AsyncCallback``.
+
+    However often Airflow calls back for one event (one DAG run, task, map index, and kind of event; or one
+    deadline), one agent rings one person once: all calls carry the same idempotency key, and the vendor
+    refuses a second one for 24 hours. Further tries of a task are the same event, also after a clear.
+
+    It never makes a task worse: whatever goes wrong is logged and not raised, and it takes no longer than
+    18 seconds. It sends at most three times, and always with the same key.
+
+    Templates know the context of the callback, and in every kind of callback ``event``, ``var`` and ``conn``;
+    see :class:`~formant_provider.notifications.event.Event`. They render to text, whatever the DAG says of
+    native rendering.
+
+    Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
+
+    :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
+    :param parameters: what the agent is told, in the forms that
+        :class:`~formant_provider.operators.call.FormantCreateCallOperator` takes; ``customer_phone`` is the
+        person to ring. Airflow stores the arguments of a deadline alert as they are written: there, name the
+        number by a template such as ``{{ var.value.on_call_phone }}``. (templated)
+    :param idempotency_key: a name for what is rung about. Whatever has the same name rings the same person
+        once in 24 hours. ``None`` means the event. (templated)
+    :param metadata: opaque text that travels with the call; a mapping is encoded as JSON. ``None`` means
+        none. (templated)
+    :param formant_conn_id: connection of type ``formant``. (templated)
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "agent_id",
+        "parameters",
+        "idempotency_key",
+        "metadata",
+        "formant_conn_id",
+        "region",
+    )
+
+    def __init__(
+        self,
+        *,
+        agent_id: int | str,
+        parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        idempotency_key: str | None = None,
+        metadata: str | Mapping[str, Any] | None = None,
+        formant_conn_id: str = FormantHook.default_conn_name,
+        region: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.agent_id = agent_id
+        self.parameters = parameters
+        self.idempotency_key = idempotency_key
+        self.metadata = metadata
+        self.formant_conn_id = formant_conn_id
+        self.region = region
+
+    # Airflow's own two would write our fields into the task's context, for all to see, and keep what was
+    # rendered for the first event for all that follow in the same process.
+
+    def __call__(self, *args: Any) -> None:
+        """Ring, as a callback."""
+        self.notify(args[0])
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Ring, as an asynchronous callback of a deadline."""
+        return self.async_notify(self.context).__await__()
+
+    def notify(self, context: Context) -> None:
+        """Ring for the event of this context, unless it was rung for before. Raises nothing."""
+        with self._trouble_told():
+            page = self._page(context)
+            with _naming("formant_conn_id"):
+                client = page.hook.get_conn(_repeats())
+            with client:
+                self._send(page, client)
+
+    async def async_notify(self, context: Context) -> None:
+        """Do as :meth:`notify` does, without blocking the event loop."""
+        # Not asyncio.to_thread: from there, templates could not read variables in every triggerer.
+        from asgiref.sync import sync_to_async
+
+        with self._trouble_told():
+            page = await sync_to_async(self._page, thread_sensitive=False)(context)
+            with _naming("formant_conn_id"):
+                client = await page.hook.aget_conn(_repeats())
+            with client:
+                await sync_to_async(self._send, thread_sensitive=False)(page, client)
+
+    def _page(self, context: Context) -> _Page:
+        """Return what to ask for.
+
+        :raises FormantError: it cannot be asked for.
+        """
+        from formant_provider.api.errors import NotSent
+        from formant_provider.api.request import build_request
+
+        event = event_of(context, self)
+        fields = self._rendered(context, event)
+        mask_numbers(fields["parameters"])
+        hook = FormantHook(fields.pop("formant_conn_id"), fields.pop("region") or None)
+        if fields["idempotency_key"] is None:
+            fields["idempotency_key"] = event.name
+        if fields["idempotency_key"] is None:
+            raise NotSent("The context of this callback does not tell which event it is about")
+        call = build_request(
+            **fields,
+            scheduled_for=None,
+            conversation_id=None,
+            retry_context=None,
+            task=(event.dag_id, event.run_id, event.task_id),
+            now=pendulum.now("UTC"),
+        )
+        return _Page(event, call, hook)
+
+    def _rendered(self, context: Context, event: Event) -> dict[str, Any]:
+        """Return the fields for this event. Nothing rendered stays with the notifier."""
+        from airflow.sdk.execution_time.context import ConnectionAccessor, VariableAccessor
+
+        dag = context.get("dag")
+        # Native rendering would take the plus sign from a number.
+        env = dag.get_template_env(force_sandboxed=True) if dag else self.get_template_env()
+        known: dict[str, Any] = {
+            "conn": ConnectionAccessor(),
+            "var": {"value": VariableAccessor(False), "json": VariableAccessor(True)},
+            **context,
+            "event": event,
+        }
+        fields = {}
+        for name in self.template_fields:
+            with _naming(name):
+                fields[name] = _render(getattr(self, name), env, known)
+        return fields
+
+    def _send(self, page: _Page, client: FormantClient) -> None:
+        """Ring, within the time that there is.
+
+        :raises FormantError: of any kind.
+        """
+        from formant_provider.api.errors import NotSent
+
+        began = time.monotonic()
+
+        def too_late() -> FormantError | None:
+            if time.monotonic() - began <= NO_SEND_AFTER_S:
+                return None
+            return NotSent(f"The API took no call within {NO_SEND_AFTER_S:g} s")
+
+        key = page.call.idempotency_key
+        self.log.info("Ringing about: %s. Idempotency key %s.", page.event, key)
+        receipt = client.with_timeouts(LONGEST_TIMEOUT_S).create_call(page.call, before_send=too_late)
+        self.log.info("The call is placed: status %s, trace_id %s.", receipt.status, receipt.trace_id)
+
+    @contextmanager
+    def _trouble_told(self) -> Iterator[None]:
+        """Log whatever is raised, in words that hold nothing private, and raise nothing."""
+        from formant_provider.api.errors import DuplicateRequest, FormantError
+
+        try:
+            yield
+        except DuplicateRequest as error:
+            self._tell_duplicate(error)
+        except FormantError as error:
+            rung = "A phone may have rung." if error.maybe_placed else "Nobody was rung."
+            self.log.error("Could not ring: %s. %s", error, rung)
+        except Exception as error:
+            # The text of an error that is not ours may hold anything.
+            self.log.error("Could not ring, by an error of kind %s.", type(error).__name__)
+
+    def _tell_duplicate(self, error: DuplicateRequest) -> None:
+        from formant_provider.api.retry import is_unclear
+
+        if error.earlier and not any(map(is_unclear, error.earlier)):
+            self.log.warning(
+                "The API refused this call and then called its key used (%s). Perhaps nobody was rung.",
+                error.earlier[-1],
+            )
+        else:
+            self.log.info("Rung about this event before: the API knows its key. Nobody is rung again.")
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One call about one event, ready to be sent."""
+
+    event: Event
+    call: CallRequest
+    hook: FormantHook
+
+
+def _repeats() -> RetryPolicy:
+    from formant_provider.api.retry import RetryPolicy
+
+    return RetryPolicy(
+        max_attempts=MAX_SENDS, max_inline_wait_s=NO_SEND_AFTER_S, max_total_wait_s=NO_SEND_AFTER_S
+    )
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Let errors that are not ours say nothing but where they happened."""
+    from formant_provider.api.errors import FormantError, InvalidInput
+
+    try:
+        yield
+    except FormantError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise InvalidInput(field, f"could not be rendered or read ({kind})") from None
+
+
+def _render(value: Any, env: jinja2.Environment, known: Mapping[str, Any]) -> Any:
+    """Render every text in a value, to text."""
+    if isinstance(value, str):
+        return env.from_string(value).render(known)
+    if isinstance(value, Mapping):
+        return {name: _render(item, env, known) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_render(item, env, known) for item in value]
+    return value
