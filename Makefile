@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-matrix lint docs bench bench-faults bench-wait clean
+.PHONY: help demo airflow test test-matrix test-browser lint docs bench bench-batch bench-faults bench-wait clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,8 +16,11 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 test: .venv/.ready ## run the tests
 	@$(BIN)/python -m pytest
 
-test-matrix: ## run the tests that fit on Airflow 3.1, 3.2 and 3.3, each in its own venv
+test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh
+
+test-browser: .venv/.ready ## use the connection form in a real browser; AIRFLOW=3.1.8 picks a version
+	@PYTHON="$(PYTHON)" sh scripts/test_browser.sh $(AIRFLOW)
 
 lint: .venv/.ready ## check style and types
 	@$(BIN)/ruff check .
@@ -29,6 +32,9 @@ docs: .venv/.ready ## build the documentation into docs/_build/html; warnings ar
 
 bench: .venv/.ready ## measure what importing the operator costs
 	@$(BIN)/python scripts/bench_import.py
+
+bench-batch: .venv/.ready ## measure what validating a million contacts costs, beside copying the file
+	@$(BIN)/python scripts/bench_batch.py
 
 bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls under the same faults
 	@$(BIN)/python scripts/bench_faults.py

@@ -9,7 +9,14 @@ import requests
 
 from formant_provider.api import errors
 from formant_provider.api.answers import transport_error
-from formant_provider.api.errors import AnswerLost, FormantError, InvalidInput, Unreachable
+from formant_provider.api.errors import (
+    AnswerLost,
+    CallUnsuccessful,
+    FormantError,
+    InvalidContacts,
+    InvalidInput,
+    Unreachable,
+)
 
 
 def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[FormantError]]:
@@ -19,6 +26,7 @@ def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[Formant
 
 
 SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
+    errors.HeldBack: lambda: errors.HeldBack("calling_window is closed now", skips=False),
     errors.CallUnsuccessful: lambda: errors.CallUnsuccessful("busy"),
     errors.InvalidContacts: lambda: errors.InvalidContacts(
         "2 of 3", by_reason={"duplicate": 2}, examples=((1, "duplicate"),)
@@ -29,8 +37,12 @@ SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
 def an_error(cls: type[FormantError]) -> FormantError:
     if cls in SPECIAL:
         return SPECIAL[cls]()
-    if issubclass(cls, InvalidInput):
+    if cls is InvalidInput:
         return cls("agent_id", "must be an integer")
+    if cls is InvalidContacts:
+        return cls("2 of 3", by_reason={"duplicate": 2}, examples=((2, "duplicate"), (3, "duplicate")))
+    if cls is CallUnsuccessful:
+        return cls("busy")
     return cls("it broke", operation="POST /v1/call", status=429, retry_after_s=2.5, maybe_placed=True)
 
 

@@ -119,6 +119,15 @@ def test_a_refused_key_is_said_to_be_refused_and_where(sandbox: Sandbox) -> None
     assert "wrong-key" not in message
 
 
+def test_a_server_that_cannot_be_reached_is_named() -> None:
+    """Nobody listens there: the sentence says where, so that a typo in the base URL shows."""
+    with Sandbox() as stopped:
+        uri = stopped.connection_uri()
+    ok, message = tried(uri)
+    assert not ok
+    assert message.startswith(f"{stopped.base_url} cannot be reached.")
+
+
 @pytest.mark.parametrize(
     "fault", [Fault.ERROR_500_BEFORE, Fault.DROP_BEFORE, Fault.GARBAGE, Fault.RATE_LIMIT]
 )
@@ -168,4 +177,4 @@ def test_the_form_of_airflow_3_1_comes_from_the_same_data() -> None:
     assert list(widgets) == list(connection_type["conn-fields"])
     assert widgets["region"]["schema"]["enum"] == list(REGIONS)
     assert behaviour["relabeling"] == connection_type["ui-field-behaviour"]["relabeling"]
-    assert behaviour["hidden_fields"] == ["login", "schema", "port"]
+    assert behaviour["hidden_fields"] == ["login", "schema"]

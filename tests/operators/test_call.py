@@ -9,6 +9,7 @@ from typing import Any
 import pendulum
 import pytest
 
+from formant_provider.calling_window import CallingWindow
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.scripted_server import Answer, ScriptedServer
@@ -98,7 +99,7 @@ def test_a_field_may_be_a_function(sandbox: Sandbox, channel: FakeSupervisor) ->
 
 
 def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """All nine fields take values from the context, and what renders to text is understood."""
+    """All ten fields take values from the context, and what renders to text is understood."""
     with make_dag(user_defined_macros={"me": "formant_default", "in_a_day": "2099-01-01"}) as dag:
         operator = an_operator(
             agent_id="{{ 400 + 56 }}",
@@ -110,10 +111,11 @@ def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) ->
             retry_context={"retry_language": "{{ 'en' ~ '-US' }}"},
             formant_conn_id="{{ me }}",
             region="{{ 'in' }}",
+            calling_window=CallingWindow("{{ '00:00' }}", "{{ '24:00' }}"),
         )
     assert set(operator.template_fields) == {
         "agent_id", "parameters", "scheduled_for", "conversation_id", "idempotency_key",
-        "metadata", "retry_context", "formant_conn_id", "region",
+        "metadata", "retry_context", "formant_conn_id", "region", "calling_window",
     }  # fmt: skip
     assert dag.dag_id == operator.dag_id
     run = run_task(operator, channel)

@@ -69,7 +69,7 @@ def test_the_ledger_holds_nothing_private(channel: FakeSupervisor, sandbox: Sand
     parameters = {"customer_phone": NUMBER, "customer_name": "Rahul-the-private"}
     run = run_task(an_operator(parameters=parameters, metadata="a note"), channel)
     entry = the_entry(run)
-    times = {"written_at", "shared_since", "used_since"}
+    times = {"written_at", "shared_since", "used_since", "scheduled_for"}
     assert set(entry) == {"key", "sent", "spent_keys", "attempt", "redials", "receipt", "try_number", *times}
     assert entry["receipt"]["trace_id"] == sandbox.calls[0].trace_id
     for private in (NUMBER.strip("+"), "Rahul", "a note", sandbox.api_key):

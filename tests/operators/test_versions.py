@@ -104,14 +104,10 @@ def test_the_form_shows_its_fields_on_every_airflow(form: dict[str, Any]) -> Non
 
 
 def test_the_form_names_the_key_and_hides_what_is_not_needed(form: dict[str, Any]) -> None:
-    """The password field is labelled API key; login, schema and port are not shown."""
+    """The password field is labelled API key; login and schema are not shown."""
     standard = form["standard_fields"]
     assert (standard["password"]["title"], standard["host"]["title"]) == ("API key", "Base URL")
-    assert [name for name, field in standard.items() if field and field["hidden"]] == [
-        "url_schema",
-        "port",
-        "login",
-    ]
+    assert [name for name, field in standard.items() if field and field["hidden"]] == ["url_schema", "login"]
 
 
 def test_the_key_never_leaves_airflow_s_api() -> None:
