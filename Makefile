@@ -14,7 +14,7 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 	@$(BIN)/python scripts/airflow_local.py
 
 test: .venv/.ready ## run the tests
-	@$(BIN)/python -m pytest
+	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh

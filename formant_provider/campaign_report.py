@@ -42,7 +42,7 @@ def report_format(uri: str) -> tuple[str, bool]:
 
 
 def recipients_uri(results_uri: str) -> str:
-    """Return where the recipients are kept until the report is written."""
+    """Return where the recipients are kept, for this report and for one of a further try."""
     return f"{results_uri}.recipients"
 
 
@@ -53,15 +53,12 @@ def write_report(  # noqa: PLR0917 - whose, since when, how many; then where and
     total_recipients: int | None,
     results_uri: str,
     columns: Sequence[str],
-    *,
-    is_over: bool,
 ) -> dict[str, Any]:
     """Write the report, in place of an older one.
 
     :param since: when the batch call began at the earliest, aware.
     :param total_recipients: of the batch call, as far as it is known.
     :param columns: some of :data:`REPORT_COLUMNS`.
-    :param is_over: whether the campaign is; the recipients are kept for a later report if it is not.
     :return: ``results_uri`` and ``by_status``, a count of recipients for each status.
     :raises FormantError: the conversations cannot be read; nothing was written.
     """
@@ -88,8 +85,6 @@ def write_report(  # noqa: PLR0917 - whose, since when, how many; then where and
                 report.add_recipients([record.contact_number])
             report.add(record)
         uri = _write(report, history, results_uri, columns)
-    if is_listed and is_over:
-        listed.unlink()
     log.info("The report on %s recipients is in %s.", report.by_status.total(), uri)
     return {"results_uri": uri, "by_status": dict(sorted(report.by_status.items()))}
 

@@ -16,6 +16,8 @@ else:
     _Operator = object
 
 HIDDEN = "***"
+# Of a long list the first few show its shape as well as all of them.
+MOST_SHOWN = 20
 _NUMBER = re.compile(r"\d{7,15}")
 
 
@@ -44,7 +46,8 @@ def _shape(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_label(name): HIDDEN for name in value}
     if isinstance(value, list | tuple):
-        return [_shape(item) for item in value]
+        more = [f"and {len(value) - MOST_SHOWN} more"] if len(value) > MOST_SHOWN else []
+        return [*map(_shape, value[:MOST_SHOWN]), *more]
     return HIDDEN
 
 

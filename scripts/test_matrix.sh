@@ -10,8 +10,8 @@
 set -eu
 
 PYTHON=${PYTHON:-python3}
-TESTS="tests/api tests/operators tests/decorators tests/notifications tests/waiting tests/hooks tests/harness/test_task_run.py
-    tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
+TESTS="tests/api tests/operators tests/decorators tests/notifications tests/waiting tests/campaigns tests/hooks
+    tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
     tests/engine/test_storage.py"
 
 newest=$(sed -n 's/^apache-airflow==//p' constraints.txt)
@@ -33,14 +33,14 @@ is_ready() { # VERSION
 set_up() { # VERSION
     echo "Setting up .venv-$1 (once; a minute or so) ..." >&2
     sh scripts/install.sh ".venv-$1" "$(constraints_of "$1")" \
-        --editable '.[sandbox]' hypothesis jsonschema pytest pytest-timeout
+        --editable '.[sandbox]' hypothesis jsonschema pytest pytest-timeout pytest-xdist
     touch ".venv-$1/.ready"
 }
 
 run_tests() { # VERSION; prints one line, and everything when something failed
     log=.venv-$1/tests.log
     # shellcheck disable=SC2086 # the tests are several words
-    if ".venv-$1/bin/python" -m pytest -q -o cache_dir=".venv-$1/.pytest_cache" $TESTS >"$log" 2>&1; then
+    if PYTHONHASHSEED=0 ".venv-$1/bin/python" -m pytest -n 2 --dist loadfile -q -o cache_dir=".venv-$1/.pytest_cache" $TESTS >"$log" 2>&1; then
         failed=0
     else
         failed=1

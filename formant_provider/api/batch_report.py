@@ -13,7 +13,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -65,13 +65,6 @@ class BatchReport:
             (_digits(record.contact_number), record.start_timestamp or 0, _kept(record)),
         )
 
-    def has_recipient(self, record: Conversation) -> bool:
-        """Whether the conversation is with somebody who was to be called."""
-        found = self._database.execute(
-            "select 1 from recipient where digits = ?", (_digits(record.contact_number),)
-        )
-        return found.fetchone() is not None
-
     def rows(self) -> Iterator[tuple[str, Conversation | None]]:
         """Yield every recipient, and their conversation when there is one on record."""
         for number, kept in self._database.execute(_ROWS):
@@ -81,14 +74,9 @@ class BatchReport:
 
 
 def read_numbers(lines: Iterable[bytes]) -> Iterator[str]:
-    """Read recipients as :func:`write_numbers` writes them."""
+    """Read recipients, one on each line."""
     for line in lines:
         yield line.decode().strip()
-
-
-def write_numbers(numbers: Sequence[str]) -> bytes:
-    """Write recipients, one on each line."""
-    return "".join(f"{number}\n" for number in numbers).encode()
 
 
 def _kept(record: Conversation) -> str:

@@ -229,14 +229,14 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
             end.raise_trouble()
             result = hand_on_batch(self.hook, end)
         if self.results_uri is not None:
-            result |= self._report(result, is_over=end.is_over)
+            result |= self._report(result)
         if not end.is_over:
             self._end_timed_out(result, context)
             return result
         end_by_threshold(self.waiting, result, context)
         return result
 
-    def _report(self, result: dict[str, Any], *, is_over: bool) -> dict[str, Any]:
+    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
         from formant_provider.campaign_report import write_report
         from formant_provider.failures import waiting_for_a_batch
 
@@ -248,7 +248,6 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
                 result["total_recipients"],
                 str(self.results_uri),
                 self.results_fields,
-                is_over=is_over,
             )
 
     def _end_timed_out(self, result: dict[str, Any], context: Context) -> None:

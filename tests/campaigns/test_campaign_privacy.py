@@ -20,6 +20,7 @@ from formant_provider.sandbox.faults import BATCH
 from support.scripted_server import Answer, ScriptedServer, Seen
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task, run_trigger
+from support.versions import HAS_STATE_STORE
 
 SUPPRESSED = "+14155550144"
 PRIVATE = (KEY, NAME, AMOUNT, *(number.lstrip("+") for number in (*NUMBERS, SUPPRESSED)))
@@ -87,12 +88,14 @@ def test_mapped_campaigns_leave_nothing_private(channel: FakeSupervisor) -> None
 
 
 def test_many_contacts_are_not_all_shown(channel: FakeSupervisor) -> None:
-    """A long list is cut by Airflow, and what is left of it is hidden."""
+    """A long list is cut by Airflow (3.1 cuts later), and what is left of it is hidden."""
     contacts = [{**PEOPLE[0], "customer_phone": f"+1415{5560000 + number}"} for number in range(500)]
     run = place(channel, contacts)
     assert run.state == "success"
     assert_private(run, (NAME, AMOUNT, *(person["customer_phone"][1:] for person in contacts)))
-    assert len(str(run.rendered_fields["contacts"])) < 8192
+    assert len(str(run.rendered_fields["contacts"])) < (8192 if HAS_STATE_STORE else 65536)
+    # Airflow looks for each masked text in each line of a log, so numbers are kept out of them instead.
+    assert "141555600" not in str(run.sent("MaskSecret"))
 
 
 @pytest.mark.parametrize(
