@@ -44,7 +44,7 @@ def talk(sandbox: Sandbox) -> str:
 
 
 def client_for(server: Any, **config: Any) -> FormantClient:
-    config = {"connect_timeout_s": 2.0, "read_timeout_s": 2.0, **config}
+    config = {"connect_timeout_s": 10.0, "read_timeout_s": 20.0, **config}
     return FormantClient(ClientConfig(server.base_url, KEY, **config), sleep=lambda _: None)
 
 
