@@ -13,6 +13,7 @@ from formant_provider.campaign_report import recipients_uri
 from formant_provider.contact_files import ContactFiles, ContactRules
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.privacy import HidesFields, reveal
+from formant_provider.timing import refuse_late
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,6 +39,7 @@ class PlacesABatch(HidesFields):
     formant_conn_id: str
     region: str | None
     rules: ContactRules
+    max_lateness_s: float | None
     lookup_timeout_s: float
     resubmit_if_missing: bool
 
@@ -83,12 +85,17 @@ class PlacesABatch(HidesFields):
         """
         from formant_provider.api.batch_request import build_batch_request
 
+        def write_file() -> Path:
+            # Asked of what would ring anew alone: a campaign that was placed is not too late.
+            refuse_late(context, self.max_lateness_s, now=pendulum.now("UTC"))
+            return files.write()
+
         ti = context["ti"]
         return build_batch_request(
             agent_id=self.agent_id,
             name=self.name,
             idempotency_key=self.idempotency_key,
-            write_file=files.write,
+            write_file=write_file,
             task=(ti.dag_id, ti.run_id, ti.task_id),
             is_mapped=(ti.map_index or 0) >= 0,
         )

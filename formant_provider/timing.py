@@ -47,9 +47,7 @@ class MindsTheTime(HidesFields):
             raise ValueError(f"calling_window must be a CallingWindow; not {type(calling_window).__name__}")
         self.calling_window = calling_window
         self.on_closed = one_of("on_closed", on_closed, get_args(OnClosed))
-        self.max_lateness_s = None if max_lateness is None else seconds("max_lateness", max_lateness)
-        if self.max_lateness_s == 0:
-            raise ValueError("max_lateness must be above 0, or None to call however late it is")
+        self.max_lateness_s = lateness_s(max_lateness)
 
     def timing(self, call: CallRequest, context: Context) -> When:
         """Return what says when a call may ring, given when it was asked to and the current time.
@@ -77,6 +75,17 @@ class MindsTheTime(HidesFields):
         if parent is self:  # Airflow renders it in place, and other tasks and runs may share it
             self.calling_window = copy(self.calling_window)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
+
+def lateness_s(max_lateness: float | timedelta | None) -> float | None:
+    """Return the seconds that a run may be late; ``None`` means any number.
+
+    :raises ValueError: it cannot be meant.
+    """
+    allowed_s = None if max_lateness is None else seconds("max_lateness", max_lateness)
+    if allowed_s == 0:
+        raise ValueError("max_lateness must be above 0, or None to call however late it is")
+    return allowed_s
 
 
 def refuse_late(context: Context, max_lateness_s: float | None, *, now: datetime) -> None:

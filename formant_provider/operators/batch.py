@@ -24,6 +24,7 @@ from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLU
 from formant_provider.contact_files import ContactFiles, ContactRules, InvalidRows
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import one_of, seconds, some_of
+from formant_provider.timing import lateness_s
 from formant_provider.waiting import GRACE, deferrable_or_default, until
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         them out.
     :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
         or ``trace_id`` among them each conversation costs a request.
+    :param max_lateness: how long ago the data interval of a scheduled run or a backfill may have ended, in
+        seconds or as a ``timedelta``. A later one is skipped, and nobody is called about last month; ``None``
+        calls however late it is. Other runs are never late.
     :param lookup_timeout: how long to look for a batch call whose answer was lost, in seconds or as a
         ``timedelta``.
     :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
@@ -127,6 +131,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
+        max_lateness: float | timedelta | None = 86400,
         lookup_timeout: float | timedelta = 60,
         resubmit_if_missing: bool = False,
         wait_for_completion: bool = False,
@@ -146,6 +151,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.formant_conn_id, self.region = formant_conn_id, region
         self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows)
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
+        self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
         self.resubmit_if_missing = resubmit_if_missing
         self.wait_for_completion = wait_for_completion

@@ -38,8 +38,9 @@ def every_day():
 
 
 def call(number, **options):
+    options |= dict(retries=3, retry_delay=timedelta(0))  # Airflow on SQLite loses a task now and then
     FormantCreateCallOperator(
-        task_id=f"call_{{number[-3:]}}", agent_id=456, parameters={{"customer_phone": number}}, **options
+        task_id="call", agent_id=456, parameters={{"customer_phone": number}}, **options
     )
 
 
