@@ -37,12 +37,9 @@ def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) 
     return _ledger(context, Intent, ENTRY_PREFIX, key, doubt_since)
 
 
-def batch_ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger[BatchIntent]:
-    """Return the ledger of the batch call named ``key``.
-
-    :param doubt_since: as in :func:`ledger_for`.
-    """
-    return _ledger(context, BatchIntent, BATCH_ENTRY_PREFIX, key, doubt_since)
+def batch_ledger_for(context: Context, key: str) -> Ledger[BatchIntent]:
+    """Return the ledger of the batch call named ``key``. Its task is never deferred between two sends."""
+    return _ledger(context, BatchIntent, BATCH_ENTRY_PREFIX, key, doubt_since=None)
 
 
 def _ledger(

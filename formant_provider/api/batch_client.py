@@ -6,6 +6,7 @@ Vendor page: https://docs.formantai.com/api-reference/batch-calls
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ GET_BATCH_CALL = "GET /v1/batch-calls/{batch_id}"
 GET_BATCH_METRICS = "GET /v1/batch-calls/{batch_id}/metrics"
 
 
-class BatchEndpoints:
+class BatchEndpoints(ABC):
     """What a client can do with batch calls."""
 
     def create_batch_call(
@@ -85,9 +86,9 @@ class BatchEndpoints:
         answer = self._exchange(Exchange(GET_BATCH_METRICS, f"{_path(batch_id)}/metrics"))
         return BatchMetrics.from_json(answer["data"])
 
+    @abstractmethod
     def _exchange(self, exchange: Exchange) -> dict[str, Any]:
         """Send, and return the answer's JSON."""
-        raise NotImplementedError
 
 
 def _path(batch_id: int) -> str:

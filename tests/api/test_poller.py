@@ -386,8 +386,7 @@ def test_a_server_that_hangs_does_not_block_the_event_loop(triggerer: Any) -> No
 
     t.run(story)
     assert len(gaps) > 50
-    # The server and the ticker share this process, and the machine may pause it: one hiccup is nobody's.
-    assert sorted(gaps)[-2] < 0.2
+    assert max(gaps) < 0.2
 
 
 def test_a_scheduled_call_is_not_asked_for_early(triggerer: Any) -> None:
