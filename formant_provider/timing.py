@@ -104,5 +104,6 @@ def refuse_late(context: Context, max_lateness_s: float | None, *, now: datetime
     due, allowed = dag_run.data_interval_end or dag_run.run_after, timedelta(seconds=max_lateness_s)
     if now - due > allowed:
         raise HeldBack(
-            f"This run is that of {utc_text(due)}, longer ago than max_lateness ({allowed}) allows"
+            f"This run is that of {utc_text(due)}, longer ago than max_lateness ({allowed}) allows",
+            reason="late",
         )

@@ -120,7 +120,8 @@ def ring_at(hours: Hours, asked: datetime | None, *, now: datetime, on_closed: s
     if on_closed != "schedule":
         next_one = f"it opens next at {utc_text(opening)}" if opening else "it does not open again soon"
         when = "at the moment of scheduled_for" if asked else "now"
-        raise HeldBack(f"calling_window is closed {when}; {next_one}", skips=on_closed == "skip")
+        text = f"calling_window is closed {when}; {next_one}"
+        raise HeldBack(text, skips=on_closed == "skip", reason="closed")
     if opening and now <= opening < now + MARGIN:  # it would be past by the time it is asked for
         opening = hours.opening(now + MARGIN, latest)
     if opening is None:

@@ -28,7 +28,7 @@ from formant_provider.api.errors import BadResponse, FormantError
 from formant_provider.api.exchange import Exchange
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage, Recording
 from formant_provider.api.recipients import Recipients
-from formant_provider.api.retry import Quota, RetryPolicy, Stop, is_unclear, read_quota
+from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ class FormantClient(BatchEndpoints):
     :param user_agent_suffix: added to the ``User-Agent``, such as ``apache-airflow/3.3.2``.
     :param sleep: waits for so many seconds; ``None`` means :func:`time.sleep`.
     :ivar quota: what the last answer said of the rate limit; ``None`` when it said nothing.
+    :ivar server_date: what the last answer said of the server's clock, to the second, aware; ``None`` when no
+        answer has come yet that said so.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class FormantClient(BatchEndpoints):
         # A proxy named in the environment must not see the key of a plain http request to loopback.
         self._session.trust_env = not config.plain_http
         self.quota: Quota | None = None
+        self.server_date: datetime | None = None
 
     def __enter__(self) -> FormantClient:
         return self
@@ -220,6 +223,7 @@ class FormantClient(BatchEndpoints):
             return transport_error(exchange.operation, error)
         now = datetime.now(UTC)
         self.quota = read_quota(response.headers, now=now)
+        self.server_date = http_date(response.headers.get("Date", "")) or self.server_date
         with response:
             if exchange.sink is not None and _is_good(response):
                 return read_file(exchange.operation, response, exchange.sink)

@@ -173,11 +173,14 @@ class HeldBack(FormantError):
     """Nobody is to be rung now, as the user wished: it is not the time of the day, or too late.
 
     :param skips: whether the task is skipped then, or fails.
+    :param reason: the same in a word, for results: ``"closed"`` (outside of the calling window),
+        ``"late"`` or ``"suppressed"`` (on the do-not-call list).
     """
 
-    def __init__(self, message: str, *, skips: bool = True) -> None:
+    def __init__(self, message: str, *, skips: bool = True, reason: str = "held_back") -> None:
         super().__init__(message)
         self.skips = skips
+        self.reason = reason
 
 
 class CallOutcomeUnknown(FormantError):

@@ -121,11 +121,11 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     :param now: our clock, aware. The server's own ``Date`` is preferred, so that a wrong clock here
         does not change the wait.
     """
-    now = _http_date(headers.get("Date", "")) or now
+    now = http_date(headers.get("Date", "")) or now
     retry_after = headers.get("Retry-After", "").strip()
     seconds = _seconds(retry_after)
     if seconds is None:
-        moment = _http_date(retry_after) or _iso_date(headers.get("X-RateLimit-Reset", ""))
+        moment = http_date(retry_after) or _iso_date(headers.get("X-RateLimit-Reset", ""))
         seconds = (moment - now).total_seconds() if moment else None
     return None if seconds is None else min(max(seconds, 0.0), SERVER_WAIT_CAP_S)
 
@@ -150,7 +150,7 @@ def read_quota(headers: Mapping[str, str], *, now: datetime) -> Quota | None:
     remaining = _seconds(headers.get("X-RateLimit-Remaining", ""))
     if remaining is None or not 0 <= remaining < math.inf:
         return None
-    now = _http_date(headers.get("Date", "")) or now
+    now = http_date(headers.get("Date", "")) or now
     reset = _iso_date(headers.get("X-RateLimit-Reset", ""))
     reset_s = min(max((reset - now).total_seconds(), 0.0), SERVER_WAIT_CAP_S) if reset else None
     return Quota(int(remaining), reset_s)
@@ -164,7 +164,8 @@ def _seconds(text: str) -> float | None:
     return None if math.isnan(seconds) else seconds
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Read the moment in a header such as ``Date``, aware; ``None`` when there is none."""
     try:
         return _aware(parsedate_to_datetime(text))
     except ValueError:

@@ -144,6 +144,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
 
 def _add_amounts(parser: argparse.ArgumentParser) -> None:
     amounts = {
+        "call_speed": "how many times faster than in the table below calls are over",
         "results_delay_seconds": "virtual seconds from the end of a call to its results and transcript",
         "recording_bytes": "size of every recording",
         "recording_delay_seconds": "virtual seconds from the end of a call to its recording",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from email.utils import format_datetime
 from typing import Any
 
 from starlette.applications import Starlette
@@ -134,7 +135,8 @@ def _decide(world: World, visit: Visit, action: Action | None) -> Plan:
 
 def _spoil(world: World, fault: QueuedFault, answer: Answer | None) -> Plan:
     limit = world.settings.rate_limit or SAMPLE_LIMIT
-    return carry_out(fault, answer, limit, world.settings.max_concurrent_calls or SAMPLE_MAX_CALLS)
+    max_calls = world.settings.max_concurrent_calls or SAMPLE_MAX_CALLS
+    return carry_out(fault, answer, limit, max_calls, world.clock.now())
 
 
 def _true_answer(world: World, visit: Visit, action: Action | None) -> Answer:
@@ -188,4 +190,6 @@ async def _deliver(world: World, plan: Plan, request: Request, seen: SeenRequest
     with world.lock:
         # Before the first byte leaves, so that a client holding the answer finds it counted.
         seen.status = plan.answer.status
-    return as_response(plan.answer, truncated=plan.truncated)
+        date = {"Date": format_datetime(world.clock.now(), usegmt=True)}
+    answer = replace(plan.answer, headers={**plan.answer.headers, **date})
+    return as_response(answer, truncated=plan.truncated)

@@ -36,7 +36,7 @@ def course_of(ending: Ending, settings: Settings) -> tuple[Leg, ...]:
 
 
 def _leg(redial: int, starts: timedelta, ending: Ending, settings: Settings) -> Leg:
-    ends = starts + timedelta(seconds=ending.lasts_seconds)
+    ends = starts + timedelta(seconds=ending.lasts_seconds / settings.call_speed)
     return Leg(redial, starts, ends, _recorded(starts, ends, ending, settings), ending)
 
 
@@ -45,4 +45,4 @@ def _recorded(starts: timedelta, ends: timedelta, ending: Ending, settings: Sett
         return None
     if ending.record_delay_seconds == 0 and settings.record_appears == "start":
         return starts
-    return ends + timedelta(seconds=ending.record_delay_seconds)
+    return ends + timedelta(seconds=ending.record_delay_seconds / settings.call_speed)

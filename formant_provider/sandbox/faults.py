@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -185,12 +186,15 @@ class FaultQueues:
         ]
 
 
-def carry_out(queued: QueuedFault, true_answer: Answer | None, limit: int, max_calls: int) -> Plan:
+def carry_out(
+    queued: QueuedFault, true_answer: Answer | None, limit: int, max_calls: int, now: datetime
+) -> Plan:
     """Return what a fault makes of a request.
 
     :param true_answer: the answer of the accepted request; None when the fault struck before.
     :param limit: request limit to quote in a 429.
     :param max_calls: cap to quote in a concurrency error.
+    :param now: virtual time of the request.
     """
     fault = queued.fault
     if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
@@ -209,16 +213,16 @@ def carry_out(queued: QueuedFault, true_answer: Answer | None, limit: int, max_c
         Fault.CONCURRENCY_LIMIT: concurrency_limited(max_calls, max_calls),
         Fault.NOT_FOUND: not_found(_THINGS.get(queued.endpoint, "endpoint")).answer,
     }
-    return Plan(answers.get(fault) or _limit_answer(queued, limit), fault=fault)
+    return Plan(answers.get(fault) or _limit_answer(queued, limit, now), fault=fault)
 
 
-def _limit_answer(queued: QueuedFault, limit: int) -> Answer:
+def _limit_answer(queued: QueuedFault, limit: int, now: datetime) -> Answer:
     refused = rate_limited()
     headers: dict[str, str] = {}
     if queued.fault is Fault.RATE_LIMIT_RESET_ONLY:
-        headers = reset_header(queued.retry_after)
+        headers = reset_header(queued.retry_after, now)
     if queued.fault is Fault.RATE_LIMIT:
-        headers = rate_headers(limit, 0, queued.retry_after) | retry_after(queued.retry_after)
+        headers = rate_headers(limit, 0, queued.retry_after, now) | retry_after(queued.retry_after)
     return Answer(refused.status, refused.content, headers=headers)
 
 

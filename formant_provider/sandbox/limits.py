@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from formant_provider.sandbox.clock import Clock
 
@@ -16,16 +15,18 @@ class Quota:
 
     :param exceeded: this request is the one too many.
     :param reset_in_seconds: *real* seconds until the window is over.
+    :param now: virtual time of the request.
     """
 
     limit: int
     remaining: int
     exceeded: bool
     reset_in_seconds: float
+    now: datetime
 
     def headers(self) -> dict[str, str]:
         """Return the rate-limit headers; ``Retry-After`` only when the limit was hit."""
-        headers = rate_headers(self.limit, self.remaining, self.reset_in_seconds)
+        headers = rate_headers(self.limit, self.remaining, self.reset_in_seconds, self.now)
         return headers | retry_after(self.reset_in_seconds) if self.exceeded else headers
 
 
@@ -51,24 +52,27 @@ class RateLimits:
         used += not exceeded
         self._used[tenant] = ends, used
         reset_in_seconds = self._clock.real_seconds((ends - now).total_seconds())
-        return Quota(self._limit, self._limit - used, exceeded, reset_in_seconds)
+        return Quota(self._limit, self._limit - used, exceeded, reset_in_seconds, now)
 
 
-def rate_headers(limit: int, remaining: int, reset_in_seconds: float) -> dict[str, str]:
+def rate_headers(limit: int, remaining: int, reset_in_seconds: float, now: datetime) -> dict[str, str]:
     """Return the three ``X-RateLimit-*`` headers."""
     return {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": str(remaining),
-        **reset_header(reset_in_seconds),
+        **reset_header(reset_in_seconds, now),
     }
 
 
-def reset_header(reset_in_seconds: float) -> dict[str, str]:
+def reset_header(reset_in_seconds: float, now: datetime) -> dict[str, str]:
     """Return ``X-RateLimit-Reset``, ISO 8601 with offset, whole seconds.
 
-    It is a moment on the *real* clock: the client compares it with its own clock, and knows nothing of ours.
+    It is a moment on the clock of the ``Date`` header, so many *real* seconds ahead: a client that waits
+    for the difference of the two waits for as long as ``Retry-After`` says.
+
+    :param now: what the ``Date`` header says.
     """
-    moment = datetime.fromtimestamp(math.ceil(time.time() + reset_in_seconds), UTC)
+    moment = datetime.fromtimestamp(math.ceil(now.timestamp() + reset_in_seconds), now.tzinfo)
     return {"X-RateLimit-Reset": moment.isoformat()}
 
 

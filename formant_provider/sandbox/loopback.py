@@ -61,6 +61,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 log_level="error",
                 access_log=False,
+                date_header=False,  # the sandbox writes its own, by its own clock
                 proxy_headers=False,
                 timeout_keep_alive=60,
             )
@@ -80,7 +81,6 @@ class _Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._ending.set)
 
     async def main_loop(self) -> None:
-        # The tick writes the Date header.
         while not await self.on_tick(0):
             try:
                 await asyncio.wait_for(self._ending.wait(), timeout=1.0)

@@ -39,6 +39,9 @@ class Settings:
     :param start_at: virtual time to begin with, aware. None is the real time.
     :param speed: virtual seconds per real second; 1 keeps step with real clocks, 0 freezes the clock until
         it is advanced.
+    :param call_speed: how many times faster than the table of numbers says calls are over; the clock stays
+        as it is. With a ``speed`` other than 0 or 1 no client can tell by its own clock when its calls began;
+        with this it can.
     :param host: literal IPv4 loopback address to bind.
     :param port: TCP port; 0 lets the system choose, and holds the chosen one once started.
     :param rate_limit: requests per key and window; None switches the limit and its headers off.
@@ -78,6 +81,7 @@ class Settings:
     agents: Collection[int] = DEFAULT_AGENTS
     start_at: datetime | None = None
     speed: float = 1.0
+    call_speed: float = 1.0
     host: str = "127.0.0.1"
     port: int = 0
     rate_limit: int | None = 50
@@ -109,6 +113,7 @@ class Settings:
         _require_choice("list_order", self.list_order, ListOrder)
         _require_choice("redial_trace_id", self.redial_trace_id, RedialTraceId)
         _require_choice("uncounted_outcomes", self.uncounted_outcomes, UncountedOutcomes)
+        _require_positive("call_speed", self.call_speed)
         _require_positive("rate_limit", self.rate_limit)
         _require_positive("rate_window_seconds", self.rate_window_seconds)
         _require_positive("max_concurrent_calls", self.max_concurrent_calls)

@@ -26,7 +26,7 @@ def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[Formant
 
 
 SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
-    errors.HeldBack: lambda: errors.HeldBack("calling_window is closed now", skips=False),
+    errors.HeldBack: lambda: errors.HeldBack("calling_window is closed now", skips=False, reason="closed"),
     errors.CallUnsuccessful: lambda: errors.CallUnsuccessful("busy"),
     errors.InvalidContacts: lambda: errors.InvalidContacts(
         "2 of 3", by_reason={"duplicate": 2}, examples=((1, "duplicate"),)

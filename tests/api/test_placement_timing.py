@@ -39,7 +39,7 @@ def within(hours: Hours, on_closed: str = "schedule") -> When:
 
 
 def never(_asked: datetime | None, _now: datetime) -> None:
-    raise HeldBack("It is late")
+    raise HeldBack("It is late", reason="late")
 
 
 def in_doubt(start: Start, fault: Fault, **tries: Any) -> Tries:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -111,3 +112,19 @@ def test_a_fast_sandbox_finishes_calls_by_itself(start):
     while not api.conversations().json()["total"] and time.monotonic() < deadline:
         time.sleep(0.001)
     assert api.only_record()["status"] == "completed"
+
+
+def test_the_date_header_is_by_the_sandbox_s_clock(start):
+    """What an answer says in ``Date`` is the clock by which records are timed."""
+    api = start(start_at=NOON)
+    api.sandbox.advance(3600)
+    assert parsedate_to_datetime(api.conversations().headers["Date"]) == NOON + timedelta(hours=1)
+
+
+def test_calls_can_be_over_sooner_without_the_clock_going_faster(start):
+    """With ``call_speed`` a call is over so many times sooner; what its record reports is the same."""
+    api = start(call_speed=142)
+    call = api.sandbox.place("+14155550100")
+    assert call.ends_at - call.starts_at == timedelta(seconds=1)
+    api.sandbox.advance(1)
+    assert api.conversations().json()["data"][0]["duration_seconds"] == 142
