@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from formant_provider.api.errors import FormantError, NotFound
-from formant_provider.api.evidence import CLOCKS_DIFFER_BY, Span, first_of
+from formant_provider.api.evidence import Span, first_of
 from formant_provider.api.listing import recent, run
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
@@ -73,7 +73,7 @@ class Search:
         :param other_than: ids of conversations that are known not to be the call's.
         :param own_traces: asked when there is something to decide: trace ids that are known to be the call's.
         """
-        records = self._with_recipient(first_of(spans))
+        records = self._with_recipient(spans)
         skew = self._skew()
         asked = [span.moved(skew) for span in spans]
         possible = [
@@ -95,15 +95,15 @@ class Search:
             return Finding(calls[0])
         return Finding(others=len(possible))
 
-    def since(self, moment: datetime) -> list[Conversation]:
-        """Return all conversations with the recipient that began since then, oldest first.
+    def since(self, span: Span) -> list[Conversation]:
+        """Return all conversations with the recipient that began since a span did, oldest first.
 
         Those that do not say when they began come before all others.
 
-        :param moment: by our clock.
+        :param span: by our clock.
         """
-        records = self._with_recipient(moment)
-        begin = Span(moment, moment).moved(self._skew()).begin
+        records = self._with_recipient([span])
+        begin = span.moved(self._skew()).begin
         recent_ones = [record for record in records if (began := _began(record)) is None or began >= begin]
         return sorted(map(self._in_detail, recent_ones), key=lambda record: record.start_timestamp or 0)
 
@@ -117,21 +117,21 @@ class Search:
                 yield record
             seen.add(record.trace_id or "")
 
-    def _with_recipient(self, since: datetime) -> list[Conversation]:
-        listed = self._listed(since, self._skew())
-        skew = self._skew()
-        if skew is not None and skew < -CLOCKS_DIFFER_BY:  # what was asked for lies further back on its clock
-            listed = self._listed(since, skew)
+    def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
+        begin = self._first_of(spans)
+        listed = self._listed(begin)
+        if self._first_of(spans) < begin:  # by its clock, of which the list was the first to tell
+            listed = self._listed(self._first_of(spans))
         return [record for record in listed if self._is_with_recipient(record)]
 
-    def _listed(self, since: datetime, skew: timedelta | None) -> Collection[Conversation]:
+    def _first_of(self, spans: Sequence[Span]) -> datetime:
+        skew = self._skew()
+        return first_of([span.moved(skew) for span in spans])
+
+    def _listed(self, begin: datetime) -> Collection[Conversation]:
         listed: dict[str, Conversation] = {}
-        begin = Span(since, since).moved(min(skew or timedelta(), timedelta())).begin - CLOCKS_DIFFER_BY
-        flow = recent(
-            self.agent_id,
-            int(begin.timestamp() * 1000),
-            lambda each: listed.update({each.conversation_id: each}),
-        )
+        since_ms = int(begin.timestamp() * 1000)
+        flow = recent(self.agent_id, since_ms, lambda each: listed.update({each.conversation_id: each}))
         run(flow, self.client)
         return listed.values()
 

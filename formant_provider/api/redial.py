@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import not_denied
+from formant_provider.api.evidence import Span
 from formant_provider.api.intent import Intent
 from formant_provider.api.lookup import Search, find_detail
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation
@@ -46,7 +47,7 @@ def redial_of(
     :param known: the call that was placed.
     :param redial_on: statuses after which there is a further one.
     """
-    begun = known.sends[0].span.begin if known.sends else known.written_at
+    begun = known.sends[0].span if known.sends else Span(known.written_at, known.written_at)
     records = search.since(begun)
     own = [record for record in records if _is_of(record, receipt)]
     others = [record for record in records if record.start_timestamp is not None]

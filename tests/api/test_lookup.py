@@ -172,7 +172,7 @@ def test_conversations_that_are_known_to_be_others_are_passed_over(world: Any) -
     """What was there before our send is not its doing."""
     w = world()
     w.call()
-    (first,) = w.search().since(NOON)
+    (first,) = w.search().since(Span(NOON, NOON))
     receipt = w.call()
     found = w.search().find([Span(NOON, NOON)], other_than=[first.conversation_id])
     assert trace_of(found.record) == receipt.trace_id

@@ -153,7 +153,8 @@ def test_mapped_calls_ring_each_person_once(
         mapped = (
             partial.expand(parameters=kwargs_list) if how == "expand" else partial.expand_kwargs(kwargs_list)
         )
-    runs = [run_task(mapped, channel, map_index=index) for index in range(3)]
+    today = datetime.now(UTC)
+    runs = [run_task(mapped, channel, map_index=index, logical_date=today) for index in range(3)]
     assert [run.state for run in runs] == ["success"] * 3
     assert sandbox.rings == {person["customer_phone"]: 1 for person in PEOPLE}
     assert len(set(keys_sent(sandbox))) == 3
