@@ -14,7 +14,6 @@ import pendulum
 from formant_provider.campaign_report import recipients_uri
 from formant_provider.contact_files import ContactFiles, ContactRules
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.placing import in_loop
 from formant_provider.privacy import HidesFields, reveal
 from formant_provider.timing import refuse_late
 
@@ -87,6 +86,7 @@ class PlacesABatch(HidesFields):
         :raises InvalidInput: with the name of the field at fault.
         """
         from formant_provider.api.batch_request import build_batch_request
+        from formant_provider.runs import in_loop
 
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
@@ -126,7 +126,7 @@ class PlacesABatch(HidesFields):
     def _refuse_twins(self, request: BatchRequest, context: Context, *, is_placed: bool) -> None:
         """Refuse two rows of a mapped list that would be one batch call: one of them would not be made."""
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.state import announce, has_twin
+        from formant_provider.runs import announce, has_twin
 
         ti: Any = context["ti"]
         if ti.map_index < 0 or not self.do_xcom_push:
@@ -139,7 +139,7 @@ class PlacesABatch(HidesFields):
 
     def _rules(self, context: Context) -> BatchRules:
         from formant_provider.api.batch_placement import BatchRules
-        from formant_provider.state import batch_taken_since
+        from formant_provider.runs import batch_taken_since
 
         return BatchRules(
             taken_since=batch_taken_since(context, own_name=self.idempotency_key is not None),

@@ -89,6 +89,7 @@ class PlacesACall(MindsTheTime):
         :raises InvalidInput: with the name of the field at fault.
         """
         from formant_provider.api.request import build_request
+        from formant_provider.runs import in_loop
         from formant_provider.state import telling_that_nothing_was_sent
 
         ti = context["ti"]
@@ -115,7 +116,8 @@ class PlacesACall(MindsTheTime):
         """
         from formant_provider.api.errors import TryLater
         from formant_provider.api.retry import RetryPolicy
-        from formant_provider.state import earliest_send, telling_that_nothing_was_sent
+        from formant_provider.runs import earliest_send
+        from formant_provider.state import telling_that_nothing_was_sent
 
         began = pendulum.now("UTC")
         try:
@@ -141,7 +143,7 @@ class PlacesACall(MindsTheTime):
 
     def _rules(self, context: Context, when: When) -> Rules:
         from formant_provider.api.placement import Rules
-        from formant_provider.state import look_since, own_traces, taken_since
+        from formant_provider.runs import look_since, own_traces, taken_since
 
         return Rules(
             taken_since=taken_since(context, own_name=self.idempotency_key is not None),
@@ -194,11 +196,3 @@ class PlacesACall(MindsTheTime):
             f"scheduled for {call.scheduled_for}" if call.scheduled_for else "now",
             call.idempotency_key,
         )
-
-
-def in_loop(context: Context, key: str) -> str:
-    """Return the key of this iteration, if the task is in a loop (Airflow 3.4)."""
-    from formant_provider.api.intent import key_for_iteration
-
-    loop: Any = context.get("loop")
-    return key if loop is None else key_for_iteration(key=key, iteration=loop.index)

@@ -13,14 +13,15 @@ and everything may have been sent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from formant_provider.api.errors import NotSent
-from formant_provider.api.intent import KEY_PROTECTS, BatchIntent, Intent, RememberedT, Sent
+from formant_provider.api.intent import BatchIntent, Intent, RememberedT, Sent
+from formant_provider.runs import run_began
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 CALLS_ENTRY = "formant_calls"
 BATCHES_ENTRY = "formant_batch_calls"
-KEY_XCOM = "idempotency_key"
-TRACE_XCOM = "trace_id"
 # To a key that may be another's, the vendor's memory is no guard.
 _NOT_GUARDED = datetime.fromtimestamp(0, UTC)
 
@@ -95,21 +94,6 @@ def _ledger(
     if store is None:
         return ForgetfulLedger(assumed)
     return TaskStateLedger(store, entry, kind, keys, assumed, ti.try_number, is_mapped=ti.map_index >= 0)
-
-
-def run_began(context: Context) -> datetime:
-    """Return when this DAG run can have asked for anything at the earliest; a clear does not move it."""
-    dag_run: Any = context["dag_run"]
-    moments: list[datetime] = [dag_run.run_after, dag_run.start_date]
-    return min(moment for moment in moments if moment is not None)
-
-
-def earliest_send(context: Context, began: datetime) -> datetime:
-    """Return when a task without a ledger can have sent at the earliest.
-
-    :param began: when this process began; a first try cannot have sent before.
-    """
-    return began if context["ti"].try_number == 1 else run_began(context)
 
 
 @dataclass
@@ -214,82 +198,3 @@ class ForgetfulLedger(Generic[RememberedT]):
     def write(self, intent: RememberedT) -> None:
         """Remember for as long as this process lives."""
         self._intent = intent
-
-
-def taken_since(context: Context, *, own_name: bool) -> datetime | None:
-    """Return when somebody else can have sent the key of this call before we do; ``None``: nobody can.
-
-    A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's own
-    holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be the
-    same person's, or may have been before the list changed.
-    """
-    import pendulum
-
-    ti: Any = context["ti"]
-    if not own_name and ti.map_index < 0:
-        return None
-    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
-    return a_day_ago if own_name else max(a_day_ago, run_began(context))
-
-
-def look_since(context: Context) -> datetime | None:
-    """Return when another row of this mapped task can have placed our call, and nothing tells of it any more.
-
-    The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
-    """
-    import pendulum
-
-    ti: Any = context["ti"]
-    began = run_began(context)
-    return began if ti.map_index >= 0 and began + KEY_PROTECTS <= pendulum.now("UTC") else None
-
-
-def own_traces(context: Context) -> Collection[str]:
-    """Return trace ids of calls that rows of this mapped task have placed in this run.
-
-    Proof of what is among them, and of nothing that is not: Airflow deletes a row's XComs when it starts
-    again.
-    """
-    from airflow.providers.common.compat.sdk import XCom
-
-    ti: Any = context["ti"]
-    if ti.map_index < 0:
-        return ()
-    found = XCom.get_all(key=TRACE_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
-    return {trace_id for trace_id in found if trace_id}
-
-
-def batch_taken_since(context: Context, *, own_name: bool) -> datetime | None:
-    """Return when somebody whom the ledger does not know of can have placed our batch call; ``None``: nobody.
-
-    As with a call, but for a name of the user's the vendor knows no end. An earlier try can have, if somebody
-    has deleted what it wrote down.
-    """
-    ti: Any = context["ti"]
-    if own_name:
-        return datetime.fromtimestamp(0, UTC)
-    return run_began(context) if ti.map_index >= 0 or ti.try_number > 1 else None
-
-
-def announce(context: Context, key: str, content: str) -> None:
-    """Let the other rows of a mapped list see which batch call this one asks for, if the task may push XComs.
-
-    :param content: tells campaigns of the same name apart.
-    """
-    ti: Any = context["ti"]
-    if ti.map_index >= 0 and ti.task.do_xcom_push:
-        ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content})
-
-
-def has_twin(context: Context, key: str, content: str) -> bool:
-    """Whether another row of the mapped list asks for a batch call of the same name with other contacts.
-
-    What a row announced before the list was cleared is there until that row starts again. So the same
-    contacts at another position are no twin: they have moved.
-    """
-    from airflow.providers.common.compat.sdk import XCom
-
-    ti: Any = context["ti"]
-    announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
-    rows = [row for row in announced if isinstance(row, dict)]
-    return any(row.get("key") == key and row.get("content") != content for row in rows)

@@ -16,9 +16,10 @@ from formant_provider.api.batch_placement import BatchRules, place_batch
 from formant_provider.api.batch_request import build_batch_request
 from formant_provider.failures import placing_a_batch
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.runs import batch_taken_since
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH
-from formant_provider.state import BATCHES_ENTRY, batch_ledger_for, batch_taken_since
+from formant_provider.state import BATCHES_ENTRY, batch_ledger_for
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
