@@ -173,10 +173,8 @@ def test_a_process_that_lost_its_task_while_sending_sends_no_more(
     run.held_phone(Fault.HANG_BEFORE)
     with process_left_behind(run):
         result = run.xcom("return_value")
-        run.sandbox.stop()
+        run.sandbox.stop()  # the old process loses its answer, and would send again
         run.sandbox.start()
-        told = "could not be written to Airflow's task state store"
-        wait_for(lambda: told in run.logs()[0], "the old process to be told", timeout_s=30)
     assert len(run.posts(phone)) == 2
     assert_ended(run, (phone,), expected("two processes for one task at once", run))
     assert run.xcom("trace_id") == result["trace_id"] == run.trace_id(phone)
