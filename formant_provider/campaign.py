@@ -107,15 +107,17 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         which it does not document), ``metrics`` and ``stalled``.
     """
     from formant_provider.api.errors import FormantError
+    from formant_provider.reads import LAST_READ
 
     _tell(end)
     name = status = None
     try:
-        with hook.get_conn() as client:
+        with hook.get_conn(LAST_READ) as client:
             batch = client.get_batch_call(end.batch_id)
         name, status = batch.name, batch.status
-    except FormantError as error:  # what matters is known already
-        log.warning("%s. Going on without name and status of batch call %s.", error, end.batch_id)
+    except Exception as error:  # what matters is known already
+        what = str(error) if isinstance(error, FormantError) else type(error).__name__
+        log.warning("%s. Going on without name and status of batch call %s.", what, end.batch_id)
     return {
         **end.receipt,
         "batch_id": end.batch_id,

@@ -27,6 +27,7 @@ from formant_provider.api.errors import (
     Unreachable,
 )
 from formant_provider.api.retry import retry_after_s
+from formant_provider.api.scrub import without_numbers
 
 if TYPE_CHECKING:
     import requests
@@ -39,7 +40,6 @@ _ERROR_BY_STATUS: Mapping[int, type[FormantError]] = {
     409: DuplicateRequest,
     429: RateLimited,
 }
-_LONG_NUMBER = re.compile(r"\+?\d[\d\s().-]{4,}\d")
 _MAX_MESSAGE_LENGTH = 300
 _CHUNK_BYTES = 256 * 1024
 # A file that says it is one of these is an answer of another kind, such as a proxy's page.
@@ -162,7 +162,7 @@ def _quote(text: object, private: list[str]) -> str | None:
         return None
     for secret in sorted(_as_written(private), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-    return _LONG_NUMBER.sub("***", text)[:_MAX_MESSAGE_LENGTH].rstrip(". ")
+    return without_numbers(text)[:_MAX_MESSAGE_LENGTH].rstrip(". ")
 
 
 def _as_written(private: list[str]) -> set[str]:

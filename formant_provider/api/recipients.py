@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 
+# A number is written with these alone. With any other sign in it some digits may be hidden: +1415*****00.
+_NUMBER = re.compile(r"\s*(?:tel:)?[+\d\s().\-/\u2010-\u2015]+", re.IGNORECASE)
+_FEWEST_DIGITS = 7
+
 
 class Recipients:
     """Turns numbers into marks, for one API key and one agent.
@@ -22,9 +26,11 @@ class Recipients:
         self._sign = self._digest("", 4)
 
     def mark(self, number: str | None) -> str | None:
-        """Return the mark of a number, however it is written; ``None`` for none."""
-        digits = re.sub(r"\D", "", number or "")
-        return f"{self._sign}.{self._digest(digits, 16)}" if digits else None
+        """Return the mark of a number, however it is written; ``None`` for none, and for a part of one."""
+        if not number or not _NUMBER.fullmatch(number):
+            return None
+        digits = re.sub(r"\D", "", number)
+        return f"{self._sign}.{self._digest(digits, 16)}" if len(digits) >= _FEWEST_DIGITS else None
 
     def made(self, mark: str | None) -> bool:
         """Whether a mark can be compared with ours. Not after the API key was changed."""

@@ -257,6 +257,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
             recipient=self.hook.recipients(call.agent_id).mark(call.recipient),
             endings=self.waiting.endings,
             poll_interval_s=self.waiting.poll_interval_s,
+            until=getattr(placement, "until", None),
         )
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:

@@ -30,8 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "timing": {"api", "calling_window", "options", "privacy"},
     "calling_window": {"api.calling_window"},
     "waiting": {"api", "hooks", "triggers", "options"},
-    "outcome": {"api", "hooks", "triggers", "links", "waiting"},
-    "campaign": {"api", "hooks", "triggers", "options", "waiting"},
+    "outcome": {"api", "hooks", "triggers", "links", "waiting", "reads"},
+    "campaign": {"api", "hooks", "triggers", "options", "waiting", "reads"},
     "campaign_placing": {
         "api",
         "hooks",

@@ -149,10 +149,13 @@ def test_a_retry_during_the_wait_goes_on_waiting_for_the_same_call(
 
 
 @BOTH
-def test_without_a_store_a_retry_finds_the_call_and_waits_for_it(
-    deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
-) -> None:
+def test_without_a_store_a_retry_finds_the_call_and_waits_for_it(deferrable: bool, make_sandbox: Any) -> None:
     """Below Airflow 3.3 the vendor's refusal of the key leads to the call, and the wait goes on."""
+    from waiting.conftest import SPEED, channel_to
+
+    # By its recipient and time, so both clocks keep step.
+    sandbox = make_sandbox(speed=1, call_speed=SPEED)
+    channel = channel_to(sandbox)
     old = {"state_store": False, "logical_date": datetime.now(UTC)}
     run_task(an_operator(deferrable=True, retries=3), channel, **old)
     operator = an_operator(deferrable=deferrable, retries=3, lookup_timeout=0)
@@ -170,7 +173,7 @@ def test_an_unconfirmed_call_is_waited_for_by_its_recipient(deferrable: bool, ma
     from formant_provider.sandbox import Fault
     from formant_provider.sandbox.faults import CALL
 
-    sandbox = make_sandbox(speed=300)  # the call lasts half a second
+    sandbox = make_sandbox(speed=1, call_speed=300)  # the call lasts half a second
     sandbox.inject(CALL, Fault.DROP_AFTER)
     run = to_the_end(an_operator(lookup_timeout=0, deferrable=deferrable, timeout=5), channel_to(sandbox))
     assert run.state == "success", run.log_text
