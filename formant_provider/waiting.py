@@ -124,6 +124,7 @@ def poll_here(hook: FormantHook, feed: Source, waiter: Waits, deadline: datetime
         deadline=deadline,
         now=_now,
         sleep=time.sleep,
+        lasting=hook.lasting_errors(),
     )
 
 
