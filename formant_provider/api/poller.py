@@ -77,6 +77,7 @@ class Poller(Generic[Watch_contra, WaiterT]):
 
         :param deadline: aware.
         :raises RequestRefused: the API refuses to be asked, for good.
+        :raises FormantError: what broke off this wait alone.
         :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,6 +90,8 @@ class Poller(Generic[Watch_contra, WaiterT]):
             del self._futures[waiter]
             self._feed.leave(waiter)
             self._rest()
+        if waiter.trouble:
+            raise waiter.trouble
         return waiter
 
     @staticmethod

@@ -193,13 +193,14 @@ def wait_for(
     :param deadline: aware.
     :param lasting: as for :class:`Opening`.
     :raises RequestRefused: the API refuses to be asked, for good.
+    :raises FormantError: what broke off this wait alone.
     :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
     """
     begun = now()
     steps = polling.steps()
     step = next(steps)
     opening = Opening(lasting)
-    while waiter.outcome is None and (left := waiter.gives_up_at(deadline, begun) - now()) > timedelta(0):
+    while not waiter.is_done and (left := waiter.gives_up_at(deadline, begun) - now()) > timedelta(0):
         if isinstance(step, Pause):
             sleep(min(step.seconds, left.total_seconds()))
             step = next(steps)
@@ -212,8 +213,10 @@ def wait_for(
         opening.succeeded()
         with opened as client:
             polling.feed.use(client)
-            while waiter.outcome is None and not isinstance(step, Pause):
+            while not waiter.is_done and not isinstance(step, Pause):
                 step = _answer(steps, step, client)
+    if waiter.trouble:
+        raise waiter.trouble
 
 
 def _answer(steps: Steps, ask: Ask, client: FormantClient) -> Step:

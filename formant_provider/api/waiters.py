@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from formant_provider.api.errors import FormantError
 from formant_provider.api.listing import CLOCK_SKEW_MS
 from formant_provider.api.models import Conversation
 from formant_provider.api.progress import Endings
@@ -87,11 +88,18 @@ class Waits:
     """Somebody who waits, for whatever it is.
 
     :ivar outcome: what ended the wait.
+    :ivar trouble: what broke off this wait alone.
     :ivar looks: polls that looked for it.
     """
 
     outcome: object | None = None
+    trouble: FormantError | None = None
     looks: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.outcome is not None or self.trouble is not None
 
     def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
         """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
