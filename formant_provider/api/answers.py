@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
@@ -178,32 +177,10 @@ def transport_error(operation: str, error: Exception) -> FormantError:
 
     Only what is sure not to have been sent is :class:`Unreachable`; all else may have reached the server.
     """
-    if _never_sent(error):
-        return Unreachable(f"{operation}: no connection was made, nothing was sent", operation=operation)
+    from formant_provider.api.transport import never_sent
+
+    if where := never_sent(error):
+        text = f"{operation}: no connection was made to {where}, nothing was sent"
+        return Unreachable(text, operation=operation)
     what = type(error).__name__
     return AnswerLost(f"{operation}: sent, but no answer was received ({what})", operation=operation)
-
-
-def _never_sent(error: Exception) -> bool:
-    import requests
-    import urllib3.exceptions
-
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
-        return True
-    return any(
-        isinstance(cause, urllib3.exceptions.NewConnectionError | ssl.SSLCertVerificationError)
-        for cause in _causes(error)
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk through what ``requests`` and ``urllib3`` wrapped around what happened."""
-    pending: list[object] = [error]
-    seen: set[int] = set()
-    while pending:
-        cause = pending.pop()
-        if not isinstance(cause, BaseException) or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
