@@ -116,6 +116,18 @@ def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> No
         context["ti"].xcom_push(key=CONVERSATION_LINK_XCOM, value=url)
 
 
+def tell_doubt(end: WaitEnd) -> None:
+    """Say why an unconfirmed call was not found among the conversations of its time."""
+    if end.candidates > 1:
+        log.warning(
+            "%s calls to or from this recipient began when this one can have begun, and nothing tells which"
+            " of them it is: another task, another system or the person may have called. None is taken.",
+            end.candidates,
+        )
+    elif end.candidates == 0:
+        log.warning("No conversation with this recipient began when this call can have begun.")
+
+
 def end_timed_out(choice: str, end: WaitEnd) -> None:
     """End a task whose conversation was not over in time as its user chose.
 

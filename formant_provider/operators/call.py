@@ -12,7 +12,15 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
 from formant_provider.options import one_of, seconds
-from formant_provider.outcome import OnTimeout, end_as_it_ended, end_timed_out, hand_on, push_ids, show_link
+from formant_provider.outcome import (
+    OnTimeout,
+    end_as_it_ended,
+    end_timed_out,
+    hand_on,
+    push_ids,
+    show_link,
+    tell_doubt,
+)
 from formant_provider.placing import OnUnconfirmed, PlacesACall
 from formant_provider.waiting import (
     GRACE,
@@ -268,6 +276,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
             end.raise_trouble()
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":
+                    tell_doubt(end)
                     end_unconfirmed(self.on_unconfirmed)
                 else:
                     end_timed_out(self.on_timeout, end)
