@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from formant_provider.api.listing import CLOCK_SKEW_MS
 from formant_provider.api.models import Conversation
-from formant_provider.api.progress import Endings, moment
+from formant_provider.api.progress import Endings, ended, moment
 from formant_provider.api.recipients import Recipients
 from formant_provider.api.vendor_clock import VendorClock
 from formant_provider.api.waiters import Waiter
@@ -178,14 +178,17 @@ class Claims:
             waiter.candidates = len({offer.call for offer in free})
             is_lone = waiter.candidates == 1 and all(offer.is_settled for offer in free)
             waiter.likely = free[0].record if is_lone else None
-            if waiter.likely and self._is_closed(waiter, now):
+            if waiter.likely and self._is_closed(waiter, waiter.likely, now):
                 self.give(waiter.likely, waiter, now)
 
-    @staticmethod
-    def _is_closed(waiter: Waiter, now: datetime) -> bool:
+    def _is_closed(self, waiter: Waiter, record: Conversation, now: datetime) -> bool:
         """Whether no rival of a candidate is to be expected any more."""
-        until = waiter.watch.until
-        return until is None or now > until + RIVALS_APPEAR_WITHIN
+        watch, over = waiter.watch, ended(record)
+        if watch.until is None and watch.trace_id is not None:
+            return True
+        # Where nobody knows until when, its end must do: what rivals it began before.
+        latest = watch.until or (over - self._clock.ahead if over else None)
+        return latest is not None and now > latest + RIVALS_APPEAR_WITHIN
 
     def give(self, record: Conversation, waiter: Waiter, now: datetime) -> None:
         """Let a waiter take a conversation, and remember whose it is for as long as it is listed."""

@@ -148,8 +148,8 @@ class Conversation:
         for name in ("conversation_id", "status", "trace_id", "contact_number", "failure_reason"):
             text = fields[name]
             fields[name] = str(text) if isinstance(text, str | int) else None
-        if fields["failure_reason"] is not None:
-            fields["failure_reason"] = without_numbers(fields["failure_reason"])
+        for name in ("status", "failure_reason"):
+            fields[name] = without_numbers(fields[name]) if fields[name] is not None else None
         return cls(**fields)
 
     def filled_from(self, listed: Conversation) -> Conversation:

@@ -24,12 +24,18 @@ class Recipients:
     def __init__(self, api_key: str, agent_id: int | None) -> None:
         self._key = hashlib.sha256(f"formant recipient {agent_id} {api_key}".encode()).digest()
         self._sign = self._digest("", 4)
+        self._marks: dict[str, str | None] = {}
 
     def mark(self, number: str | None) -> str | None:
         """Return the mark of a number, however it is written; ``None`` for none, and for a part of one."""
-        if not number or not _NUMBER.fullmatch(number):
+        if not number:
             return None
-        digits = re.sub(r"\D", "", number)
+        if number not in self._marks:  # a poll asks for each several times
+            self._marks[number] = self._mark(number)
+        return self._marks[number]
+
+    def _mark(self, number: str) -> str | None:
+        digits = re.sub(r"\D", "", number) if _NUMBER.fullmatch(number) else ""
         return f"{self._sign}.{self._digest(digits, 16)}" if len(digits) >= _FEWEST_DIGITS else None
 
     def made(self, mark: str | None) -> bool:

@@ -85,7 +85,7 @@ def test_what_another_waiter_names_is_not_taken(named: str, in_list: bool, world
     w.poll(30)
     assert waiter.record is None
     ours = w.place()
-    w.poll(200)
+    w.poll(210)
     assert outcome_of(waiter) == ours.conversation_id
 
 
@@ -105,13 +105,13 @@ def test_what_was_given_by_recipient_and_time_is_not_given_again(world: Any) -> 
     w = world()
     first = w.join(recipient=number("00"))
     calls = [w.place()]
-    w.poll(200)
+    w.poll(210)
     second = w.join(since=NOON + timedelta(seconds=1), recipient=number("00"))
     w.feed.leave(first)
     w.poll(30)
     assert second.record is None
     calls.append(w.place())
-    w.poll(200)
+    w.poll(210)
     assert [outcome_of(first), outcome_of(second)] == [call.conversation_id for call in calls]
 
 
@@ -122,7 +122,7 @@ def test_who_waits_again_for_the_same_call_gets_the_same_conversation(world: Any
     settling = Endings(settle_for=timedelta(hours=1))
     call = w.place("01")
     waiter = w.join(call, trace_id=None, endings=settling)
-    w.poll(60)
+    w.poll(100)
     assert waiter.record is not None
     assert waiter.outcome is None
     w.feed.leave(waiter)

@@ -226,7 +226,7 @@ def test_a_lost_receipt_s_call_is_no_redial_either(world: Any) -> None:
     w.sandbox.advance(600)
     lost = w.join(recipient=number("01"))
     theirs = w.place("01")
-    w.poll(60)
+    w.poll(100)
     assert outcome_of(lost) == theirs.conversation_id
     w.feed.leave(lost)
     w.poll(3600)

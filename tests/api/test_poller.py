@@ -146,9 +146,9 @@ def test_the_interval_of_who_left_is_forgotten(triggerer: Any) -> None:
 
 def test_a_call_whose_receipt_was_lost_is_recognised_by_its_recipient(triggerer: Any) -> None:
     """With the key of the client that polls."""
-    t = triggerer()
+    t = triggerer(start_at=datetime.now(UTC) - timedelta(seconds=100))
     call = t.world.place("02")
-    t.sandbox.advance(10)
+    t.sandbox.advance(100)
 
     async def story() -> None:
         assert outcome_of(await t.wait(call, trace_id=None)) == call.conversation_id
