@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnBelowThreshold = Literal["fail", "succeed"]
+OnStalled = Literal["fail", "succeed"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class BatchOptions:
     :param stall_timeout: it is over when nothing has changed for so long, in seconds or as a ``timedelta``.
     :param min_success_rate: per cent of all recipients; ``None`` asks for none.
     :param on_below_threshold: how the task ends when fewer were a success.
+    :param on_stalled: how it ends when nothing has changed for ``stall_timeout`` though somebody is still to
+        be called.
+    :param missing_timeout: how long a batch call may be unknown to the API, in seconds or as a ``timedelta``.
     :raises ValueError: for what cannot be meant.
     """
 
@@ -39,8 +43,12 @@ class BatchOptions:
     stall_timeout: float | timedelta
     min_success_rate: float | None
     on_below_threshold: OnBelowThreshold
+    on_stalled: OnStalled = "fail"
+    missing_timeout: float | timedelta = 300
 
     def __post_init__(self) -> None:
+        one_of("on_stalled", self.on_stalled, get_args(OnStalled))
+        seconds("missing_timeout", self.missing_timeout)
         one_of("on_below_threshold", self.on_below_threshold, get_args(OnBelowThreshold))
         for name in ("poll_interval", "stall_timeout"):
             if seconds(name, getattr(self, name)) <= 0:
@@ -59,7 +67,8 @@ class BatchOptions:
 
         stall_timeout_s = seconds("stall_timeout", self.stall_timeout)
         poll_interval_s = seconds("poll_interval", self.poll_interval)
-        return BatchWatch(batch_id, total_recipients, stall_timeout_s, poll_interval_s)
+        missing_timeout_s = seconds("missing_timeout", self.missing_timeout)
+        return BatchWatch(batch_id, total_recipients, stall_timeout_s, poll_interval_s, missing_timeout_s)
 
 
 def batch_calls() -> BatchFeed:
@@ -107,15 +116,17 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         which it does not document), ``metrics`` and ``stalled``.
     """
     from formant_provider.api.errors import FormantError
+    from formant_provider.reads import LAST_READ
 
     _tell(end)
     name = status = None
     try:
-        with hook.get_conn() as client:
+        with hook.get_conn(LAST_READ) as client:
             batch = client.get_batch_call(end.batch_id)
         name, status = batch.name, batch.status
-    except FormantError as error:  # what matters is known already
-        log.warning("%s. Going on without name and status of batch call %s.", error, end.batch_id)
+    except Exception as error:  # what matters is known already
+        what = str(error) if isinstance(error, FormantError) else type(error).__name__
+        log.warning("%s. Going on without name and status of batch call %s.", what, end.batch_id)
     return {
         **end.receipt,
         "batch_id": end.batch_id,
@@ -129,12 +140,12 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
 
 def _tell(end: BatchEnd) -> None:
     from formant_provider.api.batch_models import BatchMetrics
-    from formant_provider.api.batch_progress import in_words
+    from formant_provider.api.batch_progress import has_people_left, in_words
 
     metrics = BatchMetrics.from_json(end.metrics) if end.metrics else None
     is_over = "is over" if end.is_over else "is not over"
     log.info("Batch call %s %s: %s.", end.batch_id, is_over, in_words(metrics, end.total_recipients))
-    if end.is_stalled:
+    if end.is_stalled and not (metrics and has_people_left(metrics)):
         log.warning(
             "In it nothing has changed for as long as stall_timeout says, so it is taken to be over. The"
             " vendor counts no telephony failures, so its numbers may never add up."
@@ -142,14 +153,16 @@ def _tell(end: BatchEnd) -> None:
 
 
 def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Context) -> None:
-    """End a task as its user wants it to end when too few recipients were a success.
+    """End a task as its user wants it to end when it stalled, or when too few recipients were a success.
 
     :param result: from :func:`hand_on_batch`; it goes to XCom in any case.
-    :raises AirflowFailException: the threshold was missed, or nobody knows; a retry would not ring again.
+    :raises AirflowFailException: somebody is still to be called, or the threshold was missed, or nobody
+        knows; a retry would not ring again.
     """
     from formant_provider.api.batch_models import BatchMetrics
     from formant_provider.api.batch_progress import success_rate
 
+    _end_stalled(options, result, context)
     if options.min_success_rate is None:
         return
     rate = success_rate(BatchMetrics.from_json(result["metrics"] or {}), result["total_recipients"])
@@ -165,3 +178,27 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
     # Airflow keeps what a task returns only when it succeeds.
     context["ti"].xcom_push(key="return_value", value=result)
     raise AirflowFailException(f"{text}. A retry would not ring again.")
+
+
+def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context) -> None:
+    """End a task whose batch call stands still though somebody is still to be called."""
+    from formant_provider.api.batch_models import BatchMetrics
+    from formant_provider.api.batch_progress import has_people_left, in_words
+
+    metrics = BatchMetrics.from_json(result["metrics"] or {})
+    if not result["stalled"] or not has_people_left(metrics):
+        return
+    text = (
+        f"Batch call {result['batch_id']} is not over, and nothing has changed in it for as long as"
+        f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may go on, such as when"
+        " the hours for calling begin"
+    )
+    if options.on_stalled == "succeed":
+        log.warning("%s.", text)
+        return
+    # Airflow keeps what a task returns only when it succeeds.
+    context["ti"].xcom_push(key="return_value", value=result)
+    raise AirflowFailException(
+        f"{text}. Nobody is rung again by this task. Clear it to wait on, with a longer stall_timeout if"
+        " there are such hours."
+    )

@@ -62,20 +62,40 @@ def hand_on(
 
 
 def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
-    """Read the record in detail; what is only in the list yet is handed on as far as it is known."""
-    from formant_provider.api.errors import NotFound
+    """Read the record in detail. Whatever hinders it, what the wait has found out is handed on."""
+    from formant_provider.api.errors import FormantError
     from formant_provider.api.models import Conversation
 
-    conversation_id = str(end.conversation_id)
-    with hook.get_conn() as client:
-        for pause_s in (*READ_AGAIN_AFTER_S, None):
+    known = Conversation(str(end.conversation_id), agent_id=None, status=end.status, **end.known)
+    try:
+        record = _read_patiently(hook, known.conversation_id)
+    except Exception as error:  # the call is over, whatever it is
+        what = str(error) if isinstance(error, FormantError) else type(error).__name__
+        log.warning(
+            "%s. Going on with what is known of the conversation %s, without its results.",
+            what,
+            known.conversation_id,
+        )
+        return known
+    return record.filled_from(known)
+
+
+def _read_patiently(hook: FormantHook, conversation_id: str) -> Conversation:
+    """Read a record, for some minutes if the API asks for them; the task is over but for that.
+
+    :raises FormantError: it cannot be read.
+    """
+    from formant_provider.api.errors import NotFound
+    from formant_provider.reads import LAST_READ
+
+    with hook.get_conn(LAST_READ) as client:
+        for pause_s in READ_AGAIN_AFTER_S:
             try:
                 return client.get_conversation(conversation_id)
             except NotFound as error:
                 log.warning("%s. The conversation %s is over, but not on record yet.", error, conversation_id)
-            if pause_s:
-                time.sleep(pause_s)
-    return Conversation(conversation_id, agent_id=None, status=end.status)
+            time.sleep(pause_s)
+        return client.get_conversation(conversation_id)
 
 
 def push_ids(hook: FormantHook, result: Mapping[str, Any], context: Context) -> None:
@@ -94,6 +114,18 @@ def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> No
     task.conversation_url = url
     if url and task.do_xcom_push:
         context["ti"].xcom_push(key=CONVERSATION_LINK_XCOM, value=url)
+
+
+def tell_doubt(end: WaitEnd) -> None:
+    """Say why an unconfirmed call was not found among the conversations of its time."""
+    if end.candidates > 1:
+        log.warning(
+            "%s calls to or from this recipient began when this one can have begun, and nothing tells which"
+            " of them it is: another task, another system or the person may have called. None is taken.",
+            end.candidates,
+        )
+    elif end.candidates == 0:
+        log.warning("No conversation with this recipient began when this call can have begun.")
 
 
 def end_timed_out(choice: str, end: WaitEnd) -> None:

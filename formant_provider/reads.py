@@ -20,6 +20,9 @@ from formant_provider.failures import ending_the_task
 
 # A nightly job rather waits for the rate limit than fails: an hour for one request, if the API names times.
 PATIENT = RetryPolicy(max_attempts=8, max_inline_wait_s=3600.0, max_total_wait_s=3600.0)
+# What a wait has ended with is read once more. Many tasks may go on at once, and the rate limit let them
+# through one by one; but a task that can do without waits for some minutes alone.
+LAST_READ = RetryPolicy(max_attempts=8, max_inline_wait_s=300.0, max_total_wait_s=300.0)
 _ADVICE: tuple[tuple[type[FormantError], str], ...] = (
     (InvalidInput, "Correct the field named above."),
     (AuthenticationFailed, "Check the API key and the region of the connection."),

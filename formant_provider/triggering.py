@@ -86,5 +86,5 @@ def shared_poller(
     if key not in shared.pollers:
         pace = shared.paces.setdefault(place, Pace(lambda: datetime.now(UTC)))
         once = RetryPolicy(max_attempts=1)
-        shared.pollers[key] = Poller(make_feed(), pace, lambda: hook.aget_conn(once))
+        shared.pollers[key] = Poller(make_feed(), pace, lambda: hook.aget_conn(once), hook.lasting_errors())
     return shared.pollers[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -124,6 +124,7 @@ def poll_here(hook: FormantHook, feed: Source, waiter: Waits, deadline: datetime
         deadline=deadline,
         now=_now,
         sleep=time.sleep,
+        lasting=hook.lasting_errors(),
     )
 
 
@@ -176,7 +177,7 @@ def trigger_for(
         formant_conn_id=hook.formant_conn_id,
         region=hook.region,
         agent_id=agent_id,
-        watch=watch.to_json(),
+        watch=replace(watch, has_begun=watch.since <= _now()).to_json(),
         deadline=deadline.isoformat(),
         receipt=receipt,
     )

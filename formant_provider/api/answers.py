@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from formant_provider.api.errors import (
     Unreachable,
 )
 from formant_provider.api.retry import retry_after_s
+from formant_provider.api.scrub import without_numbers
 
 if TYPE_CHECKING:
     import requests
@@ -39,7 +39,6 @@ _ERROR_BY_STATUS: Mapping[int, type[FormantError]] = {
     409: DuplicateRequest,
     429: RateLimited,
 }
-_LONG_NUMBER = re.compile(r"\+?\d[\d\s().-]{4,}\d")
 _MAX_MESSAGE_LENGTH = 300
 _CHUNK_BYTES = 256 * 1024
 # A file that says it is one of these is an answer of another kind, such as a proxy's page.
@@ -162,7 +161,7 @@ def _quote(text: object, private: list[str]) -> str | None:
         return None
     for secret in sorted(_as_written(private), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-    return _LONG_NUMBER.sub("***", text)[:_MAX_MESSAGE_LENGTH].rstrip(". ")
+    return without_numbers(text)[:_MAX_MESSAGE_LENGTH].rstrip(". ")
 
 
 def _as_written(private: list[str]) -> set[str]:
@@ -178,32 +177,10 @@ def transport_error(operation: str, error: Exception) -> FormantError:
 
     Only what is sure not to have been sent is :class:`Unreachable`; all else may have reached the server.
     """
-    if _never_sent(error):
-        return Unreachable(f"{operation}: no connection was made, nothing was sent", operation=operation)
+    from formant_provider.api.transport import never_sent
+
+    if where := never_sent(error):
+        text = f"{operation}: no connection was made to {where}, nothing was sent"
+        return Unreachable(text, operation=operation)
     what = type(error).__name__
     return AnswerLost(f"{operation}: sent, but no answer was received ({what})", operation=operation)
-
-
-def _never_sent(error: Exception) -> bool:
-    import requests
-    import urllib3.exceptions
-
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
-        return True
-    return any(
-        isinstance(cause, urllib3.exceptions.NewConnectionError | ssl.SSLCertVerificationError)
-        for cause in _causes(error)
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk through what ``requests`` and ``urllib3`` wrapped around what happened."""
-    pending: list[object] = [error]
-    seen: set[int] = set()
-    while pending:
-        cause = pending.pop()
-        if not isinstance(cause, BaseException) or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]

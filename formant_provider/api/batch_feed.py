@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A batch call that was just placed may not be known everywhere yet.
+DEFAULT_MISSING_TIMEOUT_S = 300.0
+
 
 @dataclass(frozen=True)
 class BatchWatch:
@@ -35,12 +38,14 @@ class BatchWatch:
     :param total_recipients: ``None`` when nobody said; then the API is asked.
     :param stall_timeout_s: seconds without any change after which it is over.
     :param poll_interval_s: seconds between two looks, if the API's limits allow it.
+    :param missing_timeout_s: seconds after which one that the API does not know is taken not to exist.
     """
 
     batch_id: int
     total_recipients: int | None
     stall_timeout_s: float
     poll_interval_s: float = DEFAULT_POLL_INTERVAL_S
+    missing_timeout_s: float = DEFAULT_MISSING_TIMEOUT_S
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` makes the same watch of: plain values."""
@@ -58,13 +63,18 @@ class BatchWaiter(Waits):
 
     :param tell: called once, when the wait has ended.
     :ivar outcome: the metrics, once they say that it is over, or once it has stalled.
+    :ivar trouble: that there is no such batch call, once it has been missing for long.
     :ivar looks: looks that brought metrics, or that there are none.
+    :ivar missing_since: when it was first not there, since it was last seen; may be set to that of another
+        process.
     """
 
     watch: BatchWatch
     tell: Callable[[], None] | None = None
     outcome: BatchMetrics | None = None
+    trouble: FormantError | None = None
     looks: int = 0
+    missing_since: datetime | None = None
     progress: BatchProgress = field(init=False)
     _has_news: bool = False
     _is_missed: bool = False
@@ -78,6 +88,7 @@ class BatchWaiter(Waits):
 
     def see(self, metrics: BatchMetrics, now: datetime) -> None:
         """Take in what a look brought; the wait may end with it."""
+        self.missing_since = None
         self._has_news |= self.progress.see(metrics, now)
         if self.progress.is_over:
             self.outcome = metrics
@@ -85,9 +96,14 @@ class BatchWaiter(Waits):
         if self.outcome and self.tell:
             self.tell()
 
-    def miss(self, error: FormantError) -> None:
-        """Learn that there is nothing to be read, or not yet; that is said once."""
-        if not self._is_missed:
+    def miss(self, error: FormantError, now: datetime) -> None:
+        """Learn that there is nothing to be read, or not yet: said once, and believed after a while."""
+        self.missing_since = self.missing_since or now
+        if now - self.missing_since >= timedelta(seconds=self.watch.missing_timeout_s):
+            self.trouble = error
+            if self.tell:
+                self.tell()
+        elif not self._is_missed:
             self._is_missed = True
             self._context.run(log.warning, "%s. Waiting on for batch call %s.", error, self.watch.batch_id)
 
@@ -153,7 +169,7 @@ class BatchFeed:
     def _waiting(self) -> dict[int, list[BatchWaiter]]:
         waiting = defaultdict(list)
         for waiter in self.waiters:
-            if not waiter.outcome:
+            if not waiter.is_done:
                 waiting[waiter.watch.batch_id].append(waiter)
         return waiting
 
@@ -196,5 +212,5 @@ class BatchFeed:
             return (yield ask)
         except (NotFound, InvalidRequest) as error:
             for waiter in self._waiting()[batch_id]:
-                waiter.miss(error)
+                waiter.miss(error, self._now())
             return None

@@ -3,7 +3,8 @@
 The vendor documents no word for a batch call that is over, so its metrics decide: nobody is being talked to,
 nobody is to be called again, and all recipients are processed. Telephony failures have no count of their own.
 If they are in none, the sum is never reached; then a batch call ends when nothing has changed for long.
-A number that is missing is unknown, and never taken for the end.
+That is no end while somebody is still to be called. A number that is missing is unknown, and never taken for
+the end.
 
 Vendor page: https://docs.formantai.com/api-reference/batch-calls
 """
@@ -30,6 +31,15 @@ def is_done(metrics: BatchMetrics, total_recipients: int | None) -> bool:
         and metrics.pending_retry_count == 0
         and (metrics.total_processed or 0) >= (total_recipients or 0)
     )
+
+
+def has_people_left(metrics: BatchMetrics) -> bool:
+    """Whether somebody is being talked to or still to be called, or may be, though nothing changes any more.
+
+    Recipients that are in no count need not be: telephony failures have none. But where nobody at all is
+    processed, the calls have not begun.
+    """
+    return metrics.in_progress_count != 0 or metrics.pending_retry_count != 0 or not metrics.total_processed
 
 
 def success_rate(metrics: BatchMetrics, total_recipients: int | None) -> float | None:
@@ -85,7 +95,7 @@ class BatchProgress:
     :param stall_timeout: it is over when nothing has changed for so long.
     :ivar changed: the look that last brought something new; may be set to that of another process.
     :ivar metrics: as last seen.
-    :ivar is_stalled: whether it is over for that reason alone.
+    :ivar is_stalled: whether the wait is over for that reason alone.
     """
 
     def __init__(self, total_recipients: int | None, stall_timeout: timedelta) -> None:

@@ -29,6 +29,7 @@ from formant_provider.api.exchange import Exchange
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage, Recording
 from formant_provider.api.recipients import Recipients
 from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
+from formant_provider.api.transport import MarkingAdapter
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ class FormantClient(BatchEndpoints):
         self._retry_policy = retry_policy or RetryPolicy()
         self._sleep = sleep or time.sleep
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, MarkingAdapter())
         self._session.auth = _BearerAuth(config.api_key)
         self._session.headers["Accept"] = "application/json"
         self._session.headers["User-Agent"] = " ".join(

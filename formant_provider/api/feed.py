@@ -3,8 +3,8 @@
 ::
 
     record in the list ─┬─ bears an id somebody waits for ──────────────────────────► theirs, once it is over
-                        └─ bears no trace id, is over, and is with a recipient ─► detail ─► by its trace id,
-                           somebody waits for                                or else by recipient and time
+                        └─ does not tell whose it is, is over, and ─► detail ─► by its trace id, or else as
+                           may be with a recipient somebody waits for           the only one in its time
 
 A detail is read once for each record that has ended, and remembered for as long as somebody waits. What is
 read is a flow (see :mod:`formant_provider.api.listing`): others send, and others wait.
@@ -17,18 +17,21 @@ from __future__ import annotations
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from formant_provider.api.claims import Claims, reads_since_ms
 from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.listing import Flow, recent
 from formant_provider.api.models import Conversation
 from formant_provider.api.progress import Endings, is_known
 from formant_provider.api.recipients import Recipients
+from formant_provider.api.redials import Settling
 from formant_provider.api.retry import may_repeat
-from formant_provider.api.waiters import Hopes, Waiter, Watch
+from formant_provider.api.vendor_clock import VendorClock
+from formant_provider.api.waiters import Waiter, Watch
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -52,6 +55,8 @@ class Feed:
         self._details: dict[str, Conversation] = {}
         self._given: dict[str, object] = {}
         self._strange_words: set[str] = set()
+        self._clock = VendorClock(now)
+        self._has_traces = False
 
     def join(self, watch: Watch, tell: Callable[[], None] | None = None) -> Waiter:
         """Begin to wait; served from the next poll on."""
@@ -78,12 +83,18 @@ class Feed:
 
     def due_at(self) -> datetime | None:
         """Return when the first of the awaited conversations can begin; ``None`` when nobody waits."""
-        return min((waiter.watch.due_at for waiter in self.waiters if not waiter.outcome), default=None)
+        moments = (self._due_at(waiter.watch) for waiter in self.waiters if not waiter.outcome)
+        return min(moments, default=None)
+
+    def _due_at(self, watch: Watch) -> datetime:
+        """Return from when on it is worth to look, by our clock; a clock that is behind delays nothing."""
+        due_at = watch.due_at - max(self._clock.ahead, timedelta(0))
+        return min(due_at, self._now()) if watch.has_begun else due_at
 
     def poll(self) -> Flow[None]:
         """Look once for everybody whose conversation can have begun."""
         now = self._now()
-        due = [waiter for waiter in self.waiters if not waiter.outcome and waiter.watch.due_at <= now]
+        due = [each for each in self.waiters if not each.outcome and self._due_at(each.watch) <= now]
         if self._agent_id is None:
             yield from self._read_details(due)
         elif due:
@@ -94,69 +105,56 @@ class Feed:
     def _read_details(self, due: list[Waiter]) -> Flow[None]:
         self._forget_all_but({str(waiter.watch.conversation_id) for waiter in due})
         for waiter in due:
-            record = yield from self._detail(str(waiter.watch.conversation_id), [waiter.watch.endings])
+            bare = Conversation(str(waiter.watch.conversation_id), agent_id=None, status=None)
+            record = yield from self._detail(bare, [waiter.watch.endings])
             if record and self._is_over(record, [waiter.watch.endings]):
                 waiter.take(record, self._now())
                 waiter.end()
 
     def _read_list(self, due: list[Waiter]) -> Flow[None]:
         listed: dict[str, Conversation] = {}
-        since_ms = int(min(waiter.watch.due_at for waiter in due).timestamp() * 1000)
-        yield from recent(self._agent_id, since_ms, lambda each: listed.update({each.conversation_id: each}))
+        since_ms = int(min(reads_since_ms(waiter, self._clock) for waiter in due))
+
+        def take(record: Conversation) -> None:
+            listed[record.conversation_id] = record
+
+        yield from self._clock.listening(recent(self._agent_id, since_ms, take, whole_pages=True))
         self._forget_all_but(listed)
         records = sorted(listed.values(), key=lambda each: each.start_timestamp or 0)
-        hopes = Hopes(due, self._recipients, self._given)
+        self._has_traces |= any(record.trace_id is not None for record in records)
+        claims = Claims(due, self._recipients, self._given, self._clock)
         for record in records:
-            yield from self._hand_out(record, hopes)
-        hopes.settle_offers(self._now())
-        with_person = defaultdict(list)
-        for record in records:
-            with_person[self._recipients.mark(record.contact_number)].append(record)
+            yield from self._hand_out(record, claims)
+        claims.settle_offers(self._now(), has_traces=self._has_traces)
+        yield from self._settle(due, records, claims)
+
+    def _settle(self, due: list[Waiter], records: list[Conversation], claims: Claims) -> Flow[None]:
+        """End the waits whose conversations count."""
+        known = [self._details.get(record.conversation_id, record) for record in records]
+        related = _Related(known, self._recipients).to
+        settling = Settling(claims, self._clock, related, self._detail, has_traces=self._has_traces)
         for waiter in due:
             if waiter.record and not waiter.outcome:
-                mark = self._recipients.mark(waiter.record.contact_number)
-                yield from self._settle(waiter, with_person[mark] if mark else [], hopes)
+                yield from settling.settle(waiter)
 
     def _forget_all_but(self, names: Collection[str]) -> None:
         self._details = {name: detail for name, detail in self._details.items() if name in names}
         self._given = {name: call for name, call in self._given.items() if name in names}
 
-    def _hand_out(self, record: Conversation, hopes: Hopes) -> Flow[None]:
-        """Find out whose the conversation is, if it may be somebody's and is over."""
-        if not hopes.are_for(record) or not self._is_over(record, hopes.endings):
+    def _hand_out(self, record: Conversation, claims: Claims) -> Flow[None]:
+        """Find out whose the conversation is, if it may be somebody's."""
+        if not claims.may_be_anybody_s(record):
             return
-        if not hopes.are_named_by(record) and record.trace_id is None:
-            detail = yield from self._detail(record.conversation_id, hopes.endings)
-            if detail is None or not self._is_over(detail, hopes.endings):
-                return
-            record = detail
-        hopes.hand_out(record, self._now())
+        is_settled = self._is_over(record, claims.endings)
+        if is_settled and claims.needs_detail(record):
+            detail = yield from self._detail(record, claims.endings)
+            is_settled = detail is not None and self._is_over(detail, claims.endings)
+            record = detail or record
+        claims.hand_out(record, self._now(), is_settled=is_settled)
 
-    def _settle(self, waiter: Waiter, with_person: list[Conversation], hopes: Hopes) -> Flow[None]:
-        """End the wait, unless the platform has rung again or may still do so."""
-        endings = waiter.watch.endings
-        for listed in with_person if endings.settle_for else []:
-            if waiter.record is None or endings.is_success(waiter.record.status):
-                break
-            if (listed.start_timestamp or 0) <= (waiter.record.start_timestamp or 0):
-                continue
-            later = listed
-            if listed.trace_id is None and endings.is_over(listed.status):
-                detail = yield from self._detail(listed.conversation_id, [endings])
-                if detail is None:
-                    return
-                later = detail
-            if hopes.is_another_s(later, waiter):
-                continue
-            if not endings.is_over(later.status):
-                return
-            hopes.give(later, waiter, self._now())
-        now = self._now()
-        if waiter.record and endings.counts(waiter.record, now=now, seen_at=waiter.seen_at or now):
-            waiter.end()
-
-    def _detail(self, conversation_id: str, endings: Collection[Endings]) -> Flow[Conversation | None]:
+    def _detail(self, listed: Conversation, endings: Collection[Endings]) -> Flow[Conversation | None]:
         """Read a record in detail, less what was said; ``None`` when it is not to be had yet."""
+        conversation_id = listed.conversation_id
         if conversation_id in self._details:
             return self._details[conversation_id]
         try:
@@ -165,7 +163,8 @@ class Feed:
             if isinstance(error, NotFound | InvalidRequest) or may_repeat(error):
                 return None  # one record that cannot be read holds up no other
             raise
-        detail = replace(detail, results=None, transcript=None)
+        detail = replace(detail, results=None, transcript=None).filled_from(listed)
+        self._has_traces |= detail.trace_id is not None
         if self._is_over(detail, endings):
             self._details[conversation_id] = detail
         return detail
@@ -182,3 +181,22 @@ class Feed:
                 status,
             )
         return False
+
+
+class _Related:
+    """Finds the records of one call or with one person, in the order in which they are given."""
+
+    def __init__(self, records: Sequence[Conversation], recipients: Recipients) -> None:
+        self._recipients = recipients
+        self._records: dict[str | None, list[Conversation]] = defaultdict(list)
+        for record in records:
+            for name in {recipients.mark(record.contact_number), record.trace_id}:
+                self._records[name].append(record)
+
+    def to(self, waiter: Waiter) -> list[Conversation]:
+        """Return those that may be of a waiter's call."""
+        watch, record = waiter.watch, waiter.record
+        own = self._recipients.mark(record.contact_number) if record else None
+        names = {own or watch.recipient, watch.trace_id, record.trace_id if record else None} - {None}
+        found = {each.conversation_id: each for name in names for each in self._records.get(name, [])}
+        return sorted(found.values(), key=lambda each: each.start_timestamp or 0)

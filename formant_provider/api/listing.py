@@ -63,6 +63,7 @@ def recent(
     take: Callable[[Conversation], None],
     *,
     max_pages: int = MAX_PAGES,
+    whole_pages: bool = False,
 ) -> Flow[None]:
     """Read an agent's records from a moment on. The same record may be taken more than once.
 
@@ -70,12 +71,16 @@ def recent(
     :param since_ms: epoch milliseconds; a record that does not say when it began is taken as well.
     :param take: is handed every record.
     :param max_pages: a bound against lists without an end.
+    :param whole_pages: take the older records as well that come along with those from then on.
     """
 
     def page_at(offset: int) -> Ask:
         return lambda client: client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
 
-    yield from _read(_Reading(page_at, lambda record: record.start_timestamp, since_ms, take, max_pages))
+    def began_ms(record: Conversation) -> int | None:
+        return record.start_timestamp
+
+    yield from _read(_Reading(page_at, began_ms, since_ms, take, max_pages, whole_pages))
 
 
 def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], None]) -> Flow[None]:
@@ -157,6 +162,7 @@ class _Reading:
     since_ms: int
     take: Callable[[Any], None]
     max_pages: int = MAX_PAGES
+    whole_pages: bool = False
 
     def starts(self, page: Page) -> list[int]:
         return [began for began in map(self.began_ms, page.items) if began is not None]
@@ -164,7 +170,7 @@ class _Reading:
     def take_page(self, page: Page) -> None:
         for record in page.items:
             began = self.began_ms(record)
-            if began is None or began >= self.since_ms:
+            if self.whole_pages or began is None or began >= self.since_ms:
                 self.take(record)
 
 

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import pendulum
 
+from formant_provider.api.scrub import without_numbers
+
 PHONE_PARAMETER = "customer_phone"
 # The end of the year 9999, beyond which there are no dates.
 _LAST_MOMENT_MS = 253_402_300_799_000
+_TIMES = ("start_timestamp", "end_timestamp", "duration_seconds")
 
 
 class ReceiptStatus(StrEnum):
@@ -117,6 +120,7 @@ class Conversation:
     :param start_timestamp: epoch milliseconds.
     :param end_timestamp: epoch milliseconds.
     :param duration_seconds: ``None`` when nobody was connected.
+    :param failure_reason: the vendor's free text, less any phone number in it.
     :param results: what the agent collected; private.
     :param transcript: as the API sent it, since the vendor documents several forms; private.
     """
@@ -137,14 +141,22 @@ class Conversation:
     def from_json(cls, data: Mapping[str, Any]) -> Conversation:
         """Read one record. Fields the API did not send, or not in their type, are ``None``."""
         fields = _known(cls, data)
-        for name in ("start_timestamp", "end_timestamp", "duration_seconds"):
+        for name in _TIMES:
             number = fields[name]
             is_good = isinstance(number, int | float) and 0 <= number <= _LAST_MOMENT_MS
             fields[name] = number if is_good else None
         for name in ("conversation_id", "status", "trace_id", "contact_number", "failure_reason"):
             text = fields[name]
             fields[name] = str(text) if isinstance(text, str | int) else None
+        for name in ("status", "failure_reason"):
+            fields[name] = without_numbers(fields[name]) if fields[name] is not None else None
         return cls(**fields)
+
+    def filled_from(self, listed: Conversation) -> Conversation:
+        """Return this detail with what only the list told: the vendor's own sample of one has no times."""
+        names = ("agent_id", "contact_number", "trace_id", *_TIMES)
+        told = {name: getattr(listed, name) for name in names if getattr(self, name) is None}
+        return replace(self, **told)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Polls for many waiters in one event loop, which it never blocks: requests are sent by threads."""
+"""Polls for many waiters in one event loop, which it never blocks: requests are sent by threads.
+
+Each poller has a thread of its own while it asks, so one whose server hangs holds up no other, and nothing
+else in this event loop.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import FormantError, InvalidInput
+from formant_provider.api.listing import Ask
 from formant_provider.api.pace import Pace
-from formant_provider.api.polling import Pause, Polling, Source, Steps
+from formant_provider.api.polling import Opening, Pause, Polling, Source, Step, Steps
 from formant_provider.api.waiters import Waits
 
 if TYPE_CHECKING:
@@ -48,6 +54,7 @@ class Poller(Generic[Watch_contra, WaiterT]):
     :param pace: shared by all pollers with the same API key.
     :param open_client: gives a client that sends every request once; asked anew for every poll, so that a
         connection that was changed is used.
+    :param lasting: as for :class:`~formant_provider.api.polling.Opening`.
     """
 
     def __init__(
@@ -55,10 +62,12 @@ class Poller(Generic[Watch_contra, WaiterT]):
         feed: Feed[Watch_contra, WaiterT],
         pace: Pace,
         open_client: Callable[[], Awaitable[FormantClient]],
+        lasting: tuple[type[Exception], ...] = (InvalidInput,),
     ) -> None:
         self._feed = feed
         self._polling = Polling(self._feed, pace, utc_now)
         self._open_client = open_client
+        self._lasting = lasting
         self._changed = asyncio.Event()
         self._futures: dict[WaiterT, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +77,8 @@ class Poller(Generic[Watch_contra, WaiterT]):
 
         :param deadline: aware.
         :raises RequestRefused: the API refuses to be asked, for good.
-        :raises Exception: whatever kept ``open_client`` from giving a client.
+        :raises FormantError: what broke off this wait alone.
+        :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = self._feed.join(watch, tell=lambda: _settle(future))
@@ -80,6 +90,8 @@ class Poller(Generic[Watch_contra, WaiterT]):
             del self._futures[waiter]
             self._feed.leave(waiter)
             self._rest()
+        if waiter.trouble:
+            raise waiter.trouble
         return waiter
 
     @staticmethod
@@ -116,35 +128,46 @@ class Poller(Generic[Watch_contra, WaiterT]):
                     future.set_exception(error)
 
     async def _carry_out(self, steps: Steps) -> None:
-        client: FormantClient | None = None
         step = next(steps)
-        try:
-            while True:
-                if isinstance(step, Pause):
-                    if client:
-                        client.close()  # a connection that rests is soon a dead one
-                        client = None
-                    await self._sleep(step.seconds)
-                    step = next(steps)
-                    continue
-                if client is None:
-                    client = await self._open_client()
-                    self._feed.use(client)
-                try:
-                    answer = await asyncio.to_thread(step, client)
-                except FormantError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        finally:
-            if client:
+        while True:
+            if isinstance(step, Pause):
+                await self._sleep(step.seconds)
+                step = next(steps)
+                continue
+            client = await self._opened()
+            self._feed.use(client)
+            # Both are given up for a pause: a connection that rests is soon a dead one.
+            thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="formant-poll")
+            try:
+                while not isinstance(step, Pause):
+                    step = await _answer(steps, step, client, thread)
+            finally:
+                thread.shutdown(wait=False)
                 client.close()
+
+    async def _opened(self) -> FormantClient:
+        """Open a client, however often it takes; those who wait leave at their deadlines."""
+        opening = Opening(self._lasting)
+        while True:
+            try:
+                return await self._open_client()
+            except Exception as error:  # it is not ours, and may be of any kind
+                await asyncio.sleep(opening.pause_s(error, self._feed.interval_s()))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until somebody joins."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_S))
+
+
+async def _answer(steps: Steps, ask: Ask, client: FormantClient, thread: ThreadPoolExecutor) -> Step:
+    """Send one request, hand its answer or error to the steps, and return the next step."""
+    try:
+        result = await asyncio.get_running_loop().run_in_executor(thread, ask, client)
+    except FormantError as error:
+        return steps.throw(error)
+    return steps.send(result)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

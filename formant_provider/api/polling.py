@@ -8,12 +8,13 @@ the same request is sent again later, and a poll goes on where it was.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from formant_provider.api.errors import FormantError, RateLimited, RequestRefused
+from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.listing import Ask, Flow
 from formant_provider.api.pace import Pace
 from formant_provider.api.retry import may_repeat
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 SENDS_PER_REQUEST = 3
 # A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
 REFUSALS_TO_BELIEVE = 3
+# Where connections are kept may be away for a moment, and Airflow then says that there is none.
+GONE_TO_BELIEVE = 5
+LONGEST_OPENING_PAUSE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,39 @@ class Polling:
         log.warning("%s. Waiting on; asking again in %.0f s.", error, self._pace.wait_s())
 
 
+class Opening:
+    """What it means that no client can be opened, since the connection cannot be read.
+
+    :param lasting: errors that may stay, such as that of a connection that is not there. They may pass as
+        well, so they are believed when there was nothing else five times in a row. All others pass.
+    """
+
+    def __init__(self, lasting: tuple[type[Exception], ...] = (InvalidInput,)) -> None:
+        self._lasting = lasting
+        self._failures = 0
+        self._in_a_row = 0
+
+    def succeeded(self) -> None:
+        """Forget what went wrong before."""
+        self._failures = self._in_a_row = 0
+
+    def pause_s(self, error: Exception, poll_interval_s: float) -> float:
+        """Return after how many seconds to try again.
+
+        :param poll_interval_s: the first pause; each is twice as long as the one before, up to a minute.
+        :raises Exception: the error itself, which will not pass.
+        """
+        self._in_a_row = self._in_a_row + 1 if isinstance(error, self._lasting) else 0
+        if self._in_a_row >= GONE_TO_BELIEVE:
+            raise error
+        seconds = min(math.ldexp(poll_interval_s, min(self._failures, 20)), LONGEST_OPENING_PAUSE_S)
+        self._failures += 1
+        # The text of an error that is not ours may hold anything.
+        what = str(error) if isinstance(error, FormantError) else type(error).__name__
+        log.warning("The connection cannot be read (%s). Waiting on; trying again in %.0f s.", what, seconds)
+        return seconds
+
+
 def wait_for(
     waiter: Waits,
     polling: Polling,
@@ -148,25 +185,38 @@ def wait_for(
     deadline: datetime,
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
+    lasting: tuple[type[Exception], ...] = (InvalidInput,),
 ) -> None:
     """Poll until what the waiter waits for is over or the time is up; what came of it is in the waiter.
 
     :param open_client: gives a client that sends every request once.
     :param deadline: aware.
+    :param lasting: as for :class:`Opening`.
     :raises RequestRefused: the API refuses to be asked, for good.
+    :raises FormantError: what broke off this wait alone.
+    :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
     """
     begun = now()
     steps = polling.steps()
     step = next(steps)
-    while waiter.outcome is None and (left := waiter.gives_up_at(deadline, begun) - now()) > timedelta(0):
+    opening = Opening(lasting)
+    while not waiter.is_done and (left := waiter.gives_up_at(deadline, begun) - now()) > timedelta(0):
         if isinstance(step, Pause):
             sleep(min(step.seconds, left.total_seconds()))
             step = next(steps)
             continue
-        with open_client() as client:
+        try:
+            opened = open_client()
+        except Exception as error:
+            sleep(min(opening.pause_s(error, polling.feed.interval_s()), left.total_seconds()))
+            continue
+        opening.succeeded()
+        with opened as client:
             polling.feed.use(client)
-            while waiter.outcome is None and not isinstance(step, Pause):
+            while not waiter.is_done and not isinstance(step, Pause):
                 step = _answer(steps, step, client)
+    if waiter.trouble:
+        raise waiter.trouble
 
 
 def _answer(steps: Steps, ask: Ask, client: FormantClient) -> Step:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 
+# A number is written with these alone. With any other sign in it some digits may be hidden: +1415*****00.
+_NUMBER = re.compile(r"\s*(?:tel:)?[+\d\s().\-/\u2010-\u2015]+", re.IGNORECASE)
+_FEWEST_DIGITS = 7
+
 
 class Recipients:
     """Turns numbers into marks, for one API key and one agent.
@@ -20,11 +24,19 @@ class Recipients:
     def __init__(self, api_key: str, agent_id: int | None) -> None:
         self._key = hashlib.sha256(f"formant recipient {agent_id} {api_key}".encode()).digest()
         self._sign = self._digest("", 4)
+        self._marks: dict[str, str | None] = {}
 
     def mark(self, number: str | None) -> str | None:
-        """Return the mark of a number, however it is written; ``None`` for none."""
-        digits = re.sub(r"\D", "", number or "")
-        return f"{self._sign}.{self._digest(digits, 16)}" if digits else None
+        """Return the mark of a number, however it is written; ``None`` for none, and for a part of one."""
+        if not number:
+            return None
+        if number not in self._marks:  # a poll asks for each several times
+            self._marks[number] = self._mark(number)
+        return self._marks[number]
+
+    def _mark(self, number: str) -> str | None:
+        digits = re.sub(r"\D", "", number) if _NUMBER.fullmatch(number) else ""
+        return f"{self._sign}.{self._digest(digits, 16)}" if len(digits) >= _FEWEST_DIGITS else None
 
     def seal(self, text: str) -> str:
         """Return what tells a private text from others, and nothing else of it."""

@@ -60,6 +60,15 @@ class FormantHook(BaseHook):
         connection = await get_async_connection(self.formant_conn_id)
         return await asyncio.to_thread(_client, self._read(connection), retry_policy)
 
+    @staticmethod
+    def lasting_errors() -> tuple[type[Exception], ...]:
+        """Return the errors of reading a connection that may stay: there is none, or it cannot be used."""
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+        from formant_provider.api.errors import InvalidInput
+
+        return InvalidInput, AirflowNotFoundException
+
     def get_config(self) -> ClientConfig:
         """Read and check the connection, without sending anything.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseNotifier
@@ -21,14 +24,18 @@ if TYPE_CHECKING:
 
     from formant_provider.api.client import FormantClient
     from formant_provider.api.errors import DuplicateRequest, FormantError
-    from formant_provider.api.models import CallRequest
+    from formant_provider.api.models import CallReceipt, CallRequest
     from formant_provider.api.retry import RetryPolicy
 
 # Airflow ends a worker 20 s after its task is over, callbacks or not ([core] task_success_overtime). So no
-# send begins later than this, and none takes longer than twice the timeout: 18 s in all.
+# send begins later than this, and none takes longer than twice the timeout: 18 s in all. An answer that comes
+# byte by byte, or a name that is not resolved, keeps to no timeout, and is left behind then.
 NO_SEND_AFTER_S = 8.0
 LONGEST_TIMEOUT_S = 5.0
+LONGEST_S = 17.5
 MAX_SENDS = 3
+
+T = TypeVar("T")
 
 
 class FormantCallNotifier(BaseNotifier):
@@ -174,7 +181,7 @@ class FormantCallNotifier(BaseNotifier):
 
         :raises FormantError: of any kind.
         """
-        from formant_provider.api.errors import NotSent
+        from formant_provider.api.errors import AnswerLost, NotSent
 
         began = time.monotonic()
 
@@ -183,9 +190,17 @@ class FormantCallNotifier(BaseNotifier):
                 return None
             return NotSent(f"The API took no call within {NO_SEND_AFTER_S:g} s")
 
+        def ring() -> CallReceipt:
+            return client.with_timeouts(LONGEST_TIMEOUT_S).create_call(page.call, before_send=too_late)
+
         key = page.call.idempotency_key
         self.log.info("Ringing about: %s. Idempotency key %s.", page.event, key)
-        receipt = client.with_timeouts(LONGEST_TIMEOUT_S).create_call(page.call, before_send=too_late)
+        try:
+            receipt = _within(LONGEST_S, ring)
+        except TimeoutError:
+            raise AnswerLost(
+                f"The API did not finish its answer within {LONGEST_S:g} s", maybe_placed=True
+            ) from None
         self.log.info("The call is placed: status %s, trace_id %s.", receipt.status, receipt.trace_id)
 
     @contextmanager
@@ -231,6 +246,24 @@ def _repeats() -> RetryPolicy:
     return RetryPolicy(
         max_attempts=MAX_SENDS, max_inline_wait_s=NO_SEND_AFTER_S, max_total_wait_s=NO_SEND_AFTER_S
     )
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """Return what work brings, or leave it behind. It goes on in a thread that holds up no process's end.
+
+    :raises TimeoutError: it has taken longer than so.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # whatever it is, it belongs to who asked
+            done.set_exception(error)
+
+    context = contextvars.copy_context()  # where Airflow keeps whose log it is
+    threading.Thread(target=context.run, args=(run,), name="formant-notifier", daemon=True).start()
+    return done.result(seconds)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from formant_provider.campaign import (
     BatchOptions,
     OnBelowThreshold,
+    OnStalled,
     batch_trigger_for,
     end_by_threshold,
     hand_on_batch,
@@ -96,6 +97,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         for none.
     :param on_below_threshold: how the task ends when fewer are: ``"fail"`` (without retries) or
         ``"succeed"``.
+    :param on_stalled: how the task ends when nothing has changed for ``stall_timeout`` though somebody is
+        still to be called: ``"fail"`` (without retries) or ``"succeed"``.
     :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
         ``[operators] default_deferrable``.
     :raises ValueError: at parse time, for options that cannot be meant.
@@ -141,6 +144,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         stall_timeout: float | timedelta = 3600,
         min_success_rate: float | None = None,
         on_below_threshold: OnBelowThreshold = "fail",
+        on_stalled: OnStalled = "fail",
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -157,7 +161,9 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.timeout_s = seconds("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
-        self.waiting = BatchOptions(poll_interval, stall_timeout, min_success_rate, on_below_threshold)
+        self.waiting = BatchOptions(
+            poll_interval, stall_timeout, min_success_rate, on_below_threshold, on_stalled
+        )
         self.deferrable = deferrable_or_default(deferrable)
         self._check()
 

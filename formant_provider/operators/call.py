@@ -12,7 +12,15 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
 from formant_provider.options import one_of, seconds
-from formant_provider.outcome import OnTimeout, end_as_it_ended, end_timed_out, hand_on, push_ids, show_link
+from formant_provider.outcome import (
+    OnTimeout,
+    end_as_it_ended,
+    end_timed_out,
+    hand_on,
+    push_ids,
+    show_link,
+    tell_doubt,
+)
 from formant_provider.placing import OnUnconfirmed, PlacesACall
 from formant_provider.waiting import (
     GRACE,
@@ -257,6 +265,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
             recipient=self.hook.recipients(call.agent_id).mark(call.recipient),
             endings=self.waiting.endings,
             poll_interval_s=self.waiting.poll_interval_s,
+            until=getattr(placement, "until", None),
         )
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
@@ -267,6 +276,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
             end.raise_trouble()
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":
+                    tell_doubt(end)
                     end_unconfirmed(self.on_unconfirmed)
                 else:
                     end_timed_out(self.on_timeout, end)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 from formant_provider.campaign import (
     BatchOptions,
     OnBelowThreshold,
+    OnStalled,
     batch_calls,
     batch_trigger_for,
     end_by_threshold,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 # What the last change was, for the next process of a sensor in mode "reschedule".
 ENTRY_PREFIX = "formant_batch_look:"
+# Since when it is not to be found.
+MISSING_PREFIX = "formant_batch_missing:"
 
 
 class FormantBatchCallSensor(BaseSensorOperator):
@@ -42,13 +45,13 @@ class FormantBatchCallSensor(BaseSensorOperator):
 
     It is over when nobody is being talked to, nobody is to be called again, and all recipients are processed.
     Telephony failures may be in no count of the vendor's, so that the numbers never add up: then it is over
-    when nothing has changed for ``stall_timeout``.
+    when nothing has changed for ``stall_timeout``. If somebody is still to be called then, the task fails.
 
     Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
     ``deferrable=True``, where all who use one connection share one poll. ``poke_interval`` is the time
     between two looks, ``timeout`` and ``soft_fail`` mean what they mean for every sensor. What may pass (429,
     5xx, lost connections) puts the next look off, by as much as the API asks, and fails nothing. A batch call
-    that the API does not know, or not yet, is waited for as well.
+    that the API does not know is waited for as well, for ``missing_timeout``.
 
     XCom: ``return_value``, a dict of ``batch_id``, ``name``, ``total_recipients``, ``status`` (the vendor's
     word, which it does not document), ``metrics`` (by the vendor's names) and ``stalled``.
@@ -65,6 +68,10 @@ class FormantBatchCallSensor(BaseSensorOperator):
         to 100. ``None`` asks for none.
     :param on_below_threshold: how the task ends when fewer are, or when nobody knows: ``"fail"`` (without
         retries) or ``"succeed"``.
+    :param on_stalled: how it ends when nothing has changed for ``stall_timeout`` though somebody is still to
+        be called: ``"fail"`` (without retries) or ``"succeed"``.
+    :param missing_timeout: how long the API may not know the batch call, in seconds or as a ``timedelta``;
+        after that there is none, and the task fails.
     :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
         ``[operators] default_deferrable``.
     :raises ValueError: at parse time, for options that cannot be meant.
@@ -83,6 +90,8 @@ class FormantBatchCallSensor(BaseSensorOperator):
         stall_timeout: float | timedelta = 3600,
         min_success_rate: float | None = None,
         on_below_threshold: OnBelowThreshold = "fail",
+        on_stalled: OnStalled = "fail",
+        missing_timeout: float | timedelta = 300,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -92,7 +101,9 @@ class FormantBatchCallSensor(BaseSensorOperator):
         self.formant_conn_id = formant_conn_id
         self.region = region
         poll_interval = max(self.poke_interval, SHORTEST_POLL_INTERVAL_S)
-        self.waiting = BatchOptions(poll_interval, stall_timeout, min_success_rate, on_below_threshold)
+        self.waiting = BatchOptions(
+            poll_interval, stall_timeout, min_success_rate, on_below_threshold, on_stalled, missing_timeout
+        )
         self.deferrable = deferrable_or_default(deferrable)
         self._look: Look | None = None
         self._waiter: BatchWaiter | None = None
@@ -126,6 +137,8 @@ class FormantBatchCallSensor(BaseSensorOperator):
         with waiting_for_a_batch():
             look, waiter = self._begin(context)
             look.once()
+            if waiter.trouble:
+                raise waiter.trouble
         if waiter.outcome is None:
             self._remember(waiter, context)
             return False
@@ -168,6 +181,7 @@ class FormantBatchCallSensor(BaseSensorOperator):
             feed = batch_calls()
             self._waiter, self._look = feed.join(self._watch()), Look(self.hook, feed)
             self._waiter.progress.changed = self._recalled = self._recall(self._waiter, context)
+            self._waiter.missing_since = self._recall_missing(self._waiter, context)
         return self._look, self._waiter
 
     def _remember(self, waiter: BatchWaiter, context: Context) -> None:
@@ -175,6 +189,9 @@ class FormantBatchCallSensor(BaseSensorOperator):
         if store is not None and changed is not None and changed is not self._recalled:
             with suppress(Exception):  # then the time without a change is counted anew
                 store.set(self._entry(waiter), changed.to_json())
+        if store is not None and waiter.missing_since is not None:
+            with suppress(Exception):
+                store.set(self._missing_entry(waiter), waiter.missing_since.isoformat())
 
     def _recall(self, waiter: BatchWaiter, context: Context) -> Sight | None:
         from formant_provider.api.batch_progress import Sight
@@ -184,12 +201,24 @@ class FormantBatchCallSensor(BaseSensorOperator):
             return Sight.from_json(store.get(self._entry(waiter), default=None)) if store else None
         return None
 
+    def _recall_missing(self, waiter: BatchWaiter, context: Context) -> datetime | None:
+        """Return since when it is missing, unless it was seen after that."""
+        store, seen = self._store(context), waiter.progress.changed
+        with suppress(Exception):
+            since = datetime.fromisoformat(store.get(self._missing_entry(waiter), default=None))
+            return since if seen is None or seen.seen_at < since else None
+        return None
+
     def _store(self, context: Context) -> Any:
         return context.get("task_state_store") if self.mode == "reschedule" else None
 
     @staticmethod
     def _entry(waiter: BatchWaiter) -> str:
         return f"{ENTRY_PREFIX}{waiter.watch.batch_id}"
+
+    @staticmethod
+    def _missing_entry(waiter: BatchWaiter) -> str:
+        return f"{MISSING_PREFIX}{waiter.watch.batch_id}"
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         """Put the next look off for as long as the API asks."""

@@ -67,8 +67,8 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
     :param success_statuses: outcomes that were hoped for.
     :param terminal_statuses: further words that end a conversation, besides those the vendor documents.
     :param settle_for: how long the record of an unsuccessful attempt must stay the newest with its recipient
-        until it counts, since the platform may ring again by itself; seconds or a ``timedelta``. Not with
-        ``conversation_id``, which names one attempt.
+        until it counts, since the platform may ring again by itself; seconds or a ``timedelta``. Choose
+        little more than it waits. Not with ``conversation_id``, which names one attempt.
     :param on_unsuccessful: how the task ends after any other outcome: ``"fail"`` (without retries),
         ``"skip"`` or ``"succeed"``.
     :param include_transcript: whether ``return_value`` holds ``transcript`` as well. XCom is plain text in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,20 +24,27 @@ class WaitEnd(End):
     :param conversation_id: of the record that ended the wait; ``None`` when the time was up before.
     :param status: of the same record.
     :param others: how many conversations with the recipient ended meanwhile and belong to other calls.
+    :param candidates: how many calls may be this one, where no trace id tells; of several, none is taken.
+    :param known: what else the poll knew of the record: its trace id, its times and its duration.
     """
 
     conversation_id: str | None = None
     status: str | None = None
     others: int = 0
+    candidates: int = 0
+    known: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, waiter: Waiter, receipt: Mapping[str, Any]) -> WaitEnd:
         """Tell what a wait came to. At the deadline a record that had not settled yet counts as well."""
-        record = waiter.record
+        record = waiter.record or waiter.likely
+        names = ("trace_id", "start_timestamp", "end_timestamp", "duration_seconds")
         return cls(
             conversation_id=record.conversation_id if record else None,
             status=record.status if record else None,
             others=len(waiter.others),
+            candidates=waiter.candidates,
+            known={name: getattr(record, name) for name in names} if record else {},
             receipt=dict(receipt),
         )
 

@@ -17,7 +17,7 @@ from formant_provider.api.batch_client import GET_BATCH_CALL, GET_BATCH_METRICS
 from formant_provider.api.batch_feed import BatchFeed, BatchWaiter, BatchWatch
 from formant_provider.api.client import FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import AuthenticationFailed
+from formant_provider.api.errors import AuthenticationFailed, NotFound
 from formant_provider.api.pace import Pace
 from formant_provider.api.poller import Poller, utc_now
 from formant_provider.api.polling import REFUSALS_TO_BELIEVE, Polling, wait_for
@@ -151,13 +151,23 @@ def test_a_deadline_that_has_passed_still_leaves_one_look(ago: float, start: Any
     assert worker.wait(worker.join(batch), timeout_s=-ago).outcome is not None
 
 
-def test_what_the_api_does_not_know_is_waited_for(start: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Absence is no error, and never taken for a stall; it is said once."""
+def test_what_the_api_does_not_know_yet_is_waited_for(start: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Absence is no error for five minutes, and never taken for a stall; it is said once."""
     worker = start()
     with caplog.at_level(logging.WARNING):
-        waiter = worker.wait(worker.join(4711, stall_timeout_s=60), timeout_s=600)
+        waiter = worker.wait(worker.join(4711, stall_timeout_s=60), timeout_s=290)
     assert (waiter.outcome, waiter.progress.metrics, waiter.progress.is_stalled) == (None, None, False)
     assert caplog.text.count("Waiting on for batch call 4711") == 1
+
+
+def test_what_the_api_never_knows_ends_its_own_wait(start: Any) -> None:
+    """After five minutes there is none, and who waits for another one waits on."""
+    worker = start()
+    missing, other = worker.join(4711), worker.join(worker.sandbox.place_batch(QUICK))
+    with pytest.raises(NotFound):
+        worker.wait(missing, timeout_s=6000)
+    assert worker.asked_at()[-1] <= 330
+    assert worker.wait(other).outcome is not None
 
 
 @pytest.mark.parametrize(
@@ -177,7 +187,8 @@ def test_a_storm_slows_a_wait_down_and_never_fails_it(endpoint: str, fault: Faul
     """Forty times in a row."""
     worker = start()
     worker.sandbox.inject(endpoint, fault, times=40)
-    waiter = worker.wait(worker.join(worker.sandbox.place_batch(QUICK)), timeout_s=7 * 24 * HOUR)
+    batch = worker.sandbox.place_batch(QUICK)
+    waiter = worker.wait(worker.join(batch, missing_timeout_s=HOUR), timeout_s=7 * 24 * HOUR)
     assert waiter.outcome is not None
     if fault is not Fault.NOT_FOUND:
         gaps = [later - earlier for earlier, later in pairwise(worker.asked_at(endpoint))]

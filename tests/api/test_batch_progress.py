@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formant_provider.api.batch_models import BatchMetrics
-from formant_provider.api.batch_progress import BatchProgress, Sight, is_done, success_rate
+from formant_provider.api.batch_progress import BatchProgress, Sight, has_people_left, is_done, success_rate
 from support.ledgers import NOON
 
 SAMPLE = {
@@ -191,3 +191,23 @@ def test_progress_is_told_in_words() -> None:
     )
     one.see(metrics(), NOON + timedelta(minutes=11))
     assert one.in_words().endswith("(100 %), 0 in progress, 0 to be called again")
+
+
+@pytest.mark.parametrize(
+    ("counts", "left"),
+    [
+        ({"in_progress_count": 0, "pending_retry_count": 0, "total_processed": 485}, False),
+        ({"in_progress_count": 1, "pending_retry_count": 0, "total_processed": 485}, True),
+        ({"in_progress_count": 0, "pending_retry_count": 1, "total_processed": 485}, True),
+        ({"in_progress_count": 0, "pending_retry_count": 0, "total_processed": 0}, True),
+        ({"pending_retry_count": 0, "total_processed": 485}, True),
+        ({"in_progress_count": 0, "total_processed": 485}, True),
+        ({}, True),
+    ],
+    ids=str,
+)
+def test_who_is_counted_as_left_is_left_and_who_is_not_counted_is_not(
+    counts: dict[str, int], left: bool
+) -> None:
+    """Telephony failures are in no count; a count that is missing is unknown, and never taken for none."""
+    assert has_people_left(BatchMetrics.from_json(counts)) is left

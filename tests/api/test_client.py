@@ -248,14 +248,6 @@ def test_an_unknown_host_means_nothing_was_sent(client_for: Any) -> None:
     assert isinstance(caught, Unreachable)
 
 
-def test_a_server_without_tls_means_the_answer_is_in_doubt_or_nothing_was_sent(client_for: Any) -> None:
-    """A failed handshake is one of our errors, not one of somebody else's."""
-    with ScriptedServer(OK) as server:
-        caught = failure(lambda: client_for(server.base_url.replace("http:", "https:")).create_call(CALL))
-    assert isinstance(caught, Unreachable | AnswerLost)
-    assert server.seen == []
-
-
 @pytest.mark.parametrize(
     "answer",
     [

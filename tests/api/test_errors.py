@@ -80,7 +80,16 @@ def every_requests_error(cls: type[Exception] = requests.RequestException) -> It
             yield from every_requests_error(child)
 
 
-SURELY_NOT_SENT = {"ConnectTimeout", "ProxyError"}
+SURELY_NOT_SENT = {
+    "ConnectTimeout",
+    "ProxyError",
+    # Raised while a request is made ready.
+    "InvalidHeader",
+    "InvalidProxyURL",
+    "InvalidSchema",
+    "InvalidURL",
+    "MissingSchema",
+}
 
 
 @pytest.mark.parametrize("cls", sorted(set(every_requests_error()), key=lambda c: c.__name__))

@@ -12,6 +12,7 @@ import pytest
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
 from formant_provider.api.errors import AuthenticationFailed, ServerError
+from formant_provider.api.listing import PAGE_SIZE
 from formant_provider.api.progress import Endings
 from formant_provider.sandbox import Fault
 from support.feeds import Board, Waiting, number, outcome_of, reading, row, waiting
@@ -257,6 +258,8 @@ def test_who_leaves_is_forgotten(world: Any) -> None:
     for waiter in waiters:
         w.feed.leave(waiter)
     assert held(w.feed) <= len(waiters)  # whose each conversation was is known until it is not listed
+    for _ in range(100):
+        w.place("10")
     w.sandbox.advance(600)
     last = w.join(trace_id="t-1")
     w.poll()
@@ -272,7 +275,7 @@ def test_what_is_remembered_does_not_grow_while_somebody_always_waits(world: Any
     """Only conversations that are still looked at are kept."""
     w = world()
     never = w.join(trace_id="t-of-nobody", recipient=number("02"))
-    for _ in range(50):
+    for _ in range(130):
         waiter = w.join(w.place("02"))
         w.poll(30)
         assert waiter.outcome
@@ -281,7 +284,8 @@ def test_what_is_remembered_does_not_grow_while_somebody_always_waits(world: Any
         w.feed.leave(never_before)
         w.sandbox.advance(600)
     w.poll()
-    assert held(w.feed) <= 3
+    # Whoever waits, and for each record on the page its detail, and whose it is.
+    assert held(w.feed) <= 1 + 2 * PAGE_SIZE
 
 
 def test_without_an_agent_nothing_is_kept_of_those_who_left() -> None:

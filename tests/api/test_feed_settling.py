@@ -16,6 +16,8 @@ from support.ledgers import NOON
 from support.scripted_server import Answer
 
 HOUR = Endings(settle_for=timedelta(hours=1))
+# A little more than the platform waits between attempts.
+SEVEN_MINUTES = Endings(settle_for=timedelta(minutes=7))
 TRACES = pytest.mark.parametrize("in_list", [True, False], ids=["trace id in list", "trace id in detail"])
 REDIALS = pytest.mark.parametrize("redial_trace_id", ["same", "new"])
 
@@ -39,13 +41,10 @@ def test_without_settling_the_first_attempt_decides(world: Any) -> None:
 
 
 @TRACES
-@REDIALS
 @pytest.mark.parametrize("redials", [1, 2])
-def test_a_redial_that_is_answered_is_the_outcome(
-    redials: int, redial_trace_id: str, in_list: bool, world: Any
-) -> None:
+def test_a_redial_that_is_answered_is_the_outcome(redials: int, in_list: bool, world: Any) -> None:
     """While the platform rings again nothing is decided; success ends the wait at once."""
-    w = world(platform_redials=redials, redial_trace_id=redial_trace_id, trace_id_in_list=in_list)
+    w = world(platform_redials=redials, trace_id_in_list=in_list)
     waiter = w.join(w.place("01"), endings=HOUR)
     w.poll(30)
     assert statuses(waiter) == ("no_answer", None)
@@ -66,9 +65,71 @@ def test_a_redial_that_is_answered_is_the_outcome(
 def test_a_late_look_sees_the_last_attempt(redial_trace_id: str, in_list: bool, world: Any) -> None:
     """When all attempts are over at the first look, the last one is the outcome."""
     w = world(platform_redials=2, redial_trace_id=redial_trace_id, trace_id_in_list=in_list)
-    waiter = w.join(w.place("01"), endings=HOUR)
+    waiter = w.join(w.place("01"), endings=SEVEN_MINUTES)
     w.poll(3000)
     assert outcome_of(waiter) == w.sandbox.redials[-1].conversation_id
+
+
+@TRACES
+@pytest.mark.parametrize("poll_s", [30, 200, 2000])
+def test_a_lone_redial_of_another_trace_id_counts_once_none_can_follow(
+    poll_s: float, in_list: bool, world: Any
+) -> None:
+    """However often one looks, it is taken when the time to settle is over, and not before."""
+    w = world(platform_redials=1, redial_trace_id="new", trace_id_in_list=in_list)
+    call = w.place("01")
+    waiter = w.join(call, endings=HOUR)
+    while w.sandbox.now() < call.ends_at + timedelta(hours=1):
+        assert waiter.outcome is None
+        w.poll(poll_s)
+    assert outcome_of(waiter) == w.sandbox.redials[0].conversation_id
+
+
+@TRACES
+@pytest.mark.parametrize("poll_s", [30, 4000])
+def test_of_two_later_records_with_other_trace_ids_neither_is_a_redial(
+    poll_s: float, in_list: bool, world: Any
+) -> None:
+    """One of them is another task's call or one that came in, and nothing tells which."""
+    w = world(platform_redials=1, redial_trace_id="new", trace_id_in_list=in_list)
+    call = w.place("01")
+    waiter = w.join(call, endings=HOUR)
+    w.poll(900)
+    w.place("01")
+    while not waiter.outcome:
+        w.poll(poll_s)
+    assert outcome_of(waiter) == call.conversation_id
+    assert w.sandbox.now() >= call.ends_at + timedelta(hours=1)
+
+
+def test_where_a_redial_keeps_the_trace_id_no_other_is_taken_for_one() -> None:
+    """Another task's call to the person after a redial of ours is not the next attempt."""
+    board = Board([row("c-1", trace_id="t-1", status="busy"), row("c-2", 300, trace_id="t-1", status="busy")])
+    board.rows.append(row("theirs", 400, trace_id="t-2"))
+    with reading(board) as reader:
+        waiter = reader.join("t-1", endings=HOUR)
+        reader.poll(5000)
+    assert outcome_of(waiter) == "c-2"
+
+
+def test_a_later_record_without_a_trace_id_is_no_redial_where_others_have_one() -> None:
+    """The person calls back: that is no call of ours, whatever becomes of it."""
+    rows = [row("c-1", trace_id="t-1", status="no_answer"), row("back", 60)]
+    with reading(Board(rows)) as reader:
+        waiter = reader.join("t-1", endings=HOUR)
+        reader.poll(1000)
+        assert waiter.outcome is None
+        reader.poll(3000)
+    assert outcome_of(waiter) == "c-1"
+
+
+def test_what_began_after_the_time_to_settle_is_no_redial() -> None:
+    """The attempt had become final before."""
+    rows = [row("c-1", trace_id="t-1", status="no_answer"), row("c-2", 3700, trace_id="t-2")]
+    with reading(Board(rows)) as reader:
+        waiter = reader.join("t-1", endings=HOUR)
+        reader.poll(5000)
+    assert outcome_of(waiter) == "c-1"
 
 
 @TRACES
@@ -165,22 +226,21 @@ def test_a_lost_receipt_s_call_is_no_redial_either(world: Any) -> None:
     w.sandbox.advance(600)
     lost = w.join(recipient=number("01"))
     theirs = w.place("01")
-    w.poll(60)
+    w.poll(100)
     assert outcome_of(lost) == theirs.conversation_id
     w.feed.leave(lost)
     w.poll(3600)
     assert outcome_of(waiter) == call.conversation_id
 
 
-def test_a_redial_is_one_waiter_s(world: Any) -> None:
-    """Of two calls to one person that were not answered, one takes the redial with a trace id of its own."""
+def test_redials_of_two_calls_to_one_person_are_not_dealt_out(world: Any) -> None:
+    """With trace ids of their own nothing tells which is whose: each call ends as its own record did."""
     w = world(platform_redials=1, redial_trace_id="new")
-    waiters = [w.join(w.place("01"), endings=HOUR), w.join(w.place("01"), endings=HOUR)]
+    calls = [w.place("01"), w.place("01")]
+    waiters = [w.join(call, endings=HOUR) for call in calls]
     w.poll(30)
-    w.poll(1000)
-    assert sorted(outcome_of(waiter) or "" for waiter in waiters) == sorted(
-        redial.conversation_id for redial in w.sandbox.redials
-    )
+    w.poll(4000)
+    assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
 
 
 def test_two_who_wait_for_one_call_both_see_its_redial(world: Any) -> None:

@@ -4,88 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
-from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import AuthenticationFailed, FormantError
-from formant_provider.api.feed import Feed
-from formant_provider.api.pace import Pace
-from formant_provider.api.poller import Poller, utc_now
-from formant_provider.api.waiters import Waiter, Watch
-from formant_provider.sandbox import Fault, Sandbox
-from formant_provider.sandbox.calls import Call
-from support.feeds import AGENT, ONCE, Waiting, outcome_of
-
-SOON, LATER = 0.05, 30.0
-LONG_OVER = 200
-
-
-class Triggerer:
-    """A poller in an event loop, and the sandbox it looks at, whose clock begins with the real time."""
-
-    def __init__(self, sandbox: Sandbox, world: Waiting) -> None:
-        self.sandbox = sandbox
-        self.world = world
-        self.api_key = sandbox.api_key
-        self.opened: list[FormantClient] = []
-        self.fails_to_open: Exception | None = None
-        self.read_timeout_s = 2.0
-        self.poller: Poller[Watch, Waiter]
-
-    async def open_client(self) -> FormantClient:
-        await asyncio.sleep(0)
-        if self.fails_to_open:
-            raise self.fails_to_open
-        config = ClientConfig(self.sandbox.base_url, self.api_key, 1.0, self.read_timeout_s)
-        self.opened.append(FormantClient(config, retry_policy=ONCE))
-        return self.opened[-1]
-
-    def run(self, story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a story in an event loop of its own, and see that nothing is left behind."""
-
-        async def whole() -> None:
-            self.poller = Poller(Feed(AGENT, utc_now), Pace(utc_now, lambda: 0.0), self.open_client)
-            await asyncio.wait_for(story(), 20)
-            await asyncio.sleep(0.01)
-            assert len(asyncio.all_tasks()) == 1
-
-        asyncio.run(whole())
-
-    def wait(
-        self, call: Call, interval: float = SOON, timeout_s: float = 10.0, **fields: Any
-    ) -> asyncio.Task[Waiter]:
-        watch = self.world.watch(call, poll_interval_s=interval, **fields)
-        return asyncio.create_task(self.poller.wait(watch, utc_now() + timedelta(seconds=timeout_s)))
-
-    @property
-    def lists(self) -> int:
-        return sum(seen.endpoint == LIST_CONVERSATIONS for seen in self.sandbox.requests)
-
-    @property
-    def details(self) -> int:
-        return sum(seen.endpoint == GET_CONVERSATION for seen in self.sandbox.requests)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await asyncio.sleep(0.002)
+from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
+from formant_provider.sandbox import Fault
+from support.feeds import outcome_of
+from support.triggerer import LATER, LONG_OVER, SOON, Triggerer, triggerers
 
 
 @pytest.fixture
 def triggerer() -> Iterator[Callable[..., Triggerer]]:
-    with ExitStack() as running:
-
-        def start(**settings: Any) -> Triggerer:
-            sandbox = Sandbox(**{"speed": 0, "rate_limit": None, "record_appears": "start", **settings})
-            running.enter_context(sandbox)
-            config = ClientConfig(sandbox.base_url, sandbox.api_key)
-            return Triggerer(sandbox, Waiting(sandbox, running.enter_context(FormantClient(config))))
-
+    with triggerers() as start:
         yield start
 
 
@@ -213,9 +146,9 @@ def test_the_interval_of_who_left_is_forgotten(triggerer: Any) -> None:
 
 def test_a_call_whose_receipt_was_lost_is_recognised_by_its_recipient(triggerer: Any) -> None:
     """With the key of the client that polls."""
-    t = triggerer()
+    t = triggerer(start_at=datetime.now(UTC) - timedelta(seconds=100))
     call = t.world.place("02")
-    t.sandbox.advance(10)
+    t.sandbox.advance(100)
 
     async def story() -> None:
         assert outcome_of(await t.wait(call, trace_id=None)) == call.conversation_id
@@ -270,123 +203,6 @@ def test_a_deadline_that_has_passed_leaves_one_look(triggerer: Any) -> None:
 
     t.run(story)
     assert t.lists == 1
-
-
-@pytest.mark.parametrize("fault", [Fault.ERROR_500_BEFORE, Fault.DROP_AFTER, Fault.GARBAGE])
-def test_trouble_slows_down_and_fails_nobody(fault: Fault, triggerer: Any) -> None:
-    """All who wait go on waiting, and are served when it is over."""
-    t = triggerer()
-    calls = [t.world.place("02") for _ in range(5)]
-    t.sandbox.advance(10)
-    t.sandbox.inject(LIST_CONVERSATIONS, fault, times=4)
-
-    async def story() -> None:
-        waiters = await asyncio.gather(*(t.wait(call, 0.01) for call in calls))
-        assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
-
-    t.run(story)
-    assert t.lists == 5
-
-
-def test_no_request_leaves_before_the_time_that_was_named(triggerer: Any) -> None:
-    """Whoever joins or leaves meanwhile."""
-    t = triggerer()
-    calls = [t.world.place("02") for _ in range(10)]
-    t.sandbox.advance(10)
-    t.sandbox.inject(LIST_CONVERSATIONS, Fault.RATE_LIMIT, retry_after=1)
-
-    async def story() -> None:
-        waiting = []
-        begun = time.monotonic()
-        for call in calls:
-            waiting.append(t.wait(call, 0.01))
-            await asyncio.sleep(0.04)
-        waiting.pop(0).cancel()
-        assert t.lists == 1
-        await asyncio.gather(*waiting)
-        assert time.monotonic() - begun >= 1
-
-    t.run(story)
-    # The poll that was refused looks for the first one alone, who was there when it began.
-    assert t.lists == 3
-
-
-def test_an_error_that_stays_reaches_everybody(triggerer: Any) -> None:
-    """A key that is refused three times fails all who wait, and not who comes with a good key later."""
-    t = triggerer()
-    calls = [t.world.place("02") for _ in range(3)]
-    t.sandbox.advance(10)
-    t.api_key = "wrong"
-
-    async def story() -> None:
-        outcomes = await asyncio.gather(*(t.wait(call, 0.01) for call in calls), return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [AuthenticationFailed] * 3
-        assert t.lists == 3
-        t.api_key = t.sandbox.api_key
-        assert outcome_of(await t.wait(calls[0], 0.01)) == calls[0].conversation_id
-
-    t.run(story)
-
-
-def test_a_key_that_was_changed_is_used_by_the_next_poll(triggerer: Any) -> None:
-    """Each poll opens a client of its own; one refusal is no failure."""
-    t = triggerer()
-    call = t.world.place("02")
-    t.sandbox.advance(10)
-    t.api_key = "old"
-
-    async def story() -> None:
-        waiting = t.wait(call, 0.02)
-        await t.until(lambda: t.lists == 1)
-        t.api_key = t.sandbox.api_key
-        assert outcome_of(await waiting) == call.conversation_id
-
-    t.run(story)
-    assert len(t.opened) >= 2
-
-
-@pytest.mark.parametrize("error", [FormantError("no such connection"), ValueError("odd")])
-def test_a_client_that_cannot_be_opened_is_everybody_s_error(error: Exception, triggerer: Any) -> None:
-    """Whatever it is; who comes later tries anew."""
-    t = triggerer()
-    calls = [t.world.place("02") for _ in range(3)]
-    t.sandbox.advance(10)
-    t.fails_to_open = error
-
-    async def story() -> None:
-        outcomes = await asyncio.gather(*(t.wait(call) for call in calls), return_exceptions=True)
-        assert outcomes == [error] * 3
-        t.fails_to_open = None
-        assert outcome_of(await t.wait(calls[0])) == calls[0].conversation_id
-
-    t.run(story)
-
-
-def test_a_server_that_hangs_does_not_block_the_event_loop(triggerer: Any) -> None:
-    """With five hundred who wait and a server that holds its answers, the loop is never held for 0.2 s."""
-    t = triggerer()
-    t.read_timeout_s = 0.5
-    calls = [t.world.place(f"{n % 6:02}") for n in range(500)]
-    t.sandbox.advance(LONG_OVER)
-    t.sandbox.inject(LIST_CONVERSATIONS, Fault.HANG_BEFORE, seconds=3)
-    gaps: list[float] = []
-
-    async def tick() -> None:
-        while True:
-            begun = time.monotonic()
-            await asyncio.sleep(0.005)
-            gaps.append(time.monotonic() - begun)
-
-    async def story() -> None:
-        ticker = asyncio.create_task(tick())
-        waiters = await asyncio.gather(*(t.wait(call, 0.05, timeout_s=15) for call in calls))
-        ticker.cancel()
-        assert all(waiter.outcome for waiter in waiters)
-        await asyncio.gather(ticker, return_exceptions=True)
-
-    t.run(story)
-    assert len(gaps) > 50
-    assert max(gaps) < 0.2
 
 
 def test_a_scheduled_call_is_not_asked_for_early(triggerer: Any) -> None:

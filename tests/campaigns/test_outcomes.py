@@ -146,3 +146,51 @@ def test_nobody_is_rung_by_waiting(way: str, sandbox: Sandbox, channel: FakeSupe
     run = wait_in(way, channel, sandbox.place_batch(phones("01")))
     assert {request.method for request in sandbox.requests} == {"GET"}
     assert "4155550101" not in f"{run.messages} {run.log_text}"
+
+
+@pytest.mark.parametrize("choice", ["fail", "succeed"])
+@pytest.mark.parametrize("why", ["somebody is to be called again", "the calls have not begun"])
+def test_a_batch_call_with_people_left_has_not_stalled_into_success(
+    way: str, why: str, choice: str, make_sandbox: Make
+) -> None:
+    """When nothing changes though somebody is still to be called the task fails, or ends as was chosen."""
+    if way == "reschedule" and not HAS_STATE_STORE:
+        pytest.skip("nothing outlives a look before Airflow 3.3")
+    if why == "the calls have not begun":
+        sandbox = make_sandbox(batch_calls_per_minute=1, speed=0)
+    else:
+        sandbox = make_sandbox(speed=0, platform_redials=1, platform_redial_after_seconds=6000)
+    batch = sandbox.place_batch(phones("01"))
+    if why == "somebody is to be called again":
+        sandbox.advance(100)
+    rings = dict(sandbox.rings)
+    run = wait_in(way, channel_to(sandbox), batch, stall_timeout=0.3, on_stalled=choice, retries=3)
+    assert run.state == ("success" if choice == "succeed" else "failed"), run.log_text
+    result = run.xcoms["return_value"]
+    assert result["stalled"] is True
+    assert "is not over, and nothing has changed in it" in run.log_text
+    if choice == "fail":
+        assert "Nobody is rung again by this task" in run.log_text
+    assert sandbox.rings == rings
+
+
+def test_a_batch_call_that_does_not_exist_fails_after_a_while(
+    way: str, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """An id that the API does not know is not waited for to the end of the timeout."""
+    if way == "reschedule":
+        pytest.skip("a process for each look: see test_sensor.py")
+    run = wait_in(way, channel, 4711, timeout=60, missing_timeout=0.3, retries=3)
+    assert run.state == "failed"
+    assert "answered 404" in str(run.error)
+    assert "Check that the agent or batch call exists" in run.log_text
+    assert sandbox.rings == {}
+
+
+def test_a_batch_call_that_is_known_late_is_waited_for(
+    way: str, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """What was just placed may not be known everywhere yet; being seen once ends the doubt."""
+    sandbox.inject(METRICS, Fault.NOT_FOUND, times=3)
+    run = wait_in(way, channel, sandbox.place_batch(phones("01")), missing_timeout=2)
+    assert run.state == "success", run.log_text

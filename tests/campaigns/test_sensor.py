@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +27,9 @@ CANNOT_BE_MEANT: list[dict[str, Any]] = [
     {"min_success_rate": True},
     {"min_success_rate": float("nan")},
     {"on_below_threshold": "skip"},
+    {"on_stalled": "return"},
+    {"missing_timeout": -1},
+    {"missing_timeout": "soon"},
 ]
 BAD_FIELDS: dict[str, dict[str, Any]] = {
     "batch_id": {"batch_id": "the last one"},
@@ -100,6 +104,19 @@ def test_a_state_store_that_fails_fails_no_look(
     channel.refused.add(refused)
     run = wait_in("reschedule", channel, sandbox.place_batch(phones("01")))
     assert run.state == "success", run.log_text
+
+
+@needs_state_store
+def test_in_mode_reschedule_a_batch_call_that_does_not_exist_fails_as_well(channel: FakeSupervisor) -> None:
+    """Since when it is missing is remembered between looks."""
+    sensor = a_sensor(4711, mode="reschedule", missing_timeout=0.2, retries=3)
+    states = []
+    for count in range(3):
+        run = run_task(sensor, channel, reschedule_count=count)
+        states.append(run.state)
+        time.sleep(0.15)
+    assert states == ["up_for_reschedule", "up_for_reschedule", "failed"]
+    assert "Check that the agent or batch call exists" in run.log_text
 
 
 def test_a_look_costs_one_request(sandbox: Sandbox, channel: FakeSupervisor) -> None:

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from typing import Any
 
 import pytest
 from airflow.sdk import BaseOperator
 
-from formant_provider.notifications.call import LONGEST_TIMEOUT_S, NO_SEND_AFTER_S, FormantCallNotifier
+from formant_provider.notifications.call import (
+    LONGEST_S,
+    LONGEST_TIMEOUT_S,
+    NO_SEND_AFTER_S,
+    FormantCallNotifier,
+)
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import CALL
+from support.sockets import Received, serving
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 
@@ -245,3 +253,31 @@ def test_a_page_takes_no_longer_than_it_says(sandbox: Sandbox, channel: FakeSupe
     assert time.monotonic() - began < NO_SEND_AFTER_S + 2 * LONGEST_TIMEOUT_S == 18
     assert len(sandbox.requests) == 2
     assert f"took no call within {NO_SEND_AFTER_S:g} s. A phone may have rung." in run.log_text
+
+
+@pytest.mark.parametrize("what", ["head", "body"])
+def test_an_answer_that_comes_byte_by_byte_holds_no_page_up(what: str, channel: FakeSupervisor) -> None:
+    """It keeps to every timeout from byte to byte; the page is over in time, and denies no ring."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n"
+
+    def drip(connection: socket.socket, received: Received) -> None:
+        received.data += connection.recv(65536)
+        connection.sendall(head if what == "body" else head[:17])
+        for _ in range(80):
+            connection.sendall(b" " if what == "body" else b"X-Drip: 1\r\n")
+            threading.Event().wait(0.3)  # in real time, unlike time.sleep here
+
+    with serving(drip) as server:
+        host = f"http://127.0.0.1:{server.port}"
+        channel.connections["formant_default"] = {"conn_type": "formant", "host": host, "password": KEY}
+        began = time.monotonic()
+        run = run_task(Fails(task_id="load", on_failure_callback=a_page()), channel)
+        assert time.monotonic() - began < 18
+    assert_as_without_page(run)
+    assert "did not finish its answer within 17.5 s. A phone may have rung." in run.log_text
+    assert b"POST /v1/call" in server.data
+
+
+def test_a_page_ends_before_airflow_ends_its_worker() -> None:
+    """Also one whose answer does not end: within the 18 seconds that are promised."""
+    assert NO_SEND_AFTER_S < LONGEST_S < 18

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -106,6 +107,7 @@ class Board:
     :param details: what a detail says besides its row, or the whole answer.
     :param before_list: called before each list is answered.
     :param page: what a page says besides its rows; ``None`` leaves a field out.
+    :param date: the vendor's clock; ``None`` leaves the date out of answers.
     """
 
     rows: list[Any] = field(default_factory=list)
@@ -113,11 +115,17 @@ class Board:
     before_list: Callable[[], None] | None = None
     page: dict[str, Any] = field(default_factory=dict)
     list_answer: Answer | None = None
+    date: Callable[[], datetime] | None = None
     lists: int = 0
     asked_details: list[str] = field(default_factory=list)
 
     def answer(self, request: Seen) -> Answer:
         """Answer as the vendor does."""
+        answer = self._answer(request)
+        dated = {"Date": format_datetime(self.date(), usegmt=True)} if self.date else {}
+        return replace(answer, headers={**dated, **answer.headers})
+
+    def _answer(self, request: Seen) -> Answer:
         url = urlsplit(request.path)
         if url.path == "/v1/conversations":
             return self._list(parse_qs(url.query))

@@ -83,7 +83,7 @@ class ScriptedServer:
 
             def _reply(self, answer: Answer) -> None:
                 raw = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-                self.send_response(answer.status)
+                self.send_response_only(answer.status)  # less the date, which is not that of a test's clock
                 for name, value in {"Content-Length": str(len(raw)), **answer.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from waiting.conftest import SPEED, channel_to
 from waiting.modes import NUMBER, a_sensor, an_operator, reads, to_the_end
 
-from formant_provider.sandbox import Sandbox
+from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.sandbox.faults import CALL
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 from support.versions import needs_state_store
@@ -149,10 +152,11 @@ def test_a_retry_during_the_wait_goes_on_waiting_for_the_same_call(
 
 
 @BOTH
-def test_without_a_store_a_retry_finds_the_call_and_waits_for_it(
-    deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
-) -> None:
+def test_without_a_store_a_retry_finds_the_call_and_waits_for_it(deferrable: bool, make_sandbox: Any) -> None:
     """Below Airflow 3.3 the vendor's refusal of the key leads to the call, and the wait goes on."""
+    # By its recipient and time, so both clocks keep step.
+    sandbox = make_sandbox(speed=1, call_speed=SPEED)
+    channel = channel_to(sandbox)
     old = {"state_store": False, "logical_date": datetime.now(UTC)}
     run_task(an_operator(deferrable=True, retries=3), channel, **old)
     operator = an_operator(deferrable=deferrable, retries=3, lookup_timeout=0)
@@ -165,12 +169,7 @@ def test_without_a_store_a_retry_finds_the_call_and_waits_for_it(
 @BOTH
 def test_an_unconfirmed_call_is_waited_for_by_its_recipient(deferrable: bool, make_sandbox: Any) -> None:
     """A call whose receipt was lost, and that has no record yet, is found when its record appears."""
-    from waiting.conftest import channel_to
-
-    from formant_provider.sandbox import Fault
-    from formant_provider.sandbox.faults import CALL
-
-    sandbox = make_sandbox(speed=300)  # the call lasts half a second
+    sandbox = make_sandbox(speed=1, call_speed=300)  # the call lasts half a second
     sandbox.inject(CALL, Fault.DROP_AFTER)
     run = to_the_end(an_operator(lookup_timeout=0, deferrable=deferrable, timeout=5), channel_to(sandbox))
     assert run.state == "success", run.log_text
@@ -216,3 +215,21 @@ def test_a_wait_costs_a_list_a_poll_and_two_details(make_sandbox: Any) -> None:
     assert run.state == "success"
     assert reads(sandbox)["detail"] == 2
     assert reads(sandbox)["list"] < 20
+
+
+@BOTH
+def test_of_two_calls_at_once_an_unconfirmed_one_takes_neither(
+    deferrable: bool, make_sandbox: Callable[..., Sandbox]
+) -> None:
+    """Another task's call to the person lends no ids, and the log says why nothing was found."""
+    sandbox = make_sandbox(speed=1, call_speed=30)  # no call is on record while this one is placed
+    sandbox.inject(CALL, Fault.DROP_AFTER)
+    sandbox.place(f"{NUMBER}00")
+    operator = an_operator(
+        lookup_timeout=0, deferrable=deferrable, timeout=6, on_unconfirmed="fail", retries=3
+    )
+    run = to_the_end(operator, channel_to(sandbox))
+    assert run.state == "failed"
+    assert run.xcoms["trace_id"] is None
+    assert "2 calls to or from this recipient began when this one can have begun" in run.log_text
+    assert sandbox.rings == {f"{NUMBER}00": 2}
