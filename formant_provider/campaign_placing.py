@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +86,7 @@ class PlacesABatch(HidesFields):
         :raises InvalidInput: with the name of the field at fault.
         """
         from formant_provider.api.batch_request import build_batch_request
+        from formant_provider.runs import in_loop
 
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
@@ -91,13 +94,18 @@ class PlacesABatch(HidesFields):
             return files.write()
 
         ti = context["ti"]
-        return build_batch_request(
+        request = build_batch_request(
             agent_id=self.agent_id,
             name=self.name,
             idempotency_key=self.idempotency_key,
             write_file=write_file,
             task=(ti.dag_id, ti.run_id, ti.task_id),
             is_mapped=(ti.map_index or 0) >= 0,
+        )
+        return (
+            request
+            if self.idempotency_key is not None
+            else replace(request, key=in_loop(context, request.key))
         )
 
     def place_batch(self, request: BatchRequest, context: Context) -> BatchPlacement:
@@ -106,32 +114,35 @@ class PlacesABatch(HidesFields):
         :raises FormantError: as :func:`~formant_provider.api.batch_placement.place_batch` does.
         """
         from formant_provider.api.batch_placement import place_batch
-        from formant_provider.state import announce, batch_ledger_for
+        from formant_provider.state import batch_ledger_for
 
         ledger = batch_ledger_for(context, request.key)
-        announce(context, request.key)
         known = ledger.read()
-        if known is None or known.receipt is None:
-            self._refuse_twins(request, context)
+        self._refuse_twins(request, context, is_placed=known is not None and known.receipt is not None)
         self.log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
         with self.hook.get_conn() as client:
             return place_batch(request, client, ledger, self._rules(context))
 
-    def _refuse_twins(self, request: BatchRequest, context: Context) -> None:
+    def _refuse_twins(self, request: BatchRequest, context: Context, *, is_placed: bool) -> None:
         """Refuse two rows of a mapped list that would be one batch call: one of them would not be made."""
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.state import is_ours_alone
+        from formant_provider.runs import announce, has_twin
 
         ti: Any = context["ti"]
-        if ti.map_index >= 0 and self.do_xcom_push and not is_ours_alone(context, request.key):
+        if ti.map_index < 0 or not self.do_xcom_push:
+            return
+        content = self.hook.recipients(request.agent_id).seal(_as_text(reveal(self.contacts)))
+        announce(context, request.key, content)
+        if not is_placed and has_twin(context, request.key, content):
             field = "name" if self.idempotency_key is None else "idempotency_key"
             raise InvalidInput(field, "is the same in another row of this mapped task; give each its own")
 
     def _rules(self, context: Context) -> BatchRules:
         from formant_provider.api.batch_placement import BatchRules
+        from formant_provider.runs import batch_taken_since
 
         return BatchRules(
-            taken_since=self._taken_since(context),
+            taken_since=batch_taken_since(context, own_name=self.idempotency_key is not None),
             lookup_timeout_s=self.lookup_timeout_s,
             resubmit_if_missing=self.resubmit_if_missing,
             now=lambda: pendulum.now("UTC"),
@@ -139,18 +150,13 @@ class PlacesABatch(HidesFields):
             keep_back=self._keep_back,
         )
 
-    def _taken_since(self, context: Context) -> datetime | None:
-        """Return when somebody whom the ledger does not know of can have placed it; ``None``: nobody can."""
-        from formant_provider.state import batch_taken_since, run_began
-
-        own_name = self.idempotency_key is not None
-        ti: Any = context["ti"]
-        if own_name or (ti.map_index >= 0 and not self.do_xcom_push):  # then rows cannot refuse their twins
-            return batch_taken_since(context, own_name=own_name)
-        # An earlier try can, if somebody has deleted what it wrote down.
-        return run_began(context) if ti.try_number > 1 else None
-
     def _keep_back(self) -> FormantError | None:
         from formant_provider.api.errors import NotSent
 
         return NotSent("The task was stopped before the upload") if self._stopped else None
+
+
+def _as_text(contacts: Any) -> str:
+    """Write where contacts are, or what they are if they are in memory."""
+    in_memory = isinstance(contacts, Iterable) and not isinstance(contacts, str | bytes)
+    return json.dumps(list(contacts) if in_memory else contacts, sort_keys=True, default=str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -88,19 +89,25 @@ class PlacesACall(MindsTheTime):
         :raises InvalidInput: with the name of the field at fault.
         """
         from formant_provider.api.request import build_request
+        from formant_provider.runs import in_loop
+        from formant_provider.state import telling_that_nothing_was_sent
 
         ti = context["ti"]
-        return build_request(
-            agent_id=self.agent_id,
-            parameters=reveal(self.parameters),
-            scheduled_for=self.scheduled_for,
-            conversation_id=self.conversation_id,
-            idempotency_key=self.idempotency_key,
-            metadata=self.metadata,
-            retry_context=reveal(self.retry_context),
-            task=(ti.dag_id, ti.run_id, ti.task_id),
-            now=pendulum.now("UTC"),
-        )
+        with telling_that_nothing_was_sent(context):
+            call = build_request(
+                agent_id=self.agent_id,
+                parameters=reveal(self.parameters),
+                scheduled_for=self.scheduled_for,
+                conversation_id=self.conversation_id,
+                idempotency_key=self.idempotency_key,
+                metadata=self.metadata,
+                retry_context=reveal(self.retry_context),
+                task=(ti.dag_id, ti.run_id, ti.task_id),
+                now=pendulum.now("UTC"),
+            )
+        if self.idempotency_key is not None:
+            return call
+        return replace(call, idempotency_key=in_loop(context, call.idempotency_key))
 
     def place_call(self, call: CallRequest, context: Context) -> Placement:
         """Place the call, or find out that it was placed already; or defer until the API takes it.
@@ -109,14 +116,16 @@ class PlacesACall(MindsTheTime):
         """
         from formant_provider.api.errors import TryLater
         from formant_provider.api.retry import RetryPolicy
-        from formant_provider.state import earliest_send
+        from formant_provider.runs import earliest_send
+        from formant_provider.state import telling_that_nothing_was_sent
 
         began = pendulum.now("UTC")
-        self._check_redial(context)
-        when = self.timing(call, context)
         try:
-            with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
-                return self._place(call, client, context, when)
+            with telling_that_nothing_was_sent(context):
+                self._check_redial(context)
+                when = self.timing(call, context)
+                with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
+                    return self._place(call, client, context, when)
         except TryLater as error:
             if error.maybe_placed:
                 self._doubt_since = self._doubt_since or earliest_send(context, began)
@@ -126,26 +135,24 @@ class PlacesACall(MindsTheTime):
 
     def _place(self, call: CallRequest, client: FormantClient, context: Context, when: When) -> Placement:
         from formant_provider.api.placement import place
-        from formant_provider.state import announce, ledger_for
+        from formant_provider.state import ledger_for
 
-        key = call.idempotency_key
         self._log_request(call, client.base_url)
-        announce(context, key)
-        ledger = ledger_for(context, key, self._doubt_since)
-        return place(call, client, ledger, self._rules(key, context, when))
+        ledger = ledger_for(context, call.idempotency_key, doubt_since=self._doubt_since)
+        return place(call, client, ledger, self._rules(context, when))
 
-    def _rules(self, key: str, context: Context, when: When) -> Rules:
+    def _rules(self, context: Context, when: When) -> Rules:
         from formant_provider.api.placement import Rules
-        from formant_provider.state import is_ours_alone, taken_since
+        from formant_provider.runs import look_since, own_traces, taken_since
 
-        own_name = self.idempotency_key is not None
         return Rules(
-            taken_since=taken_since(context, own_name=own_name),
+            taken_since=taken_since(context, own_name=self.idempotency_key is not None),
+            look_since=look_since(context),
+            own_traces=lambda: own_traces(context),
             lookup_timeout_s=self.lookup_timeout_s,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             redial_on=self.redial_on,
-            is_ours_alone=lambda: not own_name and is_ours_alone(context, key),
             keep_back=self._keep_back,
             when=when,
         )

@@ -4,123 +4,153 @@ Airflow deletes a task's XComs before every try, so they cannot carry the intent
 it survives retries, killed workers and, on 3.3, clears. Its entries lie in Airflow's database as plain text
 for everyone who may see the task, so they hold ids and times alone.
 
-The store is kept per task and *position* in a mapped list, and lists come back in another order. The entry's
-name therefore holds the key of the call, which follows the person: what lies there for somebody else is not
-even read.
+The store is kept per task and *position* in a mapped list, and lists come back longer, shorter, or in another
+order. So a position keeps one entry, with a record for each call that was asked for at it, by the key of
+the call, which follows the person. An entry without a record says that nothing was sent from this position,
+and nothing of the others. Where a further try finds no entry at all, somebody has deleted it, or Airflow has,
+and everything may have been sent.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from formant_provider.api.errors import NotSent
 from formant_provider.api.intent import BatchIntent, Intent, RememberedT, Sent
+from formant_provider.runs import run_began
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.api.intent import Ledger
 
-ENTRY_PREFIX = "formant_call:"
-BATCH_ENTRY_PREFIX = "formant_batch:"
-KEY_XCOM = "idempotency_key"
+CALLS_ENTRY = "formant_calls"
+BATCHES_ENTRY = "formant_batch_calls"
+# To a key that may be another's, the vendor's memory is no guard.
+_NOT_GUARDED = datetime.fromtimestamp(0, UTC)
 
 
-def ledger_for(context: Context, key: str, doubt_since: datetime | None = None) -> Ledger[Intent]:
+def ledger_for(
+    context: Context, key: str, *, former_key: str | None = None, doubt_since: datetime | None = None
+) -> Ledger[Intent]:
     """Return the ledger of the call named ``key``, as durable as this Airflow allows.
 
+    :param former_key: what an earlier version named it; its record is read as well.
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
     """
-    return _ledger(context, Intent, ENTRY_PREFIX, key, doubt_since)
+    assumed = _assumed(context, Intent, key, doubt_since)
+    if assumed is not None and former_key is not None:  # the vendor may know it by that one
+        assumed = replace(assumed, used_since=_NOT_GUARDED)
+    keys = (key, former_key) if former_key else (key,)
+    return _ledger(context, CALLS_ENTRY, Intent, keys, assumed)
 
 
 def batch_ledger_for(context: Context, key: str) -> Ledger[BatchIntent]:
     """Return the ledger of the batch call named ``key``. Its task is never deferred between two sends."""
-    return _ledger(context, BatchIntent, BATCH_ENTRY_PREFIX, key, doubt_since=None)
+    return _ledger(context, BATCHES_ENTRY, BatchIntent, (key,), _assumed(context, BatchIntent, key, None))
+
+
+@contextmanager
+def telling_that_nothing_was_sent(context: Context, entry: str = CALLS_ENTRY) -> Iterator[None]:
+    """Let a further try know of a first one that ended before it had written or sent anything.
+
+    Without it that try would have to reckon with a deleted entry.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not getattr(error, "maybe_placed", False):
+            _note_nothing_sent(context, entry)
+        raise
+
+
+def _note_nothing_sent(context: Context, entry: str) -> None:
+    store: Any = context.get("task_state_store")
+    if store is None or context["ti"].try_number > 1:
+        return
+    with suppress(Exception):
+        if store.get(entry, default=None) is None:
+            _keep(store, entry, {"from_the_start": True, "calls": {}})
+
+
+def _assumed(
+    context: Context, kind: type[RememberedT], key: str, doubt_since: datetime | None
+) -> RememberedT | None:
+    """Return what has to be assumed of earlier sends that nothing is written of; ``None``: there are none."""
+    if doubt_since is None and context["ti"].try_number > 1:
+        doubt_since = run_began(context)
+    return kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
 
 
 def _ledger(
-    context: Context, kind: type[RememberedT], prefix: str, key: str, doubt_since: datetime | None
+    context: Context, entry: str, kind: type[RememberedT], keys: Sequence[str], assumed: RememberedT | None
 ) -> Ledger[RememberedT]:
     ti: Any = context["ti"]
-    if doubt_since is None and ti.try_number > 1:
-        doubt_since = run_began(context)
-    assumed = kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
     store: Any = context.get("task_state_store")
     if store is None:
         return ForgetfulLedger(assumed)
-    # A row that another person had in the last try knows nothing of what this person's row did then.
-    knows_all = ti.map_index < 0 and not _clears_forget()
-    return TaskStateLedger(store, f"{prefix}{key}", kind, ti.try_number, None if knows_all else assumed)
+    return TaskStateLedger(store, entry, kind, keys, assumed, ti.try_number, is_mapped=ti.map_index >= 0)
 
 
-def _clears_forget() -> bool:
-    """Whether clearing a task deletes its state, as Airflow 3.4 does and 3.3 does not."""
-    major, minor, *_ = importlib.metadata.version("apache-airflow-core").split(".")
-    return (int(major), int(minor)) >= (3, 4)
-
-
-def run_began(context: Context) -> datetime:
-    """Return when this DAG run can have asked for anything at the earliest; a clear does not move it."""
-    dag_run: Any = context["dag_run"]
-    moments: list[datetime] = [dag_run.run_after, dag_run.start_date]
-    return min(moment for moment in moments if moment is not None)
-
-
-def earliest_send(context: Context, began: datetime) -> datetime:
-    """Return when a task without a ledger can have sent at the earliest.
-
-    :param began: when this process began; a first try cannot have sent before.
-    """
-    return began if context["ti"].try_number == 1 else run_began(context)
-
-
+@dataclass
 class TaskStateLedger(Generic[RememberedT]):
     """Keeps the intent in Airflow's task state store, for ever.
 
     :param store: ``context["task_state_store"]``.
-    :param entry: name of the entry.
-    :param kind: what its value is read as.
+    :param entry: name of the position's entry.
+    :param kind: what a record is read as.
+    :param keys: names of the record: the one that is written, and former ones.
+    :param assumed: what has to be assumed of earlier sends when the entry is gone.
     :param try_number: of the task.
-    :param assumed: what has to be assumed of earlier sends when the entry does not tell; ``None`` when the
-        entry always tells.
+    :param is_mapped: whether the position may have been another's in between.
     """
 
-    def __init__(
-        self,
-        store: Any,
-        entry: str,
-        kind: type[RememberedT],
-        try_number: int,
-        assumed: RememberedT | None,
-    ) -> None:
-        self._store = store
-        self._entry = entry
-        self._kind = kind
-        self._try_number = try_number
-        self._assumed = assumed
+    store: Any
+    entry: str
+    kind: type[RememberedT]
+    keys: Sequence[str]
+    assumed: RememberedT | None
+    try_number: int
+    is_mapped: bool
+    outlives: bool = field(default=True, init=False)
+    _position: dict[str, Any] | None = field(default=None, init=False)
 
     def read(self) -> RememberedT | None:
         """Return what an earlier try wrote.
 
-        A process that is no longer the task's own reads ``None`` here, whatever there is: Airflow tells it
-        of its state only when it writes.
+        A process that is no longer the task's own finds nothing here, whatever there is: Airflow tells it of
+        its state only when it writes.
 
         :raises NotSent: the store does not answer, or holds something that this version cannot read.
         """
         try:
-            entry = self._store.get(self._entry, default=None)
+            position = self.store.get(self.entry, default=None)
         except Exception as error:
             raise NotSent(f"Airflow's task state store could not be read ({type(error).__name__})") from error
-        if entry is None:
-            return self._assumed
-        known, written_in_try = self._parse(entry)
-        gap = written_in_try < self._try_number - 1
-        if gap and self._assumed is not None and known.receipt is None:
-            return replace(known, sent=Sent.UNCLEAR)  # in between, this was another row's
+        if position is None:
+            self._position = {"from_the_start": self.assumed is None, "calls": {}}
+            return self.assumed
+        self._position = position
+        try:
+            return self._read(position)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise NotSent(
+                f"The entry {self.entry} of the task state store cannot be read ({type(error).__name__});"
+                " see whether this call was placed, then correct or delete it"
+            ) from error
+
+    def _read(self, position: Mapping[str, Any]) -> RememberedT | None:
+        records = position["calls"]
+        record = next((records[key] for key in self.keys if key in records), None)
+        if record is None:
+            return None if position["from_the_start"] else self.assumed
+        known, written_in_try = self.kind.from_json(record), int(record["try_number"])
+        if self.is_mapped and written_in_try < self.try_number - 1 and known.receipt is None:
+            return replace(known, sent=Sent.UNCLEAR)  # in between, this position was another's
         return known
 
     def write(self, intent: RememberedT) -> None:
@@ -128,25 +158,23 @@ class TaskStateLedger(Generic[RememberedT]):
 
         :raises NotSent: it was not written. Most often a newer try of this task has taken over.
         """
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        entry = intent.to_json() | {"try_number": self._try_number}
+        position = self._position or {"from_the_start": True, "calls": {}}
+        record = intent.to_json() | {"try_number": self.try_number}
+        position = {**position, "calls": {**position["calls"], self.keys[0]: record}}
         try:
-            self._store.set(self._entry, entry, retention=NEVER_EXPIRE)
+            _keep(self.store, self.entry, position)
         except Exception as error:
             raise NotSent(
                 "The intent to call could not be written to Airflow's task state store"
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
             ) from error
+        self._position = position
 
-    def _parse(self, entry: Any) -> tuple[RememberedT, int]:
-        try:
-            return self._kind.from_json(entry), int(entry["try_number"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise NotSent(
-                f"The entry {self._entry} of the task state store cannot be read ({type(error).__name__});"
-                " see whether this call was placed, then correct or delete it"
-            ) from error
+
+def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    store.set(entry, position, retention=NEVER_EXPIRE)
 
 
 class ForgetfulLedger(Generic[RememberedT]):
@@ -158,6 +186,8 @@ class ForgetfulLedger(Generic[RememberedT]):
     :param assumed: what has to be assumed of earlier sends; ``None`` when there can be none.
     """
 
+    outlives = False
+
     def __init__(self, assumed: RememberedT | None) -> None:
         self._intent = assumed
 
@@ -168,46 +198,3 @@ class ForgetfulLedger(Generic[RememberedT]):
     def write(self, intent: RememberedT) -> None:
         """Remember for as long as this process lives."""
         self._intent = intent
-
-
-def taken_since(context: Context, *, own_name: bool) -> datetime | None:
-    """Return when somebody else can have sent the key of this call before we do; ``None``: nobody can.
-
-    A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's own
-    holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be the
-    same person's.
-    """
-    import pendulum
-
-    ti: Any = context["ti"]
-    if not own_name and ti.map_index < 0:
-        return None
-    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
-    return a_day_ago if own_name else max(a_day_ago, run_began(context))
-
-
-def batch_taken_since(context: Context, *, own_name: bool) -> datetime | None:
-    """Return when somebody else can have placed our batch call at the earliest; ``None``: nobody can.
-
-    As with a call, but for a name of the user's the vendor knows no end.
-    """
-    if own_name:
-        return datetime.fromtimestamp(0, UTC)
-    ti: Any = context["ti"]
-    return None if ti.map_index < 0 else run_began(context)
-
-
-def announce(context: Context, key: str) -> None:
-    """Let the other rows of a mapped list see which call this one asks for, if the task may push XComs."""
-    ti: Any = context["ti"]
-    if ti.map_index >= 0 and ti.task.do_xcom_push:
-        ti.xcom_push(key=KEY_XCOM, value=key)
-
-
-def is_ours_alone(context: Context, key: str) -> bool:
-    """Whether no other row of the mapped list asks for the same call."""
-    from airflow.providers.common.compat.sdk import XCom
-
-    ti: Any = context["ti"]
-    announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
-    return list(announced).count(key) == 1

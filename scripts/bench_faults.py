@@ -164,7 +164,7 @@ def run_all(troubles: Mapping[str, Trouble]) -> dict[tuple[str, str], Outcome]:
 
     with (
         tempfile.TemporaryDirectory(prefix="formant-bench-") as home,
-        Sandbox(speed=3600, rate_limit=None) as sandbox,
+        Sandbox(call_speed=3600, rate_limit=None) as sandbox,
     ):
         prepare_airflow(Path(home), sandbox)
         log_file = Path(home, "bench.log")

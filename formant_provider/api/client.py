@@ -127,11 +127,16 @@ class FormantClient(BatchEndpoints):
         return other
 
     def create_call(
-        self, request: CallRequest, *, before_send: Callable[[], FormantError | None] | None = None
+        self,
+        request: CallRequest,
+        *,
+        before_send: Callable[[], FormantError | None] | None = None,
+        after_send: Callable[[], None] | None = None,
     ) -> CallReceipt:
         """Ask for one call. Every send carries ``request.idempotency_key``, so at most one is accepted.
 
         :param before_send: asked right before every send; the error it returns is raised instead.
+        :param after_send: called right after every send, whatever came of it.
         :raises RequestRefused: the server said no; with :class:`DuplicateRequest` an earlier send was used.
         :raises TryLater: the server took no call within the retry policy; see ``retry_after_s``.
         :raises FormantError: of any kind; ``maybe_placed`` says whether one of these sends may have rung.
@@ -143,6 +148,7 @@ class FormantClient(BatchEndpoints):
                 body=request.body(),
                 private=tuple(request.private_texts()),
                 before_send=before_send,
+                after_send=after_send,
                 rings=True,
             )
         )
@@ -191,6 +197,8 @@ class FormantClient(BatchEndpoints):
         waited_s = 0.0
         while True:
             outcome = self._send(exchange)
+            if exchange.after_send:
+                exchange.after_send()
             if not isinstance(outcome, FormantError):
                 return outcome
             decision = self._retry_policy.decide(

@@ -18,6 +18,7 @@ class Exchange:
     :param form: sent in place of a JSON ``body``.
     :param private: texts of the request that the server may quote and we may not.
     :param before_send: asked right before every send; the error it returns is raised instead.
+    :param after_send: called right after every send, whatever came of it.
     :param rings: whether phones ring when the server accepts it.
     :param guarded: whether the server refuses the second of two that it could accept.
     """
@@ -31,5 +32,6 @@ class Exchange:
     shape: type = dict
     sink: IO[bytes] | None = None
     before_send: Callable[[], FormantError | None] | None = None
+    after_send: Callable[[], None] | None = None
     rings: bool = False
     guarded: bool = True

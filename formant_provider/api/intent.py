@@ -13,13 +13,14 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, Self, TypeVar
 
 from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import FormantError, RequestRefused, TryLater
+from formant_provider.api.evidence import Send
 from formant_provider.api.models import CallReceipt
 from formant_provider.api.retry import is_unclear
 
@@ -57,6 +58,15 @@ def key_for_batch(*, dag_id: str, run_id: str, task_id: str, agent_id: int, name
 def key_for_named_batch(*, name: str, agent_id: int) -> str:
     """Name a batch call by the user's own words, wherever it is asked for."""
     return _key("named batch", name, agent_id)
+
+
+def key_for_iteration(*, key: str, iteration: int) -> str:
+    """Name the call, or batch call, of one iteration of a loop (Airflow 3.4): each is one of its own.
+
+    :param key: what it would have without the loop.
+    :param iteration: counted from 0.
+    """
+    return _key("iteration", key, iteration)
 
 
 def key_for_redial(*, key: str, attempt: int) -> str:
@@ -138,7 +148,9 @@ class Intent(Remembered):
     :param used_since: when somebody used this key at the earliest, aware; known once the vendor has said that
         it was used.
     :param redials: conversation that a redial follows and joins.
-    :param scheduled_for: when it was asked to ring at the earliest, aware; ``None``: at once, or unknown.
+    :param sends: those that may have been accepted, as far as they are known.
+    :param looked_at: when it was last looked for what others may have placed, and nothing was there, aware.
+    :param earlier: ids of conversations with the recipient that were there before it was first sent.
     """
 
     receipt: CallReceipt | None = None
@@ -147,7 +159,14 @@ class Intent(Remembered):
     shared_since: datetime | None = None
     used_since: datetime | None = None
     redials: str | None = None
-    scheduled_for: datetime | None = None
+    sends: tuple[Send, ...] = ()
+    looked_at: datetime | None = None
+    earlier: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` makes the same of: plain values."""
+        sends = [send.to_json() for send in self.sends]
+        return {**super().to_json(), "sends": sends, "earlier": list(self.earlier)}
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
@@ -162,15 +181,11 @@ class Intent(Remembered):
                 "shared_since": _moment(entry.get("shared_since")),
                 "used_since": _moment(entry.get("used_since")),
                 "redials": entry.get("redials"),
-                "scheduled_for": _moment(entry.get("scheduled_for")),
+                "sends": tuple(map(Send.from_json, entry.get("sends", ()))),
+                "looked_at": _moment(entry.get("looked_at")),
+                "earlier": tuple(entry.get("earlier", ())),
             }
         )
-
-    def asking_for(self, moment: datetime | None) -> Intent:
-        """Return what it is once it is sent to ring at this moment; ``None`` means at once."""
-        if self.sent is Sent.UNCLEAR:  # an earlier send may have been accepted
-            moment = min(moment, self.scheduled_for) if moment and self.scheduled_for else None
-        return replace(self, scheduled_for=moment)
 
     def key_protects(self, now: datetime) -> bool:
         """Whether the vendor would still refuse a second call with this key."""
@@ -198,7 +213,13 @@ RememberedT = TypeVar("RememberedT", bound=Remembered)
 
 
 class Ledger(Protocol[RememberedT]):
-    """Remembers the intent of one call, or batch call, across tries."""
+    """Remembers the intent of one call, or batch call, across tries.
+
+    :ivar outlives: whether what is written outlives this process, and a process whose task was given to
+        another one is told so when it writes.
+    """
+
+    outlives: bool
 
     def read(self) -> RememberedT | None:
         """Return what is known, ``None`` when nothing is."""

@@ -1,7 +1,7 @@
 """Finds the conversation of a call whose ids were lost, in the list that is all the vendor offers.
 
-The list has no filter but the agent, and its entries may lack the trace id. So what looks right by recipient
-and time is confirmed by its detail.
+The list has no filter but the agent, and its entries may lack the trace id and the number; then the detail is
+read. What counts as proof is said in :mod:`formant_provider.api.evidence`.
 
 Vendor pages: https://docs.formantai.com/platform/conversations
 """
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from formant_provider.api.errors import FormantError, NotFound
-from formant_provider.api.listing import CLOCK_SKEW_MS, recent, run
+from formant_provider.api.evidence import Span, first_of
+from formant_provider.api.listing import recent, run
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
 
@@ -26,79 +27,154 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE_S = 10.0
+_PLAIN_NUMBER = re.compile(r"\+?[0-9 ().-]+")
 
 T = TypeVar("T")
 
 
-def find_call(
-    client: FormantClient,
-    *,
-    agent_id: int,
-    recipient: str,
-    since: datetime,
-    trace_id: str | None = None,
-    other_than: str | None = None,
-) -> Conversation | None:
-    """Return the record of a call, or ``None`` when there is none yet.
-
-    Of several that fit, the earliest after ``since`` is taken: it is the one our own first send caused.
-
-    :param since: when the call was asked for at the earliest, aware.
-    :param trace_id: the call's own id, when it is known; then nothing else is taken for it.
-    :param other_than: a conversation that is known not to be this call's.
-    """
-    since_ms = int(since.timestamp() * 1000)
-    found: dict[str, Conversation] = {}
-    run(
-        recent(
-            agent_id, since_ms - CLOCK_SKEW_MS, lambda record: found.update({record.conversation_id: record})
-        ),
-        client,
-    )
-    fitting = [
-        record
-        for record in found.values()
-        if _same_number(record.contact_number, recipient)
-        and record.start_timestamp is not None
-        and record.conversation_id != other_than
-        and record.trace_id in {None, trace_id or record.trace_id}
-    ]
-    fitting.sort(key=lambda record: ((record.start_timestamp or 0) < since_ms, record.start_timestamp or 0))
-    for record in fitting:
-        detail = find_detail(client, record.conversation_id)
-        if detail and _is_the_call(detail, agent_id, recipient, trace_id):
-            return detail
-    return None
-
-
 @dataclass(frozen=True)
-class Search:
-    """A bounded look for one call.
+class Finding:
+    """What a look brought.
 
-    :param timeout_s: seconds to look for; 0 looks once.
-    :param sleep: waits for so many seconds.
+    :param record: the conversation that is proven to be the call's.
+    :param others: conversations with the recipient that may be the call's, or may not.
+    """
+
+    record: Conversation | None = None
+    others: int = 0
+
+
+@dataclass
+class Search:
+    """Looks for the conversation of one call.
+
+    :param client: sends every request once.
+    :param agent_id: whose conversations are listed.
+    :param recipient: E.164.
+    :param now: tells the current time, aware.
     """
 
     client: FormantClient
     agent_id: int
     recipient: str
-    timeout_s: float
-    sleep: Callable[[float], None]
+    now: Callable[[], datetime]
+    _details: dict[str, Conversation] = field(default_factory=dict, init=False)
 
-    def run(self, since: datetime, other_than: str | None) -> tuple[Conversation | None, FormantError | None]:
-        """Look until the record is there or the time is up; return it, or what hindered the last look."""
-        client = self.client.without_repeats()
+    def find(
+        self,
+        spans: Sequence[Span],
+        *,
+        other_than: Collection[str] = (),
+        own_traces: Callable[[], Collection[str]] = tuple,
+    ) -> Finding:
+        """Look once.
 
-        def look() -> Conversation | None:
-            return find_call(
-                client,
-                agent_id=self.agent_id,
-                recipient=self.recipient,
-                since=since,
-                other_than=other_than,
+        :param spans: in which the call can have begun, by our clock.
+        :param other_than: ids of conversations that are known not to be the call's.
+        :param own_traces: asked when there is something to decide: trace ids that are known to be the call's.
+        """
+        records = self._with_recipient(spans)
+        skew = self._skew()
+        asked = [span.moved(skew) for span in spans]
+        possible = [
+            record
+            for record in records
+            if record.conversation_id not in other_than
+            and ((began := _began(record)) is None or began >= first_of(asked))
+        ]
+        fitting = [
+            record
+            for record in possible
+            if (began := _began(record)) and any(span.holds(began) for span in asked)
+        ]
+        calls = list(self._calls(fitting))
+        if calls:
+            own = set(own_traces())
+            calls = [call for call in calls if call.trace_id in own] or calls
+        if len(calls) == 1 and self._is_read(calls[0]):
+            return Finding(calls[0])
+        return Finding(others=len(possible))
+
+    def since(self, span: Span) -> list[Conversation]:
+        """Return all conversations with the recipient that began since a span did, oldest first.
+
+        Those that do not say when they began come before all others.
+
+        :param span: by our clock.
+        """
+        records = self._with_recipient([span])
+        begin = span.moved(self._skew()).begin
+        recent_ones = [record for record in records if (began := _began(record)) is None or began >= begin]
+        return sorted(map(self._in_detail, recent_ones), key=lambda record: record.start_timestamp or 0)
+
+    def _calls(self, records: Sequence[Conversation]) -> Iterator[Conversation]:
+        """Return the first record of each call: those with the same trace id are attempts at one."""
+        seen: set[str] = set()
+        for record in sorted(map(self._in_detail, records), key=lambda each: each.start_timestamp or 0):
+            if record.agent_id != self.agent_id or not self._is_their_number(record.contact_number):
+                continue
+            if record.trace_id is None or record.trace_id not in seen:
+                yield record
+            seen.add(record.trace_id or "")
+
+    def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
+        begin = self._first_of(spans)
+        listed = self._listed(begin)
+        if self._first_of(spans) < begin:  # by its clock, of which the list was the first to tell
+            listed = self._listed(self._first_of(spans))
+        return [record for record in listed if self._is_with_recipient(record)]
+
+    def _first_of(self, spans: Sequence[Span]) -> datetime:
+        skew = self._skew()
+        return first_of([span.moved(skew) for span in spans])
+
+    def _listed(self, begin: datetime) -> Collection[Conversation]:
+        listed: dict[str, Conversation] = {}
+        since_ms = int(begin.timestamp() * 1000)
+        flow = recent(self.agent_id, since_ms, lambda each: listed.update({each.conversation_id: each}))
+        run(flow, self.client)
+        return listed.values()
+
+    def _is_with_recipient(self, record: Conversation) -> bool:
+        number = record.contact_number
+        if number is None or not _PLAIN_NUMBER.fullmatch(number):  # left out, or masked
+            number = self._in_detail(record).contact_number
+        return self._is_their_number(number)
+
+    def _is_their_number(self, number: str | None) -> bool:
+        return _digits(number) == _digits(self.recipient)
+
+    def _in_detail(self, record: Conversation) -> Conversation:
+        """Read the detail, which may lack what the list has; the record itself if there is none yet."""
+        known = self._details.get(record.conversation_id)
+        if known is None:
+            known = find_detail(self.client, record.conversation_id)
+            if known is None:
+                return record
+            known = self._details[record.conversation_id] = replace(
+                known,
+                agent_id=known.agent_id or record.agent_id,
+                contact_number=known.contact_number or record.contact_number,
+                trace_id=known.trace_id or record.trace_id,
+                start_timestamp=known.start_timestamp or record.start_timestamp,
+                end_timestamp=known.end_timestamp or record.end_timestamp,
             )
+        return known
 
-        return look_for(look, self.timeout_s, self.sleep)
+    def _is_read(self, record: Conversation) -> bool:
+        return record.conversation_id in self._details
+
+    def _skew(self) -> timedelta | None:
+        """Return how far the vendor's clock is ahead of ours; ask right after an answer."""
+        return skew_of(self.client.server_date, self.now())
+
+
+def skew_of(server_date: datetime | None, now: datetime) -> timedelta | None:
+    """Return how far a server's clock is ahead of ours; ``None`` when it has not said.
+
+    :param server_date: from its last answer, which came now; it leaves out the fraction of the second.
+    """
+    return server_date + timedelta(seconds=0.5) - now if server_date else None
 
 
 def look_for(
@@ -131,12 +207,6 @@ def _once(look: Callable[[], T | None]) -> tuple[T | None, FormantError | None]:
         return None, error
 
 
-def _is_the_call(detail: Conversation, agent_id: int, recipient: str, trace_id: str | None) -> bool:
-    if trace_id is not None and detail.trace_id is not None:
-        return detail.trace_id == trace_id
-    return detail.agent_id == agent_id and _same_number(detail.contact_number, recipient)
-
-
 def find_detail(client: FormantClient, conversation_id: str) -> Conversation | None:
     """Return one conversation in detail, or ``None`` when the API does not know it, or not yet."""
     try:
@@ -145,5 +215,10 @@ def find_detail(client: FormantClient, conversation_id: str) -> Conversation | N
         return None
 
 
-def _same_number(number: str | None, recipient: str) -> bool:
-    return number is not None and re.sub(r"\D", "", number) == recipient.lstrip("+")
+def _began(record: Conversation) -> datetime | None:
+    milliseconds = record.start_timestamp
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _digits(number: str | None) -> str:
+    return re.sub(r"\D", "", number or "")

@@ -3,10 +3,11 @@
 ::
 
     ledger has a receipt ──────────────────────────────► PLACED, nothing is sent
-    intent in doubt, not to be sent any more ─► look ──► FOUND, or CallOutcomeUnknown
+    intent in doubt, not to be sent any more ─► look ──► FOUND, UNCONFIRMED or CallOutcomeUnknown
+    another row may have placed it days ago ──► look ──► FOUND or UNCONFIRMED; none there: go on
     nobody is to be rung now ──────────────────────────► HeldBack
     write intent ─► send ─┬─ 200 ─► write receipt ─────► PLACED
-                          ├─ 409 ─┬─ only we had this key, and every send was refused ─► next key
+                          ├─ 409 ─┬─ only we can have had this key, and every send was refused ─► next key
                           │       └─ anything else ────► look ─► FOUND or UNCONFIRMED
                           └─ other error ──────────────► raised; the next try starts from the ledger
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,10 @@ from formant_provider.api.errors import (
     NotSent,
     not_denied,
 )
+from formant_provider.api.evidence import Send, among
 from formant_provider.api.inputs import refuse_past
 from formant_provider.api.intent import (
+    KEY_PROTECTS,
     Intent,
     Ledger,
     Sent,
@@ -43,9 +46,12 @@ from formant_provider.api.intent import (
     key_after_refusals,
     key_for_redial,
 )
-from formant_provider.api.lookup import Search, find_call, find_detail
-from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
+from formant_provider.api.lookup import skew_of
+from formant_provider.api.models import CallReceipt, CallRequest, utc_text
 from formant_provider.api.placement_rules import Placement, Result, Rules
+from formant_provider.api.recovery import Recovery
+from formant_provider.api.redial import Redial, joined, redial_of
+from formant_provider.api.retry import is_unclear
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -80,58 +86,84 @@ class _Flow:
     client: FormantClient
     ledger: Ledger[Intent]
     rules: Rules
+    # The sends of one key, in this try; the last one is under way, or has just ended.
+    _sends: list[Send] = field(default_factory=list, init=False)
+    _heard: datetime | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._recovery = Recovery(self.call, self.client, self.ledger, self.rules)
 
     def run(self) -> Placement:
-        now = self.rules.now()
         known = self.ledger.read()
         if known is not None and known.receipt is not None:
             return self._after_receipt(known, known.receipt)
+        now = self.rules.now()
         intent = known or self._fresh(now)
+        if self.rules.look_since is not None and intent.sent is not Sent.UNCLEAR:
+            placed = self._recovery.before_sending(self.rules.look_since)
+            if placed is not None:
+                return placed
+            intent = replace(intent, looked_at=now)
+        return self._begin(intent, now)
+
+    def _begin(self, intent: Intent, now: datetime) -> Placement:
         in_doubt = intent.sent is Sent.UNCLEAR
         try:
             moment = self._moment(intent, now)
         except (HeldBack, InvalidInput):
             if in_doubt:
-                return self._recover(intent)
-            self._note(intent)  # a further try is to know that this one sent nothing
+                return self._recovery.instead_of_sending(intent)
+            self._recovery.note(intent)  # a further try is to know that this one sent nothing
             raise
-        if in_doubt and not intent.key_protects(now):
-            return self._recover(intent)
+        if in_doubt and not self._is_guarded(intent, now):
+            return self._recovery.instead_of_sending(intent)
         # As long as nobody was rung, the call begins now.
-        return self._send(intent if in_doubt else replace(intent, written_at=now), moment)
+        return self._send(intent if in_doubt else replace(intent, written_at=now, sends=()), moment)
+
+    def _is_guarded(self, intent: Intent, now: datetime) -> bool:
+        """Whether the vendor would refuse this call if it was placed before, by us or by another row."""
+        if self.rules.look_since is None:
+            # How long ago a send can have been that nobody wrote down, only the clocks tell: the later one.
+            return intent.key_protects(now if intent.sends else max(now, self._recovery.server_now()))
+        # What others had placed by then was on record, or its key is remembered for a while yet.
+        return intent.looked_at is not None and now - intent.looked_at < KEY_PROTECTS / 2
 
     def _fresh(self, now: datetime) -> Intent:
         since = self.rules.taken_since
         return Intent(self.call.idempotency_key, now, shared_since=since if since and since < now else None)
 
-    def _asked(self, intent: Intent) -> datetime | None:
-        """Return when the user wants it to ring. A redial is not bound to the time of the first call."""
-        return None if intent.redials else self.call.scheduled_for
-
     def _moment(self, intent: Intent, now: datetime) -> datetime | None:
         """Return when it rings if it is sent now, ``None`` for at once; raise if it is not to be sent."""
-        moment = self.rules.when(self._asked(intent), now)
+        moment = self.rules.when(self._recovery.asked(intent), now)
         refuse_past(moment, now=now)
         return moment
 
     def _after_receipt(self, known: Intent, receipt: CallReceipt) -> Placement:
-        last = self._last_conversation(known, receipt) if self.rules.redial_on else None
-        if last is None or last.status not in self.rules.redial_on:
-            return self._placement(Result.PLACED, known, receipt)
+        redial = self._redial(known, receipt) if self.rules.redial_on else None
+        if redial is None:
+            return self._placed(known, receipt)
         attempt, now = known.attempt + 1, self.rules.now()
-        log.info("The last conversation ended as %s: placing call number %s.", last.status, attempt)
-        again = Intent(self._first_key(attempt), now, attempt=attempt, redials=last.conversation_id)
-        if known.shared_since is not None:
-            again = replace(again, shared_since=known.written_at)
+        log.info("The last conversation ended as %s: placing call number %s.", redial.status, attempt)
+        again = Intent(
+            self._first_key(attempt),
+            now,
+            attempt=attempt,
+            shared_since=known.written_at if known.shared_since is not None else None,
+            redials=redial.conversation_id,
+            earlier=redial.earlier,
+        )
         try:
             moment = self._moment(again, now)
         except (HeldBack, InvalidInput) as error:
             log.warning("%s. Nobody is called again.", error)
-            return self._placement(Result.PLACED, known, receipt)
+            return self._placed(known, receipt)
         return self._send(again, moment)
 
+    def _redial(self, known: Intent, receipt: CallReceipt) -> Redial | None:
+        with not_denied():
+            return redial_of(known, receipt, self._recovery.search(), self.rules.redial_on)
+
     def _send(self, intent: Intent, moment: datetime | None) -> Placement:
-        intent = intent.asking_for(moment)
         if moment and moment != self.call.scheduled_for:
             log.info("Now is not the time to ring: the call is asked for %s.", utc_text(moment))
         for _ in range(MAX_KEYS_PER_TRY):
@@ -139,48 +171,76 @@ class _Flow:
                 receipt = self._send_key(intent, moment)
             except DuplicateRequest as error:
                 before = became_of(intent.sent, error.earlier)
-                shared = intent.shared_since is not None
-                if before is not Sent.REFUSED or (shared and not self.rules.is_ours_alone()):
-                    return self._look(intent, before)
+                if before is not Sent.REFUSED or not self._is_ours_alone(intent):
+                    intent = replace(intent, sends=self._doubtful(intent, error))
+                    return self._recovery.after_used_key(intent, before, moment)
             else:
-                self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
-                return self._placement(Result.PLACED, intent, receipt)
+                intent = replace(intent, sent=Sent.UNCLEAR, sends=(self._sends[-1],), receipt=receipt)
+                self._recovery.note(intent)
+                return self._placed(intent, receipt)
             intent = self._next_key(intent)
         raise errors.TryLater(
             f"The API refused {MAX_KEYS_PER_TRY} keys of this call and counted them as used"
         )
 
-    def _send_key(self, intent: Intent, moment: datetime | None) -> CallReceipt:
-        """Write the intent, then send.
+    def _is_ours_alone(self, intent: Intent) -> bool:
+        """Whether nobody else can have sent this key: no other row, no other task, no other process."""
+        return intent.shared_since is None and self.ledger.outlives
 
-        From the write on this process may die at any moment, so the doubt is written down first.
-        """
-        call = self._redial(intent.redials) if intent.redials else self.call
-        try:
-            self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
-        except NotSent as error:
-            error.maybe_placed = intent.sent is Sent.UNCLEAR
-            raise
+    def _send_key(self, intent: Intent, moment: datetime | None) -> CallReceipt:
+        """Send. From the write before it on this process may die at any moment."""
+        call = joined(self.call, self.client, intent.redials) if intent.redials else self.call
+        self._sends = []
         try:
             return self.client.create_call(
                 replace(call, idempotency_key=intent.key, scheduled_for=moment),
-                before_send=lambda: self._keep_back(intent, moment),
+                before_send=lambda: self._before_send(intent, moment),
+                after_send=self._after_send,
             )
         except DuplicateRequest:
             raise
         except FormantError as error:
             became = became_of(intent.sent, [*error.earlier, error])
             error.maybe_placed = became is Sent.UNCLEAR
-            if became is not Sent.UNCLEAR:
-                self._note(replace(intent, sent=became))
+            if self._sends or became is not Sent.UNCLEAR:
+                doubtful = self._doubtful(intent, error)
+                self._recovery.note(replace(intent, sent=became, sends=doubtful))
             raise
 
-    def _keep_back(self, intent: Intent, moment: datetime | None) -> FormantError | None:
-        """Ask once more right before a send: the process may have slept since it was decided."""
+    def _before_send(self, intent: Intent, moment: datetime | None) -> FormantError | None:
+        """Ask once more right before a send, and write down the doubt; what is returned keeps it back."""
         now = self.rules.now()
         if not intent.key_protects(now) or not self._still(intent, moment, now):
             return NotSent("The time in which it was safe to send this call has passed")
-        return self.rules.keep_back() if self.rules.keep_back else None
+        sends = [*self._sends, Send(now, scheduled_for=moment)]
+        try:
+            self.ledger.write(replace(intent, sent=Sent.UNCLEAR, sends=among([*intent.sends, *sends])))
+        except NotSent as error:
+            return error
+        # Last of all: a task may be stopped while it writes.
+        kept_back = self.rules.keep_back() if self.rules.keep_back else None
+        if kept_back is None:
+            self._sends = sends
+        return kept_back
+
+    def _after_send(self) -> None:
+        """Note when the last send ended, and what has been heard of the vendor's clock meanwhile."""
+        if not self._sends or self._sends[-1].ended_at is not None:
+            return
+        now = self.rules.now()
+        self._sends[-1] = replace(self._sends[-1], ended_at=now)
+        skew = skew_of(self.client.server_date, now)
+        if skew is not None and self.client.server_date != self._heard:
+            self._heard, ahead_s = self.client.server_date, skew.total_seconds()
+            self._sends = [
+                send if send.ahead_s is not None else replace(send, ahead_s=ahead_s) for send in self._sends
+            ]
+
+    def _doubtful(self, intent: Intent, error: FormantError) -> tuple[Send, ...]:
+        """Return the sends that may have been accepted, those of this try and those before."""
+        outcomes = zip(self._sends, [*error.earlier, error], strict=False)
+        unclear = [send for send, outcome in outcomes if is_unclear(outcome) and outcome.status != 409]
+        return among([*intent.sends, *unclear])
 
     def _still(self, intent: Intent, moment: datetime | None, now: datetime) -> bool:
         """Whether a send of now may still ask for this moment."""
@@ -193,7 +253,8 @@ class _Flow:
         log.warning("The API refused this call and counted its key as used: going on with another key.")
         spent = intent.spent_keys + 1
         key = key_after_refusals(key=self._first_key(intent.attempt), spent=spent)
-        following = replace(intent, key=key, written_at=self.rules.now(), sent=Sent.NEVER, spent_keys=spent)
+        now = self.rules.now()
+        following = replace(intent, key=key, written_at=now, sent=Sent.NEVER, spent_keys=spent, sends=())
         self.ledger.write(following)
         return following
 
@@ -201,92 +262,8 @@ class _Flow:
         first = self.call.idempotency_key
         return first if attempt == 1 else key_for_redial(key=first, attempt=attempt)
 
-    def _look(self, intent: Intent, before: Sent) -> Placement:
-        """Find the call that used the key. Nobody is rung again, whether it is found or not.
-
-        When it was not our own doubtful send, somebody else sent the key, and may have done so before we did.
-        """
-        log.warning("The key of this call was used before, so the call was placed already. Looking for it.")
-        if before is not Sent.UNCLEAR:  # we do not know for when
-            intent = replace(intent, scheduled_for=None)
-        if intent.shared_since is not None:
-            begun = intent.written_at if before is Sent.UNCLEAR else intent.shared_since
-            intent = replace(intent, written_at=begun, used_since=intent.shared_since, sent=Sent.UNCLEAR)
-            self._note(intent)
-        record, _ = self._search(intent)
-        if record is not None:
-            return self._adopt(intent, record)
-        with not_denied():  # only a write tells a process that its task was given to another one
-            self.ledger.write(replace(intent, sent=Sent.UNCLEAR))
-        return self._placement(Result.UNCONFIRMED, intent, None)
-
-    def _recover(self, known: Intent) -> Placement:
-        """Find a call that may have been placed, and that it would not be safe to send again."""
-        log.warning("An earlier try may have placed this call, and sending is not safe. Looking for it.")
-        record, trouble = self._search(known)
-        if record is not None:
-            return self._adopt(known, record)
-        if trouble is not None:
-            trouble.maybe_placed = True
-            raise trouble
-        raise errors.CallOutcomeUnknown(
-            f"An earlier try, at {utc_text(known.written_at)} or later, did not learn what came of this call;"
-            f" no conversation is on record, and its idempotency key {known.key} is not to be sent again",
-            maybe_placed=True,
-        )
-
-    def _search(self, intent: Intent) -> tuple[Conversation | None, FormantError | None]:
-        """Look for the call of this intent; return its record, or what hindered the last look."""
-        rules = self.rules
-        search = Search(
-            self.client, self.call.agent_id, self.call.recipient, rules.lookup_timeout_s, rules.sleep
-        )
-        return search.run(self._since(intent), other_than=intent.redials)
-
-    def _since(self, intent: Intent, receipt: CallReceipt | None = None) -> datetime:
-        scheduled_for = receipt.scheduled_at if receipt else self._scheduled_for(intent)
-        return max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
-
-    def _scheduled_for(self, intent: Intent) -> datetime | None:
-        return intent.scheduled_for or self._asked(intent)
-
-    def _placement(self, result: Result, intent: Intent, receipt: CallReceipt | None) -> Placement:
-        return Placement(result, receipt, self._since(intent, receipt))
-
-    def _adopt(self, intent: Intent, record: Conversation) -> Placement:
-        scheduled_for = self._scheduled_for(intent)
-        receipt = CallReceipt(
-            agent_id=self.call.agent_id,
-            trace_id=record.trace_id,
-            status=ReceiptStatus.SCHEDULED.value if scheduled_for else ReceiptStatus.INITIATED.value,
-            conversation_id=record.conversation_id,
-            scheduled_for=utc_text(scheduled_for) if scheduled_for else None,
-        )
-        self._note(replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
-        return self._placement(Result.FOUND, intent, receipt)
-
-    def _last_conversation(self, known: Intent, receipt: CallReceipt) -> Conversation | None:
-        with not_denied():
-            return find_call(
-                self.client,
-                agent_id=self.call.agent_id,
-                recipient=self.call.recipient,
-                since=known.written_at,
-                trace_id=receipt.trace_id,
-            )
-
-    def _redial(self, conversation_id: str) -> CallRequest:
-        """Return the call again: joined to its last conversation and told what that one brought."""
-        context = self.call.retry_context
-        if context is None:
-            with not_denied():
-                last = find_detail(self.client, conversation_id)
-            context = {"collected_data": last.results} if last and last.results else None
-        return replace(self.call, conversation_id=conversation_id, retry_context=context)
-
-    def _note(self, intent: Intent) -> None:
-        """Write what is good to know but no condition for sending."""
-        try:
-            self.ledger.write(intent)
-        except NotSent as error:
-            log.warning("%s. The next try will ask the API instead.", error)
+    @staticmethod
+    def _placed(intent: Intent, receipt: CallReceipt) -> Placement:
+        scheduled_for = receipt.scheduled_at
+        since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
+        return Placement(Result.PLACED, receipt, since)

@@ -174,8 +174,13 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
         from formant_provider.failures import placing_a_batch
+        from formant_provider.state import BATCHES_ENTRY, telling_that_nothing_was_sent
 
-        with tempfile.TemporaryDirectory(prefix="formant-batch-") as folder, placing_a_batch():
+        with (
+            tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
+            placing_a_batch(),
+            telling_that_nothing_was_sent(context, BATCHES_ENTRY),
+        ):
             files = self.open_files(Path(folder))
             request = self.build_batch(files, context)
             placement = self.place_batch(request, context)

@@ -196,7 +196,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
             call = self.build_call(context)
             placement = self.place_call(call, context)
         receipt = self._hand_on(placement, context)
-        if self.wait_for_completion:
+        if self.wait_for_completion and (placement.receipt or placement.until):
             return self._wait(call, placement, receipt, context)
         if placement.receipt is None:
             end_unconfirmed(self.on_unconfirmed)

@@ -202,7 +202,7 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         """Check the rendered fields; return the agent and what is waited for."""
         from formant_provider.api import inputs
         from formant_provider.api.waiters import Watch
-        from formant_provider.state import run_began
+        from formant_provider.runs import run_began
 
         agent_id = None if self.agent_id is None else inputs.to_agent_id(self.agent_id)
         recipient = reveal(self.recipient)

@@ -25,6 +25,7 @@ from formant_provider.api.intent import key_after_refusals
 from formant_provider.api.models import CallRequest
 from formant_provider.api.placement import MAX_KEYS_PER_TRY, Result
 from formant_provider.sandbox import Fault
+from formant_provider.state import ForgetfulLedger
 from support.ledgers import CALL, NOON, MemoryLedger, Start, Tries, call_to, starting
 
 HOUR = 3600
@@ -236,12 +237,15 @@ def test_a_limit_in_an_earlier_try_does_not_make_a_stranger_s_key_ours(start: St
     assert placement.result is Result.FOUND
 
 
-def test_a_limit_before_the_409_is_ours_when_nobody_else_sent_the_key(start: Start) -> None:
-    """Somebody else might have, but the caller knows that nobody did: the next key is safe."""
-    task = start(sandbox=USES_KEYS, taken_since=NOON - timedelta(hours=1))
+@pytest.mark.parametrize(
+    "elsewhere", [{"taken_since": NOON - timedelta(hours=1)}, {"ledger": ForgetfulLedger(None)}]
+)
+def test_no_next_key_where_others_can_have_sent_the_first(elsewhere: dict[str, Any], start: Start) -> None:
+    """Another row, another task, or without a store another process: 429, then 409, is a doubt."""
+    task = start(sandbox=USES_KEYS, lookup_timeout_s=0.0, **elsewhere)
     task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
-    assert task.place(is_ours_alone=lambda: True).result is Result.PLACED
-    assert (task.rings, task.keys) == (1, [keys(1)[0], *keys(2)])
+    assert task.place().result is Result.UNCONFIRMED
+    assert (task.rings, set(task.keys)) == (0, set(keys(1)))
 
 
 @pytest.mark.parametrize("faults", [[], [Fault.ERROR_503_BEFORE], [Fault.RATE_LIMIT, Fault.DROP_BEFORE]])
@@ -252,7 +256,7 @@ def test_a_doubt_is_a_doubt_even_when_the_key_is_ours_alone(faults: list[Fault],
     task.sandbox.advance(HOUR)
     for fault in faults:
         task.sandbox.inject(CREATE_CALL, fault)
-    task.place(is_ours_alone=lambda: True)
+    task.place()
     assert task.rings == 1
 
 

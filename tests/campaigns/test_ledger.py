@@ -16,9 +16,10 @@ from formant_provider.api.batch_placement import BatchRules, place_batch
 from formant_provider.api.batch_request import build_batch_request
 from formant_provider.failures import placing_a_batch
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.runs import batch_taken_since
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH
-from formant_provider.state import batch_ledger_for, batch_taken_since
+from formant_provider.state import BATCHES_ENTRY, batch_ledger_for
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
@@ -94,8 +95,8 @@ def result(run: TaskRun) -> tuple[int, str]:
 def test_the_entry_holds_ids_and_moments(file: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Named by the key; no number, no variable and no API key."""
     run = run_task(campaign(file), channel)
-    ((name, entry),) = run.state_store.items()
-    assert name == f"formant_batch:{entry['key']}"
+    ((key, entry),) = run.state_store[BATCHES_ENTRY]["calls"].items()
+    assert key == entry["key"]
     assert set(entry) == {"key", "written_at", "sent", "receipt", "try_number"}
     assert entry["receipt"]["batch_id"] == sandbox.batches[0].batch_id
     told = repr(run.state_store) + repr(run.sent("SetTaskStateStore"))

@@ -15,13 +15,16 @@ TOPICS = dict.fromkeys(row.topic for row in ROWS)
 
 
 def lines_of(row: Row) -> Iterator[list[str]]:
-    """What the page says of a row: two lines where it differs by what a failed request does to its key."""
+    """What the page says of a row: more lines where it differs by what a failed request does to its key."""
     kept, used = (cells_of(row.ends(key_used=key_used)) for key_used in (False, True))
-    if kept == used:
+    in_list = cells_of(row.ends(key_used=True, mapped=True))
+    if kept == used == in_list:
         yield [row.name, *kept]
-    else:
-        yield [f"{row.name}; **the key is kept**", *kept]
-        yield [f"{row.name}; **the key is used**", *used]
+        return
+    yield [f"{row.name}; **the key is kept**", *kept]
+    yield [f"{row.name}; **the key is used**", *used]
+    if in_list != used:
+        yield [f"{row.name}, in a mapped task; **the key is used**", *in_list]
 
 
 def cells_of(ends: Ends) -> list[str]:

@@ -248,7 +248,7 @@ def airflow_with_all_cases(folder: Path) -> Iterator[Deaths]:
 
 def _sandbox(name: str) -> Sandbox:
     # A call of 142 s is over after two.
-    return Sandbox(api_key=KEY, rate_limit=None, speed=60, failed_request_uses_key=CASES[name])
+    return Sandbox(api_key=KEY, rate_limit=None, call_speed=60, failed_request_uses_key=CASES[name])
 
 
 def _connection(sandbox: Sandbox) -> str:

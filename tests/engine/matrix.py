@@ -71,6 +71,7 @@ LOOK = (
     "Look for the call in the FormantAI dashboard. If there is none, give the task an `idempotency_key` of"
     " its own and clear it: then it rings."
 )
+LOOK_UP = "Look for the call in the FormantAI dashboard, if you need its ids."
 TWO_CALLS = "Nothing. If you mean two calls, give each an `idempotency_key` of its own."
 
 PLACED, FOUND, UNCONFIRMED = ("placed",), ("found",), ("unconfirmed",)
@@ -109,6 +110,8 @@ class Row:
     :param topic: heading under which the docs show it.
     :param key_kept: how it ends when a failed request leaves its key unused.
     :param key_used: the same when it uses the key up; ``None`` when that makes no difference.
+    :param mapped_key_used: the same in a mapped task, where another row may have used the key; ``None`` when
+        that makes no difference.
     :param tries: what goes wrong at the beginning of the first try, of the second, and so on.
     :param columns: the kinds of task that it can happen to.
     :param strikes: positions in the mapped list that it happens to.
@@ -118,12 +121,15 @@ class Row:
     :param twins: the last two of the mapped list are one person.
     :param key_answers: the vendor's answers (is the key used?) with which it can come about.
     :param standalone: only a whole Airflow can show it.
+    :param cleared: the run is cleared in between, which ``tests/operators/test_cleared.py`` shows through
+        Airflow's task runner.
     """
 
     name: str
     topic: str
     key_kept: Ends
     key_used: Ends | None = None
+    mapped_key_used: Ends | None = None
     tries: tuple[tuple[Step, ...], ...] = ()
     columns: tuple[str, ...] = COLUMNS
     strikes: tuple[int, ...] = (1,)
@@ -133,10 +139,13 @@ class Row:
     twins: bool = False
     key_answers: tuple[bool, ...] = (False, True)
     standalone: bool = False
+    cleared: bool = False
 
-    def ends(self, *, key_used: bool) -> Ends:
+    def ends(self, *, key_used: bool, mapped: bool = False) -> Ends:
         """How it ends, by what a failed request does to its key."""
-        return (self.key_used or self.key_kept) if key_used else self.key_kept
+        if not key_used:
+            return self.key_kept
+        return (self.mapped_key_used if mapped else None) or self.key_used or self.key_kept
 
     def __str__(self) -> str:
         return self.name
@@ -150,6 +159,7 @@ NOT_NOW = "The API says: not now"
 TAKEN = "Somebody else used the key"
 LISTS = "A mapped list"
 WORKERS = "Workers die, tasks are cleared"
+LATER = "A run is cleared, and something has changed"
 
 # Accepted by the first send; the other three of the try are turned away at the door.
 ACCEPTED_AND_LOST = (Strike(Fault.ERROR_503_AFTER), Strike(Fault.ERROR_503_BEFORE, times=3))
@@ -255,6 +265,7 @@ ROWS: tuple[Row, ...] = (
         tries=((Strike(Fault.RATE_LIMIT, retry_after=2),),),
         key_kept=Ends(PLACED, posts=2),
         key_used=Ends(PLACED, posts=3),
+        mapped_key_used=Ends(UNCONFIRMED, posts=2, rings=0, todo=LOOK),
     ),
     Row(
         "429, too many calls at once, without headers",
@@ -262,6 +273,7 @@ ROWS: tuple[Row, ...] = (
         tries=((Strike(Fault.CONCURRENCY_LIMIT),),),
         key_kept=Ends(PLACED, posts=2),
         key_used=Ends(PLACED, posts=3),
+        mapped_key_used=Ends(UNCONFIRMED, posts=2, rings=0, todo=LOOK),
     ),
     Row(
         "429 for the whole first try",
@@ -269,6 +281,7 @@ ROWS: tuple[Row, ...] = (
         tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS, times=4),),),
         key_kept=Ends(PLACED, posts=5, tries=2),
         key_used=Ends(PLACED, posts=6, tries=2),
+        mapped_key_used=Ends(UNCONFIRMED, posts=5, tries=2, rings=0, todo=LOOK),
     ),
     Row(
         "429 that asks for more than `max_inline_wait`, with `deferrable=False`",
@@ -278,6 +291,7 @@ ROWS: tuple[Row, ...] = (
         options={"max_inline_wait": 0.5},
         key_kept=Ends(PLACED, posts=2, tries=2),
         key_used=Ends(PLACED, posts=3, tries=2),
+        mapped_key_used=Ends(UNCONFIRMED, posts=2, tries=2, rings=0, todo=LOOK),
     ),
     Row(
         "429 that asks for more than `max_inline_wait`, with `deferrable=True`",
@@ -317,7 +331,7 @@ ROWS: tuple[Row, ...] = (
         strikes=(1, 2),
         twins=True,
         key_kept=Ends(PLACED + FOUND, posts=2, todo=TWO_CALLS),
-        key_used=Ends(PLACED + FOUND, posts=3, todo=TWO_CALLS),
+        key_used=Ends(UNCONFIRMED, posts=2, rings=0, todo=LOOK),
     ),
     Row(
         "answers lost, and the list in another order in the second try",
@@ -380,8 +394,71 @@ ROWS: tuple[Row, ...] = (
         standalone=True,
         key_kept=Ends(PLACED + FOUND + UNCONFIRMED, posts=3, tries=2, todo=CLEAR_LATER),
     ),
+    Row(
+        "the list grew: whoever moved to another row",
+        LATER,
+        cleared=True,
+        columns=(MAPPED,),
+        key_kept=Ends(FOUND, posts=2, tries=2),
+    ),
+    Row(
+        "the list grew, and whoever moved meets a 429 first",
+        LATER,
+        cleared=True,
+        columns=(MAPPED,),
+        key_kept=Ends(FOUND, posts=3, tries=2),
+    ),
+    Row(
+        "the list is in another order",
+        LATER,
+        cleared=True,
+        columns=(MAPPED,),
+        key_kept=Ends(FOUND, posts=2, tries=2),
+    ),
+    Row(
+        "the task's state entry was deleted",
+        LATER,
+        cleared=True,
+        key_kept=Ends(FOUND, posts=2, tries=2),
+    ),
+    Row(
+        "25 hours later, and nothing else",
+        LATER,
+        cleared=True,
+        key_kept=Ends(PLACED, posts=1, tries=2),
+    ),
+    Row(
+        "25 hours later, and the task's state entry was deleted",
+        LATER,
+        cleared=True,
+        key_kept=Ends(FOUND, posts=1, tries=2),
+    ),
+    Row(
+        "25 hours later, and the list grew: whoever moved to another row",
+        LATER,
+        cleared=True,
+        columns=(MAPPED,),
+        key_kept=Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP),
+    ),
+    Row(
+        "one person in two rows, of which the second starts 25 hours later",
+        LATER,
+        cleared=True,
+        columns=(MAPPED,),
+        twins=True,
+        key_kept=Ends(FOUND, posts=1, todo=TWO_CALLS),
+    ),
+    Row(
+        "one person in two rows, in two spellings",
+        LATER,
+        cleared=True,
+        columns=(MAPPED,),
+        twins=True,
+        key_kept=Ends(FOUND, posts=2, todo=TWO_CALLS),
+    ),
 )
-IN_ENGINE = tuple(row for row in ROWS if not row.standalone)
+IN_ENGINE = tuple(row for row in ROWS if not row.standalone and not row.cleared)
+CLEARED = tuple(row for row in ROWS if row.cleared)
 
 
 def row(name: str) -> Row:

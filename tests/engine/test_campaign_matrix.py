@@ -20,6 +20,7 @@ from airflow.sdk.listener import get_listener_manager
 
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, BATCHES
+from formant_provider.state import BATCHES_ENTRY
 from support.engine import DagResult, TaskId, run_dag_source
 from support.versions import needs_state_store
 
@@ -221,9 +222,9 @@ def assert_column(scene: Scene, column: str, sandbox: Sandbox) -> None:
 
 def assert_parked(result: DagResult, task: TaskId) -> None:
     """The log names the marker to look for, and the state store holds the doubt."""
-    ((entry, known),) = result[task].state_store.items()
+    ((key, known),) = result[task].state_store[BATCHES_ENTRY]["calls"].items()
     assert (known["sent"], known["receipt"]) == ("unclear", None)
-    marker = f"[af-{entry.partition(':')[2].replace('-', '')[:16]}]"
+    marker = f"[af-{key.replace('-', '')[:16]}]"
     lines = [
         line for line in result.log_text.splitlines() if marker in line and "Look in the FormantAI" in line
     ]

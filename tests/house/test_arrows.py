@@ -18,15 +18,15 @@ ARROWS: dict[str, set[str]] = {
     "provider_info": {"api.config"},
     "api": {"__init__"},
     "hooks": {"api", "provider_info"},
-    "operators": {"api", "hooks", "triggers", "state", "options", "privacy", "failures"}
+    "operators": {"api", "hooks", "triggers", "runs", "state", "options", "privacy", "failures"}
     | {"links", "outcome", "placing", "timing", "waiting", "calling_window"}
     | {"campaign", "campaign_placing", "campaign_report", "contact_files"}
     | {"archive", "files", "reads", "tables"},
-    "sensors": {"api", "hooks", "triggers", "state", "privacy", "failures", "links", "outcome", "waiting"}
-    | {"campaign"},
+    "sensors": {"api", "hooks", "triggers", "runs", "state", "privacy", "failures", "links", "outcome"}
+    | {"campaign", "waiting"},
     "notifications": {"api", "hooks", "privacy"},
     "decorators": {"api", "operators", "privacy", "failures"},
-    "placing": {"api", "hooks", "triggers", "state", "options", "privacy", "timing", "waiting"},
+    "placing": {"api", "hooks", "triggers", "runs", "state", "options", "privacy", "timing", "waiting"},
     "timing": {"api", "calling_window", "options", "privacy"},
     "calling_window": {"api.calling_window"},
     "waiting": {"api", "hooks", "triggers", "options"},
@@ -35,6 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "campaign_placing": {
         "api",
         "hooks",
+        "runs",
         "state",
         "privacy",
         "files",
@@ -48,7 +49,8 @@ ARROWS: dict[str, set[str]] = {
     "options": {"api.progress"},
     "triggers": {"api", "hooks", "triggering"},
     "triggering": {"api", "hooks"},
-    "state": {"api"},
+    "runs": {"api"},
+    "state": {"api", "runs"},
     "retries": {"api.errors", "failures"},
     "failures": {"api.errors"},
     "reads": {"api.errors", "api.retry", "failures"},
@@ -124,6 +126,7 @@ LOADED_WITH_A_DAG = [
     "provider_info",
     "failures",
     "privacy",
+    "runs",
     "state",
     "retries",
     "tables",

@@ -13,6 +13,7 @@ import pytest
 from formant_provider.api.errors import InvalidRequest, RateLimited, ServerError
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.state import CALLS_ENTRY
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task, run_trigger
 from support.versions import needs_retry_policies, needs_state_store
@@ -35,8 +36,12 @@ def posts(sandbox: Sandbox) -> list[Any]:
 
 
 def the_entry(run: TaskRun) -> dict[str, Any]:
-    (entry,) = run.state_store.values()
-    return entry
+    return the_call(run.state_store[CALLS_ENTRY])
+
+
+def the_call(position: Any) -> dict[str, Any]:
+    (entry,) = position["calls"].values()
+    return dict(entry)
 
 
 @needs_state_store
@@ -69,8 +74,11 @@ def test_the_ledger_holds_nothing_private(channel: FakeSupervisor, sandbox: Sand
     parameters = {"customer_phone": NUMBER, "customer_name": "Rahul-the-private"}
     run = run_task(an_operator(parameters=parameters, metadata="a note"), channel)
     entry = the_entry(run)
-    times = {"written_at", "shared_since", "used_since", "scheduled_for"}
-    assert set(entry) == {"key", "sent", "spent_keys", "attempt", "redials", "receipt", "try_number", *times}
+    assert list(run.state_store[CALLS_ENTRY]["calls"]) == [entry["key"]]
+    times = {"written_at", "shared_since", "used_since", "looked_at", "sends"}
+    ids = {"key", "redials", "receipt", "earlier"}
+    assert set(entry) == {"sent", "spent_keys", "attempt", "try_number", *times, *ids}
+    assert set(entry["sends"][0]) == {"at", "ended_at", "scheduled_for", "ahead_s"}
     assert entry["receipt"]["trace_id"] == sandbox.calls[0].trace_id
     for private in (NUMBER.strip("+"), "Rahul", "a note", sandbox.api_key):
         assert private not in repr(run.state_store)
@@ -84,11 +92,12 @@ def test_the_intent_is_written_before_anything_is_sent_and_never_expires(
     """First the doubt is written down, then the request leaves, then the receipt is written."""
     run = run_task(an_operator(), channel)
     first, last = run.sent("SetTaskStateStore")
-    assert (first.value["sent"], first.value["receipt"]) == ("unclear", None)
-    assert last.value["receipt"]["trace_id"]
+    doubt = the_call(first.value)
+    assert (doubt["sent"], doubt["receipt"]) == ("unclear", None)
+    assert the_call(last.value)["receipt"]["trace_id"]
     assert first.expires_at is None
     assert last.expires_at is None
-    assert datetime.fromisoformat(first.value["written_at"]) <= sandbox.requests[0].at + timedelta(seconds=1)
+    assert datetime.fromisoformat(doubt["written_at"]) <= sandbox.requests[0].at + timedelta(seconds=1)
 
 
 @needs_state_store
@@ -127,7 +136,8 @@ def test_a_position_in_a_list_does_not_inherit_another_person_s_receipt(
         with make_dag():
             rows = [{"customer_phone": number} for number in order]
             mapped = FormantCreateCallOperator.partial(task_id="call", agent_id=456).expand(parameters=rows)
-        runs = [run_task(mapped, channel, map_index=i, try_number=try_number) for i in range(3)]
+        at = {"try_number": try_number, "logical_date": datetime.now(UTC)}
+        runs = [run_task(mapped, channel, map_index=i, **at) for i in range(3)]
         found.append({number: run.xcoms["trace_id"] for number, run in zip(order, runs, strict=True)})
         sandbox.advance(600)
     assert sandbox.rings == dict.fromkeys(numbers, 1)

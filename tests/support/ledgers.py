@@ -48,6 +48,8 @@ class MemoryLedger:
     :param kind: what is kept.
     """
 
+    outlives = True
+
     def __init__(
         self,
         *,
@@ -84,6 +86,8 @@ class MemoryLedger:
 
 class StaleTwin:
     """What a process sees whose task was given to another one: nothing to read, and no write."""
+
+    outlives = True
 
     def read(self) -> None:
         return None

@@ -1,0 +1,120 @@
+"""What a task knows of its DAG run, and of the other rows of its list.
+
+Most of it bounds what it cannot know: when somebody else can have asked for the same call at the earliest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.api.intent import KEY_PROTECTS
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+KEY_XCOM = "idempotency_key"
+TRACE_XCOM = "trace_id"
+
+
+def run_began(context: Context) -> datetime:
+    """Return when this DAG run can have asked for anything at the earliest; a clear does not move it."""
+    dag_run: Any = context["dag_run"]
+    moments: list[datetime] = [dag_run.run_after, dag_run.start_date]
+    return min(moment for moment in moments if moment is not None)
+
+
+def earliest_send(context: Context, began: datetime) -> datetime:
+    """Return when a task without a ledger can have sent at the earliest.
+
+    :param began: when this process began; a first try cannot have sent before.
+    """
+    return began if context["ti"].try_number == 1 else run_began(context)
+
+
+def in_loop(context: Context, key: str) -> str:
+    """Return the key of this iteration, if the task is in a loop (Airflow 3.4)."""
+    from formant_provider.api.intent import key_for_iteration
+
+    loop: Any = context.get("loop")
+    return key if loop is None else key_for_iteration(key=key, iteration=loop.index)
+
+
+def taken_since(context: Context, *, own_name: bool) -> datetime | None:
+    """Return when somebody else can have sent the key of this call before we do; ``None``: nobody can.
+
+    A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's own
+    holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be the
+    same person's, or may have been before the list changed.
+    """
+    import pendulum
+
+    ti: Any = context["ti"]
+    if not own_name and ti.map_index < 0:
+        return None
+    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
+    return a_day_ago if own_name else max(a_day_ago, run_began(context))
+
+
+def look_since(context: Context) -> datetime | None:
+    """Return when another row of this mapped task can have placed our call, and nothing tells of it any more.
+
+    The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
+    """
+    import pendulum
+
+    ti: Any = context["ti"]
+    began = run_began(context)
+    return began if ti.map_index >= 0 and began + KEY_PROTECTS <= pendulum.now("UTC") else None
+
+
+def own_traces(context: Context) -> Collection[str]:
+    """Return trace ids of calls that rows of this mapped task have placed in this run.
+
+    Proof of what is among them, and of nothing that is not: Airflow deletes a row's XComs when it starts
+    again.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    ti: Any = context["ti"]
+    if ti.map_index < 0:
+        return ()
+    found = XCom.get_all(key=TRACE_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
+    return {trace_id for trace_id in found if trace_id}
+
+
+def batch_taken_since(context: Context, *, own_name: bool) -> datetime | None:
+    """Return when somebody whom the ledger does not know of can have placed our batch call; ``None``: nobody.
+
+    As with a call, but for a name of the user's the vendor knows no end. An earlier try can have, if somebody
+    has deleted what it wrote down.
+    """
+    ti: Any = context["ti"]
+    if own_name:
+        return datetime.fromtimestamp(0, UTC)
+    return run_began(context) if ti.map_index >= 0 or ti.try_number > 1 else None
+
+
+def announce(context: Context, key: str, content: str) -> None:
+    """Let the other rows of a mapped list see which batch call this one asks for, if the task may push XComs.
+
+    :param content: tells campaigns of the same name apart.
+    """
+    ti: Any = context["ti"]
+    if ti.map_index >= 0 and ti.task.do_xcom_push:
+        ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content})
+
+
+def has_twin(context: Context, key: str, content: str) -> bool:
+    """Whether another row of the mapped list asks for a batch call of the same name with other contacts.
+
+    What a row announced before the list was cleared is there until that row starts again. So the same
+    contacts at another position are no twin: they have moved.
+    """
+    from airflow.providers.common.compat.sdk import XCom
+
+    ti: Any = context["ti"]
+    announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
+    rows = [row for row in announced if isinstance(row, dict)]
+    return any(row.get("key") == key and row.get("content") != content for row in rows)
