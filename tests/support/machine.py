@@ -336,6 +336,8 @@ class PlacingMachine(RuleBasedStateMachine):
         kind: Any = FormantCreateBatchCallOperator if run.is_campaign else FormantCreateCallOperator
         fields = [self._fields(row) for row in run.rows]
         common = {"task_id": "call", "agent_id": 456, "retries": RETRIES, **run.options}
+        if run.options.get("wait_for_completion"):
+            common |= {"poll_interval": 300, "timeout": 1200}  # a few looks tell as much as many
         with make_dag():
             if run.is_mapped:
                 return kind.partial(**common).expand_kwargs(fields)
