@@ -24,7 +24,9 @@ def main() -> int:
     """Start the processes, wait, add up."""
     began = time.monotonic()
     workers = [
-        subprocess.Popen([sys.executable, __file__, str(STEPS // PROCESSES)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, __file__, str(STEPS // PROCESSES)], stdout=subprocess.PIPE, text=True
+        )
         for _ in range(PROCESSES)
     ]
     fired: Counter[str] = Counter()
@@ -51,6 +53,7 @@ def work(steps: int) -> None:
     use_own_airflow_home()
     from hypothesis import HealthCheck, seed, settings
     from hypothesis.stateful import run_state_machine_as_test
+
     from support.machine import FIRED, PlacingMachine
 
     chosen = settings(
@@ -64,7 +67,7 @@ def work(steps: int) -> None:
     violations: list[str] = []
     out = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Airflow's task runner talks to stdout
-    with contextlib.redirect_stdout(sys.stderr if os.environ.get("TALK") else open(os.devnull, "w")):  # noqa: SIM115 - to the end
+    with contextlib.redirect_stdout(sys.stderr if os.environ.get("TALK") else open(os.devnull, "w")):
         while FIRED["steps"] < steps:
             seeds.append(random.randrange(2**32))  # noqa: S311 - no secret
             try:
@@ -77,7 +80,12 @@ def work(steps: int) -> None:
 
 def _in_words(error: BaseException) -> str:
     parts = getattr(error, "exceptions", [error])
-    return "\n\n".join("\n".join([f"{type(p).__name__}: {p}", *getattr(p, "__notes__", [])]) for p in parts)
+    return "\n\n".join("\n".join([f"{type(p).__name__}: {p}", *_steps_of(p)]) for p in parts)
+
+
+def _steps_of(error: BaseException) -> list[str]:
+    notes = "\n".join(getattr(error, "__notes__", []))
+    return [line for line in notes.splitlines() if "nothing_went_unnoticed" not in line]
 
 
 if __name__ == "__main__":

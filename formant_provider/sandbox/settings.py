@@ -54,14 +54,14 @@ class Settings:
     :param record_appears: whether a record can be read from the start of its call or only from the end.
     :param list_order: order of the conversation list: by start of the call, newest or oldest first; by its
         end, newest first, running calls ahead; or unordered, which is arbitrary but always the same.
-    :param inbound_in_list: calls that an agent received are in the conversation list too; their records can be
-        read by their ids in any case.
+    :param inbound_in_list: calls that an agent received are in the conversation list too; their records can
+        be read by their ids in any case.
     :param list_numbers: how the conversation list gives ``contact_number``: in full, masked in the middle, or
         not at all. A detail has it in full.
     :param trace_id_in_list: list items carry ``trace_id``.
     :param trace_id_in_detail: the detail of a record carries ``trace_id``.
-    :param times_in_detail: the detail of a record carries ``start_timestamp`` and ``end_timestamp``, which the
-        vendor's own sample of one lacks.
+    :param times_in_detail: the detail of a record carries ``start_timestamp`` and ``end_timestamp``, which
+        the vendor's own sample of one lacks.
     :param results_delay_seconds: virtual seconds from the end of a call to its results and transcript; they
         are null until then.
     :param recording_bytes: size of every recording, header included.

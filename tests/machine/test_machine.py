@@ -45,7 +45,7 @@ pytestmark = needs_state_store
 
 @pytest.mark.timeout(600)
 def test_whatever_happens_everybody_is_rung_once_and_ids_are_their_own(capsys):
-    """Runs, retries, clears, changed lists, faults, deaths, clocks and others: each is rung once for an intent."""
+    """Runs, retries, clears, other lists, faults, deaths, clocks, other people: one ring for each intent."""
     chosen = settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,

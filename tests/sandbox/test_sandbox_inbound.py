@@ -68,7 +68,7 @@ def test_the_list_may_hold_numbers_back(start, choice, shown):
 
 
 def test_a_detail_may_lack_its_times(start):
-    """Without ``times_in_detail`` a detail says no start and no end, as the vendor's sample; the list does."""
+    """Without ``times_in_detail`` a detail says no start and no end, as the vendor's sample does not."""
     api = start(times_in_detail=False)
     api.sandbox.place(PHONE)
     api.sandbox.advance(142)

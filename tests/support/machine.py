@@ -34,6 +34,7 @@ spelled = st.sampled_from([spelling for spellings in PERSONS.values() for spelli
 persons = st.sampled_from(list(PERSONS))
 lists = st.lists(spelled, min_size=1, max_size=3)
 contacts = st.lists(persons, min_size=1, max_size=2, unique=True)
+run_types = st.sampled_from(["manual", "scheduled"])
 campaigns = st.lists(
     st.tuples(st.sampled_from(["Delhi", "Mumbai", "Agra"]), contacts),
     min_size=1,
@@ -66,6 +67,12 @@ call_options = st.fixed_dictionaries(
 def faults_of(endpoint: str) -> list[Fault]:
     """The kinds of fault that fit an endpoint; those of recordings apart."""
     return [fault for fault in Fault if endpoint in fault.endpoints and fault is not Fault.TRUNCATED]
+
+
+def troubles_of(endpoint: str) -> st.SearchStrategy[Any]:
+    """Nothing, or a fault that meets the first sends of a new run: once, or as often as a try sends."""
+    kinds = [fault for fault in faults_of(endpoint) if fault not in HANGS]
+    return st.none() | st.tuples(st.just(endpoint), st.sampled_from(kinds), st.sampled_from([1, 4]))
 
 
 faults = st.sampled_from([(endpoint, fault) for endpoint in ENDPOINTS for fault in faults_of(endpoint)])
@@ -104,20 +111,26 @@ class PlacingMachine(RuleBasedStateMachine):
 
     # What a user and Airflow do.
 
-    @rule(person=spelled, options=call_options, run_type=st.sampled_from(["manual", "scheduled"]))
-    def new_call(self, person: str, options: dict[str, Any], run_type: str) -> None:
+    @rule(person=spelled, options=call_options, run_type=run_types, trouble=troubles_of(CALL))
+    def new_call(self, person: str, options: dict[str, Any], run_type: str, trouble: Any) -> None:
+        self._meet(trouble)
         self._begin_run([person], options, run_type, is_mapped=False, is_campaign=False)
 
-    @rule(people=lists, options=call_options, run_type=st.sampled_from(["manual", "scheduled"]))
-    def new_mapped_calls(self, people: list[str], options: dict[str, Any], run_type: str) -> None:
+    @rule(people=lists, options=call_options, run_type=run_types, trouble=troubles_of(CALL))
+    def new_mapped_calls(
+        self, people: list[str], options: dict[str, Any], run_type: str, trouble: Any
+    ) -> None:
+        self._meet(trouble)
         self._begin_run(people, options, run_type, is_mapped=True, is_campaign=False)
 
-    @rule(campaign=campaigns)
-    def new_campaign(self, campaign: list[Any]) -> None:
+    @rule(campaign=campaigns, trouble=troubles_of(BATCH))
+    def new_campaign(self, campaign: list[Any], trouble: Any) -> None:
+        self._meet(trouble)
         self._begin_run(campaign[:1], {}, "manual", is_mapped=False, is_campaign=True)
 
-    @rule(rows=campaigns)
-    def new_mapped_campaigns(self, rows: list[Any]) -> None:
+    @rule(rows=campaigns, trouble=troubles_of(BATCH))
+    def new_mapped_campaigns(self, rows: list[Any], trouble: Any) -> None:
+        self._meet(trouble)
         self._begin_run(rows, {}, "manual", is_mapped=True, is_campaign=True)
 
     @precondition(lambda self: self._failed())
@@ -230,6 +243,11 @@ class PlacingMachine(RuleBasedStateMachine):
         FIRED["inbound call"] += 1
 
     # How it is done.
+
+    def _meet(self, trouble: tuple[str, Fault, int] | None) -> None:
+        if trouble is not None:
+            endpoint, kind, times = trouble
+            self.world.sandbox.inject(endpoint, kind, times=times)
 
     def _begin_run(
         self, rows: list[Any], options: dict[str, Any], run_type: str, *, is_mapped: bool, is_campaign: bool

@@ -103,7 +103,11 @@ class Model:
             person = PERSON_OF[call.customer_phone]
             own = run.calls.setdefault(person, [])
             _require(person in self._asked(run), RangStranger, f"{person} was rung, for whom no row asks")
-            _require(not own or self._may_redial(run, own, call), RangAgain, f"{person} was rung {len(own) + 1} times")
+            _require(
+                not own or self._may_redial(run, own, call),
+                RangAgain,
+                f"{person} was rung {len(own) + 1} times",
+            )
             if own:
                 self.counts["redial_on rang again"] += 1
             own.append(call)
@@ -112,7 +116,9 @@ class Model:
             own = run.batches.setdefault(self._campaign_of(run, batch), [])
             _require(not own, UploadedAgain, f"campaign {batch.name} was uploaded twice")
             phones = [PERSON_OF[phone] for phone in batch.phones()]
-            _require(len(set(phones)) == len(phones), RangAgain, f"campaign {batch.name} rings somebody twice")
+            _require(
+                len(set(phones)) == len(phones), RangAgain, f"campaign {batch.name} rings somebody twice"
+            )
             own.append(batch)
             self.others += [(person, self.sandbox.now()) for person in phones]
         self._calls, self._batches = len(self.sandbox.calls), len(self.sandbox.batches)
@@ -130,7 +136,9 @@ class Model:
         self._check_private(result)
         handed_on = result.xcoms.get("return_value")
         text = str(result.error)
-        _require("the same in another row" not in text, Refused, f"row {index} was refused for another row: {text}")
+        _require(
+            "the same in another row" not in text, Refused, f"row {index} was refused for another row: {text}"
+        )
         if not isinstance(handed_on, dict):
             return
         placement = handed_on.get("placement")
@@ -185,7 +193,7 @@ class Model:
         return not run.has_store or index in run.state_lost or run.is_mapped
 
     def _may_redial(self, run: Run, own: list[Any], call: Any) -> bool:
-        """Whether the newest record that can be read ended as ``redial_on`` has it, and is that of the last."""
+        """Whether the newest record that can be read is the last call's, and ended as ``redial_on`` has it."""
         now, last = call.starts_at, own[-1]
         attempts = [last, *(r for r in self.sandbox._world.redials if r.chain_id == last.chain_id)]
         begun = [a for a in attempts if a.attempt >= last.attempt and a.starts_at <= now and a.recorded(now)]
@@ -220,7 +228,11 @@ class Model:
             if type(message).__name__ in kinds:
                 text = json.dumps(message.model_dump(), default=str)
                 secrets = [API_KEY, *(spelling[1:] for spelling in PERSON_OF)]
-                _require(not any(s in text for s in secrets), Leaked, f"{type(message).__name__} holds what is private")
+                _require(
+                    not any(s in text for s in secrets),
+                    Leaked,
+                    f"{type(message).__name__} holds what is private",
+                )
 
 
 def _require(holds: bool, kind: type[Violation], otherwise: str) -> None:

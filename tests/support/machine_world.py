@@ -1,4 +1,4 @@
-"""A world for the state machine: one clock, a sandbox, an Airflow, and processes that die or are overtaken."""
+"""A world for the state machine: a clock, a sandbox, an Airflow, and processes that die or are overtaken."""
 
 from __future__ import annotations
 
