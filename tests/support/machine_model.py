@@ -193,7 +193,7 @@ class Model:
         return not run.has_store or index in run.state_lost or run.is_mapped
 
     def _may_redial(self, run: Run, own: list[Any], call: Any) -> bool:
-        """Whether the newest record that can be read is the last call's, and ended as ``redial_on`` has it."""
+        """Whether the newest record that can be read is the last call's and ended as ``redial_on`` says."""
         now, last = call.starts_at, own[-1]
         attempts = [last, *(r for r in self.sandbox._world.redials if r.chain_id == last.chain_id)]
         begun = [a for a in attempts if a.attempt >= last.attempt and a.starts_at <= now and a.recorded(now)]
