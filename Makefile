@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-matrix test-browser lint docs bench bench-batch bench-faults bench-wait clean
+.PHONY: help demo airflow test test-long test-matrix test-browser lint docs bench bench-batch bench-faults bench-wait clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,6 +15,9 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 
 test: .venv/.ready ## run the tests
 	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and deaths against a model; STEPS=N
+	@$(BIN)/python scripts/test_long.py
 
 test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh

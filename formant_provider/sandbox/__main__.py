@@ -135,6 +135,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         "receipt_conversation_id": settings.ReceiptConversationId,
         "record_appears": settings.RecordAppears,
         "list_order": settings.ListOrder,
+        "list_numbers": settings.ListNumbers,
         "redial_trace_id": settings.RedialTraceId,
         "uncounted_outcomes": settings.UncountedOutcomes,
     }
@@ -173,6 +174,18 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         dest="trace_id_in_detail",
         action="store_false",
         help="details carry no trace_id",
+    )
+    add(
+        "--no-times-in-detail",
+        dest="times_in_detail",
+        action="store_false",
+        help="details carry no start_timestamp and end_timestamp",
+    )
+    add(
+        "--no-inbound-in-list",
+        dest="inbound_in_list",
+        action="store_false",
+        help="calls that an agent received are not in the list",
     )
     add("--batch-status-moves", action="store_true", help="a batch call does not stay pending for ever")
     add("--failed-request-uses-key", action="store_true", help="a 429 or 5xx uses up the idempotency key")

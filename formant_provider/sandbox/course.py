@@ -29,13 +29,14 @@ def course_of(ending: Ending, settings: Settings) -> tuple[Leg, ...]:
     redials = 0 if ending.talked else settings.platform_redials
     legs, starts = [], timedelta()
     for redial in range(redials + 1):
-        leg = _leg(redial, starts, COMPLETED if redial and redial == redials else ending, settings)
+        leg = leg_of(redial, starts, COMPLETED if redial and redial == redials else ending, settings)
         legs.append(leg)
         starts = leg.ends + timedelta(seconds=settings.platform_redial_after_seconds)
     return tuple(legs)
 
 
-def _leg(redial: int, starts: timedelta, ending: Ending, settings: Settings) -> Leg:
+def leg_of(redial: int, starts: timedelta, ending: Ending, settings: Settings) -> Leg:
+    """Return the attempt that begins after so long and has this ending."""
     ends = starts + timedelta(seconds=ending.lasts_seconds / settings.call_speed)
     return Leg(redial, starts, ends, _recorded(starts, ends, ending, settings), ending)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,12 @@ class Ending:
 COMPLETED = Ending(
     status="completed", lasts_seconds=142, duration_seconds=142, note="answered, talked, ended normally"
 )
+
+
+def answered(lasts_seconds: int) -> Ending:
+    """Return how a call goes that lasts so long and ends normally."""
+    return replace(COMPLETED, lasts_seconds=lasts_seconds, duration_seconds=lasts_seconds)
+
 
 ENDINGS: dict[str, Ending] = {
     "01": Ending(status="no_answer", lasts_seconds=30, note="rang, nobody picked up"),

@@ -61,9 +61,12 @@ class Records:
         self._lists: dict[tuple[str, int | None], list[Entry]] = {}
         self._numbered = 0
 
-    def add(self, call: Attempt) -> None:
-        """Take a call in; it shows when its record is due."""
-        if call.recorded_at is not None:
+    def add(self, call: Attempt, *, listed: bool = True) -> None:
+        """Take a call in; it shows when its record is due.
+
+        :param listed: whether it is ever in the list. It can be read by its id in any case.
+        """
+        if listed and call.recorded_at is not None:
             heapq.heappush(self._to_come, (call.recorded_at, self._numbers(1), len(self._calls)))
         self._calls.append(call)
         self._by_id[call.conversation_id] = call

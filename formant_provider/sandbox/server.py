@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from formant_provider.sandbox.app import build_app
 from formant_provider.sandbox.batches import Batch
-from formant_provider.sandbox.calls import Call
+from formant_provider.sandbox.calls import Attempt, Call
 from formant_provider.sandbox.form import CreateBatch
 from formant_provider.sandbox.loopback import LoopbackServer
 from formant_provider.sandbox.recording import Recording
@@ -113,6 +113,24 @@ class Sandbox(Settings):
                 agent_id, {"customer_phone": customer_phone, **(parameters or {})}, scheduled_for, now
             )
             return self._world.accept(self.api_key, request, now)
+
+    def receive(self, customer_phone: str, *, agent_id: int = 456, lasts_seconds: int = 142) -> Attempt:
+        """Let somebody call an agent, who talks at once: a record with a trace id of its own, and no ring.
+
+        Whether it is in the conversation list says ``inbound_in_list``.
+
+        :param customer_phone: who calls, E.164; the last digits decide nothing here.
+        :param lasts_seconds: virtual seconds until it is over, above 0.
+        :raises ValueError: an agent that does not exist, a number that is not E.164, or another length.
+        """
+        if agent_id not in self.agents:
+            raise ValueError(f"agent {agent_id} does not exist here")
+        if not lasts_seconds > 0:
+            raise ValueError(f"lasts_seconds must be above 0, not {lasts_seconds!r}")
+        with self._world.lock:
+            now = self.now()
+            caller = new_call(agent_id, {"customer_phone": customer_phone}, None, now).customer_phone
+            return self._world.receive(self.api_key, agent_id, caller, lasts_seconds, now)
 
     def place_batch(
         self, customer_phones: Iterable[str], *, agent_id: int = 456, name: str = "Somebody else's"

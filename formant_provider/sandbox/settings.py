@@ -17,6 +17,7 @@ ReceiptConversationId = Literal["scheduled", "always", "never"]
 RecordAppears = Literal["end", "start"]
 ListOrder = Literal["newest_first", "oldest_first", "newest_end_first", "unordered"]
 RedialTraceId = Literal["same", "new"]
+ListNumbers = Literal["full", "masked", "none"]
 UncountedOutcomes = Literal["nowhere", "processed", "failed"]
 
 _NOT_NEGATIVE = (
@@ -53,8 +54,14 @@ class Settings:
     :param record_appears: whether a record can be read from the start of its call or only from the end.
     :param list_order: order of the conversation list: by start of the call, newest or oldest first; by its
         end, newest first, running calls ahead; or unordered, which is arbitrary but always the same.
+    :param inbound_in_list: calls that an agent received are in the conversation list too; their records can
+        be read by their ids in any case.
+    :param list_numbers: how the conversation list gives ``contact_number``: in full, masked in the middle, or
+        not at all. A detail has it in full.
     :param trace_id_in_list: list items carry ``trace_id``.
     :param trace_id_in_detail: the detail of a record carries ``trace_id``.
+    :param times_in_detail: the detail of a record carries ``start_timestamp`` and ``end_timestamp``, which
+        the vendor's own sample of one lacks.
     :param results_delay_seconds: virtual seconds from the end of a call to its results and transcript; they
         are null until then.
     :param recording_bytes: size of every recording, header included.
@@ -91,8 +98,11 @@ class Settings:
     receipt_conversation_id: ReceiptConversationId = "scheduled"
     record_appears: RecordAppears = "end"
     list_order: ListOrder = "newest_first"
+    inbound_in_list: bool = True
+    list_numbers: ListNumbers = "full"
     trace_id_in_list: bool = False
     trace_id_in_detail: bool = True
+    times_in_detail: bool = True
     results_delay_seconds: float = 0.0
     recording_bytes: int = 32_044
     recording_delay_seconds: float = 0.0
@@ -111,6 +121,7 @@ class Settings:
         _require_choice("receipt_conversation_id", self.receipt_conversation_id, ReceiptConversationId)
         _require_choice("record_appears", self.record_appears, RecordAppears)
         _require_choice("list_order", self.list_order, ListOrder)
+        _require_choice("list_numbers", self.list_numbers, ListNumbers)
         _require_choice("redial_trace_id", self.redial_trace_id, RedialTraceId)
         _require_choice("uncounted_outcomes", self.uncounted_outcomes, UncountedOutcomes)
         _require_positive("call_speed", self.call_speed)

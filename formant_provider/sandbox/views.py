@@ -35,16 +35,29 @@ def receipt(call: Call, settings: Settings) -> dict[str, Any]:
 
 def list_item(call: Attempt, now: datetime, settings: Settings) -> dict[str, Any]:
     """Return an item of the conversation list."""
+    item = _summary(call, now)
+    if settings.list_numbers == "none":
+        del item["contact_number"]
+    elif settings.list_numbers == "masked":
+        item["contact_number"] = masked(call.customer_phone)
     traced = {"trace_id": call.trace_id} if settings.trace_id_in_list else {}
-    return _summary(call, now) | traced
+    return item | traced
+
+
+def masked(phone: str) -> str:
+    """Return a number of which the first and the last digits are left, as in ``+1415*****00``."""
+    return f"{phone[:5]}{'*' * (len(phone) - 7)}{phone[-2:]}"
 
 
 def detail(call: Attempt, now: datetime, settings: Settings) -> dict[str, Any]:
     """Return the whole record. What is not available, or not yet, is null."""
     told = call.talked_before(now, settings.results_delay_seconds)
     traced = {"trace_id": call.trace_id} if settings.trace_id_in_detail else {}
+    summary = _summary(call, now)
+    if not settings.times_in_detail:
+        del summary["start_timestamp"], summary["end_timestamp"]
     return {
-        **_summary(call, now),
+        **summary,
         **traced,
         "failure_reason": call.ending.failure_reason if call.over(now) else None,
         "results": RESULTS if told else None,

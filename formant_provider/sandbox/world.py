@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 
 from formant_provider.sandbox.answers import Refusal, concurrency_limited, duplicate, not_found
 from formant_provider.sandbox.batches import Batch, Batches
-from formant_provider.sandbox.calls import Call
+from formant_provider.sandbox.calls import Attempt, Call
 from formant_provider.sandbox.clock import Clock
-from formant_provider.sandbox.course import Leg, course_of
+from formant_provider.sandbox.course import Leg, course_of, leg_of
 from formant_provider.sandbox.faults import FaultQueues
 from formant_provider.sandbox.form import CreateBatch
 from formant_provider.sandbox.limits import RateLimits
-from formant_provider.sandbox.numbers import ending_of
+from formant_provider.sandbox.numbers import answered, ending_of
 from formant_provider.sandbox.records import Records
 from formant_provider.sandbox.schema import CreateCall
 from formant_provider.sandbox.settings import Settings
@@ -72,6 +72,27 @@ class World:
         self.calls.append(call)
         self.redials += redials
         self.rings[call.customer_phone] += 1
+        return call
+
+    def receive(
+        self, tenant: str, agent_id: int, customer_phone: str, lasts_seconds: int, now: datetime
+    ) -> Attempt:
+        """Let somebody call an agent: a record and no ring."""
+        leg = leg_of(0, timedelta(), answered(lasts_seconds), self.settings)
+        call = Attempt(
+            tenant=tenant,
+            agent_id=agent_id,
+            customer_phone=customer_phone,
+            chain_id=_new_id(),
+            attempt=1,
+            trace_id=_new_id(),
+            starts_at=now,
+            ends_at=now + leg.ends,
+            recorded_at=None if leg.recorded is None else now + leg.recorded,
+            ending=leg.ending,
+        )
+        self._attempts[call.chain_id] = 1
+        self._keep(call, listed=self.settings.inbound_in_list)
         return call
 
     def place_batch(self, tenant: str, request: CreateBatch, now: datetime) -> Batch:
@@ -159,9 +180,14 @@ class World:
             request=request,
             redial=leg.redial,
         )
-        self._chains[tenant, chain_id] = self._chains[tenant, call.conversation_id] = chain_id
-        self.records.add(call)
+        self._keep(call)
         return call
+
+    def _keep(self, call: Attempt, *, listed: bool = True) -> None:
+        """Keep the record of an attempt, and let calls join its chain."""
+        for known_as in (call.chain_id, call.conversation_id):
+            self._chains[call.tenant, known_as] = call.chain_id
+        self.records.add(call, listed=listed)
 
 
 def _new_id() -> str:

@@ -48,6 +48,7 @@ class Attempt:
     """The circumstances of one run of a task. Everything has a default.
 
     :param run_type: what started the run, such as ``"scheduled"``.
+    :param run_started_at: when the run, or its last clear, began; default: now by the real clock.
     :param data_interval_end: default: the logical date; the interval is a day long.
     :param max_tries: retries that are allowed; default: the operator's ``retries``.
     :param should_retry: what the server says about another try; default: worked out from the tries.
@@ -63,6 +64,7 @@ class Attempt:
     should_retry: bool | None = None
     logical_date: datetime | None = START
     run_type: str = "manual"
+    run_started_at: datetime | None = None
     data_interval_end: datetime | None = None
     conf: Mapping[str, Any] | None = None
     reschedule_count: int = 0
@@ -226,7 +228,7 @@ def _dag_run(task: TaskKey, at: Attempt) -> DagRun:
         "data_interval_start": end and end - timedelta(days=1),
         "data_interval_end": end,
         "run_after": end or START,
-        "start_date": datetime.now(UTC),
+        "start_date": at.run_started_at or datetime.now(UTC),
         "end_date": None,
         "run_type": at.run_type,
         "state": "running",

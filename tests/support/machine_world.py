@@ -1,0 +1,158 @@
+"""A world for the state machine: a clock, a sandbox, an Airflow, and processes that die or are overtaken."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pendulum
+import pytest
+import requests
+
+from formant_provider.sandbox import Sandbox
+from support.supervisor import FakeSupervisor
+
+NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
+API_KEY = "machine-key-1234567"
+READ_TIMEOUT_S = 0.5
+LEDGER_MESSAGES = ("GetTaskStateStore", "SetTaskStateStore")
+
+
+class Died(BaseException):
+    """The process is gone: nothing of it runs any more, and no ``except Exception`` sees it."""
+
+
+@dataclass
+class Interruption:
+    """Something that happens once, at the n-th step of a process: a send, a ledger read or write, an XCom.
+
+    :param at: counted from 1.
+    :param before: whether it happens before the step takes effect, or after.
+    :param act: what happens; ``Died`` if it raises it.
+    """
+
+    at: int
+    before: bool
+    act: Callable[[], None]
+    where: str = field(default="", init=False)
+    """Which step it was; empty as long as it did not happen."""
+
+
+class Steps:
+    """Counts the steps of the process that runs, and interrupts one of them."""
+
+    def __init__(self) -> None:
+        self.interruption: Interruption | None = None
+        self._count = 0
+        self._dead = False
+
+    @contextmanager
+    def process(self, interruption: Interruption | None = None) -> Iterator[None]:
+        """A process begins; the one in the midst of which it does stands still meanwhile."""
+        before = self.interruption, self._count, self._dead
+        self.interruption, self._count, self._dead = interruption, 0, False
+        try:
+            yield
+        finally:
+            self.interruption, self._count, self._dead = before
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """One step of the process."""
+        if self._dead:  # what a killed process would do in its finally blocks
+            raise Died
+        self._count += 1
+        due = self.interruption
+        if due is None or due.where or due.at != self._count:
+            yield
+            return
+        due.where = f"{'before' if due.before else 'after'} {name}"
+        if due.before:
+            self._interrupt(due)
+        yield
+        if not due.before:
+            self._interrupt(due)
+
+    def _interrupt(self, due: Interruption) -> None:
+        try:
+            due.act()
+        except Died:
+            self._dead = True
+            raise
+
+
+class SteppingSupervisor(FakeSupervisor):
+    """Every message to the ledger, and every XCom, is a step."""
+
+    def __init__(self, steps: Steps, **given: Any) -> None:
+        super().__init__(**given)
+        self._steps = steps
+
+    def send(self, msg: Any) -> Any:
+        name = type(msg).__name__
+        if name not in (*LEDGER_MESSAGES, "SetXCom"):
+            return super().send(msg)
+        with self._steps.step(name):
+            return super().send(msg)
+
+
+class MachineWorld:
+    """All clocks stand still but for :meth:`lapse`.
+
+    :param skew_s: how far the vendor's clock is ahead of the worker's.
+    :param settings: of the sandbox.
+    """
+
+    def __init__(self, skew_s: float, settings: dict[str, Any]) -> None:
+        self._open = ExitStack()
+        self._skew = timedelta(seconds=skew_s)
+        self.steps = Steps()
+        self.sandbox = self._open.enter_context(
+            Sandbox(api_key=API_KEY, speed=0, rate_limit=None, start_at=NOON + self._skew, **settings)
+        )
+        connection = json.loads(self.sandbox.connection_json())
+        connection["extra"] = {"read_timeout": READ_TIMEOUT_S}
+        self.airflow = SteppingSupervisor(self.steps, connections={"formant_default": connection})
+        self._replace_time()
+        self._count_sends()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def now(self) -> datetime:
+        """The worker's time."""
+        return self.sandbox.now() - self._skew
+
+    def lapse(self, seconds: float) -> None:
+        """Let time pass for everybody."""
+        self.sandbox.advance(max(seconds, 0))
+
+    def _patch(self, owner: Any, name: str, value: Any) -> None:
+        patch = pytest.MonkeyPatch()
+        self._open.callback(patch.undo)
+        patch.setattr(owner, name, value)
+
+    def _replace_time(self) -> None:
+        main, real_sleep = threading.get_ident(), time.sleep
+
+        def sleep(seconds: float) -> None:
+            (self.lapse if threading.get_ident() == main else real_sleep)(seconds)
+
+        self._patch(time, "sleep", sleep)
+        self._patch(pendulum, "now", lambda *_, **__: pendulum.instance(self.now()))
+
+    def _count_sends(self) -> None:
+        adapter = requests.adapters.HTTPAdapter
+        send = adapter.send
+
+        def stepping(this: Any, request: Any, **options: Any) -> Any:
+            with self.steps.step(f"{request.method} {request.path_url.partition('?')[0]}"):
+                return send(this, request, **options)
+
+        self._patch(adapter, "send", stepping)
