@@ -24,6 +24,7 @@ Vendor page: https://docs.formantai.com/api-reference/batch-calls
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 
 # How much older than the intent a batch call may seem to be: clocks differ, and its list is short.
 SKEW = timedelta(days=1)
+# For so long is looked for what another row, or another task, may have placed: a list may lag a little.
+LOOK_FOR_OTHERS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -167,15 +170,17 @@ class _Flow:
         raise error if self.rules.resubmit_if_missing else self._parked(intent)
 
     def _look(self, intent: BatchIntent) -> BatchCall | None:
-        """Look for the batch call: once, or for a while when it may well be there.
+        """Look for the batch call: for a while when it may well be there, and otherwise for a moment or once.
 
         :raises FormantError: what hindered the last look.
         """
         in_doubt = intent.sent is Sent.UNCLEAR
         since = min(intent.written_at, self.rules.taken_since or intent.written_at) - SKEW
+        others_s = LOOK_FOR_OTHERS_S if self.rules.taken_since else 0.0
+        longest_s = math.inf if in_doubt else others_s
         batch, trouble = look_for(
             lambda: find_batch(self.client, self.request.agent_id, self.request.marker, since),
-            self.rules.lookup_timeout_s if in_doubt else 0.0,
+            min(self.rules.lookup_timeout_s, longest_s),
             self.rules.sleep,
         )
         if batch is None and trouble is not None:
