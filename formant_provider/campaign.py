@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from formant_provider.options import one_of, seconds
+from formant_provider.options import one_of, percent, seconds
+from formant_provider.results import push_result, storable
 from formant_provider.waiting import poll_here
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class BatchOptions:
 
     :param poll_interval: between two looks, in seconds or as a ``timedelta``.
     :param stall_timeout: it is over when nothing has changed for so long, in seconds or as a ``timedelta``.
-    :param min_success_rate: per cent of all recipients; ``None`` asks for none.
+    :param min_success_rate: percent of all recipients; ``None`` asks for none.
     :param on_below_threshold: how the task ends when fewer were a success.
     :raises ValueError: for what cannot be meant.
     """
@@ -45,10 +46,7 @@ class BatchOptions:
         for name in ("poll_interval", "stall_timeout"):
             if seconds(name, getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be above 0; not {getattr(self, name)!r}")
-        rate = self.min_success_rate
-        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-        if rate is not None and not (is_number and 0 <= rate <= 100):
-            raise ValueError(f"min_success_rate must be a per cent from 0 to 100, or None; not {rate!r}")
+        percent("min_success_rate", self.min_success_rate)
 
     def watch(self, batch_id: int, total_recipients: int | None) -> BatchWatch:
         """Return what is waited for.
@@ -116,7 +114,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         name, status = batch.name, batch.status
     except FormantError as error:  # what matters is known already
         log.warning("%s. Going on without name and status of batch call %s.", error, end.batch_id)
-    return {
+    result = {
         **end.receipt,
         "batch_id": end.batch_id,
         "name": name or end.receipt.get("name"),
@@ -125,6 +123,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         "metrics": end.metrics,
         "stalled": end.is_stalled,
     }
+    return {name: storable(value) for name, value in result.items()}
 
 
 def _tell(end: BatchEnd) -> None:
@@ -162,6 +161,5 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
     if options.on_below_threshold == "succeed":
         log.warning("%s.", text)
         return
-    # Airflow keeps what a task returns only when it succeeds.
-    context["ti"].xcom_push(key="return_value", value=result)
+    push_result(context, result)
     raise AirflowFailException(f"{text}. A retry would not ring again.")
