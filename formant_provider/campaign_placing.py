@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none
-from formant_provider.results import a_result_in_any_case, of_row, push
+from formant_provider.results import a_result_in_any_case, not_called, of_row, push
 from formant_provider.timing import refuse_late
 
 if TYPE_CHECKING:
@@ -163,7 +164,9 @@ class PlacesABatch(GivenFields):
         def nothing() -> dict[str, Any]:
             return {**dict.fromkeys(RECEIPT_FIELDS), **self.of_row(context)}
 
-        return a_result_in_any_case(context, nothing, apart=["batch_id"], skipped="nobody_left")
+        return a_result_in_any_case(
+            context, nothing, partial(not_called, skipped="nobody_left"), apart=["batch_id"]
+        )
 
     def of_row(self, context: Context) -> dict[str, Any]:
         """Return by what this result is told from those of other rows."""

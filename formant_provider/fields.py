@@ -8,6 +8,7 @@ that is missing, and a call must not be placed at once for the want of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -35,7 +36,7 @@ class GivenFields(HidesFields):
         """Note the names: in ``__init__`` nobody could tell a ``None`` that is given from a default."""
         made = super().__new__(cls)
         # Not by attribute: Airflow looks at that before it is ready to.
-        vars(made)["given"] = given_options(kwargs, but=cls.template_fields)
+        vars(made)["given"] = given_options(cls, kwargs)
         vars(made)["_given_none"] = frozenset(name for name, value in kwargs.items() if value is None)
         return made
 
@@ -44,7 +45,7 @@ class GivenFields(HidesFields):
         """Check the options as well where the operator itself is made in each row only, when it runs."""
         made: Any = super().partial(**kwargs)
         try:
-            cls.check_options(given_options(kwargs, but=cls.template_fields), _options_of(cls, made))
+            cls.check_options(given_options(cls, kwargs), _options_of(cls, made))
         except ValueError:
             made._expand_called = True  # else Airflow warns that it was never mapped
             raise
@@ -85,26 +86,31 @@ class GivenFields(HidesFields):
         )
 
 
-def given_options(kwargs: Mapping[str, Any], *, but: Iterable[str] = ()) -> frozenset[str]:
-    """Return the names of the options that are given and ask for something."""
-    return frozenset(name for name in kwargs.keys() - set(but) if not _is_neutral(kwargs[name]))
-
-
-def _is_neutral(value: object) -> bool:
-    """Whether an option asks for nothing, so that nobody is told that it cannot act."""
-    return value is None or (
-        isinstance(value, int | float | str | tuple | list | set | frozenset) and not value
-    )
+def given_options(operator: Any, kwargs: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the options that are given and ask for something else than is the default."""
+    defaults = _defaults_of(operator)
+    options = kwargs.keys() & defaults.keys() - set(operator.template_fields)
+    return frozenset(name for name in options if kwargs[name] != defaults[name])
 
 
 def _options_of(operator: Any, made: Any) -> dict[str, Any]:
     """Return the options of a mapped operator: its own, the DAG's and the group's, and what is left out."""
-    defaults: dict[str, Any] = {
-        name: item.default for name, item in signature(operator.__init__).parameters.items()
-    }
+    options: dict[str, Any] = dict(_defaults_of(operator))
     for place in (made.kwargs["dag"], made.kwargs["task_group"]):
-        defaults |= getattr(place, "default_args", None) or {}
-    return {**defaults, **made.kwargs}
+        options |= getattr(place, "default_args", None) or {}
+    return {**options, **made.kwargs}
+
+
+@cache
+def _defaults_of(operator: Any) -> dict[str, Any]:
+    """Return the defaults of the options that our classes have."""
+    parameters = [
+        parameter
+        for cls in reversed(operator.__mro__)
+        if issubclass(cls, GivenFields) and "__init__" in vars(cls)
+        for parameter in signature(cls.__init__).parameters.values()
+    ]
+    return {item.name: item.default for item in parameters if item.default is not item.empty}
 
 
 def refuse_none(field: str) -> None:

@@ -96,15 +96,6 @@ def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met
         raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add it, or leave them out")
 
 
-def refuse_longer(given: Collection[str], name: str, value: float | timedelta, timeout_s: float) -> None:
-    """Refuse a time that would never be over within the timeout.
-
-    :raises ValueError: it is given, and longer.
-    """
-    if name in given and seconds(name, value) > timeout_s:
-        raise ValueError(f"{name} cannot act within a shorter timeout: give a timeout of more than {value!r}")
-
-
 def redial_outcomes(value: Collection[str]) -> frozenset[str]:
     """Return the outcomes after which to call again.
 
@@ -134,7 +125,7 @@ def check_call_options(given: frozenset[str], options: Mapping[str, Any]) -> Non
     """
     refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
-    refuse_longer(given, "settle_for", options["settle_for"], time_to_wait("timeout", options["timeout"]))
+    time_to_wait("timeout", options["timeout"])
 
 
 def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
@@ -147,5 +138,4 @@ def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> No
     refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
-    timeout_s = time_to_wait("timeout", options["timeout"])
-    refuse_longer(given, "stall_timeout", options["stall_timeout"], timeout_s)
+    time_to_wait("timeout", options["timeout"])

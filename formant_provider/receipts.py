@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.outcome import APART, push_ids
 from formant_provider.placing import PlacesACall
 from formant_provider.privacy import reveal
 from formant_provider.references import recipient_in, reference_or_none
-from formant_provider.results import a_result_in_any_case, of_row, push_result, storable
+from formant_provider.results import a_result_in_any_case, not_called, of_row, push_result, storable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,7 +53,7 @@ class LeavesAReceipt(PlacesACall):
         def nothing() -> dict[str, Any]:
             return {**dict.fromkeys((*RECEIPT_FIELDS, "placement")), **self.of_row(context)}
 
-        return a_result_in_any_case(context, nothing, apart=APART, skipped=skipped)
+        return a_result_in_any_case(context, nothing, partial(not_called, skipped=skipped), apart=APART)
 
     def of_row(self, context: Context) -> dict[str, Any]:
         """Return by what this result is told from those of other rows."""

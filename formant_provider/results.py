@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 
 from formant_provider.api.errors import FormantError, HeldBack, InvalidInput, RequestRefused
 
@@ -74,15 +74,15 @@ def push_result(context: Context, result: Mapping[str, Any]) -> None:
 def a_result_in_any_case(
     context: Context,
     nothing: Callable[[], Mapping[str, Any]],
+    became: Callable[[Exception], tuple[str | None, str]],
     *,
     apart: Sequence[str] = (),
-    skipped: str = "skipped",
 ) -> Iterator[None]:
-    """Push a result before a task ends that has called nobody, or does not know, unless it has pushed one.
+    """Push a result before a task ends in an error, unless it has pushed one.
 
     :param nothing: the result without status and reason.
+    :param became: status and reason after the error.
     :param apart: its fields that are pushed on keys of their own as well.
-    :param skipped: the reason of a skip that is none of our errors.
     """
     vars(context["task"])[_LEFT] = False
     try:
@@ -90,19 +90,21 @@ def a_result_in_any_case(
     except AirflowRescheduleException:  # it goes on
         raise
     except Exception as error:
-        if vars(context["task"])[_LEFT]:
-            raise
-        status, reason = _what_became(error, skipped)
-        result = {**nothing(), "status": status, "reason": reason}
-        push_apart(context, result, apart)
-        push_result(context, result)
+        if not vars(context["task"])[_LEFT]:
+            status, reason = became(error)
+            result = {**nothing(), "status": status, "reason": reason}
+            push_apart(context, result, apart)
+            push_result(context, result)
         raise
 
 
-def _what_became(error: Exception, skipped: str) -> tuple[str, str]:
-    """Return status and reason of a row that ends in an error before its call is known to be placed."""
-    cause = error if isinstance(error, FormantError) else error.__cause__
-    if not isinstance(cause, FormantError):
+def not_called(error: Exception, *, skipped: str) -> tuple[str, str]:
+    """Return status and reason of a row that ends before its call is known to be placed.
+
+    :param skipped: the reason of a skip that is none of our errors.
+    """
+    cause = _ours(error)
+    if cause is None:
         return ("skipped", skipped) if isinstance(error, AirflowSkipException) else ("not_placed", "error")
     if isinstance(cause, HeldBack):
         return "skipped" if cause.skips else "refused", cause.reason
@@ -110,6 +112,21 @@ def _what_became(error: Exception, skipped: str) -> tuple[str, str]:
         return "unconfirmed", in_a_word(cause)
     refused = isinstance(cause, InvalidInput | RequestRefused)
     return "refused" if refused else "not_placed", in_a_word(cause)
+
+
+def no_outcome(error: Exception) -> tuple[None, str]:
+    """Return status and reason of a wait that came to nothing: the call itself may go on."""
+    cause = _ours(error)
+    if cause is None and isinstance(error, AirflowSensorTimeout | AirflowSkipException):
+        return None, "timeout"
+    return None, "error" if cause is None else in_a_word(cause)
+
+
+def _ours(error: BaseException | None) -> FormantError | None:
+    """Return our error that another one of Airflow's stands for."""
+    while error is not None and not isinstance(error, FormantError):
+        error = error.__cause__
+    return error
 
 
 def in_a_word(error: Exception) -> str:

@@ -169,7 +169,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.waiting = BatchOptions(poll_interval, stall_timeout, min_success_rate, on_below_threshold)
         self.deferrable = deferrable_or_default(deferrable)
         self._check()
-        chosen = {"timeout": timeout, "stall_timeout": stall_timeout, "min_success_rate": min_success_rate}
+        chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
         self.check_options(self.given, {**chosen, "wait_for_completion": wait_for_completion})
 
     def _check(self) -> None:

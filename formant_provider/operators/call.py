@@ -206,7 +206,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
-        chosen = {"timeout": timeout, "settle_for": settle_for, "retries": self.retries}
+        chosen = {"timeout": timeout, "retries": self.retries}
         self.check_options(self.given, {**chosen, "wait_for_completion": wait_for_completion})
 
     def execute(self, context: Context) -> dict[str, Any]:

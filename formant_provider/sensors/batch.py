@@ -25,9 +25,9 @@ from formant_provider.campaign import (
 )
 from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import refuse_idle, refuse_longer
+from formant_provider.options import refuse_idle
 from formant_provider.references import reference_or_none, to_reference
-from formant_provider.results import a_result_in_any_case, of_row
+from formant_provider.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
 
 if TYPE_CHECKING:
@@ -113,7 +113,6 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         self.waiting = BatchOptions(poll_interval, stall_timeout, min_success_rate, on_below_threshold)
         self.deferrable = deferrable_or_default(deferrable)
         refuse_idle(self.given, ["on_below_threshold"], "min_success_rate", met=min_success_rate is not None)
-        refuse_longer(self.given, "stall_timeout", stall_timeout, self.timeout)
         self._look: Look | None = None
         self._waiter: BatchWaiter | None = None
         self._recalled: Sight | None = None
@@ -173,7 +172,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         def nothing() -> dict[str, Any]:
             return {"batch_id": self.batch_id, **of_row(context, reference_or_none(self.reference))}
 
-        return a_result_in_any_case(context, nothing, skipped="timeout")
+        return a_result_in_any_case(context, nothing, no_outcome)
 
     def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
         from formant_provider.failures import waiting_for_a_batch

@@ -18,11 +18,10 @@ from airflow.providers.common.compat.sdk import (
 from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.options import refuse_longer
 from formant_provider.outcome import APART, end_as_it_ended, hand_on, show_link
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none, to_reference
-from formant_provider.results import a_result_in_any_case, of_row
+from formant_provider.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.waiting import (
     GRACE,
     SHORTEST_POLL_INTERVAL_S,
@@ -141,7 +140,6 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         self._look: Look | None = None
         self._waiter: Waiter | None = None
         self._check()
-        refuse_longer(self.given, "settle_for", settle_for, self.timeout)
 
     def _check(self) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
@@ -212,7 +210,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
             ids = {name: getattr(self, name) for name in ("agent_id", "trace_id", "conversation_id")}
             return {**ids, **self._of_row(context)}
 
-        return a_result_in_any_case(context, nothing, apart=APART, skipped="timeout")
+        return a_result_in_any_case(context, nothing, no_outcome, apart=APART)
 
     def _of_row(self, context: Context) -> dict[str, Any]:
         return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
