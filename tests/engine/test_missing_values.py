@@ -140,7 +140,7 @@ FormantCreateCallOperator.partial(task_id="rows", agent_id=459).expand_kwargs(
 """
 
 
-def test_none_in_the_dag_file_is_the_default(env: dict[str, str], tmp_path: Path) -> None:
+def test_none_in_the_dag_file_is_the_default(tmp_path: Path) -> None:
     """Who writes None into the file, plain or in a list, means it."""
     with Sandbox(agents=dict.fromkeys(range(456, 460), "global"), rate_limit=None) as sandbox:
         result = run(NONE_IN_THE_FILE, tmp_path, {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()})
