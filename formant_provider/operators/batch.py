@@ -210,7 +210,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
 
         end = BatchEnd.from_event(event)
         # Trigger events of an earlier version have no names of rows.
-        return self._conclude(replace(end, receipt={**self.of_row(context), **end.receipt}), context)
+        receipt = {**end.receipt, **self.of_row(context), **end.receipt}
+        return self._conclude(replace(end, receipt=receipt), context)
 
     def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], context: Context) -> dict[str, Any]:
         """Wait until the campaign is over, here or in the triggerer."""

@@ -231,7 +231,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
 
         end = WaitEnd.from_event(event)
         # Trigger events of an earlier version have no names of rows.
-        end = replace(end, receipt={**self.of_row(context), **end.receipt})
+        end = replace(end, receipt={**end.receipt, **self.of_row(context), **end.receipt})
         show_link(self.hook, end.receipt, context)
         return self._conclude(end, context)
 

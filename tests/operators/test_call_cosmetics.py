@@ -126,6 +126,6 @@ def test_results_that_cannot_be_stored_fail_no_call_that_is_over(
 def _with_odd_results(record: Any) -> bytes:
     """Return the record as JSON; Python writes and reads NaN and half characters in it."""
     odd = {name: value for name, value in ODD.items() if name != "bytes"}
-    holder = record.get("conversation", record)
+    holder = record["data"]
     holder["results"] = odd
     return json.dumps(record).encode()
