@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from support.engine import DagResult, run_dag_source
 
 pytestmark = pytest.mark.engine
 
+NUMBERS = count()
 HEAD = """
 from airflow.sdk import DAG, task, task_group
 from formant_provider.operators.call import FormantCreateCallOperator
@@ -19,7 +21,7 @@ from formant_provider.sensors.conversation import FormantConversationSensor
 
 PEOPLE = [{"customer_phone": "+14155550120"}]
 
-with DAG("missing", schedule=None, render_template_as_native_obj=NATIVE):
+with DAG("DAG_ID", schedule=None, render_template_as_native_obj=NATIVE):
     @task
     def nothing():
         return None
@@ -29,7 +31,10 @@ with DAG("missing", schedule=None, render_template_as_native_obj=NATIVE):
 
 def run(body: str, folder: Path, env: dict[str, str], *, native: bool = False) -> DagResult:
     indented = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    return run_dag_source(HEAD.replace("NATIVE", str(native)) + indented, folder, "missing", env=env)
+    # Airflow 3.1 remembers a DAG by its id, whatever its file holds by now.
+    dag_id = f"missing_{next(NUMBERS)}"
+    source = HEAD.replace("NATIVE", str(native)).replace("DAG_ID", dag_id) + indented
+    return run_dag_source(source, folder, dag_id, env=env)
 
 
 FIELDS = (
