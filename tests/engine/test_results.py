@@ -114,7 +114,7 @@ def test_each_row_has_one_result_in_its_place(sandbox: Sandbox, env: dict[str, s
 
 
 DECORATED = """
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 with DAG("decorated", schedule=None):
     @task.formant_call(agent_id=456)
