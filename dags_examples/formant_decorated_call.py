@@ -20,14 +20,15 @@ with DAG(
     def due_loans() -> list[dict[str, Any]]:
         """Stand for a query."""
         return [
-            {"phone": "+14155550150", "name": "Asha", "due": 29000, "late": False},
-            {"phone": "+14155550151", "name": "Rahul", "due": 1250.5, "late": True},
+            {"loan_id": "LN-1", "phone": "+14155550150", "due": 29000},
+            {"loan_id": "LN-2", "phone": "+14155550151", "due": 1250.5},
         ]
 
     @task.formant_call(agent_id=456)
     def remind(loan: dict[str, Any]) -> dict[str, Any]:
-        """Return what the agent is told."""
-        return {"customer_phone": loan["phone"], "customer_name": loan["name"], "due_amount": loan["due"]}
+        """Return what the agent is told, and by what the result is known again."""
+        told = {"customer_phone": loan["phone"], "due_amount": loan["due"]}
+        return {"parameters": told, "reference": loan["loan_id"]}
 
     @task.formant_call
     def survey(dag_run: Any = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One call for each row of a query: reminders with `expand`, surveys, scheduled, with `expand_kwargs`."""
+"""One call for each row of a query, with `expand` and `expand_kwargs`; results go back to the rows."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ with DAG(
     def due_loans() -> list[dict[str, Any]]:
         """Stand for a query."""
         return [
-            {"customer_phone": "+14155550120", "customer_name": "Asha", "due_amount": 29000},
-            {"customer_phone": "+14155550121", "customer_name": "Rahul", "due_amount": 1250.5},
-            {"customer_phone": "+14155550122", "customer_name": "Meera", "due_amount": 700},
+            {"loan_id": "LN-1", "customer_phone": "+14155550120", "due_amount": 29000},
+            {"loan_id": "LN-2", "customer_phone": "+14155550121", "due_amount": 1250.5},
+            {"loan_id": "LN-3", "customer_phone": "+14155550122", "due_amount": 700},
         ]
 
     @task(show_return_value_in_logs=False)
     def survey(loan: dict[str, Any]) -> dict[str, Any]:
         """Turn one row into the arguments of one call."""
         in_two_days = datetime.now().astimezone() + timedelta(days=2)
-        return {"parameters": loan, "scheduled_for": in_two_days.isoformat()}
+        return {"parameters": loan, "scheduled_for": in_two_days.isoformat(), "reference": loan["loan_id"]}
+
+    @task(trigger_rule="all_done")
+    def by_loan(loans: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
+        """Say what came of each loan: also of those that were refused, and never by position."""
+        status = {result["reference"]: result["status"] for result in results}
+        return {loan["loan_id"]: status.get(loan["loan_id"]) for loan in loans}
 
     loans = due_loans()
     reminders = FormantCreateCallOperator.partial(task_id="remind", agent_id=456).expand(parameters=loans)
-    surveys = FormantCreateCallOperator.partial(task_id="survey_call", agent_id=789).expand_kwargs(
-        survey.expand(loan=loans)
-    )
+    surveys = FormantCreateCallOperator.partial(
+        task_id="survey_call", agent_id=789, trigger_rule="all_done"
+    ).expand_kwargs(survey.expand(loan=loans))
     reminders >> surveys
+    by_loan(loans, surveys.output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,12 +38,10 @@ with DAG(
 
     @task
     def list_calls(
-        now: dict[str, Any], later: dict[str, Any], each: Sequence[dict[str, Any]], trace_ids: Sequence[str]
+        now: dict[str, Any], now_trace_id: str, later: dict[str, Any], each: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        """Read the whole receipts, and for the mapped calls the trace ids from their own key."""
-        rows = [{"call": "call_now", **now}, {"call": "call_later", **later}]
-        for index, (receipt, trace_id) in enumerate(zip(each, trace_ids, strict=True)):
-            rows.append({"call": f"call_each [{index}]", **receipt, "trace_id": trace_id})
-        return rows
+        """Read the whole receipts, and of one call the trace id from its own key."""
+        rows = [{"call": "call_now", **now, "trace_id": now_trace_id}, {"call": "call_later", **later}]
+        return rows + [{"call": f"call_each [{receipt['map_index']}]", **receipt} for receipt in each]
 
-    list_calls(now.output, later.output, each.output, each.output["trace_id"])
+    list_calls(now.output, now.output["trace_id"], later.output, each.output)

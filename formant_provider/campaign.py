@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from formant_provider.options import one_of, seconds
+from formant_provider.options import one_of, percent, seconds
+from formant_provider.results import push_result, storable
 from formant_provider.waiting import poll_here
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class BatchOptions:
 
     :param poll_interval: between two looks, in seconds or as a ``timedelta``.
     :param stall_timeout: it is over when nothing has changed for so long, in seconds or as a ``timedelta``.
-    :param min_success_rate: per cent of all recipients; ``None`` asks for none.
+    :param min_success_rate: percent of all recipients; ``None`` asks for none.
     :param on_below_threshold: how the task ends when fewer were a success.
     :param on_stalled: how it ends when nothing has changed for ``stall_timeout`` though somebody is still to
         be called.
@@ -53,10 +54,7 @@ class BatchOptions:
         for name in ("poll_interval", "stall_timeout"):
             if seconds(name, getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be above 0; not {getattr(self, name)!r}")
-        rate = self.min_success_rate
-        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-        if rate is not None and not (is_number and 0 <= rate <= 100):
-            raise ValueError(f"min_success_rate must be a per cent from 0 to 100, or None; not {rate!r}")
+        percent("min_success_rate", self.min_success_rate)
 
     def watch(self, batch_id: int, total_recipients: int | None) -> BatchWatch:
         """Return what is waited for.
@@ -127,7 +125,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
     except Exception as error:  # what matters is known already
         what = str(error) if isinstance(error, FormantError) else type(error).__name__
         log.warning("%s. Going on without name and status of batch call %s.", what, end.batch_id)
-    return {
+    result = {
         **end.receipt,
         "batch_id": end.batch_id,
         "name": name or end.receipt.get("name"),
@@ -136,6 +134,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         "metrics": end.metrics,
         "stalled": end.is_stalled,
     }
+    return {name: storable(value) for name, value in result.items()}
 
 
 def _tell(end: BatchEnd) -> None:
@@ -175,8 +174,7 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
     if options.on_below_threshold == "succeed":
         log.warning("%s.", text)
         return
-    # Airflow keeps what a task returns only when it succeeds.
-    context["ti"].xcom_push(key="return_value", value=result)
+    push_result(context, result)
     raise AirflowFailException(f"{text}. A retry would not ring again.")
 
 
@@ -196,8 +194,7 @@ def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context
     if options.on_stalled == "succeed":
         log.warning("%s.", text)
         return
-    # Airflow keeps what a task returns only when it succeeds.
-    context["ti"].xcom_push(key="return_value", value=result)
+    push_result(context, result)
     raise AirflowFailException(
         f"{text}. Nobody is rung again by this task. Clear it to wait on, with a longer stall_timeout if"
         " there are such hours."

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,11 @@ import pendulum
 
 from formant_provider.campaign_report import recipients_uri
 from formant_provider.contact_files import ContactFiles, ContactRules
+from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.privacy import HidesFields, reveal
+from formant_provider.privacy import reveal
+from formant_provider.references import reference_or_none
+from formant_provider.results import a_result_in_any_case, not_called, of_row, push
 from formant_provider.timing import refuse_late
 
 if TYPE_CHECKING:
@@ -25,7 +30,19 @@ if TYPE_CHECKING:
     from formant_provider.api.errors import FormantError
 
 
-class PlacesABatch(HidesFields):
+RECEIPT_FIELDS = (
+    "batch_id",
+    "name",
+    "agent_id",
+    "total_recipients",
+    "placement",
+    "placed_at",
+    "contacts",
+    "status",
+)
+
+
+class PlacesABatch(GivenFields):
     """Mixed into an operator that has the fields of a batch call and the options of its placement."""
 
     private_fields = ("contacts", "suppress")
@@ -36,6 +53,7 @@ class PlacesABatch(HidesFields):
     contacts: Any
     suppress: Any
     idempotency_key: Any
+    reference: Any
     rejects_uri: str | None
     results_uri: str | None
     formant_conn_id: str
@@ -122,6 +140,43 @@ class PlacesABatch(HidesFields):
         self.log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
         with self.hook.get_conn() as client:
             return place_batch(request, client, ledger, self._rules(context))
+
+    def hand_on_receipt(
+        self, placement: BatchPlacement, agent_id: int, files: ContactFiles, context: Context
+    ) -> dict[str, Any]:
+        """Hand the id downstream; return the receipt."""
+        self.log.info(
+            "The batch call is %s: id %s, %s recipients.",
+            placement.result,
+            placement.batch_id,
+            placement.total_recipients,
+        )
+        push(context, "batch_id", placement.batch_id)
+        return {
+            **dict.fromkeys(RECEIPT_FIELDS),
+            **self.of_row(context),
+            "batch_id": placement.batch_id,
+            "name": placement.name,
+            "agent_id": agent_id,
+            "total_recipients": placement.total_recipients,
+            "placement": placement.result.value,
+            "placed_at": placement.since.isoformat(),
+            "contacts": files.report.counts() if files.report else None,
+        }
+
+    def leaving_a_result(self, context: Context) -> AbstractContextManager[None]:
+        """Leave a result also when nobody is called."""
+
+        def nothing() -> dict[str, Any]:
+            return {**dict.fromkeys(RECEIPT_FIELDS), **self.of_row(context)}
+
+        return a_result_in_any_case(
+            context, nothing, partial(not_called, skipped="nobody_left"), apart=["batch_id"]
+        )
+
+    def of_row(self, context: Context) -> dict[str, Any]:
+        """Return by what this result is told from those of other rows."""
+        return of_row(context, reference_or_none(self.reference))
 
     def _refuse_twins(self, request: BatchRequest, context: Context, *, is_placed: bool) -> None:
         """Refuse two rows of a mapped list that would be one batch call: one of them would not be made."""

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from formant_provider.api.progress import UNSUCCESSFUL
+
+# Options that say how to wait, and mean nothing to a task that does not.
+_OF_CALL_WAITING = (
+    "redial_on",
+    "poll_interval",
+    "timeout",
+    "on_timeout",
+    "success_statuses",
+    "terminal_statuses",
+    "settle_for",
+    "on_unsuccessful",
+    "include_transcript",
+)
+_OF_BATCH_WAITING = ("poll_interval", "timeout", "on_timeout", "stall_timeout")
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> str:
@@ -40,6 +55,47 @@ def seconds(name: str, value: float | timedelta) -> float:
     return float(span)
 
 
+def time_to_wait(name: str, value: float | timedelta) -> float:
+    """Return a time span in seconds that is above 0.
+
+    :raises ValueError: it is no time span, or 0.
+    """
+    span = seconds(name, value)
+    if not span:
+        raise ValueError(
+            f"{name} must be above 0; to wait for nothing, leave out wait_for_completion, and to look once,"
+            " use a sensor"
+        )
+    return span
+
+
+def percent(name: str, value: float | None) -> float | None:
+    """Return a rate in percent; ``None`` means none.
+
+    :raises ValueError: it is no number from 0 to 100, or one between 0 and 1, which means a fraction.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 <= value <= 100):
+        raise ValueError(f"{name} must be in percent, from 0 to 100, or None; not {value!r}")
+    if value is not None and 0 < value < 1:
+        raise ValueError(f"{name} is in percent: write {100 * value:g} instead of {value!r}")
+    return value
+
+
+def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met: object) -> None:
+    """Refuse options that cannot act: who gives them expects something of them.
+
+    :param given: names of all options that the DAG file gives.
+    :param names: the options that need another one.
+    :param needs: what to write for them to act.
+    :param met: whether that is there.
+    :raises ValueError: some are given for nothing.
+    """
+    idle = [] if met else [name for name in names if name in given]
+    if idle:
+        raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add it, or leave them out")
+
+
 def redial_outcomes(value: Collection[str]) -> frozenset[str]:
     """Return the outcomes after which to call again.
 
@@ -58,3 +114,28 @@ def statuses(name: str, value: Collection[str]) -> frozenset[str]:
     if isinstance(value, str) or not all(isinstance(word, str) and word.strip() for word in value):
         raise ValueError(f"{name} must be a set of statuses such as completed; not {value!r}")
     return frozenset(value)
+
+
+def check_call_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
+    """Refuse options of a call that cannot act beside the others.
+
+    :param given: names of the options that the DAG file gives itself.
+    :param options: all of them by name, and Airflow's ``retries``.
+    :raises ValueError: with what to write instead.
+    """
+    refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
+    refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
+    time_to_wait("timeout", options["timeout"])
+
+
+def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
+    """Refuse options of a batch call that cannot act beside the others.
+
+    :param given: names of the options that the DAG file gives itself.
+    :param options: all of them by name.
+    :raises ValueError: with what to write instead.
+    """
+    refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
+    has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
+    refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
+    time_to_wait("timeout", options["timeout"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from formant_provider.links import CONVERSATION_LINK_XCOM
+from formant_provider.results import push, push_apart, push_result, storable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # A record that is in the list may be missed by its id for a moment.
 READ_AGAIN_AFTER_S = (1.0, 2.0, 4.0)
+# Fields of a result that are XComs of their own as well.
+APART = ("trace_id", "conversation_id", "status")
 OnTimeout = Literal["fail", "skip", "return"]
 # What a task hands on of a conversation, besides its ids. The number is not in it.
 RECORD_FIELDS = (
@@ -54,6 +57,7 @@ def hand_on(
     result["status"] = record.status or end.status
     if options.include_transcript:
         result["transcript"] = record.transcript
+    result = {name: storable(value) for name, value in result.items()}
     talk = f"{record.duration_seconds} s" if record.duration_seconds is not None else "nobody was connected"
     log.info("The conversation %s is over: %s, %s.", record.conversation_id, result["status"], talk)
     if push:
@@ -100,20 +104,28 @@ def _read_patiently(hook: FormantHook, conversation_id: str) -> Conversation:
 
 def push_ids(hook: FormantHook, result: Mapping[str, Any], context: Context) -> None:
     """Push ids and status on their own keys, and the address for the button in the UI."""
-    for key in ("trace_id", "conversation_id", "status"):
-        context["ti"].xcom_push(key=key, value=result[key])
+    push_apart(context, result, APART)
     show_link(hook, result, context)
 
 
 def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> None:
-    """Let the button in the UI lead to the conversation, if the connection says where that is."""
+    """Let the button in the UI lead to the conversation, if the connection says where that is.
+
+    What hinders it is logged: for a button no task fails whose call was placed.
+    """
     task: Any = context["task"]
-    url = hook.get_config().conversation_url(
-        agent_id=ids["agent_id"], conversation_id=ids["conversation_id"], trace_id=ids["trace_id"]
-    )
+    try:
+        url = hook.get_config().conversation_url(
+            agent_id=ids["agent_id"], conversation_id=ids["conversation_id"], trace_id=ids["trace_id"]
+        )
+    except Exception as error:  # a secrets backend may raise anything
+        log.warning(
+            "No link to the conversation: the connection could not be read (%s).", type(error).__name__
+        )
+        return
     task.conversation_url = url
-    if url and task.do_xcom_push:
-        context["ti"].xcom_push(key=CONVERSATION_LINK_XCOM, value=url)
+    if url:
+        push(context, CONVERSATION_LINK_XCOM, url)
 
 
 def tell_doubt(end: WaitEnd) -> None:
@@ -155,6 +167,7 @@ def end_as_it_ended(
     """End a task as its user wants it to end after this outcome.
 
     :param redial_on: outcomes after which a further try rings again, so that the task is left its retries.
+        With ``"succeed"`` and ``"skip"`` the last try ends so.
     :raises CallUnsuccessful: when a retry is of use.
     """
     from formant_provider.api.errors import CallUnsuccessful
@@ -163,13 +176,21 @@ def end_as_it_ended(
     if options.endings.is_success(status):
         return
     error = CallUnsuccessful(status)
+    if status in redial_on and _has_a_try_left(context):
+        push_result(context, result)
+        raise error
     if choice == "succeed":
         log.warning("%s.", error)
         return
-    # Airflow keeps what a task returns only when it succeeds.
-    context["ti"].xcom_push(key="return_value", value=result)
+    push_result(context, result)
     if choice == "skip":
         raise AirflowSkipException(str(error))
     if status in redial_on:
         raise error
     raise AirflowFailException(f"{error}. A retry would not ring again; see redial_on.") from error
+
+
+def _has_a_try_left(context: Context) -> bool:
+    """Whether Airflow tries again when this try fails. A clear raises ``max_tries``."""
+    ti: Any = context["ti"]
+    return bool(ti.try_number <= ti.max_tries)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     import jinja2
@@ -22,22 +23,104 @@ _NUMBER = re.compile(r"\d{7,15}")
 
 
 class Hidden:
-    """Holds a rendered value for the operator and shows only its shape to everyone else.
+    """Shows only the shape of a value, and holds the value itself for the operator: see :func:`hide`.
 
-    Airflow stores rendered template fields where everyone who can see the task can read them.
-
-    :param value: a mapping, a list of mappings, or anything else.
+    Airflow stores rendered template fields where everyone who can see the task can read them, and renders a
+    ``map_index_template`` once more after the call was placed. So it looks like the value, with ``***`` for
+    all that is in it, and answers whatever is asked: nothing that only shows it may fail a task by then. A
+    copy within the process is the same object; what is pickled is the shape alone.
     """
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    # Not a name that a parameter can have: in a template both are attributes.
+    _hidden_value: Any
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return HIDDEN
 
-    def serialize(self) -> Any:
-        """Return what Airflow may store: names with hidden values, and nothing where there is nothing."""
-        return None if self.value is None else _shape(self.value)
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        return HIDDEN
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+class _HiddenText(Hidden, str):
+    """Looks like the text ``***``, and so does each item of it."""
+
+    def __getitem__(self, key: object) -> str:
+        return self
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    __le__ = __gt__ = __ge__ = __lt__
+
+    def __float__(self) -> float:
+        return float("nan")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (HIDDEN,)
+
+
+class _HiddenMapping(Hidden, dict[str, Any]):
+    """Looks like a mapping with the same names. Other names lead to ``***`` as well."""
+
+    def __missing__(self, name: object) -> str:
+        return ITEM
+
+    def get(self, name: Any, default: object = None) -> Any:  # noqa: ARG002 - the shape says what is there
+        return self[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:  # no other: Airflow asks objects for methods that they may have
+            return self[name]
+        raise AttributeError(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+class _HiddenList(Hidden, list[Any]):
+    """Looks like the first entries of a list. Every other entry is ``***``."""
+
+    def __getitem__(self, index: Any) -> Any:
+        with suppress(IndexError, TypeError):
+            return super().__getitem__(index)
+        return ITEM
+
+    def __len__(self) -> int:
+        return len(self._hidden_value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
+ITEM = _HiddenText(HIDDEN)
+
+
+def hide(value: Any) -> Any:
+    """Return what looks like a value and shows nothing of it; :func:`reveal` returns the value itself.
+
+    :param value: a mapping, a list of mappings, or anything else but ``None``.
+    """
+    hidden = _HiddenText(HIDDEN) if (shape := _shape(value)) == HIDDEN else _look(shape)
+    hidden._hidden_value = value
+    return hidden
+
+
+def _look(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return _HiddenMapping({name: _look(item) for name, item in shape.items()})
+    if isinstance(shape, list):
+        entries = _HiddenList(map(_look, shape))
+        entries._hidden_value = shape
+        return entries
+    return ITEM if shape == HIDDEN else shape
 
 
 def _shape(value: Any) -> Any:
@@ -57,7 +140,7 @@ def _label(name: object) -> str:
 
 def reveal(value: Any) -> Any:
     """Return what was hidden, or the value itself when it was not."""
-    return value.value if isinstance(value, Hidden) else value
+    return getattr(value, "_hidden_value", value) if isinstance(value, Hidden) else value
 
 
 def mask_numbers(value: Any) -> None:
@@ -121,6 +204,4 @@ class HidesFields(_Operator):
         rendered = render(context=context, jinja_env=jinja_env)
         if self.masks_numbers:
             mask_numbers(rendered)
-        if rendered is not None:  # Airflow 3.1 cannot store a Hidden that shows as None
-            rendered = Hidden(rendered)
-        setattr(self, field, rendered)
+        setattr(self, field, None if rendered is None else hide(rendered))

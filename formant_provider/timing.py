@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from formant_provider.calling_window import CallingWindow
+from formant_provider.fields import GivenFields
 from formant_provider.options import one_of, seconds
-from formant_provider.privacy import HidesFields
 
 if TYPE_CHECKING:
     import jinja2
@@ -26,7 +26,7 @@ When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
 MAY_BE_LATE = ("scheduled", "backfill")
 
 
-class MindsTheTime(HidesFields):
+class MindsTheTime(GivenFields):
     """Mixed into an operator whose calls are bound to a time."""
 
     calling_window: CallingWindow | None

@@ -13,8 +13,9 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
+from formant_provider.fields import refuse_none
 from formant_provider.operators.call import FormantCreateCallOperator
-from formant_provider.privacy import Hidden, mask_numbers, reveal
+from formant_provider.privacy import hide, mask_numbers, reveal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -86,9 +87,10 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
 
         args, kwargs = reveal(self.op_args), reveal(self.op_kwargs)
         wanted = determine_kwargs(self.python_callable, args, {**context, **kwargs})
-        returned = self.python_callable(*args, **wanted)
-        with placing_a_call():
-            self._take(returned)
+        with self.leaving_a_result(context, skipped="by_function"):
+            returned = self.python_callable(*args, **wanted)
+            with placing_a_call():
+                self._take(returned)
         # Not DecoratedOperator's, which would read arguments that are hidden.
         return FormantCreateCallOperator.execute(self, context)
 
@@ -97,16 +99,17 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
         call = _as_call(returned)
         mask_numbers(call)
         for name, value in call.items():
-            setattr(self, name, Hidden(value) if name in self.private_fields else value)
+            setattr(self, name, hide(value) if name in self.private_fields and value is not None else value)
 
 
 def _as_call(returned: object) -> Mapping[str, Any]:
     """Return the fields of the call.
 
     A mapping is a whole call when its ``parameters`` are a mapping or a list. No value of a call parameter
-    can be either, so one that happens to be named ``parameters`` is not mistaken for it.
+    can be either, so one that happens to be named ``parameters`` is not mistaken for it. A field that is
+    ``None`` may come from an XCom without a value, so it is no wish for the default.
 
-    :raises InvalidInput: a field is not one that a function may return.
+    :raises InvalidInput: a field is not one that a function may return, or is ``None``.
     """
     from formant_provider.api.errors import InvalidInput
 
@@ -118,6 +121,8 @@ def _as_call(returned: object) -> Mapping[str, Any]:
         if name not in FormantCreateCallOperator.template_fields:
             shown = name if isinstance(name, str) and name.isidentifier() else "returned value"
             raise InvalidInput(shown, "is not a field of a call")
+        if returned[name] is None:
+            refuse_none(name)
     return returned
 
 

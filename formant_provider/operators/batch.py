@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,9 +23,11 @@ from formant_provider.campaign import (
 )
 from formant_provider.campaign_placing import PlacesABatch
 from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
-from formant_provider.contact_files import ContactFiles, ContactRules, InvalidRows
+from formant_provider.contact_files import ContactRules, InvalidRows
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import one_of, seconds, some_of
+from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
+from formant_provider.references import to_reference
+from formant_provider.results import push_result
 from formant_provider.timing import lateness_s
 from formant_provider.waiting import GRACE, deferrable_or_default, until
 
@@ -48,10 +51,11 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     A batch call cannot be cancelled.
 
     XCom: ``return_value``, a dict of ``batch_id``, ``name`` (as the vendor sees it), ``agent_id``,
-    ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at`` and ``contacts`` (counts of
-    what was read, or ``None`` when an earlier try did); with ``wait_for_completion`` also ``status``,
-    ``metrics`` and ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of
-    its own as well.
+    ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
+    what was read, or ``None`` when an earlier try did), ``status`` (``None`` until it is waited for),
+    ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
+    ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of its own as well.
+    A task that uploads nothing leaves a result too, as a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -64,6 +68,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param idempotency_key: a name for this campaign, such as a month. Campaigns of one agent with the same
         name are one, whichever task, DAG or run asks for them. ``None`` means one for each DAG run and task.
         (templated)
+    :param reference: your own name of this campaign: text or an integer, and never a phone number. It is in
+        the result and goes nowhere else. ``None`` means none. (templated)
     :param suppress: numbers that must not be called: a URI or path of a CSV file, or a list. Airflow never
         shows it. ``None`` means none. (templated)
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
@@ -93,7 +99,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param on_timeout: what the task does then: ``"fail"`` (without retries), or ``"return"`` what is known.
     :param stall_timeout: the campaign is taken to be over when nothing has changed for so long, in seconds or
         as a ``timedelta``: the vendor counts no telephony failures, so its numbers may never add up.
-    :param min_success_rate: per cent of all recipients that must be a success, from 0 to 100. ``None`` asks
+    :param min_success_rate: percent of all recipients that must be a success, from 0 to 100. ``None`` asks
         for none.
     :param on_below_threshold: how the task ends when fewer are: ``"fail"`` (without retries) or
         ``"succeed"``.
@@ -109,6 +115,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         "name",
         "contacts",
         "idempotency_key",
+        "reference",
         "suppress",
         "rejects_uri",
         "results_uri",
@@ -116,6 +123,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         "region",
     )
     ui_color = "#c3e0cd"
+    check_options = staticmethod(check_batch_options)
 
     def __init__(
         self,
@@ -124,6 +132,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         name: str,
         contacts: str | Sequence[Mapping[str, Any]],
         idempotency_key: str | None = None,
+        reference: str | int | None = None,
         suppress: str | Sequence[str] | None = None,
         rejects_uri: str | None = None,
         results_uri: str | None = None,
@@ -150,7 +159,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.agent_id, self.name, self.contacts = agent_id, name, contacts
-        self.idempotency_key, self.suppress = idempotency_key, suppress
+        self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
         self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows)
@@ -159,13 +168,15 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
         self.resubmit_if_missing = resubmit_if_missing
         self.wait_for_completion = wait_for_completion
-        self.timeout_s = seconds("timeout", timeout)
+        self.timeout_s = time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         self.waiting = BatchOptions(
             poll_interval, stall_timeout, min_success_rate, on_below_threshold, on_stalled
         )
         self.deferrable = deferrable_or_default(deferrable)
         self._check()
+        chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
+        self.check_options(self.given, {**chosen, "wait_for_completion": wait_for_completion})
 
     def _check(self) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
@@ -176,6 +187,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
             ):
                 if value is not None:
                     raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
+        if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
+            refuse_idle(self.given, ["results_fields"], "results_uri", met=self.results_uri is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
@@ -183,42 +196,30 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         from formant_provider.state import BATCHES_ENTRY, telling_that_nothing_was_sent
 
         with (
+            self.leaving_a_result(context),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
             placing_a_batch(),
             telling_that_nothing_was_sent(context, BATCHES_ENTRY),
         ):
+            self.refuse_missing()
+            self.reference = to_reference(self.reference)
             files = self.open_files(Path(folder))
             request = self.build_batch(files, context)
             placement = self.place_batch(request, context)
-        receipt = self._hand_on(placement, request.agent_id, files, context)
-        return self._wait(placement, receipt, context) if self.wait_for_completion else receipt
+        receipt = self.hand_on_receipt(placement, request.agent_id, files, context)
+        if not self.wait_for_completion:
+            return receipt
+        push_result(context, receipt)  # whatever becomes of the rest of the task
+        return self._wait(placement, receipt, context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the wait for the campaign in the triggerer."""
         from formant_provider.triggers.batch import BatchEnd
 
-        return self._conclude(BatchEnd.from_event(event), context)
-
-    def _hand_on(
-        self, placement: BatchPlacement, agent_id: int, files: ContactFiles, context: Context
-    ) -> dict[str, Any]:
-        self.log.info(
-            "The batch call is %s: id %s, %s recipients.",
-            placement.result,
-            placement.batch_id,
-            placement.total_recipients,
-        )
-        if self.do_xcom_push:
-            context["ti"].xcom_push(key="batch_id", value=placement.batch_id)
-        return {
-            "batch_id": placement.batch_id,
-            "name": placement.name,
-            "agent_id": agent_id,
-            "total_recipients": placement.total_recipients,
-            "placement": placement.result.value,
-            "placed_at": placement.since.isoformat(),
-            "contacts": files.report.counts() if files.report else None,
-        }
+        end = BatchEnd.from_event(event)
+        # Trigger events of an earlier version have no names of rows.
+        receipt = {**end.receipt, **self.of_row(context), **end.receipt}
+        return self._conclude(replace(end, receipt=receipt), context)
 
     def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], context: Context) -> dict[str, Any]:
         """Wait until the campaign is over, here or in the triggerer."""
@@ -273,7 +274,6 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
             " rung again by this task. Clear the task to wait once more"
         )
         if self.on_timeout == "fail":
-            # Airflow keeps what a task returns only when it succeeds.
-            context["ti"].xcom_push(key="return_value", value=result)
+            push_result(context, result)
             raise AirflowFailException(f"{text}.")
         self.log.warning("%s.", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
@@ -11,17 +12,19 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.options import one_of, seconds
+from formant_provider.options import check_call_options, one_of, time_to_wait
 from formant_provider.outcome import (
     OnTimeout,
     end_as_it_ended,
     end_timed_out,
     hand_on,
-    push_ids,
     show_link,
     tell_doubt,
 )
-from formant_provider.placing import OnUnconfirmed, PlacesACall
+from formant_provider.placing import OnUnconfirmed
+from formant_provider.privacy import reveal
+from formant_provider.receipts import LeavesAReceipt
+from formant_provider.references import recipient_in, to_reference
 from formant_provider.waiting import (
     GRACE,
     SUCCESSFUL,
@@ -43,10 +46,8 @@ if TYPE_CHECKING:
     from formant_provider.timing import OnClosed
     from formant_provider.triggers.conversation import WaitEnd
 
-_RECEIPT_FIELDS = ("agent_id", "trace_id", "conversation_id", "status", "scheduled_for")
 
-
-class FormantCreateCallOperator(PlacesACall, BaseOperator):
+class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
     """Place one phone call through a FormantAI Voice agent, and never twice.
 
     The call is placed at most once for each DAG run, task, agent and recipient. Before anything is sent,
@@ -61,11 +62,16 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
     minute of pauses, and then fails the task in a way that Airflow may retry.
 
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
-    ``scheduled_for`` and ``placement``; and on keys of their own ``trace_id``, ``conversation_id`` (``None``
-    when the API gave none, as it does for most immediate calls) and ``status``. ``placement`` is ``placed``;
+    ``scheduled_for``, ``placement``, ``reason``, ``map_index`` and ``reference``; and on keys of their own
+    ``trace_id``, ``conversation_id`` and ``status``, with blank text for what is not known, such as the
+    conversation of most immediate calls. ``placement`` is ``placed``;
     ``found`` when an earlier try had placed the call and its ids were looked up; or ``unconfirmed`` when an
     earlier send used the key and no record of the call is there yet, as is usual while it lasts: the ids
     are ``None``.
+
+    A task that places no call leaves a result as well, before it is skipped or fails: ``status`` is
+    ``skipped``, ``refused``, ``not_placed`` (another try may have placed none either) or ``unconfirmed``, and
+    ``reason`` says why in a word, such as ``closed``, ``late`` or ``invalid_input``.
 
     With ``wait_for_completion`` the status is the outcome, ``return_value`` holds ``start_timestamp`` and
     ``end_timestamp`` (milliseconds since 1970), ``duration_seconds``, ``failure_reason`` and ``results`` as
@@ -90,6 +96,8 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
     :param retry_context: what an earlier attempt left: a mapping with any of ``collected_data`` (a mapping),
         ``retry_initial_message``, ``retry_language`` and ``retry_stage_id`` (text). Airflow shows the names
         and never the values. ``None`` means none. (templated)
+    :param reference: your own name of what the call is about, such as a loan's: text or an integer, and never
+        a phone number. It is in the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param calling_window: the hours in which the phone may ring, a
@@ -107,8 +115,8 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
     :param redial_on: outcomes after which a further try of this task (a retry, a clear) places a further call
         to the same recipient: any of ``no_answer``, ``busy``, ``failed``, ``unreachable``,
         ``socket_failure``, ``telephony_failed``. The new call joins the conversation and gets a
-        ``retry_context`` from what the last one collected, unless one is given. Needs Airflow 3.3. Empty
-        means that a further try never rings again.
+        ``retry_context`` from what the last one collected, unless one is given. Needs Airflow 3.3,
+        ``wait_for_completion`` and ``retries``. Empty means that a further try never rings again.
     :param max_inline_wait: longest wait for the API's rate limit that holds a worker, in seconds or as a
         ``timedelta``. When the API asks for more, the task is deferred if ``deferrable``, and fails in a way
         that Airflow may retry if not.
@@ -128,7 +136,8 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
     :param settle_for: how long the record of an unsuccessful attempt must stay the newest with its recipient
         until it counts, in seconds or as a ``timedelta``; the platform may ring again by itself.
     :param on_unsuccessful: what the task does after an outcome that was not hoped for: ``"fail"`` (with
-        retries only after one of ``redial_on``), ``"skip"`` or ``"succeed"``.
+        retries only after one of ``redial_on``), ``"skip"`` or ``"succeed"``. After one of ``redial_on`` it
+        does so in its last try, and is tried again before.
     :param include_transcript: whether ``return_value`` holds ``transcript`` as well. XCom is plain text in
         Airflow's database.
     :raises ValueError: at parse time, for an option that cannot be meant.
@@ -142,6 +151,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         "idempotency_key",
         "metadata",
         "retry_context",
+        "reference",
         "formant_conn_id",
         "region",
         "calling_window",
@@ -149,6 +159,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
     ui_color = "#d9efe3"
+    check_options = staticmethod(check_call_options)
 
     def __init__(
         self,
@@ -160,6 +171,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         idempotency_key: str | None = None,
         metadata: str | Mapping[str, Any] | None = None,
         retry_context: Mapping[str, Any] | None = None,
+        reference: str | int | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         calling_window: CallingWindow | None = None,
@@ -184,26 +196,30 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         super().__init__(**kwargs)
         self.agent_id, self.parameters, self.scheduled_for = agent_id, parameters, scheduled_for
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
-        self.metadata, self.retry_context = metadata, retry_context
+        self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
         self.formant_conn_id, self.region = formant_conn_id, region
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)
         self.wait_for_completion = wait_for_completion
-        self.timeout_s = seconds("timeout", timeout)
+        self.timeout_s = time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
+        chosen = {"timeout": timeout, "retries": self.retries}
+        self.check_options(self.given, {**chosen, "wait_for_completion": wait_for_completion})
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call, hand its ids downstream, and wait for its conversation if asked to."""
         from formant_provider.failures import end_unconfirmed, placing_a_call
 
-        with placing_a_call():
+        with self.leaving_a_result(context), placing_a_call():
+            self.refuse_missing()
+            self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
             call = self.build_call(context)
             placement = self.place_call(call, context)
-        receipt = self._hand_on(placement, context)
+        receipt = self.hand_on(placement, context)
         if self.wait_for_completion and (placement.receipt or placement.until):
             return self._wait(call, placement, receipt, context)
         if placement.receipt is None:
@@ -215,23 +231,10 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         from formant_provider.triggers.conversation import WaitEnd
 
         end = WaitEnd.from_event(event)
+        # Trigger events of an earlier version have no names of rows.
+        end = replace(end, receipt={**end.receipt, **self.of_row(context), **end.receipt})
         show_link(self.hook, end.receipt, context)
         return self._conclude(end, context)
-
-    def _hand_on(self, placement: Placement, context: Context) -> dict[str, Any]:
-        receipt = placement.receipt
-        result = {name: getattr(receipt, name, None) for name in _RECEIPT_FIELDS}
-        if receipt is not None:
-            self.log.info(
-                "The call is %s: status %s, trace_id %s, conversation_id %s.",
-                placement.result,
-                receipt.status,
-                receipt.trace_id,
-                receipt.conversation_id or "not given yet",
-            )
-        if self.do_xcom_push:
-            push_ids(self.hook, result, context)
-        return {**result, "placement": placement.result.value}
 
     def _wait(
         self, call: CallRequest, placement: Placement, receipt: dict[str, Any], context: Context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,11 @@ from formant_provider.campaign import (
     end_by_threshold,
     hand_on_batch,
 )
+from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.options import refuse_idle
+from formant_provider.references import reference_or_none, to_reference
+from formant_provider.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
 
 if TYPE_CHECKING:
@@ -40,7 +44,7 @@ ENTRY_PREFIX = "formant_batch_look:"
 MISSING_PREFIX = "formant_batch_missing:"
 
 
-class FormantBatchCallSensor(BaseSensorOperator):
+class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
     """Wait until a batch call is over, and hand its metrics downstream. Rings nobody.
 
     It is over when nobody is being talked to, nobody is to be called again, and all recipients are processed.
@@ -54,17 +58,21 @@ class FormantBatchCallSensor(BaseSensorOperator):
     that the API does not know is waited for as well, for ``missing_timeout``.
 
     XCom: ``return_value``, a dict of ``batch_id``, ``name``, ``total_recipients``, ``status`` (the vendor's
-    word, which it does not document), ``metrics`` (by the vendor's names) and ``stalled``.
+    word, which it does not document), ``metrics`` (by the vendor's names), ``stalled``, ``reason``,
+    ``map_index`` and ``reference``. A wait that comes to nothing leaves a result as well, with a ``reason``
+    such as ``timeout``.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
     :param batch_id: of the batch call: an integer, or a template that renders to digits. (templated)
     :param total_recipients: how many recipients it has. ``None`` asks the API. (templated)
+    :param reference: your own name of the campaign: text or an integer, and never a phone number. It is in
+        the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param stall_timeout: it is over when nothing has changed for so long, in seconds or as a ``timedelta``.
         With ``mode="reschedule"`` this needs Airflow 3.3: before, nothing outlives a look.
-    :param min_success_rate: per cent of all recipients that must be a success, as the vendor counts, from 0
+    :param min_success_rate: percent of all recipients that must be a success, as the vendor counts, from 0
         to 100. ``None`` asks for none.
     :param on_below_threshold: how the task ends when fewer are, or when nobody knows: ``"fail"`` (without
         retries) or ``"succeed"``.
@@ -77,7 +85,15 @@ class FormantBatchCallSensor(BaseSensorOperator):
     :raises ValueError: at parse time, for options that cannot be meant.
     """
 
-    template_fields: Sequence[str] = ("batch_id", "total_recipients", "formant_conn_id", "region")
+    template_fields: Sequence[str] = (
+        "batch_id",
+        "total_recipients",
+        "reference",
+        "formant_conn_id",
+        "region",
+    )
+    # A receipt has None when the API did not say; then it is asked again.
+    may_be_missing = ("total_recipients",)
     ui_color = "#d9e6ef"
 
     def __init__(
@@ -85,6 +101,7 @@ class FormantBatchCallSensor(BaseSensorOperator):
         *,
         batch_id: int | str,
         total_recipients: int | str | None = None,
+        reference: str | int | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         stall_timeout: float | timedelta = 3600,
@@ -98,6 +115,7 @@ class FormantBatchCallSensor(BaseSensorOperator):
         super().__init__(**kwargs)
         self.batch_id = batch_id
         self.total_recipients = total_recipients
+        self.reference = reference
         self.formant_conn_id = formant_conn_id
         self.region = region
         poll_interval = max(self.poke_interval, SHORTEST_POLL_INTERVAL_S)
@@ -105,6 +123,7 @@ class FormantBatchCallSensor(BaseSensorOperator):
             poll_interval, stall_timeout, min_success_rate, on_below_threshold, on_stalled, missing_timeout
         )
         self.deferrable = deferrable_or_default(deferrable)
+        refuse_idle(self.given, ["on_below_threshold"], "min_success_rate", met=min_success_rate is not None)
         self._look: Look | None = None
         self._waiter: BatchWaiter | None = None
         self._recalled: Sight | None = None
@@ -116,8 +135,10 @@ class FormantBatchCallSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait in the way that was chosen."""
-        if not self.deferrable:
-            return super().execute(context)
+        with self._leaving_a_result(context):
+            return self._defer() if self.deferrable else super().execute(context)
+
+    def _defer(self) -> Any:
         from formant_provider.failures import waiting_for_a_batch
 
         with waiting_for_a_batch():
@@ -150,18 +171,28 @@ class FormantBatchCallSensor(BaseSensorOperator):
         from formant_provider.triggers.batch import BatchEnd
 
         end = BatchEnd.from_event(event)
-        with waiting_for_a_batch():
-            end.raise_trouble()
-        if not end.is_over:
-            text = f"The batch call {end.batch_id} was not over within {self.timeout:g} s"
-            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
-        return self._conclude(end, context)
+        with self._leaving_a_result(context):
+            with waiting_for_a_batch():
+                end.raise_trouble()
+            if not end.is_over:
+                text = f"The batch call {end.batch_id} was not over within {self.timeout:g} s"
+                raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+            return self._conclude(end, context)
+
+    def _leaving_a_result(self, context: Context) -> AbstractContextManager[None]:
+        """Leave a result also when the wait comes to nothing."""
+
+        def nothing() -> dict[str, Any]:
+            return {"batch_id": self.batch_id, **of_row(context, reference_or_none(self.reference))}
+
+        return a_result_in_any_case(context, nothing, no_outcome)
 
     def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
         from formant_provider.failures import waiting_for_a_batch
 
         with waiting_for_a_batch():
             result = hand_on_batch(self.hook, end)
+        result |= of_row(context, reference_or_none(self.reference))
         end_by_threshold(self.waiting, result, context)
         return result
 
@@ -169,6 +200,8 @@ class FormantBatchCallSensor(BaseSensorOperator):
         """Check the rendered fields; return what is waited for."""
         from formant_provider.api.inputs import to_whole_number
 
+        self.refuse_missing()
+        to_reference(self.reference)
         total = self.total_recipients
         return self.waiting.watch(
             to_whole_number("batch_id", self.batch_id),

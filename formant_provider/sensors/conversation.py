@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,13 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
+from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.outcome import end_as_it_ended, hand_on, show_link
-from formant_provider.privacy import HidesFields, reveal
+from formant_provider.outcome import APART, end_as_it_ended, hand_on, show_link
+from formant_provider.privacy import reveal
+from formant_provider.references import reference_or_none, to_reference
+from formant_provider.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.waiting import (
     GRACE,
     SHORTEST_POLL_INTERVAL_S,
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from formant_provider.triggers.conversation import WaitEnd
 
 
-class FormantConversationSensor(HidesFields, BaseSensorOperator):
+class FormantConversationSensor(GivenFields, BaseSensorOperator):
     """Wait until a conversation is over, and hand its outcome downstream. Rings nobody.
 
     Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
@@ -47,8 +51,9 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
 
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
     ``start_timestamp`` and ``end_timestamp`` (milliseconds since 1970), ``duration_seconds``,
-    ``failure_reason`` and ``results``; and on keys of their own ``trace_id``, ``conversation_id`` and
-    ``status``.
+    ``failure_reason``, ``results``, ``reason``, ``map_index`` and ``reference``; and on keys of their own
+    ``trace_id``, ``conversation_id`` and ``status``. A wait that comes to nothing leaves a result as well:
+    the ids it was given, and a ``reason`` such as ``timeout``.
 
     Vendor page: https://docs.formantai.com/platform/conversations
 
@@ -62,6 +67,8 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         has no trace ids; Airflow never shows it. ``None`` means that any may be. (templated)
     :param since: when the call was placed at the earliest: an aware datetime, or ISO 8601 text with an
         offset. Older conversations are not looked at. ``None`` means since this DAG run began. (templated)
+    :param reference: your own name of what the call is about: text or an integer, and never a phone number.
+        It is in the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param success_statuses: outcomes that were hoped for.
@@ -84,6 +91,7 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         "agent_id",
         "recipient",
         "since",
+        "reference",
         "formant_conn_id",
         "region",
     )
@@ -99,6 +107,7 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         agent_id: int | str | None = None,
         recipient: str | None = None,
         since: datetime | str | None = None,
+        reference: str | int | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         success_statuses: Collection[str] = SUCCESSFUL,
@@ -115,6 +124,7 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         self.agent_id = agent_id
         self.recipient = recipient
         self.since = since
+        self.reference = reference
         self.formant_conn_id = formant_conn_id
         self.region = region
         self.waiting = WaitOptions(
@@ -147,8 +157,10 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait in the way that was chosen."""
-        if not self.deferrable:
-            return super().execute(context)
+        with self._leaving_a_result(context):
+            return self._defer(context) if self.deferrable else super().execute(context)
+
+    def _defer(self, context: Context) -> Any:
         from formant_provider.failures import waiting_for_a_call
 
         with waiting_for_a_call():
@@ -183,18 +195,32 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
 
         end = WaitEnd.from_event(event)
         show_link(self.hook, end.receipt, context)
-        with waiting_for_a_call():
-            end.raise_trouble()
-        if end.conversation_id is None:
-            text = f"The conversation was not over within {self.timeout:g} s"
-            raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
-        return self._conclude(end, context)
+        with self._leaving_a_result(context):
+            with waiting_for_a_call():
+                end.raise_trouble()
+            if end.conversation_id is None:
+                text = f"The conversation was not over within {self.timeout:g} s"
+                raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
+            return self._conclude(end, context)
+
+    def _leaving_a_result(self, context: Context) -> AbstractContextManager[None]:
+        """Leave a result also when the wait comes to nothing."""
+
+        def nothing() -> dict[str, Any]:
+            ids = {name: getattr(self, name) for name in ("agent_id", "trace_id", "conversation_id")}
+            return {**ids, **self._of_row(context)}
+
+        return a_result_in_any_case(context, nothing, no_outcome, apart=APART)
+
+    def _of_row(self, context: Context) -> dict[str, Any]:
+        return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         from formant_provider.failures import waiting_for_a_call
 
         with waiting_for_a_call():
             result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+        result |= self._of_row(context)
         end_as_it_ended(self.waiting, result, context)
         return result
 
@@ -204,6 +230,8 @@ class FormantConversationSensor(HidesFields, BaseSensorOperator):
         from formant_provider.api.waiters import Watch
         from formant_provider.runs import run_began
 
+        self.refuse_missing()
+        to_reference(self.reference, reveal(self.recipient))
         agent_id = None if self.agent_id is None else inputs.to_agent_id(self.agent_id)
         recipient = reveal(self.recipient)
         if recipient is not None:

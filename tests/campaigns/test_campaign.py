@@ -53,6 +53,10 @@ def test_the_list_of_a_task_becomes_one_batch_call(sandbox: Sandbox, channel: Fa
         "agent_id": AGENT,
         "total_recipients": 3,
         "placement": "placed",
+        "status": None,
+        "reason": None,
+        "map_index": -1,
+        "reference": None,
         "contacts": {
             "total": 3, "accepted": 3, "rejected": 0, "by_reason": {}, "formulas": 0, "rewritten": 0,
         },

@@ -259,7 +259,7 @@ def test_a_campaign_that_is_not_over_is_reported_on_as_it_stands(
         sandbox.place(number)
     sandbox.advance(3600)
     channel, path = channel_to(sandbox), tmp_path / "r.csv"
-    first = report_on(channel, path, timeout=0, deferrable=deferrable)
+    first = report_on(channel, path, timeout=0.001, deferrable=deferrable)
     assert first.state == "failed", first.log_text
     assert [row["status"] for row in read(path)] == ["no_record"] * 4
     assert first.xcoms["return_value"]["by_status"] == {"no_record": 4}

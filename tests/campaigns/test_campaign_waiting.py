@@ -39,6 +39,9 @@ def test_a_campaign_is_waited_for_to_its_end(
         "agent_id": 456,
         "total_recipients": 3,
         "placement": "placed",
+        "reason": None,
+        "map_index": -1,
+        "reference": None,
         "status": "pending",
         "stalled": False,
         "metrics": 0,
@@ -92,7 +95,7 @@ def test_a_task_that_is_cleared_after_its_time_waits_once_more(deferrable: bool,
     """The log says so, and it is so: the same batch call, and no other upload."""
     sandbox = make_sandbox(**LONG)
     channel = channel_to(sandbox)
-    first = wait_for(channel, timeout=0, deferrable=deferrable)
+    first = wait_for(channel, timeout=0.001, deferrable=deferrable)
     assert first.state == "failed"
     sandbox.advance(600)
     second = to_the_end(a_campaign(**WAIT, deferrable=deferrable), channel, try_number=2)

@@ -129,7 +129,9 @@ def test_a_batch_call_that_does_not_end_runs_into_the_timeout(way: str, make_san
     sandbox = make_sandbox(speed=1)
     run = wait_in(way, channel_to(sandbox), sandbox.place_batch(phones("00")), timeout=0.4)
     assert run.state in {"failed", "up_for_reschedule"}
-    assert "return_value" not in run.xcoms
+    result = run.xcoms.get("return_value", {})
+    assert (result.get("status"), result.get("reason", "timeout")) == (None, "timeout")
+    assert "metrics" not in result
 
 
 def test_a_batch_call_that_is_not_there_is_not_over(

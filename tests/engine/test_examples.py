@@ -114,8 +114,19 @@ def test_mapped_examples_use_both_ways_of_mapping(sandbox: Sandbox, env: dict[st
     assert [seen.body["agent_id"] for seen in sandbox.requests] == [456] * 3 + [789] * 3
 
 
+def test_the_mapped_example_says_what_came_of_each_loan(sandbox: Sandbox, env: dict[str, str]) -> None:
+    """Results are joined by reference: a row that is refused has its own, and moves no other's."""
+    source = (EXAMPLES / "formant_mapped_calls.py").read_text().replace("+14155550121", "+1415")
+    folder = use_own_airflow_home() / "mapped"
+    folder.mkdir(exist_ok=True)
+    result = run_dag_source(source, folder, "formant_mapped_calls", env=env)
+    outcomes = {"LN-1": "scheduled", "LN-2": "refused", "LN-3": "scheduled"}
+    assert result["by_loan"].xcoms["return_value"] == outcomes
+    assert sandbox.rings == {"+14155550120": 2, "+14155550122": 2}
+
+
 def test_a_next_task_reads_the_ids(sandbox: Sandbox, env: dict[str, str]) -> None:
-    """call.output and call.output["trace_id"] reach a downstream task, of mapped calls too."""
+    """call.output and call.output["trace_id"] reach a downstream task, results of mapped calls too."""
     result = run_example("formant_read_ids", env)
     rows = result["list_calls"].xcoms["return_value"]
     placed = {call.trace_id for call in sandbox.calls}

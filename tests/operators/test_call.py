@@ -56,7 +56,10 @@ def test_the_ids_are_handed_on(sandbox: Sandbox, channel: FakeSupervisor) -> Non
     (call,) = sandbox.calls
     assert run.state == "success"
     receipt = run.xcoms["return_value"]
-    assert set(receipt) == {"agent_id", "trace_id", "conversation_id", "status", "scheduled_for", "placement"}
+    assert set(receipt) == {
+        "agent_id", "trace_id", "conversation_id", "status", "scheduled_for", "placement",
+        "reason", "map_index", "reference",
+    }  # fmt: skip
     assert receipt["placement"] == "placed"
     assert receipt["status"] == "scheduled"
     assert receipt["trace_id"] == run.xcoms["trace_id"] == call.trace_id
@@ -65,13 +68,12 @@ def test_the_ids_are_handed_on(sandbox: Sandbox, channel: FakeSupervisor) -> Non
     assert json.loads(json.dumps(receipt)) == receipt
 
 
-def test_a_missing_conversation_id_is_handed_on_as_none(channel: FakeSupervisor) -> None:
-    """An immediate call has no conversation yet; downstream reads None rather than failing."""
+def test_a_missing_conversation_id_can_be_read_downstream(channel: FakeSupervisor) -> None:
+    """An immediate call has no conversation yet: None in the receipt, and blank text on the id's own key."""
     run = run_task(an_operator(), channel)
     assert run.xcoms["return_value"]["status"] == "initiated"
     assert run.xcoms["return_value"]["conversation_id"] is None
-    assert "conversation_id" in run.xcoms
-    assert run.xcoms["conversation_id"] is None
+    assert run.xcoms["conversation_id"] == ""
 
 
 def test_nothing_is_pushed_when_the_user_wants_no_xcom(sandbox: Sandbox, channel: FakeSupervisor) -> None:
@@ -99,7 +101,7 @@ def test_a_field_may_be_a_function(sandbox: Sandbox, channel: FakeSupervisor) ->
 
 
 def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """All ten fields take values from the context, and what renders to text is understood."""
+    """All eleven fields take values from the context, and what renders to text is understood."""
     with make_dag(user_defined_macros={"me": "formant_default", "in_a_day": "2099-01-01"}) as dag:
         operator = an_operator(
             agent_id="{{ 400 + 56 }}",
@@ -109,13 +111,14 @@ def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) ->
             idempotency_key="loan-{{ run_id }}",
             metadata={"run": "{{ run_id }}"},
             retry_context={"retry_language": "{{ 'en' ~ '-US' }}"},
+            reference="{{ 'LN-' ~ 1 }}",
             formant_conn_id="{{ me }}",
             region="{{ 'in' }}",
             calling_window=CallingWindow("{{ '00:00' }}", "{{ '24:00' }}"),
         )
     assert set(operator.template_fields) == {
         "agent_id", "parameters", "scheduled_for", "conversation_id", "idempotency_key",
-        "metadata", "retry_context", "formant_conn_id", "region", "calling_window",
+        "metadata", "retry_context", "reference", "formant_conn_id", "region", "calling_window",
     }  # fmt: skip
     assert dag.dag_id == operator.dag_id
     run = run_task(operator, channel)
@@ -215,7 +218,7 @@ def test_what_an_unconfirmed_call_does_to_its_task_is_the_user_s_choice(
     assert 20 <= sum(sleeps) < 25
     if choice == "succeed":
         assert run.xcoms["return_value"]["placement"] == "unconfirmed"
-        assert run.xcoms["trace_id"] is None
+        assert run.xcoms["trace_id"] == ""
 
 
 def test_another_run_is_another_call(sandbox: Sandbox, channel: FakeSupervisor) -> None:

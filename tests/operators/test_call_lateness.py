@@ -156,7 +156,9 @@ def test_a_skipped_call_rings_when_it_is_cleared_with_another_option(
 @needs_state_store
 def test_a_further_call_comes_too_late_as_well(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """After a busy line nobody is rung again when it is late; the first call's receipt stays."""
-    operator = an_operator(BUSY, redial_on={"busy"}, max_lateness=3600)
+    operator = an_operator(
+        BUSY, redial_on={"busy"}, wait_for_completion=True, deferrable=True, retries=1, max_lateness=3600
+    )
     run_of = {"run_type": "scheduled", "data_interval_end": ago(minutes=1)}
     first = run_task(operator, channel, **run_of)
     sandbox.advance(600)

@@ -31,6 +31,10 @@ def an_operator(number: str = NUMBER, **fields: Any) -> FormantCreateCallOperato
     return FormantCreateCallOperator(task_id="call", **fields)
 
 
+# What redial_on needs; a try ends when its call is placed, and the triggerer waits.
+WAITING = {"wait_for_completion": True, "deferrable": True}
+
+
 def posts(sandbox: Sandbox) -> list[Any]:
     return [seen for seen in sandbox.requests if seen.method == "POST"]
 
@@ -181,7 +185,7 @@ def test_a_redial_is_a_wish_spoken(
     number: str, outcome: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """After an outcome in redial_on a further try places a further call, joined to the last conversation."""
-    operator = an_operator(number, redial_on={"no_answer", "busy"})
+    operator = an_operator(number, redial_on={"no_answer", "busy"}, **WAITING)
     first = run_task(operator, channel)
     sandbox.advance(600)
     second = run_task(operator, channel, try_number=2)
@@ -202,7 +206,7 @@ def test_nobody_else_is_rung_again(
     number: str, redial_on: Any, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Whoever was reached, and every outcome that is not named, keeps the old receipt."""
-    operator = an_operator(number, redial_on=redial_on)
+    operator = an_operator(number, redial_on=redial_on, **WAITING)
     first = run_task(operator, channel)
     sandbox.advance(600)
     assert run_task(operator, channel, try_number=2).xcoms == first.xcoms
@@ -212,16 +216,16 @@ def test_nobody_else_is_rung_again(
 @needs_state_store
 def test_a_redial_waits_for_the_outcome(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """While the call lasts there is no outcome, so nobody is rung again."""
-    operator = an_operator(BUSY, redial_on={"busy"})
+    operator = an_operator(BUSY, redial_on={"busy"}, **WAITING)
     run_task(operator, channel)
-    assert run_task(operator, channel, try_number=2).state == "success"
+    assert run_task(operator, channel, try_number=2).state == "deferred"
     assert sandbox.rings == {BUSY: 1}
 
 
 @needs_state_store
 def test_a_redial_whose_answer_is_lost_rings_once(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """The protocol holds for the second call as for the first."""
-    operator = an_operator(BUSY, redial_on={"busy"}, retry_context={"retry_language": "hi-IN"})
+    operator = an_operator(BUSY, redial_on={"busy"}, retry_context={"retry_language": "hi-IN"}, **WAITING)
     run_task(operator, channel)
     sandbox.advance(600)
     sandbox.inject(CREATE_CALL, Fault.DROP_AFTER)

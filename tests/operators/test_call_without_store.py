@@ -208,7 +208,7 @@ def test_a_clear_of_a_successful_call_does_not_ring_again(
 
 def test_a_redial_is_refused(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Nobody could tell a redial from a retry, so redial_on fails the task before anything is sent."""
-    run = a_try(an_operator(redial_on={"busy"}), channel)
+    run = a_try(an_operator(redial_on={"busy"}, wait_for_completion=True, retries=1), channel)
     assert (run.state, sandbox.requests) == ("failed", [])
     assert str(run.error).startswith("redial_on: needs the task state store of Airflow 3.3")
     assert "No phone was rung" in str(run.error)

@@ -1,0 +1,61 @@
+"""The half of the operator that leaves a result: of a call that was placed, and of one that was not."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.outcome import APART, push_ids
+from formant_provider.placing import PlacesACall
+from formant_provider.privacy import reveal
+from formant_provider.references import recipient_in, reference_or_none
+from formant_provider.results import a_result_in_any_case, not_called, of_row, push_result, storable
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.api.placement import Placement
+
+RECEIPT_FIELDS = ("agent_id", "trace_id", "conversation_id", "status", "scheduled_for")
+
+
+class LeavesAReceipt(PlacesACall):
+    """Mixed into an operator that places a call, hands on its receipt."""
+
+    reference: Any
+    wait_for_completion: bool
+
+    def hand_on(self, placement: Placement, context: Context) -> dict[str, Any]:
+        """Hand downstream what is known of a call that was placed; return the receipt."""
+        receipt = placement.receipt
+        result = {name: storable(getattr(receipt, name, None)) for name in RECEIPT_FIELDS}
+        if receipt is not None:
+            self.log.info(
+                "The call is %s: status %s, trace_id %s, conversation_id %s.",
+                placement.result,
+                receipt.status,
+                receipt.trace_id,
+                receipt.conversation_id or "not given yet",
+            )
+        result |= {"placement": placement.result.value, **self.of_row(context)}
+        push_ids(self.hook, result, context)
+        if self.wait_for_completion or receipt is None:  # whatever becomes of the rest of the task
+            push_result(context, result)
+        return result
+
+    def leaving_a_result(self, context: Context, *, skipped: str = "skipped") -> AbstractContextManager[None]:
+        """Leave a result also when nobody is called.
+
+        :param skipped: the reason of a skip that is none of ours.
+        """
+
+        def nothing() -> dict[str, Any]:
+            return {**dict.fromkeys((*RECEIPT_FIELDS, "placement")), **self.of_row(context)}
+
+        return a_result_in_any_case(context, nothing, partial(not_called, skipped=skipped), apart=APART)
+
+    def of_row(self, context: Context) -> dict[str, Any]:
+        """Return by what this result is told from those of other rows."""
+        recipient = recipient_in(reveal(self.parameters))
+        return of_row(context, reference_or_none(self.reference, recipient))
