@@ -11,6 +11,7 @@ import pendulum
 
 from formant_provider.campaign_report import recipients_uri
 from formant_provider.contact_files import ContactFiles, ContactRules
+from formant_provider.do_not_call import MindsTheList
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.privacy import HidesFields, reveal
 from formant_provider.timing import refuse_late
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from formant_provider.api.errors import FormantError
 
 
-class PlacesABatch(HidesFields):
+class PlacesABatch(MindsTheList, HidesFields):
     """Mixed into an operator that has the fields of a batch call and the options of its placement."""
 
     private_fields = ("contacts", "suppress")
@@ -32,7 +33,6 @@ class PlacesABatch(HidesFields):
     agent_id: Any
     name: Any
     contacts: Any
-    suppress: Any
     idempotency_key: Any
     rejects_uri: str | None
     results_uri: str | None
@@ -88,6 +88,7 @@ class PlacesABatch(HidesFields):
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
             refuse_late(context, self.max_lateness_s, now=pendulum.now("UTC"))
+            self.refuse_lost_list(context)
             return files.write()
 
         ti = context["ti"]

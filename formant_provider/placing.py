@@ -32,7 +32,7 @@ LONGEST_WAIT = timedelta(hours=24)
 class PlacesACall(MindsTheTime):
     """Mixed into an operator that has the fields of a call and the options of its placement."""
 
-    private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context")
+    private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context", "suppress")
 
     agent_id: Any
     parameters: Any

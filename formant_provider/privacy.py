@@ -93,6 +93,8 @@ class HidesFields(_Operator):
     private_fields: ClassVar[tuple[str, ...]] = ()
     # Airflow looks for each masked text in each line of a log: fit for a call, not for a million contacts.
     masks_numbers: ClassVar[bool] = True
+    # Fields that may hold as many, and are never logged.
+    unmasked_fields: ClassVar[tuple[str, ...]] = ("suppress",)
 
     def _do_render_template_fields(
         self,
@@ -119,7 +121,7 @@ class HidesFields(_Operator):
         value = getattr(self, field)
         render = value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
         rendered = render(context=context, jinja_env=jinja_env)
-        if self.masks_numbers:
+        if self.masks_numbers and field not in self.unmasked_fields:
             mask_numbers(rendered)
         if rendered is not None:  # Airflow 3.1 cannot store a Hidden that shows as None
             rendered = Hidden(rendered)

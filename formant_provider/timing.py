@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from formant_provider.calling_window import CallingWindow
+from formant_provider.do_not_call import MindsTheList
 from formant_provider.options import one_of, seconds
 from formant_provider.privacy import HidesFields
 
@@ -26,8 +27,8 @@ When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
 MAY_BE_LATE = ("scheduled", "backfill")
 
 
-class MindsTheTime(HidesFields):
-    """Mixed into an operator whose calls are bound to a time."""
+class MindsTheTime(MindsTheList, HidesFields):
+    """Mixed into an operator whose calls are bound to a time, and to whom may be called."""
 
     calling_window: CallingWindow | None
     on_closed: str
@@ -56,10 +57,12 @@ class MindsTheTime(HidesFields):
         """
         from formant_provider.api.calling_window import ring_at
 
+        refuse_suppressed = self.suppression(call.recipient, context)
         hours = self.calling_window.hours(call.recipient) if self.calling_window else None
 
         def when(asked: datetime | None, now: datetime) -> datetime | None:
             refuse_late(context, self.max_lateness_s, now=now)
+            refuse_suppressed()
             return ring_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
 
         return when

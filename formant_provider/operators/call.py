@@ -84,6 +84,10 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         and never the values. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
+        or Parquet) with a column ``customer_phone`` or a single one, or a list; in E.164. A call to one of
+        them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
+        there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
     :param calling_window: the hours in which the phone may ring, a
         :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
         is bound to it. (templated)
@@ -137,6 +141,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         "formant_conn_id",
         "region",
         "calling_window",
+        "suppress",
     )
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
@@ -154,6 +159,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         retry_context: Mapping[str, Any] | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
+        suppress: str | Sequence[str] | None = None,
         calling_window: CallingWindow | None = None,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
@@ -178,6 +184,7 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context = metadata, retry_context
         self.formant_conn_id, self.region = formant_conn_id, region
+        self.set_suppress(suppress)
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)
