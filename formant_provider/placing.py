@@ -11,7 +11,7 @@ import pendulum
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import one_of, redial_outcomes, seconds
-from formant_provider.privacy import reveal
+from formant_provider.privacy import mask_numbers, reveal
 from formant_provider.timing import MindsTheTime
 from formant_provider.waiting import GRACE
 
@@ -90,7 +90,7 @@ class PlacesACall(MindsTheTime):
         from formant_provider.api.request import build_request
 
         ti = context["ti"]
-        return build_request(
+        call = build_request(
             agent_id=self.agent_id,
             parameters=reveal(self.parameters),
             scheduled_for=self.scheduled_for,
@@ -101,6 +101,8 @@ class PlacesACall(MindsTheTime):
             task=(ti.dag_id, ti.run_id, ti.task_id),
             now=pendulum.now("UTC"),
         )
+        mask_numbers(call.recipient)  # whose spelling may differ from the one that was masked
+        return call
 
     def place_call(self, call: CallRequest, context: Context) -> Placement:
         """Place the call, or find out that it was placed already; or defer until the API takes it.

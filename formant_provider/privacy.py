@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -95,6 +96,11 @@ class HidesFields(_Operator):
     masks_numbers: ClassVar[bool] = True
     # Fields that may hold as many, and are never logged.
     unmasked_fields: ClassVar[tuple[str, ...]] = ("suppress",)
+
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render as Airflow does, but take text that is an enumeration for its value, not for its name."""
+        is_text = isinstance(content, Enum) and isinstance(content, str)
+        return super().render_template(content.value if is_text else content, *args, **kwargs)
 
     def _do_render_template_fields(
         self,

@@ -65,8 +65,8 @@ class ParquetTable:
             name = f", column {self.names[place]}" if self.names[place].isprintable() else ""
             raise InvalidInput(
                 self._field,
-                f"row {first + next(unread, 0)}{name}: holds text that is no UTF-8, nanoseconds, or a date"
-                " that lies before the year 1 or after 9999",
+                f"row {first + next(unread, 0)}{name}: holds text that is no UTF-8, nanoseconds, an unknown"
+                " time zone, or a date before the year 1 or after 9999",
             )
         return [short_float(value, bits) for value in values] if bits in {16, 32} else values
 

@@ -17,7 +17,7 @@ Numbers: TypeAlias = Literal["national", "e164_without_plus"]
 
 E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 # How people write numbers. Letters, slashes and commas are left out, since the library would guess.
-_WRITTEN = re.compile(r"\s*\(?\+?[0-9 ().\u00a0-]*[0-9]\s*")
+_WRITTEN = re.compile(r"\s*\(?\+?[ (\u00a0]*[0-9](?:[0-9 ().\u00a0-]*[0-9])?\s*")
 # What a spreadsheet makes of a number: 919876543210.0, 9.1987654321, 03023125123.00
 _DECIMAL = re.compile(r"[^.]*\.([0-9]{0,3}|0+)\s*|\s*[0-9]?\.[^.]*")
 _ONE_BLANK = (" ", "\u00a0")

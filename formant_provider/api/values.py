@@ -21,6 +21,8 @@ from formant_provider.api.errors import InvalidInput
 _BLANKS = {"NaTType", "NAType"}
 # Of the short floats: how struct packs them, digits that always come back, and digits that always suffice.
 _SHORT = {16: ("e", 3, 5), 32: ("f", 6, 9)}
+# From here on Python writes floats with an exponent.
+_EXPONENT = 1e16
 _WHOLE = 'say numbers="national" or numbers="e164_without_plus", which tells what its digits mean'
 
 
@@ -35,9 +37,10 @@ def plain(value: Any) -> Any:
     if kind.__module__ == "numpy" and kind.__name__ in {"bool", "bool_"}:
         return bool(value)
     if kind.__module__ == "numpy" and kind.__name__ == "datetime64":
-        moment = value.astype("datetime64[us]")
-        whole = moment.item() if moment == value else None
-        return whole if isinstance(whole, date) else value
+        known = value.item()  # an integer for nanoseconds
+        rounded = value.astype("datetime64[us]")
+        known = known if isinstance(known, date) or rounded != value else rounded.item()
+        return known if isinstance(known, date) else value
     return value
 
 
@@ -62,8 +65,10 @@ def as_text(field: str, value: Any) -> str:
     text = None if is_missing(value) else _written(value)
     if text is not None:
         return text
-    if getattr(value, "nanosecond", 0):
-        raise InvalidInput(field, "has nanoseconds, which cannot be written; round it to microseconds")
+    if getattr(value, "nanosecond", 0) or type(value).__name__ == "datetime64":
+        raise InvalidInput(
+            field, "has nanoseconds, or lies before the year 1 or after 9999; round it to microseconds"
+        )
     raise InvalidInput(
         field, f"must be text, a finite number, a boolean, a date or a datetime; got {kind_of(value)}"
     )
@@ -74,7 +79,7 @@ def _written(value: Any) -> str | None:
         return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, numbers.Integral) and type(value).__name__ != "timedelta64":  # which passes for one
         return str(int(value))
     if isinstance(value, Decimal) or (
         isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational)
@@ -121,7 +126,11 @@ def short_float(value: Any, bits: int) -> Any:
         text = f"{float(value):.{digits}g}"
         with suppress(OverflowError):
             if struct.unpack(form, struct.pack(form, float(text)))[0] == value:
-                return Decimal(text if "." in text or "e" in text else f"{text}.0")
+                known = Decimal(text)
+                # A whole one is written as a float of Python is.
+                return (
+                    known if "." in format(known, "f") or abs(value) >= _EXPONENT else Decimal(f"{known:f}.0")
+                )
     return value
 
 

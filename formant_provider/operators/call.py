@@ -84,13 +84,13 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         and never the values. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param calling_window: the hours in which the phone may ring, a
+        :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
+        is bound to it. (templated)
     :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
         or Parquet) with a column ``customer_phone`` or a single one, or a list; in E.164. A call to one of
         them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
         there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
-    :param calling_window: the hours in which the phone may ring, a
-        :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
-        is bound to it. (templated)
     :param on_closed: what becomes of a call outside of them: ``"schedule"`` for their next opening, at most
         30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
     :param max_lateness: how long ago the data interval of a scheduled run or of a backfill may have ended, in
@@ -159,8 +159,8 @@ class FormantCreateCallOperator(PlacesACall, BaseOperator):
         retry_context: Mapping[str, Any] | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
-        suppress: str | Sequence[str] | None = None,
         calling_window: CallingWindow | None = None,
+        suppress: str | Sequence[str] | None = None,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
         on_unconfirmed: OnUnconfirmed = "succeed",
