@@ -98,7 +98,9 @@ class Readings:
             parsed = library.parse(text, self._region)
             # A number without its area code can be dialled at home, but never be made E.164 of.
             if library.is_possible_number_with_reason(parsed) == library.ValidationResult.IS_POSSIBLE:
-                return canonical(library.format_number(parsed, library.PhoneNumberFormat.E164))
+                number: str = library.format_number(parsed, library.PhoneNumberFormat.E164)
+                # A valid number is in its one spelling, which saves most of them a second look.
+                return number if library.is_valid_number(parsed) else canonical(number)
         return None
 
     def _is_valid(self, number: str | None) -> bool:
