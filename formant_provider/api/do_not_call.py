@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, count, islice
 from typing import IO, Any
@@ -50,8 +50,7 @@ class DoNotCall:
 def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
     """Read a do-not-call list.
 
-    :param entries: numbers, written like those of contacts, or mappings that hold one as ``customer_phone``.
-        Blank ones mean nobody.
+    :param entries: numbers, written like those of contacts. Blank ones mean nobody.
     :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty.
     """
     numbers, found = NumberSet(places=(1 << 12) + 1), 0
@@ -90,8 +89,6 @@ def _refuse(unread: list[int], reasons: Counter[str]) -> None:
 
 def _entry(entry: object, *, digits_are_told: bool) -> str:
     """Return the text of an entry; blank for nobody, and a question mark for what is no number."""
-    if isinstance(entry, Mapping):
-        entry = entry.get(PHONE_PARAMETER, "?")
     if is_missing(entry):
         return ""
     with suppress(InvalidInput):
