@@ -15,7 +15,7 @@ import pendulum
 
 from formant_provider.campaign_report import recipients_uri
 from formant_provider.contact_files import ContactFiles, ContactRules
-from formant_provider.fields import GivenFields
+from formant_provider.do_not_call import MindsTheList
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none
@@ -42,7 +42,7 @@ RECEIPT_FIELDS = (
 )
 
 
-class PlacesABatch(GivenFields):
+class PlacesABatch(MindsTheList):
     """Mixed into an operator that has the fields of a batch call and the options of its placement."""
 
     private_fields = ("contacts", "suppress")
@@ -51,7 +51,6 @@ class PlacesABatch(GivenFields):
     agent_id: Any
     name: Any
     contacts: Any
-    suppress: Any
     idempotency_key: Any
     reference: Any
     rejects_uri: str | None
@@ -109,6 +108,7 @@ class PlacesABatch(GivenFields):
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
             refuse_late(context, self.max_lateness_s, now=pendulum.now("UTC"))
+            self.refuse_lost_list()
             return files.write()
 
         ti = context["ti"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from formant_provider.do_not_call import opened_numbers
 from formant_provider.options import one_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 InvalidRows = Literal["fail", "reject"]
+Numbers = Literal["national", "e164_without_plus"]
 PHONE_COLUMN = "customer_phone"
-_PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class ContactRules:
     :param default_region: where numbers without a country code are from; ``None`` takes E.164 alone.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
+    :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
     :raises ValueError: for what cannot be meant.
     """
 
@@ -46,9 +47,14 @@ class ContactRules:
     default_region: str | None
     required_variables: Sequence[str]
     invalid_rows: InvalidRows
+    numbers: Numbers | None = None
 
     def __post_init__(self) -> None:
         one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
+        if self.numbers is not None:
+            one_of("numbers", self.numbers, get_args(Numbers))
+        if self.numbers == "national" and self.default_region is None:
+            raise ValueError('numbers="national" needs default_region, which says where they are from')
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
             raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
         if isinstance(self.required_variables, str):
@@ -102,7 +108,7 @@ class ContactFiles:
             clean.open("wb") as sink,
             rejects.open("wb") as other,
             self._opened() as contacts,
-            self._suppressed() as suppress,
+            self._listed() as suppress,
         ):
             return clean_contacts(
                 contacts,
@@ -110,6 +116,7 @@ class ContactFiles:
                 rejects=other,
                 required_variables=rules.required_variables,
                 default_region=rules.default_region,
+                numbers=rules.numbers,
                 suppress=suppress,
                 invalid_rows=rules.invalid_rows,
             )
@@ -118,30 +125,25 @@ class ContactFiles:
     def _opened(self) -> Iterator[Contacts]:
         from formant_provider.api.contact_sources import contacts_of, open_contacts
         from formant_provider.api.errors import InvalidInput
+        from formant_provider.files import reading
 
+        rules = self.rules
         if isinstance(self.contacts, str):
-            with _reading("contacts", self.contacts) as file:
+            with reading("contacts", self.contacts) as file:
                 log.info("Reading contacts from %s.", self.contacts)
-                yield open_contacts(file, delimiter=self.rules.delimiter)
+                yield open_contacts(file, delimiter=rules.delimiter, numbers=rules.numbers)
         elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
-            yield contacts_of(self.contacts)
+            yield contacts_of(self.contacts, numbers=rules.numbers)
         else:
             raise InvalidInput("contacts", "must be a URI, an absolute path or a list of mappings")
 
     @contextmanager
-    def _suppressed(self) -> Iterator[Iterable[str]]:
-        from formant_provider.api.contact_sources import open_numbers
-        from formant_provider.api.errors import InvalidInput
-
-        if isinstance(self.suppress, str):
-            with _reading("suppress", self.suppress) as file:
-                yield open_numbers(file)
-        elif self.suppress is None or (
-            isinstance(self.suppress, Iterable) and not isinstance(self.suppress, bytes)
-        ):
-            yield self.suppress or ()
+    def _listed(self) -> Iterator[Iterable[object] | None]:
+        if self.suppress is None:
+            yield None
         else:
-            raise InvalidInput("suppress", "must be a URI, an absolute path or a list of numbers")
+            with opened_numbers(self.suppress, self.rules.delimiter) as numbers:
+                yield numbers
 
     def _hand_over_rejects(self, rejects: Path) -> None:
         with rejects.open("rb") as file:
@@ -159,25 +161,14 @@ class ContactFiles:
         return numbers
 
     def _tell(self, report: ContactReport) -> None:
+        if report.do_not_call is not None:
+            log.info("The do-not-call list has %s numbers.", report.do_not_call)
         log.info("%s of %s contacts can be called.", report.accepted, report.total)
         if report.rejected:
             log.warning("%s.", report.summary())
         if report.formulas:
             cells = ", ".join(str(problem) for problem in report.formula_examples)
             log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
-
-
-@contextmanager
-def _reading(name: str, uri: str) -> Iterator[IO[bytes]]:
-    from formant_provider.api.errors import InvalidInput
-    from formant_provider.files import to_file
-
-    if not _PLACE.match(uri):  # it may be the contacts themselves, rendered to text, which no error may quote
-        raise InvalidInput(name, "must be an absolute path, or a URI such as s3://connection@bucket/file")
-    folder, file_name = to_file(name, uri)
-    path: Any = folder / file_name
-    with path.open("rb") as file:
-        yield file
 
 
 def _publish(field: str, uri: str, path: Path) -> str:

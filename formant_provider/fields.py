@@ -27,6 +27,8 @@ class GivenFields(HidesFields):
 
     # A field whose None says no more than that nobody knows.
     may_be_missing: ClassVar[tuple[str, ...]] = ()
+    # A field of which a task has no need that places no call; it is refused where it is used.
+    refused_late: ClassVar[tuple[str, ...]] = ()
 
     given: frozenset[str]
     _given_none: frozenset[str]
@@ -61,7 +63,12 @@ class GivenFields(HidesFields):
         :raises InvalidInput: with the name of the field.
         """
         for name in self._missing:
-            refuse_none(name)
+            if name not in self.refused_late:
+                refuse_none(name)
+
+    def is_missing(self, field: str) -> bool:
+        """Whether the DAG file gives a field that has no value now."""
+        return field in self._missing
 
     def _do_render_template_fields(
         self,

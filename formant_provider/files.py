@@ -7,6 +7,7 @@ killed in the middle.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # Writes the content of a file and returns its name.
 Fill: TypeAlias = Callable[[IO[bytes]], str]
 
+# Whatever else a text is, it is no place: contacts themselves, perhaps, rendered to text.
+_PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
 _LOCAL = frozenset({"file", "local"})
 # Here a file is not there until it is complete, and has no need of a folder.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "wasb", "wasbs", "oss"})
@@ -75,6 +78,21 @@ def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
     if str(value).strip().endswith("/") or not path.name:
         raise InvalidInput(field, "must name a file, not a folder")
     return path.parent, path.name
+
+
+@contextmanager
+def reading(field: str, uri: str) -> Iterator[IO[bytes]]:
+    """Open a file that a URI or an absolute path names, to read it.
+
+    :raises InvalidInput: it names none; the text may be the content of a file, and is not quoted.
+    :raises OSError: as its storage does.
+    """
+    if not _PLACE.match(uri):
+        raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/file")
+    folder, name = to_file(field, uri)
+    path: Any = folder / name
+    with path.open("rb") as file:
+        yield file
 
 
 def safe_name(text: str) -> str:

@@ -12,7 +12,7 @@ import pendulum
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import one_of, redial_outcomes, seconds
-from formant_provider.privacy import reveal
+from formant_provider.privacy import mask_numbers, reveal
 from formant_provider.timing import MindsTheTime
 from formant_provider.waiting import GRACE
 
@@ -33,7 +33,7 @@ LONGEST_WAIT = timedelta(hours=24)
 class PlacesACall(MindsTheTime):
     """Mixed into an operator that has the fields of a call and the options of its placement."""
 
-    private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context")
+    private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context", "suppress")
 
     agent_id: Any
     parameters: Any
@@ -105,6 +105,7 @@ class PlacesACall(MindsTheTime):
                 task=(ti.dag_id, ti.run_id, ti.task_id),
                 now=pendulum.now("UTC"),
             )
+        mask_numbers(call.recipient)  # whose spelling may differ from the one that was masked
         if self.idempotency_key is not None:
             return call
         return replace(call, idempotency_key=in_loop(context, call.idempotency_key))
@@ -138,7 +139,9 @@ class PlacesACall(MindsTheTime):
         from formant_provider.state import ledger_for
 
         self._log_request(call, client.base_url)
-        ledger = ledger_for(context, call.idempotency_key, doubt_since=self._doubt_since)
+        ledger = ledger_for(
+            context, call.idempotency_key, former_key=call.former_key, doubt_since=self._doubt_since
+        )
         return place(call, client, ledger, self._rules(context, when))
 
     def _rules(self, context: Context, when: When) -> Rules:

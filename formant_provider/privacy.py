@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -176,6 +177,13 @@ class HidesFields(_Operator):
     private_fields: ClassVar[tuple[str, ...]] = ()
     # Airflow looks for each masked text in each line of a log: fit for a call, not for a million contacts.
     masks_numbers: ClassVar[bool] = True
+    # Fields that may hold as many, and are never logged.
+    unmasked_fields: ClassVar[tuple[str, ...]] = ("suppress",)
+
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render as Airflow does, but take text that is an enumeration for its value, not for its name."""
+        is_text = isinstance(content, Enum) and isinstance(content, str)
+        return super().render_template(content.value if is_text else content, *args, **kwargs)
 
     def _do_render_template_fields(
         self,
@@ -202,6 +210,6 @@ class HidesFields(_Operator):
         value = getattr(self, field)
         render = value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
         rendered = render(context=context, jinja_env=jinja_env)
-        if self.masks_numbers:
+        if self.masks_numbers and field not in self.unmasked_fields:
             mask_numbers(rendered)
         setattr(self, field, None if rendered is None else hide(rendered))

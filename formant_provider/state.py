@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CALLS_ENTRY = "formant_calls"
 BATCHES_ENTRY = "formant_batch_calls"
+_FORMER_PREFIXES = {CALLS_ENTRY: "formant_call:", BATCHES_ENTRY: "formant_batch:"}
 # To a key that may be another's, the vendor's memory is no guard.
 _NOT_GUARDED = datetime.fromtimestamp(0, UTC)
 
@@ -129,19 +130,25 @@ class TaskStateLedger(Generic[RememberedT]):
         """
         try:
             position = self.store.get(self.entry, default=None)
+            former = {} if position else self._former_records()
         except Exception as error:
             raise NotSent(f"Airflow's task state store could not be read ({type(error).__name__})") from error
-        if position is None:
-            self._position = {"from_the_start": self.assumed is None, "calls": {}}
-            return self.assumed
-        self._position = position
+        self._position = position or {"from_the_start": self.assumed is None, "calls": former}
         try:
-            return self._read(position)
+            return self._read(self._position)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise NotSent(
                 f"The entry {self.entry} of the task state store cannot be read ({type(error).__name__});"
                 " see whether this call was placed, then correct or delete it"
             ) from error
+
+    def _former_records(self) -> dict[str, Any]:
+        """Return the records of a try before version 0.1.0, when each had an entry of its own."""
+        if self.assumed is None:
+            return {}
+        prefix = _FORMER_PREFIXES[self.entry]
+        entries = {key: self.store.get(f"{prefix}{key}", default=None) for key in self.keys}
+        return {key: entry for key, entry in entries.items() if entry is not None}
 
     def _read(self, position: Mapping[str, Any]) -> RememberedT | None:
         records = position["calls"]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from formant_provider.calling_window import CallingWindow
-from formant_provider.fields import GivenFields
+from formant_provider.do_not_call import MindsTheList
 from formant_provider.options import one_of, seconds
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
 MAY_BE_LATE = ("scheduled", "backfill")
 
 
-class MindsTheTime(GivenFields):
-    """Mixed into an operator whose calls are bound to a time."""
+class MindsTheTime(MindsTheList):
+    """Mixed into an operator whose calls are bound to a time, and to whom may be called."""
 
     calling_window: CallingWindow | None
     on_closed: str
@@ -56,10 +56,12 @@ class MindsTheTime(GivenFields):
         """
         from formant_provider.api.calling_window import ring_at
 
+        refuse_suppressed = self.suppression(call.recipient)
         hours = self.calling_window.hours(call.recipient) if self.calling_window else None
 
         def when(asked: datetime | None, now: datetime) -> datetime | None:
             refuse_late(context, self.max_lateness_s, now=now)
+            refuse_suppressed()
             return ring_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
 
         return when

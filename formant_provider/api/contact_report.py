@@ -10,6 +10,10 @@ from typing import Any
 MAX_EXAMPLES = 10
 # What a cell is reported as that a spreadsheet would take for one.
 FORMULA = "formula"
+# The way out when a number can be read in two ways.
+WHICH_READING = (
+    'Put a plus sign before the country code, or say numbers="national" or numbers="e164_without_plus"'
+)
 
 
 class Reason(StrEnum):
@@ -19,6 +23,7 @@ class Reason(StrEnum):
     NO_NUMBER = "no_number"
     NOT_E164 = "not_e164"
     IMPOSSIBLE_NUMBER = "impossible_number"
+    AMBIGUOUS_NUMBER = "ambiguous_number"
     SUPPRESSED = "suppressed"
     BLANK_VARIABLE = "blank_variable"
     DUPLICATE = "duplicate"
@@ -32,8 +37,10 @@ class Reason(StrEnum):
 _SENTENCES = {
     Reason.WRONG_WIDTH: "The row has more or fewer cells than the header.",
     Reason.NO_NUMBER: "There is no number to call.",
-    Reason.NOT_E164: "The number is not E.164: a plus sign, the country code, digits only.",
+    Reason.NOT_E164: "The number is not E.164 (a plus sign, the country code, digits only), or, with"
+    " default_region, not one number as people write it: no decimal, extension, second number or letter.",
     Reason.IMPOSSIBLE_NUMBER: "The number has an unknown country code, or a length no number there has.",
+    Reason.AMBIGUOUS_NUMBER: f"The number can be read in two ways, as two phones. {WHICH_READING}.",
     Reason.SUPPRESSED: "The number is on the do-not-call list.",
     Reason.BLANK_VARIABLE: "A variable that the agent needs is blank.",
     Reason.DUPLICATE: "An earlier row calls the same number.",
@@ -48,20 +55,25 @@ class Problem:
         without a header the first contact is row 1.
     :param reason: a :class:`Reason`, or ``FORMULA``.
     :param column: the column at fault; ``None`` when it is that of the number, or no single one.
+    :param note: what there is to say of this row alone, without a value.
     """
 
     row: int
     reason: str
     column: str | None = None
+    note: str | None = None
 
     @property
     def detail(self) -> str:
         """The reason in words, with the column."""
-        sentence = Reason(self.reason).sentence
-        return f"{sentence} Column: {self.column}" if self.column else sentence
+        parts = [Reason(self.reason).sentence]
+        parts += [f"Column: {self.column}"] if self.column else []
+        parts += [f"Here: {self.note}."] if self.note else []
+        return " ".join(parts)
 
     def __str__(self) -> str:
-        return f"row {self.row} ({self.reason}{f' {self.column}' if self.column else ''})"
+        more = (f" {self.column}" if self.column else "") + (f": {self.note}" if self.note else "")
+        return f"row {self.row} ({self.reason}{more})"
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,8 @@ class ContactReport:
     :param formulas: cells of accepted contacts that a spreadsheet would take for a formula. They go out as
         they are.
     :param formula_examples: the first of those.
-    :param rewritten: accepted numbers that had to be brought into E.164.
+    :param rewritten: accepted numbers that had to be brought into E.164, or into its one spelling.
+    :param do_not_call: how many numbers the do-not-call list had; ``None``: there was none.
     """
 
     total: int = 0
@@ -85,11 +98,17 @@ class ContactReport:
     formulas: int = 0
     formula_examples: tuple[Problem, ...] = ()
     rewritten: int = 0
+    do_not_call: int | None = None
 
     @property
     def rejected(self) -> int:
         """How many contacts cannot be called."""
         return self.total - self.accepted
+
+    @property
+    def invalid(self) -> int:
+        """How many contacts cannot be called for another reason than that nobody is to call them."""
+        return self.rejected - self.suppressed
 
     @property
     def duplicates(self) -> int:
@@ -116,4 +135,5 @@ class ContactReport:
         """Return what is wrong with the rejected contacts, in a sentence for a log or an error."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.items())
         first = ", ".join(str(problem) for problem in self.problems)
-        return f"{self.rejected} of {self.total} cannot be called: {reasons}; the first are {first}"
+        text = f"{self.rejected} of {self.total} cannot be called: {reasons}; the first are {first}"
+        return f"{text}. {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in self.by_reason else text

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.contact_report import FORMULA, Problem, Reason
 from formant_provider.api.csv_table import Rows
+from formant_provider.api.do_not_call import DoNotCall
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.numbers import NumberReader, NumberSet
@@ -19,10 +20,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 class Fault(NamedTuple):
-    """Why a row is not called, and the column at fault if it is a certain one."""
+    """Why a row is not called, the column at fault if it is a certain one, and what else there is to say."""
 
     reason: Reason
     column: str | None = None
+    note: str | None = None
 
 
 # By the position of a row in its chunk. ``None`` is for a row with nothing in it, which is no contact.
@@ -72,7 +74,7 @@ class Rules:
         columns: Sequence[str],
         reader: NumberReader,
         required: Sequence[str] = (),
-        suppressed: NumberSet | None = None,
+        suppressed: DoNotCall | None = None,
     ) -> None:
         for name in required:
             if name not in columns:
@@ -136,7 +138,9 @@ class Rules:
             read = self._reader.read(texts[position])
             if isinstance(read, Reason):
                 blank = read is Reason.NO_NUMBER and not any(map(str.strip, chunk.row(position)))
-                faults[position] = None if blank else Fault(read)
+                faults[position] = (
+                    None if blank else Fault(read, None, self._reader.note(texts[position], read))
+                )
             else:
                 chunk.keys[position], text = read
                 if text != texts[position]:
@@ -144,7 +148,7 @@ class Rules:
         return faults
 
     def _suppression(self, chunk: Chunk) -> Faults:
-        found = self._suppressed.find(chunk.keys) if self._suppressed else ()
+        found = () if self._suppressed is None else self._suppressed.find(chunk.keys)
         return dict.fromkeys(found, Fault(Reason.SUPPRESSED))
 
     def _variables(self, chunk: Chunk) -> Faults:

@@ -1,22 +1,21 @@
-"""Reads a campaign's contacts, some hundred at a time: Parquet mappings, or CSV by way of ``csv_table``.
+"""Reads a campaign's contacts, some hundred at a time: mappings, CSV or Parquet.
 
 What cannot be read for sure is refused as a whole. An error names rows and columns, never a value.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, Rows, buffered
+from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, Rows, buffered, clean_name, is_parquet
 from formant_provider.api.errors import InvalidInput
-from formant_provider.api.inputs import as_text
 from formant_provider.api.models import PHONE_PARAMETER
-
-T = TypeVar("T")
+from formant_provider.api.parquet_table import ParquetTable
+from formant_provider.api.readings import Numbers
+from formant_provider.api.values import as_text, is_missing, phone_text
 
 
 @dataclass(frozen=True)
@@ -33,26 +32,28 @@ class Contacts:
     first_row: int = 1
 
 
-def open_contacts(file: IO[bytes], *, delimiter: str = ",") -> Contacts:
+def open_contacts(file: IO[bytes], *, delimiter: str = ",", numbers: Numbers | None = None) -> Contacts:
     """Read contacts from a file, which is known by its content: Parquet, or CSV, also in gzip.
 
     :param file: open for reading, and left open. Parquet needs one that can be read from any place.
     :param delimiter: what is between the cells of a CSV file.
+    :param numbers: what the digits of a number that is no text are; ``None`` refuses one that is a decimal.
     :raises InvalidInput: it cannot be read; some of that shows only while the chunks are read.
     """
     raw = buffered(file)
-    if raw.peek(4)[:4] == b"PAR1":
-        return _parquet_contacts(file)
+    if is_parquet(raw):
+        return _parquet_contacts(file, numbers)
     table = CsvTable(raw, delimiter, "contacts")
     if not table.first:
         raise InvalidInput("contacts", "is empty: there is no header")
     return Contacts(_header(table.first), table.chunks(), table.first_row + 1)
 
 
-def contacts_of(rows: Iterable[Mapping[str, Any]]) -> Contacts:
+def contacts_of(rows: Iterable[Mapping[str, Any]], *, numbers: Numbers | None = None) -> Contacts:
     """Read contacts that are in memory. A variable that a row does not have is blank there.
 
     :param rows: mappings from variables to values, which are written as those of a single call are.
+    :param numbers: as for :func:`open_contacts`.
     :raises InvalidInput: a row is no mapping; or, while the chunks are read, a value cannot be written.
     """
     known = list(rows)
@@ -63,32 +64,11 @@ def contacts_of(rows: Iterable[Mapping[str, Any]]) -> Contacts:
     if not all(isinstance(name, str) for name in names):
         raise InvalidInput("contacts", "the names of variables must be text")
     columns = _header(names)
-    return Contacts(columns, _chunked(columns, ([row.get(name) for name in names] for row in known)))
-
-
-def open_numbers(file: IO[bytes], *, delimiter: str = ",", field: str = "suppress") -> Iterator[str]:
-    """Read a list of numbers from a CSV file, also in gzip: the column ``customer_phone``, or the only one.
-
-    :param file: open for reading, and left open.
-    :param field: to be named in an error.
-    :raises InvalidInput: it cannot be read, or there is no telling which column it is.
-    """
-    table = CsvTable(buffered(file), delimiter, field)
-    names, rows = [name.strip() for name in table.first], chain.from_iterable(table.chunks())
-    if PHONE_PARAMETER in names:
-        place, width, number = names.index(PHONE_PARAMETER), len(names), table.first_row + 1
-    else:
-        place, width, number, rows = 0, 1, table.first_row, chain([table.first], rows)
-    for row_number, row in enumerate(rows, number):
-        if row and len(row) != width:
-            wanted = f"a column {PHONE_PARAMETER} or a single one" if width == 1 else f"{width} cells"
-            raise InvalidInput(field, f"row {row_number}: has {len(row)} cells; expected {wanted}")
-        if row and row[place].strip():
-            yield row[place]
+    return Contacts(columns, _chunked(columns, ([row.get(name) for name in names] for row in known), numbers))
 
 
 def _header(given: Sequence[str]) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in given)
+    names = tuple(map(clean_name, given))
     if PHONE_PARAMETER not in names:
         # What is no plain word may be a contact in place of a header, and then plain words are private too.
         plain = all(name.isidentifier() for name in names)
@@ -106,23 +86,25 @@ def _header(given: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _chunked(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[Rows]:
+def _chunked(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Numbers | None
+) -> Iterator[Rows]:
     """Write the values of rows as text, some rows at a time."""
+    digits_are_told = numbers is not None
     texts = (
-        [_text(number, name, value) for name, value in zip(columns, row, strict=True)]
+        [_text(number, name, value, digits_are_told) for name, value in zip(columns, row, strict=True)]
         for number, row in enumerate(rows, 1)
     )
     while some := list(islice(texts, ROWS_AT_ONCE)):
         yield some
 
 
-def _text(row: int, column: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):  # what data frames have for a blank
+def _text(row: int, column: str, value: Any, digits_are_told: bool) -> str:
+    if type(value) is not str and is_missing(value):  # as in queries and data frames
         return ""
-    if isinstance(value, int) and not isinstance(value, bool) and column == PHONE_PARAMETER:
-        value = str(value)  # lacks its plus sign, which is for the default region to mend
     try:
-        text = as_text(column, value)
+        is_phone = column == PHONE_PARAMETER
+        text = phone_text(value, digits_are_told=digits_are_told) if is_phone else as_text(column, value)
         fault = "holds a NUL, or half of a character" if "\0" in text or not _is_utf_8(text) else None
     except InvalidInput as error:
         fault = error.reason
@@ -140,36 +122,10 @@ def _is_utf_8(text: str) -> bool:
     return True
 
 
-def _parquet_contacts(file: IO[bytes]) -> Contacts:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        parquet = None
-    if parquet is None:
-        reason = "Parquet needs pyarrow here: pip install 'airflow-provider-formant[parquet]'"
+def _parquet_contacts(file: IO[bytes], numbers: Numbers | None) -> Contacts:
+    table = ParquetTable(file, "contacts")
+    columns = _header(table.names)
+    if table.float_bits(columns.index(PHONE_PARAMETER)) in {16, 32}:
+        reason = f"column {PHONE_PARAMETER}: holds short floats, which have lost digits; make it text"
         raise InvalidInput("contacts", reason)
-    file.seek(0)
-    # Read by small blocks: a row group as a whole may be larger than the memory.
-    table = _of_parquet(lambda: parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 16))
-    columns = _header(table.schema_arrow.names)
-    return Contacts(columns, _chunked(columns, _parquet_rows(table)))
-
-
-def _parquet_rows(table: Any) -> Iterator[tuple[Any, ...]]:
-    batches = table.iter_batches(batch_size=ROWS_AT_ONCE * 4, use_threads=False)
-    while batch := _of_parquet(lambda: next(batches, None)):
-        yield from zip(*_of_parquet(lambda: [column.to_pylist() for column in batch.columns]), strict=True)
-
-
-def _of_parquet(read: Callable[[], T]) -> T:
-    """Read, and refuse what is no Parquet."""
-    from pyarrow import ArrowException
-
-    try:
-        return read()
-    except ArrowException:
-        pass
-    except OSError as error:
-        if error.errno is not None:  # of the storage, and so perhaps better next time
-            raise
-    raise InvalidInput("contacts", "is damaged, or Parquet of a kind that cannot be read here")
+    return Contacts(columns, _chunked(columns, table.rows(range(len(columns))), numbers))

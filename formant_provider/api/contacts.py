@@ -6,15 +6,18 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, islice
+from dataclasses import replace
+from operator import attrgetter
 from typing import IO, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import MAX_EXAMPLES, ContactReport, Problem, Reason
 from formant_provider.api.contact_rules import Chunk, Faults, Rules
 from formant_provider.api.contact_sources import Contacts
-from formant_provider.api.csv_table import ROWS_AT_ONCE, Rows, as_csv
+from formant_provider.api.csv_table import Rows, as_csv
+from formant_provider.api.do_not_call import read_do_not_call
 from formant_provider.api.errors import InvalidContacts, InvalidInput
-from formant_provider.api.numbers import NumberReader, NumberSet
+from formant_provider.api.numbers import NumberReader
+from formant_provider.api.readings import Numbers
 
 InvalidRows: TypeAlias = Literal["fail", "reject"]
 
@@ -30,7 +33,8 @@ def clean_contacts(
     rejects: IO[bytes] | None = None,
     required_variables: Sequence[str] = (),
     default_region: str | None = None,
-    suppress: Iterable[str] = (),
+    numbers: Numbers | None = None,
+    suppress: Iterable[object] | None = None,
     invalid_rows: InvalidRows = "fail",
 ) -> ContactReport:
     """Write the contacts that can be called, in their order and with all of their columns.
@@ -45,47 +49,27 @@ def clean_contacts(
     :param required_variables: columns that must not be blank.
     :param default_region: where numbers are from that are written without a country code, as two letters of
         ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
-    :param suppress: numbers that must not be called, written like those of the contacts.
-    :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read.
+    :param numbers: what digits without a plus sign are, ``"national"`` or ``"e164_without_plus"``, of the
+        contacts and of ``suppress``. ``None`` refuses those that could be either.
+    :param suppress: numbers that must not be called, written like those of the contacts; ``None`` means none.
+    :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
+        unless all that cannot be called are suppressed, which is no fault of theirs.
     :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``.
-    :raises InvalidInput: the contacts cannot be read, or a parameter or a suppressed number makes no sense.
+    :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
+        ``suppress`` holds none.
     """
     if invalid_rows not in get_args(InvalidRows):
         raise InvalidInput("invalid_rows", f"must be one of {', '.join(get_args(InvalidRows))}")
-    reader = NumberReader(default_region)
-    suppressed = _suppressed(suppress, reader) if suppress else None
+    reader = NumberReader(default_region, numbers)
+    suppressed = None if suppress is None else read_do_not_call(suppress, reader)
     rules = Rules(contacts.columns, reader, required_variables, suppressed)
     report = _sift(contacts, rules, sink, rejects)
-    if report.rejected and invalid_rows == "fail":
+    if suppressed is not None:
+        report = replace(report, do_not_call=len(suppressed))
+    if report.invalid and invalid_rows == "fail":
         examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
         raise InvalidContacts(report.summary(), by_reason=dict(report.by_reason), examples=examples)
     return report
-
-
-def _suppressed(given: Iterable[object], reader: NumberReader) -> NumberSet:
-    """Read the do-not-call list. What cannot be read on it is refused, since it means somebody."""
-    numbers = NumberSet(places=(1 << 12) + 1)
-    unread: list[int] = []
-    # A NUL would part an entry in two.
-    texts = ("" if entry is None else str(entry).replace("\0", "?") for entry in given)
-    for first in count(1, ROWS_AT_ONCE):
-        some = list(islice(texts, ROWS_AT_ONCE))
-        if not some:
-            break
-        keys = reader.at_a_glance(some)
-        for position in [position for position, key in enumerate(keys) if not key]:
-            read = reader.read(some[position])
-            if not isinstance(read, Reason):
-                keys[position] = read[0]
-            elif read is not Reason.NO_NUMBER:
-                unread.append(first + position)
-        numbers.add(filter(None, keys))
-    if unread:
-        which = ", ".join(map(str, unread[:MAX_EXAMPLES]))
-        raise InvalidInput(
-            "suppress", f"{len(unread)} entries cannot be read as numbers, first those at {which}"
-        )
-    return numbers
 
 
 def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
@@ -148,6 +132,7 @@ class _Tally:
         self._accepted = self._rewritten = self._formulas = 0
         self._by_reason: Counter[str] = Counter()
         self._problems: list[Problem] = []
+        self._suppressed: list[Problem] = []
         self._formula_examples: list[Problem] = []
 
     def accept(self, contacts: int, rewritten: int, formulas: Sequence[Problem]) -> None:
@@ -158,7 +143,11 @@ class _Tally:
 
     def reject(self, problems: Sequence[Problem]) -> None:
         self._by_reason.update(problem.reason for problem in problems)
-        self._problems += problems[: MAX_EXAMPLES - len(self._problems)]
+        # Apart, since they may be many, and are not what an error is about.
+        suppressed = [problem for problem in problems if problem.reason == Reason.SUPPRESSED]
+        others = [problem for problem in problems if problem.reason != Reason.SUPPRESSED]
+        self._suppressed += suppressed[: MAX_EXAMPLES - len(self._suppressed)]
+        self._problems += others[: MAX_EXAMPLES - len(self._problems)]
 
     def report(self) -> ContactReport:
         by_reason = {str(reason): self._by_reason[reason] for reason in Reason if self._by_reason[reason]}
@@ -166,7 +155,7 @@ class _Tally:
             total=self._accepted + self._by_reason.total(),
             accepted=self._accepted,
             by_reason=by_reason,
-            problems=tuple(self._problems),
+            problems=tuple(sorted((self._problems + self._suppressed)[:MAX_EXAMPLES], key=attrgetter("row"))),
             formulas=self._formulas,
             formula_examples=tuple(self._formula_examples),
             rewritten=self._rewritten,

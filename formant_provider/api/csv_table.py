@@ -33,9 +33,19 @@ _FAULTS = {
 }
 
 
+# A byte order mark, and characters that are not seen.
+_MARKS = "\ufeff\u200b\u200c\u200d\u2060"
+_QUOTES = {'""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb"}
+
+
 def buffered(file: IO[bytes]) -> io.BufferedReader:
     """Return a file with a buffer, which does not close it."""
     return io.BufferedReader(_Borrowed(file), _BLOCK_BYTES)
+
+
+def is_parquet(raw: io.BufferedReader) -> bool:
+    """Whether a file is Parquet, by its first bytes; it is not moved on."""
+    return raw.peek(4)[:4] == b"PAR1"
 
 
 class CsvTable:
@@ -44,12 +54,16 @@ class CsvTable:
     :param raw: CSV in UTF-8, with or without a byte order mark, as it is or in gzip.
     :param delimiter: what is between the cells.
     :param field: to be named in an error.
+    :param any_delimiter: whether to take the one that shows ``customer_phone`` in the first line, if another
+        does.
     :ivar first: the first row that is not blank; ``[]`` if there is none.
     :ivar first_row: its number; blank rows count.
     :raises InvalidInput: it cannot be read.
     """
 
-    def __init__(self, raw: io.BufferedReader, delimiter: str, field: str) -> None:
+    def __init__(
+        self, raw: io.BufferedReader, delimiter: str, field: str, *, any_delimiter: bool = False
+    ) -> None:
         if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
             raise InvalidInput("delimiter", "must be one character, and no quote, space or line end")
         self._field, self._taken = field, 0
@@ -58,8 +72,12 @@ class CsvTable:
         text = io.TextIOWrapper(io.BufferedReader(_Text(plain, field), _BLOCK_BYTES), "utf-8-sig", newline="")
         self._reader = csv.reader(())
         line = self._guarded(lambda: text.readline(_MAX_HEADER))
-        self._check_first_line(line, delimiter)
-        self._reader = csv.reader(chain([line] if line else [], text), delimiter=delimiter, strict=True)
+        self._check_length(line)
+        shown = _shown_delimiter(line, delimiter)
+        if shown != delimiter and not any_delimiter:
+            hint = f"its cells are separated by {_DELIMITERS[shown]}; say delimiter={shown!r}"
+            raise InvalidInput(self._field, hint)
+        self._reader = csv.reader(chain([line] if line else [], text), delimiter=shown, strict=True)
         self.first: list[str] = []
         while not self.first and (rows := self._take(1)):
             self.first = rows[0]
@@ -90,15 +108,9 @@ class CsvTable:
             fault = "is damaged or cut off: gzip cannot unpack it"
         raise InvalidInput(self._field, fault)
 
-    def _check_first_line(self, line: str, delimiter: str) -> None:
+    def _check_length(self, line: str) -> None:
         if len(line) >= _MAX_HEADER:
             raise InvalidInput(self._field, f"its first line is longer than {_MAX_HEADER} characters: no CSV")
-        if _has_phone(line, delimiter):
-            return
-        for other, name in _DELIMITERS.items():
-            if _has_phone(line, other):
-                hint = f"its cells are separated by {name}; say delimiter={other!r}"
-                raise InvalidInput(self._field, hint)
 
 
 def as_csv(columns: Sequence[Sequence[str]]) -> bytes:
@@ -119,11 +131,27 @@ def _quoted(column: Sequence[str]) -> Sequence[str]:
     return f'"{inner}"'.split("\0")
 
 
+def _shown_delimiter(line: str, delimiter: str) -> str:
+    """Return the delimiter that shows the column of numbers in a first line; the given one if none does."""
+    shown = [each for each in (delimiter, *_DELIMITERS) if _has_phone(line, each)]
+    return shown[0] if shown else delimiter
+
+
 def _has_phone(line: str, delimiter: str) -> bool:
     # Not strict, for a line may end within a cell.
     return PHONE_PARAMETER in [
-        name.strip() for row in csv.reader([line], delimiter=delimiter) for name in row
+        clean_name(name) for row in csv.reader([line], delimiter=delimiter) for name in row
     ]
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a column without what programs leave around it: blanks, marks and quotes."""
+    before = None
+    while name != before:
+        before, name = name, name.strip().strip(_MARKS)
+        if len(name) > 1 and name[0] + name[-1] in _QUOTES:
+            name = name[1:-1]
+    return name
 
 
 class _Borrowed(io.RawIOBase):

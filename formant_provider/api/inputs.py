@@ -10,20 +10,18 @@ Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.api.readings import E164, canonical
+from formant_provider.api.values import as_text, kind_of, plain
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
 RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
-_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
 def to_agent_id(value: object) -> int:
@@ -36,7 +34,7 @@ def to_whole_number(field: str, value: object) -> int:
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInput(field, f"must be an integer, or text of digits; got {_kind(value)}")
+        raise InvalidInput(field, f"must be an integer, or text of digits; got {kind_of(value)}")
     if value <= 0:
         raise InvalidInput(field, "must be above 0")
     return value
@@ -46,23 +44,35 @@ def to_parameters(value: object) -> tuple[tuple[str, str], ...]:
     """Return name and text of each call parameter.
 
     :param value: a mapping of names to values, or the API's list of ``{"name": ..., "value": ...}``.
-        Exactly one must be ``customer_phone``, an E.164 number that can exist.
+        Exactly one must be ``customer_phone``, an E.164 number that can exist. It is returned in its one
+        spelling: without a 0 that is dialled at home.
     """
     if isinstance(value, Mapping):
         pairs = list(value.items())
     elif isinstance(value, Iterable) and not isinstance(value, str | bytes):
         pairs = list(_named_values(value))
     else:
-        raise InvalidInput("parameters", f"must be a mapping or a list of name and value; got {_kind(value)}")
+        raise InvalidInput(
+            "parameters", f"must be a mapping or a list of name and value; got {kind_of(value)}"
+        )
     names = [_name(name) for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(_field("parameters", name), "is given more than once")
-    parameters = tuple((_name(name), as_text(name, item)) for name, item in pairs)
+    parameters = tuple((_name(name), _value(name, item)) for name, item in pairs)
     if PHONE_PARAMETER not in names:
         raise InvalidInput("parameters", f"must hold {PHONE_PARAMETER}, the number to call")
-    check_phone(dict(parameters)[PHONE_PARAMETER])
     return parameters
+
+
+def written_phone(value: Any) -> str:
+    """Return the number of call parameters that :func:`to_parameters` takes, as it was written."""
+    pairs = value.items() if isinstance(value, Mapping) else _named_values(value)
+    return str(plain(dict(pairs)[PHONE_PARAMETER]))
+
+
+def _value(name: object, item: object) -> str:
+    return to_phone(item) if name == PHONE_PARAMETER else as_text(_field("parameters", name), item)
 
 
 def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
@@ -74,7 +84,7 @@ def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InvalidInput("parameters", f"names must be text and not blank; got {_kind(value)}")
+        raise InvalidInput("parameters", f"names must be text and not blank; got {kind_of(value)}")
     return value
 
 
@@ -83,43 +93,21 @@ def _field(parent: str, name: object) -> str:
     return f"{parent}.{name}" if isinstance(name, str) and name.isidentifier() else parent
 
 
-def as_text(name: object, value: object) -> str:
-    """Write a parameter's value as text, by the rule the operator's documentation states."""
-    if name == PHONE_PARAMETER and not isinstance(value, str):
-        # Native rendering reads "+14155550100" as an integer, and the plus sign is gone.
-        raise InvalidInput(_field("parameters", name), f"must be text with a plus sign; got {_kind(value)}")
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(int(value))
-    if isinstance(value, float) and math.isfinite(value):
-        return format(Decimal(repr(float(value))), "f")  # the shortest decimals, never an exponent
-    if isinstance(value, Decimal) and value.is_finite():
-        return format(value, "f")
-    if isinstance(value, date):  # a datetime is a date too; both write themselves as ISO 8601
-        return value.isoformat()
-    raise InvalidInput(
-        _field("parameters", name),
-        f"must be text, a finite number, a boolean, a date or a datetime; got {_kind(value)}",
-    )
-
-
-def check_phone(number: object, field: str = f"parameters.{PHONE_PARAMETER}") -> None:
-    """Refuse a number that is not E.164 or that cannot exist.
+def to_phone(number: object, field: str = f"parameters.{PHONE_PARAMETER}") -> str:
+    """Return a number in its one spelling, in E.164; refuse one that is not E.164 or that cannot exist.
 
     :param field: to be named in the error.
     """
-    import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
-
-    if not isinstance(number, str) or not _E164.fullmatch(number):
+    number = plain(number)
+    if not isinstance(number, str):
+        # Native rendering reads "+14155550100" as an integer, and the plus sign is gone.
+        raise InvalidInput(field, f"must be text with a plus sign; got {kind_of(number)}")
+    if not E164.fullmatch(number):
         raise InvalidInput(field, "must be an E.164 number: a plus sign, the country code, digits only")
-    possible = False
-    with suppress(phonenumbers.NumberParseException):
-        possible = phonenumbers.is_possible_number(phonenumbers.parse(number))
-    if not possible:
+    known = canonical(str(number))
+    if known is None:
         raise InvalidInput(field, "has an unknown country code or a length no number of that country has")
+    return known
 
 
 def in_known_range(number: str) -> bool:
@@ -157,7 +145,7 @@ def to_moment(field: str, value: object) -> datetime:
     """Return an aware moment, given as such or as ISO 8601 text with an offset."""
     moment = _parse_iso(field, value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
-        raise InvalidInput(field, f"must be a datetime or ISO 8601 text; got {_kind(value)}")
+        raise InvalidInput(field, f"must be a datetime or ISO 8601 text; got {kind_of(value)}")
     if moment.utcoffset() is None:
         raise InvalidInput(field, "has no time zone; give an aware datetime or text with an offset")
     return moment
@@ -174,7 +162,7 @@ def to_metadata(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, Mapping):
-        raise InvalidInput("metadata", f"must be text or a mapping; got {_kind(value)}")
+        raise InvalidInput("metadata", f"must be text or a mapping; got {kind_of(value)}")
     return _json("metadata", value)
 
 
@@ -183,16 +171,16 @@ def to_retry_context(value: object) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise InvalidInput("retry_context", f"must be a mapping; got {_kind(value)}")
+        raise InvalidInput("retry_context", f"must be a mapping; got {kind_of(value)}")
     for name, item in value.items():
         field = _field("retry_context", name)
         if name == "collected_data":
             if item is not None and not isinstance(item, Mapping):
-                raise InvalidInput(field, f"must be a mapping; got {_kind(item)}")
+                raise InvalidInput(field, f"must be a mapping; got {kind_of(item)}")
         elif name not in RETRY_CONTEXT_TEXTS:
             raise InvalidInput(field, f"is not one of collected_data, {', '.join(RETRY_CONTEXT_TEXTS)}")
         elif item is not None and not isinstance(item, str):
-            raise InvalidInput(field, f"must be text; got {_kind(item)}")
+            raise InvalidInput(field, f"must be text; got {kind_of(item)}")
     checked: dict[str, Any] = json.loads(_json("retry_context", value))
     return checked
 
@@ -206,7 +194,7 @@ def to_optional_text(field: str, value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise InvalidInput(field, f"must be text; got {_kind(value)}")
+        raise InvalidInput(field, f"must be text; got {kind_of(value)}")
     text = str(value).strip()
     if text in {"", "None"}:
         raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
@@ -217,7 +205,3 @@ def _json(field: str, value: Mapping[Any, Any]) -> str:
     with suppress(TypeError, ValueError, RecursionError):
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     raise InvalidInput(field, "cannot be written as JSON")
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else type(value).__name__

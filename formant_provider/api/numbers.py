@@ -12,18 +12,13 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain, groupby
-from typing import Any
+from typing import Any, get_args
 
 from formant_provider.api.contact_report import Reason
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.readings import Numbers, Readings
 
-_E164 = re.compile(r"\+[1-9][0-9]{1,14}")
-# How people write numbers. Letters, slashes and commas are left out, since the library would guess.
-_WRITTEN = re.compile(r"\s*\(?\+?[0-9 ().\u00a0-]*[0-9]\s*")
-# What a spreadsheet makes of a number: 919876543210.0
-_DECIMAL = re.compile(r".*\.[0-9]?\s*")
 _PLACES = (1 << 21) + 1
 
 
@@ -32,16 +27,24 @@ class NumberReader:
 
     :param default_region: where a number is from that is written without its country code, as two letters of
         ISO 3166. ``None`` takes E.164 alone.
-    :raises InvalidInput: there is no such region.
+    :param numbers: what digits without a plus sign are: ``"national"`` of ``default_region``, or
+        ``"e164_without_plus"``. ``None`` refuses those that could be either.
+    :raises InvalidInput: there is no such region, or no such word, or national numbers are of nowhere.
     """
 
-    def __init__(self, default_region: str | None = None) -> None:
+    def __init__(self, default_region: str | None = None, numbers: Numbers | None = None) -> None:
         import phonenumbers
 
         if default_region is not None and default_region not in phonenumbers.SUPPORTED_REGIONS:
             raise InvalidInput("default_region", "must be two capital letters of ISO 3166, such as US")
-        self._region = default_region
-        self._library: Any = phonenumbers
+        if numbers is not None and numbers not in get_args(Numbers):
+            raise InvalidInput("numbers", f"must be one of {', '.join(get_args(Numbers))}, or None")
+        if numbers == "national" and default_region is None:
+            raise InvalidInput(
+                "numbers", "national numbers need default_region, which says where they are from"
+            )
+        self.digits_are_told = numbers is not None
+        self._readings = Readings(default_region, numbers)
         self._plain = re.compile(rf"(?:\+{_nested(_countries(phonenumbers))}\0)*")
 
     def at_a_glance(self, texts: Sequence[str]) -> list[int]:
@@ -67,29 +70,12 @@ class NumberReader:
 
     def read(self, text: str) -> tuple[int, str] | Reason:
         """Return a number as an integer and as the text to be sent, or why it cannot be called."""
-        if not text.strip():
-            return Reason.NO_NUMBER
-        exact = _E164.fullmatch(text) is not None
-        if not exact and (self._region is None or not _WRITTEN.fullmatch(text) or _DECIMAL.fullmatch(text)):
-            return Reason.NOT_E164
-        canonical = self._canonical(text, exact)
-        if canonical is None:
-            return Reason.IMPOSSIBLE_NUMBER
-        return int(canonical), canonical if self._region else text
+        number = self._readings.read(text)
+        return number if isinstance(number, Reason) else (int(number), number)
 
-    def _canonical(self, text: str, exact: bool) -> str | None:
-        library = self._library
-        with suppress(library.NumberParseException):
-            parsed = library.parse(text, None if exact else self._region)
-            possible = library.is_possible_number_with_reason(parsed)
-            # A number without its area code can be dialled at home, but never be made E.164 of.
-            wanted = {library.ValidationResult.IS_POSSIBLE}
-            if exact:
-                wanted.add(library.ValidationResult.IS_POSSIBLE_LOCAL_ONLY)
-            canonical: str = library.format_number(parsed, library.PhoneNumberFormat.E164)
-            if possible in wanted and _E164.fullmatch(canonical):
-                return canonical
-        return None
+    def note(self, text: str, reason: Reason) -> str | None:
+        """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""
+        return self._readings.lengths(text) if reason is Reason.AMBIGUOUS_NUMBER else None
 
 
 def _countries(library: Any) -> dict[str, str]:

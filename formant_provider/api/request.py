@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from formant_provider.api import inputs
@@ -31,22 +33,26 @@ def build_request(
     :raises InvalidInput: with the name of the field at fault.
     """
     agent = inputs.to_agent_id(agent_id)
+    if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | str | bytes):
+        parameters = list(parameters)  # which are read twice
     pairs = inputs.to_parameters(parameters)
-    recipient = dict(pairs)[PHONE_PARAMETER]
-    name = inputs.to_optional_text("idempotency_key", idempotency_key)
-    dag_id, run_id, task_id = task
+    recipient, written = dict(pairs)[PHONE_PARAMETER], inputs.written_phone(parameters)
+    key_of = _key_of(inputs.to_optional_text("idempotency_key", idempotency_key), agent, task)
     return CallRequest(
         agent_id=agent,
         parameters=pairs,
-        idempotency_key=(
-            key_for_name(name=name, agent_id=agent, recipient=recipient)
-            if name is not None
-            else key_for_task(
-                dag_id=dag_id, run_id=run_id, task_id=task_id, agent_id=agent, recipient=recipient
-            )
-        ),
+        idempotency_key=key_of(recipient=recipient),
+        former_key=None if written == recipient else key_of(recipient=written),
         scheduled_for=inputs.to_scheduled_for(scheduled_for, now=now),
         conversation_id=inputs.to_optional_text("conversation_id", conversation_id),
         metadata=inputs.to_metadata(metadata),
         retry_context=inputs.to_retry_context(retry_context),
     )
+
+
+def _key_of(name: str | None, agent: int, task: tuple[str, str, str]) -> Callable[..., str]:
+    """Return what derives the key from a recipient."""
+    if name is not None:
+        return partial(key_for_name, name=name, agent_id=agent)
+    dag_id, run_id, task_id = task
+    return partial(key_for_task, dag_id=dag_id, run_id=run_id, task_id=task_id, agent_id=agent)

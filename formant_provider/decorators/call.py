@@ -97,7 +97,7 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
     def _take(self, returned: object) -> None:
         """Keep what the function returned as the operator keeps what was rendered."""
         call = _as_call(returned)
-        mask_numbers(call)
+        mask_numbers({name: value for name, value in call.items() if name not in self.unmasked_fields})
         for name, value in call.items():
             setattr(self, name, hide(value) if name in self.private_fields and value is not None else value)
 

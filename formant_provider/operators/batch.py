@@ -23,7 +23,7 @@ from formant_provider.campaign import (
 )
 from formant_provider.campaign_placing import PlacesABatch
 from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
-from formant_provider.contact_files import ContactRules, InvalidRows
+from formant_provider.contact_files import ContactRules, InvalidRows, Numbers
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
 from formant_provider.references import to_reference
@@ -70,8 +70,10 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         (templated)
     :param reference: your own name of this campaign: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
-    :param suppress: numbers that must not be called: a URI or path of a CSV file, or a list. Airflow never
-        shows it. ``None`` means none. (templated)
+    :param suppress: numbers that must not be called: a URI or path of a file like that of the contacts, with
+        a column ``customer_phone`` or a single one, or a list. Who is on it is left out, and the campaign
+        does not fail for it. ``None`` means none; a list that is there and comes to ``None`` or holds no
+        number fails the task. Airflow never shows it. (templated)
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
@@ -81,9 +83,12 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param delimiter: what is between the cells of a CSV file.
     :param default_region: where numbers are from that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
+        (of ``default_region``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
+        refuses those that could be either. A number that is a float is read only where this is said.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
-        them out.
+        them out. Those on the do-not-call list are left out either way.
     :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
         or ``trace_id`` among them each conversation costs a request.
     :param max_lateness: how long ago the data interval of a scheduled run or a backfill may have ended, in
@@ -140,6 +145,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         region: str | None = None,
         delimiter: str = ",",
         default_region: str | None = None,
+        numbers: Numbers | None = None,
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
@@ -162,7 +168,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
-        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows)
+        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows, numbers)
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
         self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)

@@ -103,6 +103,10 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
     :param calling_window: the hours in which the phone may ring, a
         :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
         is bound to it. (templated)
+    :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
+        or Parquet) with a column ``customer_phone`` or a single one, or a list; in E.164. A call to one of
+        them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
+        there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
     :param on_closed: what becomes of a call outside of them: ``"schedule"`` for their next opening, at most
         30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
     :param max_lateness: how long ago the data interval of a scheduled run or of a backfill may have ended, in
@@ -155,6 +159,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         "formant_conn_id",
         "region",
         "calling_window",
+        "suppress",
     )
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
@@ -175,6 +180,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         calling_window: CallingWindow | None = None,
+        suppress: str | Sequence[str] | None = None,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
         on_unconfirmed: OnUnconfirmed = "succeed",
@@ -198,6 +204,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
         self.formant_conn_id, self.region = formant_conn_id, region
+        self.suppress = suppress
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)

@@ -235,7 +235,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         agent_id = None if self.agent_id is None else inputs.to_agent_id(self.agent_id)
         recipient = reveal(self.recipient)
         if recipient is not None:
-            inputs.check_phone(recipient, "recipient")
+            recipient = inputs.to_phone(recipient, "recipient")
         return agent_id, Watch(
             since=run_began(context) if self.since is None else inputs.to_moment("since", self.since),
             trace_id=inputs.to_optional_text("trace_id", self.trace_id),

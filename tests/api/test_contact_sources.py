@@ -6,8 +6,6 @@ import gzip
 import io
 import math
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -17,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formant_provider.api.contact_sources import Contacts, contacts_of, open_contacts, open_numbers
+from formant_provider.api.contact_sources import Contacts, contacts_of, open_contacts
 from formant_provider.api.csv_table import as_csv
 from formant_provider.api.errors import InvalidInput
 
@@ -206,7 +204,7 @@ def test_a_number_without_its_plus_is_left_to_the_rules() -> None:
     [
         ({"customer_phone": NUMBER, "due": ["Rahul"]}, "row 2, column due: must be text"),
         ({"customer_phone": NUMBER, "due": math.inf}, "row 2, column due: must be text"),
-        ({"customer_phone": 14155552671.0}, "row 2, column customer_phone: must be text"),
+        ({"customer_phone": 14155552671.0}, "row 2, column customer_phone: is a decimal; got float"),
         ({"customer_phone": NUMBER, "due": "Ra\0hul"}, "row 2, column due: holds a NUL"),
         ({"customer_phone": NUMBER, "due": "Rahul\ud800"}, "row 2, column due: holds a NUL, or half"),
         ({"customer_phone": NUMBER, "": "Rahul"}, "has no name"),
@@ -224,90 +222,3 @@ def test_rows_that_cannot_be_written_are_refused(row: Any, told: str) -> None:
 def test_rows_without_numbers_are_refused() -> None:
     """Nobody can be called without the one column that is needed."""
     assert "has no column customer_phone" in refusal(lambda: contacts_of([{"name": "Rahul"}]))
-
-
-# Parquet
-
-
-def parquet(columns: dict[str, Any], **options: Any) -> io.BytesIO:
-    file = io.BytesIO()
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(pyarrow.table(columns), file, **options)
-    file.seek(0)
-    return file
-
-
-def test_parquet_is_known_by_its_content() -> None:
-    """Columns of any kind become text, over row groups and batches; nulls are blank."""
-    phones = [f"+1415555{last:04}" for last in range(5000)]
-    amounts = [None if last % 3 == 0 else last / 2 for last in range(5000)]
-    file = parquet({"customer_phone": phones, "due": amounts}, row_group_size=1700)
-    contacts = open_contacts(file)
-    assert contacts.columns == ("customer_phone", "due")
-    rows = rows_of(contacts)
-    assert [row[0] for row in rows] == phones
-    assert [row[1] for row in rows[:4]] == ["", "0.5", "1.0", ""]
-    assert not file.closed
-
-
-def test_parquet_with_a_column_of_lists_is_refused() -> None:
-    """What cannot be a variable is named by row and column."""
-    file = parquet({"customer_phone": [NUMBER], "tags": [["Rahul"]]})
-    assert "row 1, column tags" in refusal(lambda: rows_of(open_contacts(file)))
-
-
-@pytest.mark.parametrize("cut", [4, 60, -1])
-def test_damaged_parquet_is_refused(cut: int) -> None:
-    """A part of a file is no file."""
-    whole = parquet({"customer_phone": [NUMBER] * 99}).getvalue()
-    assert "damaged" in refusal(lambda: rows_of(read(whole[:cut])))
-
-
-def test_parquet_without_its_library_says_what_to_install() -> None:
-    """The error names the extra."""
-    code = """if True:
-        import io, sys
-        sys.modules["pyarrow"] = None
-        from formant_provider.api.contact_sources import open_contacts
-        open_contacts(io.BytesIO(b"PAR1...."))
-    """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'airflow-provider-formant[parquet]'" in done.stderr.splitlines()[-1]
-    assert "During handling" not in done.stderr
-
-
-# Lists of numbers
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{NUMBER}\n\n+919876543210\n",
-        f"customer_phone\r\n{NUMBER}\r\n+919876543210",
-        f"since,customer_phone\n2024,{NUMBER}\n2025,+919876543210\n2026,\n",
-    ],
-)
-def test_a_list_of_numbers_is_a_column(text: str) -> None:
-    """One number a line, or a table with the same column as the contacts."""
-    for content in (text.encode(), gzip.compress(text.encode())):
-        assert list(open_numbers(io.BytesIO(content))) == [NUMBER, "+919876543210"]
-
-
-def test_an_empty_list_of_numbers_is_a_list() -> None:
-    """Nobody has asked not to be called."""
-    assert list(open_numbers(io.BytesIO(b""))) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        (f"{NUMBER},Rahul\n", "row 1: has 2 cells; expected a column customer_phone or a single one"),
-        (f"a,customer_phone\n{NUMBER}\n", "row 2: has 1 cells; expected 2 cells"),
-        (f"\n{NUMBER}\n{NUMBER},Rahul\n", "row 3: has 2 cells"),
-        (f"{NUMBER}\0", "NUL"),
-    ],
-)
-def test_a_list_of_numbers_is_not_guessed_at(text: str, told: str) -> None:
-    """A do-not-call list that is half understood would ring somebody."""
-    assert told in refusal(lambda: list(open_numbers(io.BytesIO(text.encode()))), "suppress")

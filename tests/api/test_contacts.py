@@ -202,7 +202,7 @@ def test_a_rejected_row_does_not_claim_its_number() -> None:
 def test_each_recipient_is_called_once_and_no_other_is_lost(picks: list[int], blocked: list[int]) -> None:
     """Of any list, those go out that come for the first time and are not suppressed, in their order."""
     texts, suppress = [[f"+1415555{pick:04}" for pick in some] for some in (picks, blocked)]
-    report, accepted, _ = clean(numbers(*texts), suppress=suppress)
+    report, accepted, _ = clean(numbers(*texts), suppress=suppress or None)
     wanted = [text for text in dict.fromkeys(texts) if text not in suppress]
     assert [row[0] for row in accepted[1:]] == wanted
     assert report.total == len(texts)
@@ -239,6 +239,10 @@ def test_row_numbers_hold_over_many_chunks() -> None:
         ({"suppress": [NUMBER, "call me", None, "+1415"]}, "suppress"),
         ({"suppress": [f"\0{NUMBER}"]}, "suppress"),
         ({"suppress": NUMBER}, "suppress"),
+        ({"suppress": []}, "suppress"),
+        ({"suppress": ["", None, " "]}, "suppress"),
+        ({"numbers": "local"}, "numbers"),
+        ({"numbers": "national"}, "numbers"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], field: str) -> None:
@@ -253,7 +257,7 @@ def test_a_do_not_call_list_is_understood_as_a_whole_or_not_at_all() -> None:
     """An entry that cannot be read means somebody, so it is named by its position; blank ones mean nobody."""
     with pytest.raises(InvalidInput) as caught:
         clean(numbers(NUMBER), suppress=[NUMBER, "", *["x"] * 900, None, 14155552671])
-    assert "901 entries cannot be read as numbers, first those at 3, 4, 5," in caught.value.reason
+    assert "901 entries cannot be read as numbers (901 not_e164), first those at 3, 4" in caught.value.reason
 
 
 def test_a_long_do_not_call_list_is_kept_whole() -> None:

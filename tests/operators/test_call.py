@@ -115,10 +115,11 @@ def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) ->
             formant_conn_id="{{ me }}",
             region="{{ 'in' }}",
             calling_window=CallingWindow("{{ '00:00' }}", "{{ '24:00' }}"),
+            suppress=["{{ '+1415' ~ '5550199' }}"],
         )
     assert set(operator.template_fields) == {
         "agent_id", "parameters", "scheduled_for", "conversation_id", "idempotency_key",
-        "metadata", "retry_context", "reference", "formant_conn_id", "region", "calling_window",
+        "metadata", "retry_context", "reference", "formant_conn_id", "region", "calling_window", "suppress",
     }  # fmt: skip
     assert dag.dag_id == operator.dag_id
     run = run_task(operator, channel)

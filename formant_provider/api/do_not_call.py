@@ -1,0 +1,152 @@
+"""Reads a do-not-call list as a whole, or refuses it: an entry that is not understood means somebody."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, count, islice
+from typing import IO, Any
+
+from formant_provider.api.contact_report import MAX_EXAMPLES, WHICH_READING, Reason
+from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, buffered, clean_name, is_parquet
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.api.numbers import NumberReader, NumberSet
+from formant_provider.api.parquet_table import ParquetTable
+from formant_provider.api.values import is_missing, phone_text
+
+_FIELD = "suppress"
+# A header may hold a digit or two (phone1, E.164), and an entry that is spoilt may hold letters.
+_FEWEST_DIGITS = 7
+
+
+class DoNotCall:
+    """Numbers that must not be called.
+
+    :param numbers: as integers.
+    :param count: how many there are.
+    """
+
+    def __init__(self, numbers: NumberSet, count: int) -> None:
+        self._numbers, self._count = numbers, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, keys: Iterable[int]) -> list[int]:
+        """Return the positions of numbers that are on the list."""
+        return self._numbers.find(keys)
+
+    def holds(self, number: str) -> bool:
+        """Whether a number is on the list.
+
+        :param number: in E.164, in its one spelling.
+        """
+        return bool(self.find([int(number)]))
+
+
+def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
+    """Read a do-not-call list.
+
+    :param entries: numbers, written like those of contacts. Blank ones mean nobody.
+    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty.
+    """
+    numbers, found = NumberSet(places=(1 << 12) + 1), 0
+    unread: list[int] = []
+    reasons: Counter[str] = Counter()
+    texts = (_entry(entry, digits_are_told=reader.digits_are_told) for entry in entries)
+    for first in count(1, ROWS_AT_ONCE):
+        some = list(islice(texts, ROWS_AT_ONCE))
+        if not some:
+            break
+        keys = reader.at_a_glance(some)
+        for position in [position for position, key in enumerate(keys) if not key]:
+            read = reader.read(some[position])
+            if not isinstance(read, Reason):
+                keys[position] = read[0]
+            elif read is not Reason.NO_NUMBER:
+                unread.append(first + position)
+                reasons[read] += 1
+        known = [key for key in keys if key]
+        found += len(known) - len(numbers.add(known))
+    if unread:
+        _refuse(unread, reasons)
+    if not found:
+        raise InvalidInput(_FIELD, "holds no number. Leave it out, or write None, if nobody is on the list")
+    return DoNotCall(numbers, found)
+
+
+def _refuse(unread: list[int], reasons: Counter[str]) -> None:
+    which = ", ".join(map(str, unread[:MAX_EXAMPLES]))
+    why = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+    hint = f". {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in reasons else ""
+    raise InvalidInput(
+        _FIELD, f"{len(unread)} entries cannot be read as numbers ({why}), first those at {which}{hint}"
+    )
+
+
+def _entry(entry: object, *, digits_are_told: bool) -> str:
+    """Return the text of an entry; blank for nobody, and a question mark for what is no number."""
+    if is_missing(entry):
+        return ""
+    with suppress(InvalidInput):
+        # A NUL would part an entry in two.
+        return phone_text(entry, digits_are_told=digits_are_told).replace("\0", "?")
+    return "?"
+
+
+def open_numbers(file: IO[bytes], *, delimiter: str = ",") -> Iterator[Any]:
+    """Read a list of numbers from a file, known by its content: Parquet, or CSV, also in gzip.
+
+    They are in the column ``customer_phone``, or in the only one, whatever its name.
+
+    :param file: open for reading, and left open. Parquet needs one that can be read from any place.
+    :param delimiter: what is between the cells of a CSV file, unless its header shows that it is another.
+    :raises InvalidInput: it cannot be read, or there is no telling which column it is.
+    """
+    raw = buffered(file)
+    return (
+        _of_parquet(file)
+        if is_parquet(raw)
+        else _of_csv(CsvTable(raw, delimiter, _FIELD, any_delimiter=True))
+    )
+
+
+def _of_csv(table: CsvTable) -> Iterator[str]:
+    names, rows = [clean_name(name) for name in table.first], chain.from_iterable(table.chunks())
+    place, width, number = 0, 1, table.first_row + 1
+    if PHONE_PARAMETER in names:
+        place, width = names.index(PHONE_PARAMETER), len(names)
+    elif len(names) != 1 or not _is_header(names[0]):
+        rows, number = chain([table.first], rows), table.first_row
+    for row_number, row in enumerate(rows, number):
+        if row and len(row) != width:
+            wanted = f"a column {PHONE_PARAMETER} or a single one" if width == 1 else f"{width} cells"
+            raise InvalidInput(_FIELD, f"row {row_number}: has {len(row)} cells; expected {wanted}")
+        if row and row[place].strip():
+            yield row[place]
+
+
+def _is_header(cell: str) -> bool:
+    """Whether the first cell of a column names it. Else it means somebody, even if it cannot be read."""
+    with suppress(ValueError):
+        float(cell)
+        return False
+    digits = len(re.findall(r"\d", cell))
+    return not digits or (digits < _FEWEST_DIGITS and any(map(str.isalpha, cell)))
+
+
+def _of_parquet(file: IO[bytes]) -> Iterator[Any]:
+    table = ParquetTable(file, _FIELD)
+    names = [clean_name(name) for name in table.names]
+    if PHONE_PARAMETER not in names and len(names) != 1:
+        raise InvalidInput(
+            _FIELD, f"has {len(names)} columns; expected a column {PHONE_PARAMETER} or a single one"
+        )
+    place = names.index(PHONE_PARAMETER) if PHONE_PARAMETER in names else 0
+    if table.float_bits(place) in {16, 32}:
+        raise InvalidInput(_FIELD, "holds its numbers as short floats, which have lost digits")
+    for (value,) in table.rows([place]):
+        yield value

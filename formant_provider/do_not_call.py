@@ -1,0 +1,93 @@
+"""The do-not-call list that a task was given: a file, a list, or what should have become one and did not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from formant_provider.fields import GivenFields
+from formant_provider.privacy import reveal
+
+if TYPE_CHECKING:
+    from formant_provider.api.do_not_call import DoNotCall
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened_numbers(suppress: object, delimiter: str = ",") -> Iterator[Iterable[object]]:
+    """Open a do-not-call list.
+
+    :param suppress: a URI, an absolute path, or a list of numbers.
+    :param delimiter: between the cells of a CSV file, unless its header shows that it is another.
+    :raises InvalidInput: it is none of these.
+    """
+    from formant_provider.api.do_not_call import open_numbers
+    from formant_provider.api.errors import InvalidInput
+    from formant_provider.files import reading
+
+    if isinstance(suppress, str):
+        with reading("suppress", suppress) as file:
+            yield open_numbers(file, delimiter=delimiter)
+    elif isinstance(suppress, Iterable) and not isinstance(suppress, bytes):
+        yield suppress
+    else:
+        raise InvalidInput("suppress", "must be a URI, an absolute path or a list of numbers")
+
+
+class MindsTheList(GivenFields):
+    """Mixed into an operator that has the field ``suppress``."""
+
+    refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
+
+    suppress: Any
+
+    def refuse_lost_list(self) -> None:
+        """Refuse a list that is not there, though the DAG file gives one.
+
+        It comes from a task that was skipped, or forgot to return it. To call everybody then is not what was
+        meant.
+
+        :raises InvalidInput: it is ``None``, and the DAG file does not say so.
+        """
+        from formant_provider.api.errors import InvalidInput
+
+        if self.is_missing("suppress"):
+            raise InvalidInput(
+                "suppress",
+                "is None: the task that should give it was skipped, or returned nothing. Nobody is called"
+                " without it; leave it out of the DAG file if there is no such list",
+            )
+
+    def suppression(self, recipient: str) -> Callable[[], None]:
+        """Return what refuses to call somebody who must not be called.
+
+        It reads the list the first time that it is asked, since a call that was placed has no need of it. It
+        raises ``HeldBack`` when the number is on the list, and ``InvalidInput`` when that cannot be known.
+        """
+        from formant_provider.api.errors import HeldBack
+
+        @cache
+        def is_listed() -> bool:
+            self.refuse_lost_list()
+            suppress = reveal(self.suppress)
+            return suppress is not None and _read(suppress).holds(recipient)
+
+        def refuse() -> None:
+            if is_listed():
+                raise HeldBack("The number is on the do-not-call list", reason="suppressed")
+
+        return refuse
+
+
+def _read(suppress: object) -> DoNotCall:
+    from formant_provider.api.do_not_call import read_do_not_call
+    from formant_provider.api.numbers import NumberReader
+
+    with opened_numbers(suppress) as entries:
+        numbers = read_do_not_call(entries, NumberReader())
+    log.info("The do-not-call list has %s numbers.", len(numbers))
+    return numbers
