@@ -172,20 +172,18 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
         self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
-        self.resubmit_if_missing = resubmit_if_missing
-        self.wait_for_completion = wait_for_completion
+        self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
         self.timeout_s = time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
-        self.waiting = BatchOptions(
-            poll_interval, stall_timeout, min_success_rate, on_below_threshold, on_stalled
-        )
+        endings = (min_success_rate, on_below_threshold, on_stalled)
+        self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
         self.deferrable = deferrable_or_default(deferrable)
-        self._check()
         chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
-        self.check_options(self.given, {**chosen, "wait_for_completion": wait_for_completion})
+        self._check({**chosen, "wait_for_completion": wait_for_completion})
 
-    def _check(self) -> None:
+    def _check(self, options: Mapping[str, Any]) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
+        self.check_options(self.given, options)
         if not self.wait_for_completion:
             for name, value in (
                 ("results_uri", self.results_uri),

@@ -207,7 +207,7 @@ def test_a_name_of_the_user_s_is_looked_for_before_the_first_send(start: Start) 
     first.ledger = MemoryLedger(kind=BatchIntent)
     first.fields |= {"name": "Another name for it"}
     found = first.place(taken_since=ever)
-    assert (found.result, found.batch_id, found.since) == (Result.FOUND, placed.batch_id, NOON)
+    assert (found.result, found.batch_id, found.since) == (Result.FOUND, placed.batch_id, placed.since)
     assert (first.rings, first.posts, first.files) == ({1}, 1, 1)
 
 

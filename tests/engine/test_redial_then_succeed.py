@@ -32,7 +32,7 @@ with DAG("until", schedule=None):
 
 
 def run(choice: str, folder: Path, *, deferrable: bool = False) -> tuple[DagResult, Sandbox]:
-    with Sandbox(speed=10_000, rate_limit=None) as sandbox:
+    with Sandbox(call_speed=10_000, rate_limit=None) as sandbox:
         source = DAG.replace("CHOICE", choice).replace("DEFER", str(deferrable))
         env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
         return run_dag_source(source, folder, "until", env=env), sandbox

@@ -162,7 +162,7 @@ def test_none_in_a_row_that_a_task_gives_calls_nobody(
             operator = partial.expand_kwargs(upstream.output)
             row = {"suppress": None, "parameters": parameters}
     channel.xcoms[TaskKey("test_dag", "r1", "upstream", -1)] = {"return_value": [row]}
-    run = run_task(operator, channel, map_index=0)
+    run = run_task(operator, channel, map_index=0, logical_date=datetime.now(UTC))
     assert (run.state, sandbox.requests) == ("failed", [])
     assert "suppress: is None" in str(run.error)
 

@@ -230,6 +230,6 @@ def test_of_two_calls_at_once_an_unconfirmed_one_takes_neither(
     )
     run = to_the_end(operator, channel_to(sandbox))
     assert run.state == "failed"
-    assert run.xcoms["trace_id"] is None
+    assert run.xcoms["trace_id"] == ""
     assert "2 calls to or from this recipient began when this one can have begun" in run.log_text
     assert sandbox.rings == {f"{NUMBER}00": 2}
