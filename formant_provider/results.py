@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 
 from formant_provider.api.errors import FormantError, HeldBack, InvalidInput, RequestRefused
+from formant_provider.runs import is_its_own
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -90,7 +91,7 @@ def a_result_in_any_case(
     except AirflowRescheduleException:  # it goes on
         raise
     except Exception as error:
-        if not vars(context["task"])[_LEFT]:
+        if not vars(context["task"])[_LEFT] and is_its_own(context):
             status, reason = became(error)
             result = {**nothing(), "status": status, "reason": reason}
             push_apart(context, result, apart)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEY_XCOM = "idempotency_key"
 TRACE_XCOM = "trace_id"
+RESULT_ENTRY = "formant_result"
 
 
 def run_began(context: Context) -> datetime:
@@ -31,6 +32,21 @@ def earliest_send(context: Context, began: datetime) -> datetime:
     :param began: when this process began; a first try cannot have sent before.
     """
     return began if context["ti"].try_number == 1 else run_began(context)
+
+
+def is_its_own(context: Context) -> bool:
+    """Whether the task is still this process's own, as far as Airflow tells.
+
+    A process that Airflow has given up may live on beside the one that took over. Only a write to the state
+    store tells it so; what it pushed as an XCom would take the place of the other one's.
+    """
+    store: Any = context.get("task_state_store")
+    try:
+        if store is not None:
+            store.set(RESULT_ENTRY, {"try_number": context["ti"].try_number})
+    except Exception:
+        return False
+    return True
 
 
 def in_loop(context: Context, key: str) -> str:

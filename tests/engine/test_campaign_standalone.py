@@ -138,7 +138,7 @@ def assert_nothing_private(home: Path) -> None:
     """Neither the database, with all that Airflow ever stored, nor a log of any component shows a contact."""
     with sqlite3.connect(home / "airflow.db") as database:
         text = "\n".join(database.iterdump())
-    assert ("formant_batch:" in text) is HAS_STATE_STORE
+    assert ("formant_batch_calls" in text) is HAS_STATE_STORE
     assert not [private for private in PRIVATE if private in text]
     logs = [path for path in home.rglob("*.log") if path.is_file()]
     assert any("Batch call of agent 456" in path.read_text(errors="replace") for path in logs)

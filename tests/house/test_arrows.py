@@ -41,7 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "do_not_call": {"api", "fields", "files", "privacy"},
     "fields": {"api.errors", "privacy"},
     "references": {"api.errors"},
-    "results": {"api.errors"},
+    "results": {"api.errors", "runs"},
     "receipts": {"api", "outcome", "placing", "privacy", "references", "results"},
     "calling_window": {"api.calling_window"},
     "waiting": {"api", "hooks", "triggers", "options"},

@@ -115,6 +115,8 @@ def test_a_ledger_that_fails_keeps_the_call_back(
     assert run.state == "up_for_retry"
     assert "No phone was rung by this try" in run.log_text
     assert sandbox.requests == []
+    if refused == "SetTaskStateStore":  # the task may be another process's, and so is its result then
+        assert "return_value" not in run.xcoms
 
 
 @needs_state_store
