@@ -35,7 +35,7 @@ _FINAL = (InvalidInput, RequestRefused, HeldBack, CallOutcomeUnknown, BatchOutco
 Advice: TypeAlias = "tuple[tuple[type[FormantError], str], ...]"
 _OF_ALL: Advice = (
     (InvalidInput, "Correct the field named above."),
-    (HeldBack, "To ring all the same, change that option of the task and clear it."),
+    (HeldBack, "To call all the same, change what kept it back and clear this task."),
     (AuthenticationFailed, "Check the API key and the region of the connection."),
 )
 _REFUSED = "A retry would be refused again; what the API said tells what to correct."

@@ -74,7 +74,11 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
     if unread:
         _refuse(unread, reasons)
     if not found:
-        raise InvalidInput(_FIELD, "holds no number. Leave it out, or write None, if nobody is on the list")
+        raise InvalidInput(
+            _FIELD,
+            "holds no number, as a list that was not filled does. Where nobody has to be on it, let it hold"
+            " one that nobody has; where there is no list, leave it out of the DAG file",
+        )
     return DoNotCall(numbers, found)
 
 

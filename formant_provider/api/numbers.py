@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from formant_provider.api.contact_report import Reason
 from formant_provider.api.errors import InvalidInput
-from formant_provider.api.readings import Numbers, Readings
+from formant_provider.api.readings import SHORTEST_DIGITS, Numbers, Readings
 
 _PLACES = (1 << 21) + 1
 
@@ -86,7 +86,7 @@ def _countries(library: Any) -> dict[str, str]:
         plan = library.PhoneMetadata.metadata_for_region_or_calling_code(country, region)
         number = library.PhoneNumber(country_code=country)
         lengths = []
-        for digits in range(1, 16 - len(code)):
+        for digits in range(SHORTEST_DIGITS - len(code), 16 - len(code)):
             number.national_number = 10 ** (digits - 1)
             lengths += [digits] if library.is_possible_number(number) else []
         # Where the library sees the end of the number, we see a NUL.

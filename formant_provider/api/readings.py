@@ -20,6 +20,9 @@ E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _WRITTEN = re.compile(r"\s*\(?\+?[ (\u00a0]*[0-9](?:[0-9 ().\u00a0-]*[0-9])?\s*")
 # What a spreadsheet makes of a number: 919876543210.0, 9.1987654321, 03023125123.00
 _DECIMAL = re.compile(r"[^.]*\.([0-9]{0,3}|0+)\s*|\s*[0-9]?\.[^.]*")
+# A country code and a number of 4 digits, as on Niue. In some plans of large countries less is "possible",
+# and one such number would have a whole batch call refused.
+SHORTEST_DIGITS = 7
 _ONE_BLANK = (" ", "\u00a0")
 
 
@@ -41,7 +44,7 @@ def canonical(number: str) -> str | None:
         if parsed is None or not phonenumbers.is_possible_number(parsed):
             return None
         number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-        if not E164.fullmatch(number):
+        if not E164.fullmatch(number) or len(number) <= SHORTEST_DIGITS:
             return None
     return number
 

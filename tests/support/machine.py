@@ -261,6 +261,8 @@ class PlacingMachine(RuleBasedStateMachine):
             chosen["scheduled_for"] = (now + timedelta(seconds=seconds)).isoformat()
         if not self.has_store:
             chosen.pop("redial_on", None)
+        elif chosen.get("redial_on"):
+            chosen["wait_for_completion"] = True
         run = Run(
             f"run_{len(self.model.runs)}",
             is_campaign,

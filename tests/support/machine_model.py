@@ -171,6 +171,9 @@ class Model:
 
     def _judge_campaign(self, run: Run, index: int, handed_on: dict[str, Any]) -> None:
         own = run.batches.get(self._name(run, index), [])
+        if handed_on["placement"] is None:  # what a task leaves that placed nothing
+            _require(handed_on["batch_id"] is None, WrongIds, "a campaign that was not placed has an id")
+            return
         _require(bool(own), NotCalled, f"campaign {handed_on['name']} counts as placed and was not")
         ids = {batch.batch_id for batch in own}
         _require(handed_on["batch_id"] in ids, WrongIds, f"batch_id {handed_on['batch_id']} is not its own")
