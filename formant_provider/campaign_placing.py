@@ -194,7 +194,7 @@ class PlacesABatch(MindsTheList):
 
     def _rules(self, context: Context) -> BatchRules:
         from formant_provider.api.batch_placement import BatchRules
-        from formant_provider.runs import batch_taken_since
+        from formant_provider.runs import batch_taken_since, was_cleared
 
         return BatchRules(
             taken_since=batch_taken_since(context, own_name=self.idempotency_key is not None),
@@ -202,6 +202,7 @@ class PlacesABatch(MindsTheList):
             resubmit_if_missing=self.resubmit_if_missing,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
+            was_cleared=was_cleared(context),
             keep_back=self._keep_back,
         )
 

@@ -146,12 +146,14 @@ class PlacesACall(MindsTheTime):
 
     def _rules(self, context: Context, when: When) -> Rules:
         from formant_provider.api.placement import Rules
-        from formant_provider.runs import look_since, own_traces, taken_since
+        from formant_provider.runs import look_since, own_traces, taken_since, was_cleared
 
+        own_name = self.idempotency_key is not None
         return Rules(
-            taken_since=taken_since(context, own_name=self.idempotency_key is not None),
+            taken_since=taken_since(context, own_name=own_name),
             look_since=look_since(context),
-            own_traces=lambda: own_traces(context),
+            own_traces=lambda: own_traces(context, own_name=own_name),
+            was_cleared=was_cleared(context),
             lookup_timeout_s=self.lookup_timeout_s,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,

@@ -6,6 +6,7 @@ Most of it bounds what it cannot know: when somebody else can have asked for the
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,12 @@ def is_its_own(context: Context) -> bool:
     return True
 
 
+def was_cleared(context: Context) -> bool:
+    """Whether the run was cleared before, all of it or tasks of it."""
+    dag_run: Any = context["dag_run"]
+    return (getattr(dag_run, "clear_number", None) or 0) > 0
+
+
 def in_loop(context: Context, key: str) -> str:
     """Return the key of this iteration, if the task is in a loop (Airflow 3.4)."""
     from formant_provider.api.intent import key_for_iteration
@@ -85,18 +92,20 @@ def look_since(context: Context) -> datetime | None:
     return began if ti.map_index >= 0 and began + KEY_PROTECTS <= pendulum.now("UTC") else None
 
 
-def own_traces(context: Context) -> Collection[str]:
+def own_traces(context: Context, *, own_name: bool) -> Collection[str]:
     """Return trace ids of calls that rows of this mapped task have placed in this run.
 
-    Proof of what is among them, and of nothing that is not: Airflow deletes a row's XComs when it starts
-    again.
+    One of them that is with the same person is the same call, unless rows have names of their own. What is
+    not among them may be as well: Airflow deletes a row's XComs when it starts again.
     """
     from airflow.providers.common.compat.sdk import XCom
 
     ti: Any = context["ti"]
-    if ti.map_index < 0:
+    if ti.map_index < 0 or own_name:
         return ()
-    found = XCom.get_all(key=TRACE_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
+    found: Any = []
+    with suppress(Exception):  # it can only help
+        found = XCom.get_all(key=TRACE_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
     return {trace_id for trace_id in found if trace_id}
 
 

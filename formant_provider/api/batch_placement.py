@@ -79,6 +79,7 @@ class BatchRules:
         found. Where the list lags behind by more than the look lasts, everybody is rung twice.
     :param now: tells the current time, aware.
     :param sleep: waits for so many seconds.
+    :param was_cleared: whether the run was cleared, so that others are likely to have placed it.
     :param keep_back: asked right before every send; the error it returns is raised instead.
     """
 
@@ -87,6 +88,7 @@ class BatchRules:
     resubmit_if_missing: bool
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
+    was_cleared: bool = False
     keep_back: Callable[[], FormantError | None] | None = None
 
 
@@ -177,7 +179,7 @@ class _Flow:
         in_doubt = intent.sent is Sent.UNCLEAR
         since = min(intent.written_at, self.rules.taken_since or intent.written_at) - SKEW
         others_s = LOOK_FOR_OTHERS_S if self.rules.taken_since else 0.0
-        longest_s = math.inf if in_doubt else others_s
+        longest_s = math.inf if in_doubt or self.rules.was_cleared else others_s
         batch, trouble = look_for(
             lambda: find_batch(self.client, self.request.agent_id, self.request.marker, since),
             min(self.rules.lookup_timeout_s, longest_s),
@@ -231,7 +233,10 @@ def find_batch(client: FormantClient, agent_id: int, marker: str, since: datetim
         if marker in (batch.name or ""):
             found[batch.batch_id] = batch
 
-    run(recent_batches(agent_id, int(since.timestamp() * 1000), take), client)
+    is_whole = run(recent_batches(agent_id, int(since.timestamp() * 1000), take), client)
+    if not found and not is_whole:
+        text = f"There are too many batch calls of agent {agent_id} to find the one with {marker} in its name"
+        raise BatchOutcomeUnknown(text, maybe_placed=True)
     if len(found) > 1:
         log.warning("The batch calls %s all have %s in their names.", sorted(found), marker)
     return found[min(found)] if found else None

@@ -161,7 +161,7 @@ class History:
         return replace(record, **known)
 
 
-def _counted(flow: Flow[None]) -> Flow[int]:
+def _counted(flow: Flow[bool]) -> Flow[int]:
     """Carry on a flow and return how many requests it made."""
     requests, ask = 0, next(flow)
     while True:

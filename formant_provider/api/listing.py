@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from formant_provider.api.batch_models import BatchCall, BatchCallPage
@@ -64,7 +64,7 @@ def recent(
     *,
     max_pages: int = MAX_PAGES,
     whole_pages: bool = False,
-) -> Flow[None]:
+) -> Flow[bool]:
     """Read an agent's records from a moment on. The same record may be taken more than once.
 
     :param agent_id: ``None`` means every agent's.
@@ -72,6 +72,7 @@ def recent(
     :param take: is handed every record.
     :param max_pages: a bound against lists without an end.
     :param whole_pages: take the older records as well that come along with those from then on.
+    :return: whether all were read: ``False`` when there were more than that bound.
     """
 
     def page_at(offset: int) -> Ask:
@@ -80,10 +81,12 @@ def recent(
     def began_ms(record: Conversation) -> int | None:
         return record.start_timestamp
 
-    yield from _read(_Reading(page_at, began_ms, since_ms, take, max_pages, whole_pages))
+    reading = _Reading(page_at, began_ms, since_ms, take, max_pages, whole_pages)
+    yield from _read(reading)
+    return reading.is_whole
 
 
-def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], None]) -> Flow[None]:
+def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], None]) -> Flow[bool]:
     """Read an agent's batch calls that were created from a moment on, as :func:`recent` reads conversations.
 
     :param since_ms: epoch milliseconds; one that does not say when it was created is taken as well.
@@ -95,7 +98,9 @@ def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], Non
     def created_ms(batch: BatchCall) -> int | None:
         return int(batch.created.timestamp() * 1000) if batch.created else None
 
-    yield from _read(_Reading(page_at, created_ms, since_ms, take))
+    reading = _Reading(page_at, created_ms, since_ms, take)
+    yield from _read(reading)
+    return reading.is_whole
 
 
 def _read(reading: _Reading) -> Flow[None]:
@@ -119,7 +124,7 @@ def _onwards(reading: _Reading, page: Page) -> Flow[None]:
             return
         page = yield reading.page_at(number * PAGE_SIZE)
         reading.take_page(page)
-    log.warning("The list goes on beyond %s pages; the rest is not read.", reading.max_pages)
+    reading.break_off()
 
 
 def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool]:
@@ -145,16 +150,17 @@ def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool
         unread = start
         if unread == 0 or way.is_past(reading.since_ms):
             return True
-    log.warning("The list goes on beyond %s pages; the rest is not read.", reading.max_pages)
+    reading.break_off()
     return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Reading:
     """What is read of which list, and who takes it.
 
     :param page_at: asks for the page that passes over so many records.
     :param began_ms: tells when a record began, ``None`` when it does not say.
+    :ivar is_whole: whether all of it was read that is wanted.
     """
 
     page_at: Callable[[int], Ask]
@@ -163,6 +169,12 @@ class _Reading:
     take: Callable[[Any], None]
     max_pages: int = MAX_PAGES
     whole_pages: bool = False
+    is_whole: bool = field(default=True, init=False)
+
+    def break_off(self) -> None:
+        """Read no more of a list that has no end."""
+        self.is_whole = False
+        log.warning("The list goes on beyond %s pages; the rest is not read.", self.max_pages)
 
     def starts(self, page: Page) -> list[int]:
         return [began for began in map(self.began_ms, page.items) if began is not None]

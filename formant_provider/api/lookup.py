@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from formant_provider.api.errors import FormantError, NotFound
+from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFound
 from formant_provider.api.evidence import Span, first_of
 from formant_provider.api.listing import recent, run
 from formant_provider.api.models import Conversation
@@ -132,7 +132,9 @@ class Search:
         listed: dict[str, Conversation] = {}
         since_ms = int(begin.timestamp() * 1000)
         flow = recent(self.agent_id, since_ms, lambda each: listed.update({each.conversation_id: each}))
-        run(flow, self.client)
+        if not run(flow, self.client):
+            text = "There are too many conversations of this agent to find that of one call among them"
+            raise CallOutcomeUnknown(text, maybe_placed=True)
         return listed.values()
 
     def _is_with_recipient(self, record: Conversation) -> bool:

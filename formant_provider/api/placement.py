@@ -113,12 +113,22 @@ class _Flow:
         except (HeldBack, InvalidInput):
             if in_doubt:
                 return self._recovery.instead_of_sending(intent)
+            placed = self._placed_elsewhere(intent)
+            if placed is not None:
+                return placed
             self._recovery.note(intent)  # a further try is to know that this one sent nothing
             raise
         if in_doubt and not self._is_guarded(intent, now):
             return self._recovery.instead_of_sending(intent)
         # As long as nobody was rung, the call begins now.
         return self._send(intent if in_doubt else replace(intent, written_at=now, sends=()), moment)
+
+    def _placed_elsewhere(self, intent: Intent) -> Placement | None:
+        """Look for a call that is held back here, and that another row may have placed before a clear."""
+        since = intent.shared_since
+        if since is None or not self.rules.was_cleared or intent.looked_at is not None:
+            return None
+        return self._recovery.before_sending(since)
 
     def _is_guarded(self, intent: Intent, now: datetime) -> bool:
         """Whether the vendor would refuse this call if it was placed before, by us or by another row."""

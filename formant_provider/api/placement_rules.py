@@ -48,6 +48,8 @@ class Rules:
         its key, aware: then it is looked for before it is sent. ``None``: nobody can have.
     :param own_traces: asked when a conversation has to be told from others: trace ids of calls that this task
         has placed, as far as they are known.
+    :param was_cleared: whether the run was cleared, so that others are likely to have used the key: then a
+        call is not held back before it was looked for.
     :param lookup_timeout_s: seconds to look for the record of a call that was placed already.
     :param now: tells the current time, aware.
     :param sleep: waits for so many seconds.
@@ -62,6 +64,7 @@ class Rules:
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
     look_since: datetime | None = None
+    was_cleared: bool = False
     own_traces: Callable[[], Collection[str]] = tuple
     redial_on: frozenset[str] = frozenset()
     keep_back: Callable[[], FormantError | None] | None = None

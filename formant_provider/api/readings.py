@@ -124,7 +124,8 @@ class Readings:
             head, tail = text.strip()[: mark.start()], text.strip()[mark.end() :]
             if tail and self._is_valid(self._reading(head)):
                 again = tail[0] in "0+" and self._is_valid(self._reading(tail))
-                if again or mark.group() not in _ONE_BLANK:
+                runs_on = mark.group() not in _ONE_BLANK or not self._is_valid(self._reading(text))
+                if again or runs_on:
                     return True
         return False
 
@@ -136,8 +137,10 @@ class Readings:
         if other is None or other == number:
             return False
         if self._is_valid(number):
-            # With the 0 that is dialled at home it is national, or the 0 would be dialled for nothing.
-            return not _digits(text).startswith("0") and self._is_valid(other)
+            # With the 0 that is dialled at home it is national, or the 0 would be dialled for nothing. But 00
+            # is dialled before a country code almost everywhere, and may be the beginning of 001 elsewhere.
+            digits = _digits(text)
+            return (digits.startswith("00") or not digits.startswith("0")) and self._is_valid(other)
         return True
 
 

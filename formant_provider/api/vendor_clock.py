@@ -44,7 +44,7 @@ class VendorClock:
         if said is not None and said is not self._heard:
             self._heard, self.ahead = said, said + _HALF_A_SECOND - self._now()
 
-    def listening(self, flow: Flow[None]) -> Flow[None]:
+    def listening(self, flow: Flow[Any]) -> Flow[None]:
         """Carry out a flow, and hear the date of each of its answers the moment it comes."""
 
         def heard(ask: Ask) -> Ask:

@@ -218,3 +218,14 @@ def test_numbers_of_every_country_are_read_at_home() -> None:
             if Readings(region).read(written) != wanted:
                 misread.append((region, written))
     assert misread == []
+
+
+@pytest.mark.parametrize("region", ["SG", "KR", "HK", "TH"])
+def test_two_zeros_may_begin_a_country_code_or_the_home_prefix(region: str) -> None:
+    """``00 1`` is dialled before a North American number in most places, and ``001`` before any in some."""
+    assert Readings(region).read("0012015555007") is Reason.AMBIGUOUS_NUMBER
+
+
+def test_an_extension_behind_a_blank_is_not_run_together() -> None:
+    """The beginning is a number that is in use, and the whole is none: the rest is dialled afterwards."""
+    assert Readings("SG").read("+65 6123 4565 123") is Reason.NOT_E164

@@ -60,7 +60,7 @@ class World:
     def _run(self, operator: Any, index: int) -> TaskRun:
         self._tries[index] = self._tries.get(index, 0) + 1
         at = {"map_index": index, "try_number": self._tries[index], "logical_date": self._began}
-        return run_task(operator, self.channel, **at)
+        return run_task(operator, self.channel, clear_number=max(self._tries.values()) - 1, **at)
 
 
 @pytest.fixture

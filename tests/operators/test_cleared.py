@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pendulum
 import pytest
 from engine.matrix import CLEARED, DEFERRABLE, MAPPED, Ends, Row
 
+from formant_provider.calling_window import CallingWindow
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.clocks import Clock
@@ -25,6 +27,8 @@ LONDON, LONDON_WITH_A_ZERO = "+442079460123", "+4402079460123"
 
 class World:
     """A run of a DAG with a task of one of the three kinds, and those whom it calls."""
+
+    _options: Mapping[str, Any] = {}
 
     def __init__(self, column: str, sandbox: Sandbox, clock: Clock) -> None:
         self.column, self.sandbox, self.clock = column, sandbox, clock
@@ -48,16 +52,17 @@ class World:
         waits = {"deferrable": True, "wait_for_completion": True} if self.column == DEFERRABLE else {}
         return FormantCreateCallOperator(task_id="call", agent_id=456, retries=3, **waits, **fields)
 
-    @staticmethod
-    def _mapped(people: Sequence[str]) -> Any:
+    def _mapped(self, people: Sequence[str]) -> Any:
         with make_dag():
-            partial = FormantCreateCallOperator.partial(task_id="call", agent_id=456, retries=3)
+            partial = FormantCreateCallOperator.partial(
+                task_id="call", agent_id=456, retries=3, **self._options
+            )
             return partial.expand(parameters=[{"customer_phone": person} for person in people])
 
     def _run(self, operator: Any, index: int) -> TaskRun:
         self._tries[index] = self._tries.get(index, 0) + 1
         at = {"map_index": index, "try_number": self._tries[index], "logical_date": self._began}
-        return run_task(operator, self.channel, **at)
+        return run_task(operator, self.channel, clear_number=max(self._tries.values()) - 1, **at)
 
 
 def grew(world: World, *, after_s: float = HOUR, limited: bool = False) -> list[TaskRun]:
@@ -167,6 +172,46 @@ def posts_by_person(sandbox: Sandbox) -> dict[str, int]:
 def test_every_row_has_its_story() -> None:
     """What the page promises of cleared runs is played here, all of it."""
     assert set(STORIES) == {row.name for row in CLEARED}
+
+
+@pytest.mark.parametrize(
+    "held_back", [{"suppress": [SECOND]}, {"calling_window": "closed", "on_closed": "skip"}]
+)
+def test_who_was_called_and_moved_is_not_said_to_be_skipped(
+    held_back: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held back in a cleared run, a row looks first: what may have been placed by another is unconfirmed."""
+    with Sandbox(speed=0, rate_limit=None) as sandbox:
+        world = World(MAPPED, sandbox, Clock(sandbox, monkeypatch))
+        world.run([FIRST, SECOND])
+        world.clock.lapse(HOUR)
+        if "calling_window" in held_back:
+            closed = f"{pendulum.now('UTC').add(hours=2):%H:%M}", f"{pendulum.now('UTC').add(hours=3):%H:%M}"
+            held_back = {**held_back, "calling_window": CallingWindow(*closed, timezone="UTC")}
+        monkeypatch.setattr(World, "_options", held_back)
+        new, _, moved = world.run([NEW, FIRST, SECOND])
+        assert moved.xcoms["return_value"]["placement"] == "unconfirmed"
+        assert (moved.state, sandbox.rings[SECOND]) == ("success", 1)
+        assert new.state == ("skipped" if "calling_window" in held_back else "success")
+
+
+def test_two_rows_with_names_of_their_own_never_take_each_other_s_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One person, two calls on purpose, the rows swapped before a clear: no row hands on the other's ids."""
+    with Sandbox(speed=0, rate_limit=None) as sandbox:
+        world = World(MAPPED, sandbox, Clock(sandbox, monkeypatch))
+        rows = [{"parameters": {"customer_phone": FIRST}, "idempotency_key": name} for name in ("a", "b")]
+        own: dict[str, str] = {}
+        for order in (rows, rows[::-1]):
+            with make_dag():
+                partial = FormantCreateCallOperator.partial(task_id="call", agent_id=456, retries=3)
+                mapped = partial.expand_kwargs(order)
+            for index, row in enumerate(order):
+                trace_id = receipt_of(world._run(mapped, index))["trace_id"]
+                assert trace_id in {None, own.setdefault(str(row["idempotency_key"]), trace_id)}
+            world.clock.lapse(HOUR)
+        assert sandbox.rings == {FIRST: 2}
 
 
 def test_in_a_loop_every_iteration_is_a_call_of_its_own(

@@ -67,6 +67,7 @@ class Attempt:
     run_started_at: datetime | None = None
     data_interval_end: datetime | None = None
     conf: Mapping[str, Any] | None = None
+    clear_number: int = 0
     reschedule_count: int = 0
     resume_event: Any = NOT_RESUMED
     resume_timeout: bool = False
@@ -230,6 +231,7 @@ def _dag_run(task: TaskKey, at: Attempt) -> DagRun:
         "run_after": end or START,
         "start_date": at.run_started_at or datetime.now(UTC),
         "end_date": None,
+        "clear_number": at.clear_number,
         "run_type": at.run_type,
         "state": "running",
         "conf": dict(at.conf or {}),
