@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +20,7 @@ from formant_provider.api.evidence import Span, first_of
 from formant_provider.api.listing import recent, run
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
+from formant_provider.api.vendor_clock import skew_of
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -153,14 +154,7 @@ class Search:
             known = find_detail(self.client, record.conversation_id)
             if known is None:
                 return record
-            known = self._details[record.conversation_id] = replace(
-                known,
-                agent_id=known.agent_id or record.agent_id,
-                contact_number=known.contact_number or record.contact_number,
-                trace_id=known.trace_id or record.trace_id,
-                start_timestamp=known.start_timestamp or record.start_timestamp,
-                end_timestamp=known.end_timestamp or record.end_timestamp,
-            )
+            known = self._details[record.conversation_id] = known.filled_from(record)
         return known
 
     def _is_read(self, record: Conversation) -> bool:
@@ -169,14 +163,6 @@ class Search:
     def _skew(self) -> timedelta | None:
         """Return how far the vendor's clock is ahead of ours; ask right after an answer."""
         return skew_of(self.client.server_date, self.now())
-
-
-def skew_of(server_date: datetime | None, now: datetime) -> timedelta | None:
-    """Return how far a server's clock is ahead of ours; ``None`` when it has not said.
-
-    :param server_date: from its last answer, which came now; it leaves out the fraction of the second.
-    """
-    return server_date + timedelta(seconds=0.5) - now if server_date else None
 
 
 def look_for(

@@ -46,12 +46,12 @@ from formant_provider.api.intent import (
     key_after_refusals,
     key_for_redial,
 )
-from formant_provider.api.lookup import skew_of
 from formant_provider.api.models import CallReceipt, CallRequest, utc_text
 from formant_provider.api.placement_rules import Placement, Result, Rules
 from formant_provider.api.recovery import Recovery
 from formant_provider.api.redial import Redial, joined, redial_of
 from formant_provider.api.retry import is_unclear
+from formant_provider.api.vendor_clock import skew_of
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 _HALF_A_SECOND = timedelta(seconds=0.5)
 
 
+def skew_of(server_date: datetime | None, now: datetime) -> timedelta | None:
+    """Return how far a server's clock is ahead of ours; ``None`` when it has not said.
+
+    :param server_date: from its last answer, which came now, aware.
+    """
+    return server_date + _HALF_A_SECOND - now if server_date else None
+
+
 class VendorClock:
     """What answers have said of the vendor's clock.
 
@@ -41,8 +49,9 @@ class VendorClock:
     def hear(self, client: FormantClient) -> None:
         """Take in the date of the answer that a client has just received, if it had one."""
         said = client.server_date
-        if said is not None and said is not self._heard:
-            self._heard, self.ahead = said, said + _HALF_A_SECOND - self._now()
+        skew = skew_of(said, self._now())
+        if skew is not None and said is not self._heard:
+            self._heard, self.ahead = said, skew
 
     def listening(self, flow: Flow[Any]) -> Flow[None]:
         """Carry out a flow, and hear the date of each of its answers the moment it comes."""
