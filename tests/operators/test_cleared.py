@@ -28,10 +28,9 @@ LONDON, LONDON_WITH_A_ZERO = "+442079460123", "+4402079460123"
 class World:
     """A run of a DAG with a task of one of the three kinds, and those whom it calls."""
 
-    _options: Mapping[str, Any] = {}
-
     def __init__(self, column: str, sandbox: Sandbox, clock: Clock) -> None:
         self.column, self.sandbox, self.clock = column, sandbox, clock
+        self.options: Mapping[str, Any] = {}
         self.channel = FakeSupervisor(connections={"formant_default": sandbox.connection_uri()})
         self._began = datetime.now(UTC)
         self._tries: dict[int, int] = {}
@@ -55,7 +54,7 @@ class World:
     def _mapped(self, people: Sequence[str]) -> Any:
         with make_dag():
             partial = FormantCreateCallOperator.partial(
-                task_id="call", agent_id=456, retries=3, **self._options
+                task_id="call", agent_id=456, retries=3, **self.options
             )
             return partial.expand(parameters=[{"customer_phone": person} for person in people])
 
@@ -188,7 +187,7 @@ def test_who_was_called_and_moved_is_not_said_to_be_skipped(
         if "calling_window" in held_back:
             closed = f"{pendulum.now('UTC').add(hours=2):%H:%M}", f"{pendulum.now('UTC').add(hours=3):%H:%M}"
             held_back = {**held_back, "calling_window": CallingWindow(*closed, timezone="UTC")}
-        monkeypatch.setattr(World, "_options", held_back)
+        world.options = held_back
         new, _, moved = world.run([NEW, FIRST, SECOND])
         assert moved.xcoms["return_value"]["placement"] == "unconfirmed"
         assert (moved.state, sandbox.rings[SECOND]) == ("success", 1)
