@@ -16,6 +16,7 @@ from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.supervisor import FakeSupervisor, TaskKey
 from support.task_run import TaskRun, make_dag, run_task
+from support.versions import needs_state_store
 
 NUMBER, OTHER = "+14155550100", "+14155550101"
 
@@ -60,6 +61,7 @@ def test_who_is_not_on_the_list_is_called(sandbox: Sandbox, channel: FakeSupervi
     assert OTHER[1:] not in str(run.rendered_fields) + run.log_text
 
 
+@needs_state_store
 def test_a_call_that_was_placed_is_handed_on(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A clear of it after its number came onto the list, or with a list that is lost, changes nothing."""
     first = call(channel)
