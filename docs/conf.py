@@ -67,6 +67,7 @@ nitpick_ignore = [
     ("py:class", "OnTimeout"),
     ("py:class", "OnUnconfirmed"),
     ("py:class", "OnUnsuccessful"),
+    ("py:class", "ListNumbers"),
     ("py:class", "ListOrder"),
     ("py:class", "ReceiptConversationId"),
     ("py:class", "RecordAppears"),

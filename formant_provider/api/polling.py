@@ -191,7 +191,7 @@ def wait_for(
 
     :param open_client: gives a client that sends every request once.
     :param deadline: aware.
-    :param lasting: as for :class:`Opening`.
+    :param lasting: as for :class:`~formant_provider.api.polling.Opening`.
     :raises RequestRefused: the API refuses to be asked, for good.
     :raises FormantError: what broke off this wait alone.
     :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.

@@ -120,7 +120,7 @@ class Waiter(Waits):
     :ivar looks: polls that looked for it.
     :ivar others: conversations with the recipient that ended since then and belong to other calls.
     :ivar candidates: how many calls to the recipient may be this one, where no trace id tells; see
-        :mod:`formant_provider.api.claims`.
+        ``formant_provider.api.claims``.
     :ivar likely: the only candidate as yet, while others may still appear.
     :ivar keeps_trace: whether a redial of this call by the platform was seen to bear its trace id.
     """
