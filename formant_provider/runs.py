@@ -76,8 +76,11 @@ def taken_since(context: Context, *, own_name: bool) -> datetime | None:
     ti: Any = context["ti"]
     if not own_name and ti.map_index < 0:
         return None
-    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
-    return a_day_ago if own_name else max(a_day_ago, run_began(context))
+    now = pendulum.now("UTC")
+    a_day_ago = now - timedelta(hours=24)
+    # The run began by the scheduler's clock, of which this worker's may be behind.
+    began = min(run_began(context), now - timedelta(seconds=1))
+    return a_day_ago if own_name else max(a_day_ago, began)
 
 
 def look_since(context: Context) -> datetime | None:

@@ -71,13 +71,15 @@ class Recovery:
         log.warning("An earlier try may have placed this call, and sending is not safe. Looking for it.")
         spans = self._spans(intent, None)
         finding, trouble = self._look(intent, spans)
-        if finding.record is not None:
+        # Where no send is written down and no key was refused, there may have been none at all.
+        if finding.record is not None and (intent.sends or self._is_own(finding.record)):
             return self.adopt(intent, finding.record, spans)
         if trouble is not None:
             trouble.maybe_placed = True
             raise trouble
-        if finding.others:
-            return self._unconfirmed(spans, finding)
+        if finding.record is not None or finding.others:
+            unconfirmed = self._unconfirmed(spans, finding)
+            return unconfirmed if intent.sends else replace(unconfirmed, until=None)
         raise CallOutcomeUnknown(
             f"An earlier try, at {utc_text(intent.written_at)} or later, did not learn what came of this"
             f" call; no conversation is on record, and its idempotency key {intent.key} is not to be sent"
@@ -96,8 +98,7 @@ class Recovery:
         spans = [Span(since, self.rules.now() + STARTS_WITHIN, is_exact=False)]
         with not_denied():
             finding = self.search().find(spans, own_traces=self.rules.own_traces)
-        is_own = finding.record is not None and finding.record.trace_id in set(self.rules.own_traces())
-        if finding.record is not None and is_own:
+        if finding.record is not None and self._is_own(finding.record):
             return self.adopt(intent, finding.record, spans)
         if finding.record is not None or finding.others:
             return replace(self._unconfirmed(spans, finding), until=None)
@@ -108,6 +109,9 @@ class Recovery:
                 maybe_placed=True,
             )
         return None
+
+    def _is_own(self, record: Conversation) -> bool:
+        return record.trace_id is not None and record.trace_id in self.rules.own_traces()
 
     def _may_be_scheduled(self) -> bool:
         """Whether a send whose key is forgotten can have asked for a moment that is still to come."""

@@ -431,7 +431,7 @@ ROWS: tuple[Row, ...] = (
         "25 hours later, and the task's state entry was deleted",
         LATER,
         cleared=True,
-        key_kept=Ends(FOUND, posts=1, tries=2),
+        key_kept=Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP),
     ),
     Row(
         "25 hours later, and the list grew: whoever moved to another row",

@@ -53,9 +53,11 @@ def test_redials_need_the_store(channel: FakeSupervisor, sandbox: Sandbox) -> No
 
 
 @needs_state_store
-@pytest.mark.parametrize(("began", "posts"), [(LONG_AGO, 1), (datetime.now(UTC), 2)])
+@pytest.mark.parametrize(
+    ("began", "posts", "placement"), [(LONG_AGO, 1, "unconfirmed"), (datetime.now(UTC), 2, "found")]
+)
 def test_a_further_try_without_its_entry_may_have_sent(
-    began: datetime, posts: int, channel: FakeSupervisor, sandbox: Sandbox
+    began: datetime, posts: int, placement: str, channel: FakeSupervisor, sandbox: Sandbox
 ) -> None:
     """Somebody has deleted it, or Airflow has: the key is sent again while it protects, and then never."""
     run_task(an_operator(), channel, logical_date=began)
@@ -63,7 +65,7 @@ def test_a_further_try_without_its_entry_may_have_sent(
     sandbox.advance(600)
     again = run_task(an_operator(), channel, try_number=2, logical_date=began)
     assert (again.state, sandbox.rings) == ("success", {NUMBER: 1})
-    assert again.xcoms["return_value"]["placement"] == "found"
+    assert again.xcoms["return_value"]["placement"] == placement
     assert sum(seen.method == "POST" for seen in sandbox.requests) == posts
 
 

@@ -104,7 +104,7 @@ class Model:
             own = run.calls.setdefault(person, [])
             _require(person in self._asked(run), RangStranger, f"{person} was rung, for whom no row asks")
             _require(
-                not own or self._may_redial(run, own, call),
+                not own or self._may_redial(run, own, call) or self._cannot_be_seen(run, own[-1], call),
                 RangAgain,
                 f"{person} was rung {len(own) + 1} times",
             )
@@ -204,6 +204,16 @@ class Model:
             return False
         newest = max(begun, key=lambda attempt: attempt.starts_at)
         return newest.status(now) in run.options.get("redial_on", ())
+
+    def _cannot_be_seen(self, run: Run, last: Any, call: Any) -> bool:
+        """Whether a person moved to another row after a day, and the API keeps no record of the first call.
+
+        The vendor has forgotten the key by then, and a row knows nothing of the others: the one limit that
+        the pages name.
+        """
+        self.counts["calls that cannot be seen"] += 1
+        late = call.starts_at - last.starts_at >= timedelta(hours=23)
+        return run.is_mapped and last.recorded_at is None and late
 
     def _asked(self, run: Run) -> set[str]:
         return set() if run.is_campaign else {PERSON_OF[row] for row in run.rows}
