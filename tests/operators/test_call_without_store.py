@@ -195,7 +195,7 @@ def test_the_first_try_of_an_old_run_calls(sandbox: Sandbox, channel: FakeSuperv
 def test_a_clear_of_a_successful_call_does_not_ring_again(
     hours: float, sandbox: Sandbox, channel: FakeSupervisor, pass_time: PassTime
 ) -> None:
-    """Hours later the cleared task hands on the ids of its call; days later nobody can tell whose they are."""
+    """Hours later the cleared task hands on the ids of its call; days later nobody can tell whose it is."""
     began = datetime.now(UTC)
     first = a_try(an_operator(), channel, logical_date=began)
     pass_time(timedelta(hours=hours))
