@@ -10,8 +10,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.intent import KEY_PROTECTS
-
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -89,6 +87,8 @@ def look_since(context: Context) -> datetime | None:
     The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
     """
     import pendulum
+
+    from formant_provider.api.intent import KEY_PROTECTS
 
     ti: Any = context["ti"]
     began = run_began(context)

@@ -17,7 +17,6 @@ from typing import Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.api.readings import E164, canonical
 from formant_provider.api.values import as_text, kind_of, plain
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
@@ -98,6 +97,8 @@ def to_phone(number: object, field: str = f"parameters.{PHONE_PARAMETER}") -> st
 
     :param field: to be named in the error.
     """
+    from formant_provider.api.readings import E164, canonical  # not while a DAG file is parsed
+
     number = plain(number)
     if not isinstance(number, str):
         # Native rendering reads "+14155550100" as an integer, and the plus sign is gone.

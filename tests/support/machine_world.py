@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,7 +73,8 @@ class Steps:
         if due is None or due.where or due.at != self._count:
             yield
             return
-        due.where = f"{'before' if due.before else 'after'} {name}"
+        place = re.sub(r"(?<=/conversations/)[^/ ]+", "{id}", name)
+        due.where = f"{'before' if due.before else 'after'} {place}"
         if due.before:
             self._interrupt(due)
         yield
