@@ -71,15 +71,16 @@ class Recovery:
         log.warning("An earlier try may have placed this call, and sending is not safe. Looking for it.")
         spans = self._spans(intent, None)
         finding, trouble = self._look(intent, spans)
-        # Where no send is written down and no key was refused, there may have been none at all.
-        if finding.record is not None and (intent.sends or self._is_own(finding.record)):
+        # Of a send that nobody wrote down, and whose key is forgotten, nothing tells that it was made.
+        is_known = intent.sends or intent.key_protects(self.rules.now())
+        if finding.record is not None and (is_known or self._is_own(finding.record)):
             return self.adopt(intent, finding.record, spans)
         if trouble is not None:
             trouble.maybe_placed = True
             raise trouble
         if finding.record is not None or finding.others:
             unconfirmed = self._unconfirmed(spans, finding)
-            return unconfirmed if intent.sends else replace(unconfirmed, until=None)
+            return unconfirmed if is_known else replace(unconfirmed, until=None)
         raise CallOutcomeUnknown(
             f"An earlier try, at {utc_text(intent.written_at)} or later, did not learn what came of this"
             f" call; no conversation is on record, and its idempotency key {intent.key} is not to be sent"

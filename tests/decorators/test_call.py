@@ -184,9 +184,10 @@ def test_a_retry_runs_the_function_again_and_rings_nobody_again(
 
     sandbox.inject(CALL, Fault.DROP_AFTER)
     sandbox.inject(CALL, Fault.ERROR_503_BEFORE, times=3)
-    first = run(call, channel)
+    today = datetime.now(UTC)
+    first = run(call, channel, logical_date=today)
     sandbox.advance(600)
-    second = run(call, channel, try_number=2)
+    second = run(call, channel, try_number=2, logical_date=today)
     assert (first.state, second.state, seen) == ("up_for_retry", "success", [0, 1])
     assert second.xcoms["return_value"]["placement"] == "found"
     assert len({request.body["idempotency_key"] for request in sandbox.requests if request.body}) == 1

@@ -182,9 +182,9 @@ def test_what_was_placed_is_handed_on_at_any_hour(
 ) -> None:
     """A clear in the evening, of a call that was placed at noon, returns its receipt."""
     clock(NOON)
-    first = run_task(an_operator(on_closed="skip"), channel)
+    first = run_task(an_operator(on_closed="skip"), channel, logical_date=NOON)
     clock(EVENING)
-    again = run_task(an_operator(on_closed="skip"), channel, try_number=2)
+    again = run_task(an_operator(on_closed="skip"), channel, try_number=2, logical_date=NOON)
     assert again.state == "success"
     assert again.xcoms["trace_id"] == first.xcoms["trace_id"] == sandbox.calls[0].trace_id
     assert sandbox.rings == {INDIA: 1}
@@ -198,9 +198,9 @@ def test_a_retry_in_the_evening_finds_the_call_of_noon(
     clock(NOON)
     sandbox.inject(CREATE_CALL, Fault.DROP_AFTER)
     sandbox.inject(CREATE_CALL, Fault.ERROR_503_BEFORE, times=3)
-    assert run_task(an_operator(on_closed=on_closed), channel).state == "up_for_retry"
+    assert run_task(an_operator(on_closed=on_closed), channel, logical_date=NOON).state == "up_for_retry"
     clock(EVENING)
-    run = run_task(an_operator(on_closed=on_closed), channel, try_number=2)
+    run = run_task(an_operator(on_closed=on_closed), channel, try_number=2, logical_date=NOON)
     assert run.state == "success", run.log_text
     assert run.xcoms["return_value"]["placement"] == "found"
     assert moments(sandbox) == [NOON.to_iso8601_string()]
