@@ -46,13 +46,8 @@ class _MarksHTTP(HTTPConnection):
             raise
 
 
-class _MarksHTTPS(HTTPSConnection):
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except Exception as error:
-            setattr(error, _MARK, f"{self.host}:{self.port}")
-            raise
+class _MarksHTTPS(_MarksHTTP, HTTPSConnection):
+    """As above: what comes next in order of its bases is the connection with TLS."""
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):
