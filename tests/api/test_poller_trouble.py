@@ -20,6 +20,9 @@ from formant_provider.sandbox import Fault
 from support.feeds import AGENT, outcome_of
 from support.triggerer import LATER, LONG_OVER, Triggerer, triggerers
 
+# Until its timeout.
+HANGS_FOR_S = 1.0
+
 
 @pytest.fixture
 def triggerer() -> Iterator[Callable[..., Triggerer]]:
@@ -217,7 +220,7 @@ def test_a_poller_that_rests_holds_no_thread(triggerer: Any) -> None:
 
 def longest_hold_s(t: Triggerer) -> float:
     """How long the loop was held at most, in seconds, with five hundred who wait and a server that hangs."""
-    t.read_timeout_s = 0.5
+    t.read_timeout_s = HANGS_FOR_S
     calls = [t.world.place(f"{n % 6:02}") for n in range(500)]
     t.sandbox.advance(LONG_OVER)
     t.sandbox.inject(LIST_CONVERSATIONS, Fault.HANG_BEFORE, seconds=3)
@@ -244,6 +247,11 @@ def longest_hold_s(t: Triggerer) -> float:
 def test_a_server_that_hangs_does_not_block_the_event_loop(triggerer: Any) -> None:
     """With five hundred who wait and a server that holds its answers, the loop is never held for 0.2 s.
 
-    A busy machine only adds to what is measured, a blocked loop is held every time: the best of three counts.
+    A busy machine only adds to what is measured, so the best of three counts; but no request may hold the
+    loop in any of them, which would last until its timeout.
     """
-    assert any(longest_hold_s(triggerer()) < 0.2 for _ in range(3))
+    holds: list[float] = []
+    while len(holds) < 3 and min(holds, default=1) >= 0.2:
+        holds.append(longest_hold_s(triggerer()))
+    assert min(holds) < 0.2
+    assert max(holds) < HANGS_FOR_S
