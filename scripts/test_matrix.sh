@@ -12,7 +12,7 @@ set -eu
 PYTHON=${PYTHON:-python3}
 TESTS="tests/api tests/operators tests/decorators tests/notifications tests/waiting tests/campaigns tests/hooks
     tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
-    tests/engine/test_storage.py"
+    tests/engine/test_loop.py tests/engine/test_storage.py"
 
 newest=$(sed -n 's/^apache-airflow==//p' constraints.txt)
 

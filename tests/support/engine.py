@@ -22,6 +22,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from airflow.dag_processing.bundles import manager
 from airflow.models.renderedtifields import RenderedTaskInstanceFields
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
@@ -65,7 +66,10 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class DagResult:
-    """A finished run: ``result["task_id"]``, or ``result["task_id", map_index]`` for a mapped task."""
+    """A finished run: ``result["task_id"]``, or ``result["task_id", map_index]`` for a mapped task.
+
+    Iterations of a loop are not told apart: let a task behind the loop collect what is of interest.
+    """
 
     state: str
     run_id: str
@@ -94,6 +98,8 @@ def run_dag_file(
     _init_database()
     with process_left_alone(), captured_logs() as lines:
         os.environ.update(env or {}, AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=_bundle(path.parent))
+        if hasattr(manager, "_load_bundle_config_snapshot"):  # Airflow 3.4 reads it once
+            manager._load_bundle_config_snapshot.cache_clear()
         dag = _load(path, dag_id)
         run = dag.test(run_conf=dict(run_conf or {}), logical_date=logical_date or timezone.utcnow())
         return DagResult(
@@ -154,15 +160,20 @@ def _tasks(dag_id: str, run_id: str) -> dict[TaskId, TaskResult]:
             rendered_fields=RenderedTaskInstanceFields.get_templated_fields(ti) or {},
             state_store={row.key: json.loads(row.value) for row in stored.get(key, [])},
         )
-        for key, [ti] in _by_task(TaskInstance, dag_id, run_id).items()
+        for key, [ti, *_] in _by_task(TaskInstance, dag_id, run_id).items()
     }
 
 
 def _by_task(model: Any, dag_id: str, run_id: str) -> dict[TaskId, list[Any]]:
     grouped: dict[TaskId, list[Any]] = {}
     for row in _rows(model, dag_id, run_id):
-        grouped.setdefault((row.task_id, row.map_index), []).append(row)
+        grouped.setdefault((row.task_id, _map_index(row)), []).append(row)
     return grouped
+
+
+def _map_index(row: Any) -> int:
+    # The state store has another name for it since Airflow 3.4.
+    return int(row.map_index if hasattr(row, "map_index") else row.region_index)
 
 
 def _rows(model: Any, dag_id: str, run_id: str) -> Iterator[Any]:

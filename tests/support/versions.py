@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.execution_time import comms
 
 HAS_STATE_STORE = hasattr(comms, "GetTaskStateStore")
+HAS_LOOPS = find_spec("airflow.sdk.definitions.loop") is not None
 HAS_RETRY_POLICIES = find_spec("airflow.sdk.definitions.retry_policy") is not None
 
 needs_state_store = pytest.mark.skipif(
@@ -16,3 +17,4 @@ needs_state_store = pytest.mark.skipif(
 needs_retry_policies = pytest.mark.skipif(
     not HAS_RETRY_POLICIES, reason="retry policies came with Airflow 3.3"
 )
+needs_loops = pytest.mark.skipif(not HAS_LOOPS, reason="loops came with Airflow 3.4")

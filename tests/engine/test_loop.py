@@ -1,0 +1,102 @@
+"""Calls in a loop, which came with Airflow 3.4, in the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+
+import pytest
+from engine.matrix import LOOPED
+
+from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.sandbox.faults import BATCH, CALL
+from support.engine import DagResult, run_dag_source
+from support.versions import needs_loops
+
+pytestmark = [pytest.mark.engine, needs_loops]
+
+DAG = """
+from airflow.sdk import DAG, task, task_group
+from formant_provider.operators.batch import FormantCreateBatchCallOperator as Campaign
+from formant_provider.operators.call import FormantCreateCallOperator as Call
+
+PEOPLE = [{"customer_phone": "+14155550100"}, {"customer_phone": "+14155550110"}]
+
+with DAG("NAME", schedule=None):
+    @task_group
+    def once_more():
+        OPERATOR
+
+    @task
+    def collect(ti):
+        results = ti.xcom_pull(task_ids="once_more.call")
+        return [[result["KEY"], result["placement"]] for result in results]
+
+    loop = once_more.loop(max_iterations=3)
+    AFTER
+"""
+ONE = 'Call(task_id="call", agent_id=456, parameters=PEOPLE[0], retries=1, OPTIONS)'
+MAPPED = 'Call.partial(task_id="call", agent_id=456, retries=1).expand(parameters=PEOPLE)'
+CAMPAIGN = 'Campaign(task_id="call", agent_id=456, contacts=PEOPLE, name="dues", retries=1)'
+WAITS = "wait_for_completion=True, poll_interval=0.2, deferrable="
+Run = Callable[..., DagResult]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(call_speed=10_000, rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, tmp_path: Path) -> Run:
+    def run(operator: str, *, key: str | None = None) -> DagResult:
+        # The engine gets lost where a task of a DAG that it knows turns into a mapped one.
+        name = "looped_list" if operator == MAPPED else "looped"
+        words = {"NAME": name, "OPERATOR": operator, "KEY": key, "AFTER": "loop >> collect()" if key else ""}
+        source = reduce(lambda text, word: text.replace(word, str(words[word])), words, DAG)
+        env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
+        result = run_dag_source(source, tmp_path, name, env=env)
+        assert result.state == "success", result.masked_log_text
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["untroubled", "first answer lost"])
+@pytest.mark.parametrize("options", ["", f"{WAITS}False", f"{WAITS}True"], ids=["sends", "waits", "defers"])
+def test_in_a_loop_every_iteration_is_a_call_of_its_own(
+    options: str, lost: bool, sandbox: Sandbox, run: Run
+) -> None:
+    """Three iterations ring three times, and each hands on the ids of its own call."""
+    if lost:
+        sandbox.inject(CALL, Fault.DROP_AFTER)
+    result = run(ONE.replace("OPTIONS", options), key="trace_id")
+    assert sandbox.rings == {"+14155550100": 3}
+    traces, placements = zip(*result["collect"].xcoms["return_value"], strict=True)
+    assert list(traces) == [call.trace_id for call in sandbox.calls]
+    first = LOOPED.key_kept.placement if lost else ("placed",)
+    assert placements == (*first, "placed", "placed")
+    posts = sum(request.method == "POST" for request in sandbox.requests)
+    assert posts == 2 + (LOOPED.key_kept.posts if lost else 1)
+
+
+def test_in_a_loop_everybody_of_a_mapped_list_is_called_in_every_iteration(
+    sandbox: Sandbox, run: Run
+) -> None:
+    """Three iterations over a list ring everybody three times, also where an answer was lost."""
+    sandbox.inject(CALL, Fault.DROP_AFTER)
+    run(MAPPED)
+    assert sandbox.rings == {"+14155550100": 3, "+14155550110": 3}
+
+
+def test_in_a_loop_every_iteration_is_a_batch_call_of_its_own(sandbox: Sandbox, run: Run) -> None:
+    """All answers are lost: three batch calls are uploaded, and each iteration finds its own."""
+    sandbox.inject(BATCH, Fault.DROP_AFTER, times=3)
+    result = run(CAMPAIGN, key="batch_id")
+    sandbox.advance(60)
+    assert sandbox.rings == {"+14155550100": 3, "+14155550110": 3}
+    ids, placements = zip(*result["collect"].xcoms["return_value"], strict=True)
+    assert len(set(ids)) == 3
+    assert placements == ("found",) * 3
