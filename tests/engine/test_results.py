@@ -149,7 +149,7 @@ def test_rows_of_a_function_have_results_too(sandbox: Sandbox, env: dict[str, st
 
 
 CAMPAIGNS = """
-with DAG("campaigns", schedule=None):
+with DAG("campaign_rows", schedule=None):
     calls = FormantCreateBatchCallOperator.partial(
         task_id="call", agent_id=456, suppress=["+14155550121"], invalid_rows="reject"
     ).expand_kwargs([
@@ -172,7 +172,7 @@ with DAG("campaigns", schedule=None):
 
 def test_rows_of_campaigns_have_results_too(sandbox: Sandbox, env: dict[str, str], tmp_path: Path) -> None:
     """A campaign in which nobody is left and one without a name have their places."""
-    result = run_dag_source(HEAD + CAMPAIGNS, tmp_path, "campaigns", env=env)
+    result = run_dag_source(HEAD + CAMPAIGNS, tmp_path, "campaign_rows", env=env)
     assert result["collect"].xcoms["return_value"] == [
         [0, "north", None, None, True],
         [1, "east", "skipped", "nobody_left", False],
