@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, Rows, buffered, clean_name, is_parquet
 from formant_provider.api.errors import InvalidInput
@@ -18,18 +18,30 @@ from formant_provider.api.readings import Numbers
 from formant_provider.api.values import as_text, is_missing, phone_text
 
 
+class RowBlock(NamedTuple):
+    """Some rows that follow each other.
+
+    :param first_row: the number of the first, as a person counts them: in a file with a header as a
+        spreadsheet does, so that the header is row 1.
+    :param rows: those of a CSV file may be blank, too short or too long.
+    :param part: the name of the file they are in, when the contacts are in several.
+    """
+
+    first_row: int
+    rows: Rows
+    part: str | None = None
+
+
 @dataclass(frozen=True)
 class Contacts:
     """Contacts that are being read.
 
     :param columns: the header, with ``customer_phone`` in it.
-    :param chunks: some rows at a time. Rows of a CSV file may be blank, too short or too long.
-    :param first_row: the number of the first row.
+    :param blocks: the rows, some at a time.
     """
 
     columns: tuple[str, ...]
-    chunks: Iterator[Rows]
-    first_row: int = 1
+    blocks: Iterator[RowBlock]
 
 
 def open_contacts(file: IO[bytes], *, delimiter: str = ",", numbers: Numbers | None = None) -> Contacts:
@@ -46,7 +58,7 @@ def open_contacts(file: IO[bytes], *, delimiter: str = ",", numbers: Numbers | N
     table = CsvTable(raw, delimiter, "contacts")
     if not table.first:
         raise InvalidInput("contacts", "is empty: there is no header")
-    return Contacts(_header(table.first), table.chunks(), table.first_row + 1)
+    return Contacts(_header(table.first), _blocks(table.chunks(), table.first_row + 1))
 
 
 def contacts_of(rows: Iterable[Mapping[str, Any]], *, numbers: Numbers | None = None) -> Contacts:
@@ -64,7 +76,15 @@ def contacts_of(rows: Iterable[Mapping[str, Any]], *, numbers: Numbers | None = 
     if not all(isinstance(name, str) for name in names):
         raise InvalidInput("contacts", "the names of variables must be text")
     columns = _header(names)
-    return Contacts(columns, _chunked(columns, ([row.get(name) for name in names] for row in known), numbers))
+    rows_of_cells = ([row.get(name) for name in names] for row in known)
+    return Contacts(columns, _blocks(_chunked(columns, rows_of_cells, numbers)))
+
+
+def _blocks(chunks: Iterable[Rows], first_row: int = 1) -> Iterator[RowBlock]:
+    """Number the rows of chunks, from the first on."""
+    for rows in chunks:
+        yield RowBlock(first_row, rows)
+        first_row += len(rows)
 
 
 def _header(given: Sequence[str]) -> tuple[str, ...]:
@@ -128,4 +148,4 @@ def _parquet_contacts(file: IO[bytes], numbers: Numbers | None) -> Contacts:
     if table.float_bits(columns.index(PHONE_PARAMETER)) in {16, 32}:
         reason = f"column {PHONE_PARAMETER}: holds short floats, which have lost digits; make it text"
         raise InvalidInput("contacts", reason)
-    return Contacts(columns, _chunked(columns, table.rows(range(len(columns))), numbers))
+    return Contacts(columns, _blocks(_chunked(columns, table.rows(range(len(columns))), numbers)))

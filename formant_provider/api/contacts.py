@@ -75,10 +75,9 @@ def clean_contacts(
 def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
     tally, other = _Tally(), _Rejects(rejects, contacts.columns)
     clean.write(as_csv([(name,) for name in contacts.columns]))
-    first = contacts.first_row
-    for rows in contacts.chunks:
-        chunk, rejected = _judged(range(first, first + len(rows)), rows, rules)
-        first += len(rows)
+    for block in contacts.blocks:
+        numbers = range(block.first_row, block.first_row + len(block.rows))
+        chunk, rejected = _judged(numbers, block.rows, rules)
         if rejected:
             tally.reject([problem for problem, _ in rejected])
             other.write(rejected)

@@ -117,8 +117,8 @@ def test_a_value_is_written_as_what_it_is(value: object, text: str) -> None:
 def test_what_libraries_have_for_a_blank_is_missing(blank: object) -> None:
     """In contacts it is blank, and a call refuses it: the agent is told of no NaT."""
     assert is_missing(blank)
-    (rows,) = contacts_of([{"customer_phone": NUMBER, "x": blank}]).chunks
-    assert rows == [[NUMBER, ""]]
+    (block,) = contacts_of([{"customer_phone": NUMBER, "x": blank}]).blocks
+    assert block.rows == [[NUMBER, ""]]
     with pytest.raises(InvalidInput) as caught:
         to_parameters({"customer_phone": NUMBER, "x": blank})
     assert caught.value.field == "parameters.x"

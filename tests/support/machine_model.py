@@ -151,11 +151,13 @@ class Model:
     def _judge_call(self, run: Run, index: int, handed_on: dict[str, Any], *, provable: bool) -> None:
         person = PERSON_OF[run.row(index)]
         own = run.calls.get(person, [])
-        if handed_on["placement"] == "placed":
-            _require(bool(own), NotCalled, f"{person} counts as called and was not")
         if not provable:
+            # The same exception goes on after it: a try that took the conversation of another for its own
+            # (``found``) writes that down, and the next one reads it as ``placed``.
             self.counts["ids not provable"] += 1
             return
+        if handed_on["placement"] == "placed":
+            _require(bool(own), NotCalled, f"{person} counts as called and was not")
         chain = {own[-1].chain_id} if own else set()
         attempts = [*own[-1:], *(r for r in self.sandbox._world.redials if r.chain_id in chain)]
         if len(own) > 1:  # redials by the platform of an earlier call are in the same chain
