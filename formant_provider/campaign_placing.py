@@ -17,10 +17,10 @@ from formant_provider.campaign_report import recipients_uri
 from formant_provider.contact_files import ContactFiles, ContactRules
 from formant_provider.do_not_call import MindsTheList
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.lateness import refuse_late
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none
 from formant_provider.results import a_result_in_any_case, not_called, of_row, push
-from formant_provider.timing import refuse_late
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

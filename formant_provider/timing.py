@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from formant_provider.calling_window import CallingWindow
 from formant_provider.do_not_call import MindsTheList
-from formant_provider.options import one_of, seconds
+from formant_provider.lateness import lateness_s, refuse_late
+from formant_provider.options import one_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 OnClosed = Literal["schedule", "skip", "fail"]
 When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
-# Runs that nobody asked for at the time they run. Who starts one by hand knows how old its data is.
-MAY_BE_LATE = ("scheduled", "backfill")
 
 
 class MindsTheTime(MindsTheList):
@@ -77,35 +76,3 @@ class MindsTheTime(MindsTheList):
         if parent is self:  # Airflow renders it in place, and other tasks and runs may share it
             self.calling_window = copy(self.calling_window)
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-
-
-def lateness_s(max_lateness: float | timedelta | None) -> float | None:
-    """Return the seconds that a run may be late; ``None`` means any number.
-
-    :raises ValueError: it cannot be meant.
-    """
-    allowed_s = None if max_lateness is None else seconds("max_lateness", max_lateness)
-    if allowed_s == 0:
-        raise ValueError("max_lateness must be above 0, or None to call however late it is")
-    return allowed_s
-
-
-def refuse_late(context: Context, max_lateness_s: float | None, *, now: datetime) -> None:
-    """Refuse to ring anew for a run whose time is long gone, as in a backfill or a catch-up.
-
-    :param max_lateness_s: seconds since its data interval ended, or since it was due if it has none; ``None``
-        means any number.
-    :raises HeldBack: the task is to be skipped.
-    """
-    from formant_provider.api.errors import HeldBack
-    from formant_provider.api.models import utc_text
-
-    dag_run: Any = context["dag_run"]
-    if max_lateness_s is None or dag_run.run_type not in MAY_BE_LATE:
-        return
-    due, allowed = dag_run.data_interval_end or dag_run.run_after, timedelta(seconds=max_lateness_s)
-    if now - due > allowed:
-        raise HeldBack(
-            f"This run is that of {utc_text(due)}, longer ago than max_lateness ({allowed}) allows",
-            reason="late",
-        )

@@ -25,10 +25,10 @@ from formant_provider.campaign_placing import PlacesABatch
 from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
 from formant_provider.contact_files import ContactRules, InvalidRows, Numbers
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.lateness import lateness_s
 from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
-from formant_provider.timing import lateness_s
 from formant_provider.waiting import GRACE, deferrable_or_default, until
 
 if TYPE_CHECKING:
