@@ -109,7 +109,7 @@ class ContactReport:
 
     @property
     def invalid(self) -> int:
-        """How many contacts have a fault: all that cannot be called but the suppressed and the closed ones."""
+        """How many contacts have a fault: those that cannot be called, neither suppressed nor closed."""
         return self.rejected - self.suppressed - self.closed
 
     @property

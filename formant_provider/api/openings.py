@@ -83,9 +83,7 @@ class Openings:
     def refuse_closed(self, numbers: Iterable[str]) -> Mapping[int, Opening]:
         """Return the openings of those numbers that may not be called now, by their position; count them."""
         found = {
-            position: opening
-            for position, opening in enumerate(map(self.of, numbers))
-            if not opening.is_open
+            position: opening for position, opening in enumerate(map(self.of, numbers)) if not opening.is_open
         }
         self.closed.update(found.values())
         return found
