@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     :return: 0 when all can be called, 1 when some cannot, 2 when the list cannot be read; wrong arguments
         exit with 2.
     """
-    parser = _parser()
+    parser = command_line()
     options = parser.parse_args(argv)
     try:
         window = _window(options)
@@ -200,7 +200,8 @@ def _window(options: argparse.Namespace) -> CallingWindow | None:
     return CallingWindow(**given) if given else None
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return the options, as ``--help`` prints them."""
     parser = argparse.ArgumentParser(
         prog="python -m formant_provider.contacts",
         description="Check a list of contacts as a campaign would. Nobody is called; no number is printed.",

@@ -103,7 +103,8 @@ def test_who_may_never_be_called_is_some_that_cannot(people: Any, capsys: pytest
     assert main([path]) == 0
 
 
-def test_it_prints_json_for_programs(people: Any, morning: None, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("morning")
+def test_it_prints_json_for_programs(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Counts, reasons with their first rows, and openings, as one object."""
     assert main([people(), "--json", "--timezone", "Europe/London"]) == 1
     found = json.loads(capsys.readouterr().out)
