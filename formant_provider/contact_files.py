@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
 from formant_provider.do_not_call import opened_numbers
-from formant_provider.options import one_of
+from formant_provider.options import one_of, percent
 
 if TYPE_CHECKING:
     from formant_provider.api.contact_report import ContactReport
     from formant_provider.api.contact_sources import Contacts
+    from formant_provider.api.openings import Openings
 
 log = logging.getLogger(__name__)
 
 InvalidRows = Literal["fail", "reject"]
+OnEmpty = Literal["fail", "skip"]
 Numbers = Literal["national", "e164_without_plus"]
 PHONE_COLUMN = "customer_phone"
 
@@ -40,6 +40,8 @@ class ContactRules:
     :param required_variables: columns that must not be blank.
     :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
     :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
+    :param max_rejected_rate: percent that may be left out for a fault of theirs; ``None`` means any.
+    :param on_empty: what becomes of the task when nobody can be called.
     :raises ValueError: for what cannot be meant.
     """
 
@@ -48,9 +50,13 @@ class ContactRules:
     required_variables: Sequence[str]
     invalid_rows: InvalidRows
     numbers: Numbers | None = None
+    max_rejected_rate: float | None = None
+    on_empty: OnEmpty = "fail"
 
     def __post_init__(self) -> None:
         one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
+        percent("max_rejected_rate", self.max_rejected_rate)
+        one_of("on_empty", self.on_empty, get_args(OnEmpty))
         if self.numbers is not None:
             one_of("numbers", self.numbers, get_args(Numbers))
         if self.numbers == "national" and self.default_region is None:
@@ -70,6 +76,9 @@ class ContactFiles:
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the numbers of those go that can, for the report; ``None``: there is none.
+    :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
+        leaves them out, ``"fail"`` sends nothing.
+    :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
     """
 
@@ -79,6 +88,8 @@ class ContactFiles:
     rules: ContactRules
     rejects_uri: str | None = None
     recipients_uri: str | None = None
+    on_closed: str = "fail"
+    openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
 
     def write(self) -> Path:
@@ -86,7 +97,7 @@ class ContactFiles:
 
         :return: its path.
         :raises InvalidInput: the contacts cannot be read, or some cannot be called and that is not wanted.
-        :raises AirflowSkipException: nobody is left to be called.
+        :raises HeldBack: it is not the hour, or nobody is left to be called and that is in order.
         """
         clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
         try:
@@ -94,8 +105,9 @@ class ContactFiles:
         finally:
             self._hand_over_rejects(rejects)
         self._tell(self.report)
+        self._refuse_closed(self.report)
         if not self.report.accepted:
-            raise AirflowSkipException("Nobody is left to be called, so no batch call is placed")
+            self._end_empty(self.report)
         if self.recipients_uri:
             _publish("results_uri", self.recipients_uri, self._write_recipients(clean))
         return clean
@@ -119,7 +131,33 @@ class ContactFiles:
                 numbers=rules.numbers,
                 suppress=suppress,
                 invalid_rows=rules.invalid_rows,
+                max_rejected_rate=rules.max_rejected_rate,
+                openings=self.openings,
             )
+
+    def _refuse_closed(self, report: ContactReport) -> None:
+        from formant_provider.api.errors import HeldBack
+        from formant_provider.api.openings import in_words
+
+        if self.openings is None or not report.closed:
+            return
+        until = in_words(self.openings.closed)
+        text = f"calling_window is closed now for {report.closed} of {report.total} contacts: {until}"
+        if self.on_closed == "fail":
+            raise HeldBack(text, skips=False, reason="closed")
+        if not report.accepted:
+            raise HeldBack(f"{text}. Nobody is left to be called", reason="closed")
+        log.warning("%s. They are left out.", text)
+
+    def _end_empty(self, report: ContactReport) -> None:
+        from formant_provider.api.contacts import invalid_contacts
+        from formant_provider.api.errors import HeldBack
+
+        if self.rules.on_empty == "skip":
+            raise HeldBack("Nobody is left to be called, so no batch call is placed", reason="nobody_left")
+        raise invalid_contacts(
+            report, 'nobody is left to be called; if that is in order, say on_empty="skip"'
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
@@ -154,10 +192,8 @@ class ContactFiles:
 
     def _write_recipients(self, clean: Path) -> Path:
         numbers = self.folder / "recipients.txt"
-        with clean.open(newline="", encoding="utf-8") as file, numbers.open("w", encoding="utf-8") as sink:
-            rows = csv.reader(file)
-            place = next(rows).index(PHONE_COLUMN)
-            sink.writelines(f"{row[place]}\n" for row in rows)
+        with numbers.open("w", encoding="utf-8") as sink:
+            sink.writelines(f"{number}\n" for number in read_numbers(clean))
         return numbers
 
     def _tell(self, report: ContactReport) -> None:
@@ -169,6 +205,15 @@ class ContactFiles:
         if report.formulas:
             cells = ", ".join(str(problem) for problem in report.formula_examples)
             log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
+
+
+def read_numbers(clean: Path) -> Iterator[str]:
+    """Yield the numbers of a clean file, E.164."""
+    with clean.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        place = next(rows).index(PHONE_COLUMN)
+        for row in rows:
+            yield row[place]
 
 
 def _publish(field: str, uri: str, path: Path) -> str:

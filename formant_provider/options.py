@@ -138,4 +138,6 @@ def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> No
     refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
+    leaves_out = options["invalid_rows"] == "reject"
+    refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
     time_to_wait("timeout", options["timeout"])

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     AMBIGUOUS_NUMBER = "ambiguous_number"
     SUPPRESSED = "suppressed"
     BLANK_VARIABLE = "blank_variable"
+    CLOSED = "closed"
     DUPLICATE = "duplicate"
 
     @property
@@ -43,6 +44,7 @@ _SENTENCES = {
     Reason.AMBIGUOUS_NUMBER: f"The number can be read in two ways, as two phones. {WHICH_READING}.",
     Reason.SUPPRESSED: "The number is on the do-not-call list.",
     Reason.BLANK_VARIABLE: "A variable that the agent needs is blank.",
+    Reason.CLOSED: "The calling window is closed now where this number is.",
     Reason.DUPLICATE: "An earlier row calls the same number.",
 }
 
@@ -107,8 +109,8 @@ class ContactReport:
 
     @property
     def invalid(self) -> int:
-        """How many contacts cannot be called for another reason than that nobody is to call them."""
-        return self.rejected - self.suppressed
+        """How many contacts have a fault: those that cannot be called, neither suppressed nor closed."""
+        return self.rejected - self.suppressed - self.closed
 
     @property
     def duplicates(self) -> int:
@@ -119,6 +121,11 @@ class ContactReport:
     def suppressed(self) -> int:
         """How many contacts are on the do-not-call list."""
         return self.by_reason.get(Reason.SUPPRESSED, 0)
+
+    @property
+    def closed(self) -> int:
+        """How many contacts may not be called at this hour."""
+        return self.by_reason.get(Reason.CLOSED, 0)
 
     def counts(self) -> dict[str, Any]:
         """Return the numbers alone, as plain data."""

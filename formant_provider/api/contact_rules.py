@@ -6,7 +6,7 @@ object to, which for most is all it costs, and only then looks at them one by on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.contact_report import FORMULA, Problem, Reason
@@ -15,6 +15,7 @@ from formant_provider.api.do_not_call import DoNotCall
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.numbers import NumberReader, NumberSet
+from formant_provider.api.openings import Openings
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
@@ -51,6 +52,10 @@ class Chunk:
         """Return the cells of one row."""
         return [column[position] for column in self.columns]
 
+    def recipients(self) -> Iterator[str]:
+        """Yield the numbers as they will be called, E.164, once they are known."""
+        return (f"+{key}" for key in self.keys)
+
     def drop(self, positions: Faults) -> None:
         """Take rows out."""
         # They are few, so that deleting them is faster than picking the others.
@@ -66,6 +71,7 @@ class Rules:
     :param reader: how its numbers are read.
     :param required: columns that must not be blank.
     :param suppressed: numbers that must not be called.
+    :param openings: the hours in which they may be; ``None`` means any.
     :raises InvalidInput: a required column does not exist.
     """
 
@@ -75,12 +81,14 @@ class Rules:
         reader: NumberReader,
         required: Sequence[str] = (),
         suppressed: DoNotCall | None = None,
+        openings: Openings | None = None,
     ) -> None:
         for name in required:
             if name not in columns:
                 shown = f" {name}" if name.isidentifier() else ", which is one of them"
                 raise InvalidInput("required_variables", f"the contacts have no column{shown}")
         self.columns, self._reader, self._suppressed = columns, reader, suppressed
+        self._openings = openings
         self._phone = columns.index(PHONE_PARAMETER)
         self._required = {name: columns.index(name) for name in required}
         self._called = NumberSet()
@@ -100,7 +108,7 @@ class Rules:
 
     def in_order(self) -> tuple[Callable[[Chunk], Faults], ...]:
         """Return the other rules. Each relies on those before, and the last remembers whom it lets pass."""
-        return self._number, self._suppression, self._variables, self._repetition
+        return self._number, self._suppression, self._variables, self._window, self._repetition
 
     def formulas(self, chunk: Chunk) -> list[Problem]:
         """Return the cells that a spreadsheet would take for a formula. Those of the recipient are none."""
@@ -160,6 +168,12 @@ class Rules:
                     if not cell.strip():
                         faults.setdefault(position, Fault(Reason.BLANK_VARIABLE, name))
         return faults
+
+    def _window(self, chunk: Chunk) -> Faults:
+        if self._openings is None:
+            return {}
+        closed = self._openings.refuse_closed(chunk.recipients())
+        return {place: Fault(Reason.CLOSED, None, str(opening)) for place, opening in closed.items()}
 
     def _repetition(self, chunk: Chunk) -> Faults:
         return dict.fromkeys(self._called.add(chunk.keys), Fault(Reason.DUPLICATE))

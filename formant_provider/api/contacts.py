@@ -17,10 +17,13 @@ from formant_provider.api.csv_table import Rows, as_csv
 from formant_provider.api.do_not_call import read_do_not_call
 from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.api.numbers import NumberReader
+from formant_provider.api.openings import Openings
 from formant_provider.api.readings import Numbers
 
 InvalidRows: TypeAlias = Literal["fail", "reject"]
 
+# Contacts that are left out for this are in order; it is not the time for them, or not for anybody.
+_NO_FAULT = {Reason.SUPPRESSED, Reason.CLOSED}
 # In front of a rejected contact's own columns.
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 _Rejected: TypeAlias = tuple[Problem, list[str]]
@@ -36,6 +39,8 @@ def clean_contacts(
     numbers: Numbers | None = None,
     suppress: Iterable[object] | None = None,
     invalid_rows: InvalidRows = "fail",
+    max_rejected_rate: float | None = None,
+    openings: Openings | None = None,
 ) -> ContactReport:
     """Write the contacts that can be called, in their order and with all of their columns.
 
@@ -53,8 +58,11 @@ def clean_contacts(
         contacts and of ``suppress``. ``None`` refuses those that could be either.
     :param suppress: numbers that must not be called, written like those of the contacts; ``None`` means none.
     :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
-        unless all that cannot be called are suppressed, which is no fault of theirs.
-    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``.
+        unless all that cannot be called are suppressed or closed, which is no fault of theirs.
+    :param max_rejected_rate: percent of the contacts that may be left out so; ``None`` means any.
+    :param openings: the calling hours. Contacts that are closed now are left out; ``None`` means no hours.
+    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
+        ``max_rejected_rate`` cannot.
     :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
         ``suppress`` holds none.
     """
@@ -62,14 +70,28 @@ def clean_contacts(
         raise InvalidInput("invalid_rows", f"must be one of {', '.join(get_args(InvalidRows))}")
     reader = NumberReader(default_region, numbers)
     suppressed = None if suppress is None else read_do_not_call(suppress, reader)
-    rules = Rules(contacts.columns, reader, required_variables, suppressed)
+    rules = Rules(contacts.columns, reader, required_variables, suppressed, openings)
     report = _sift(contacts, rules, sink, rejects)
     if suppressed is not None:
         report = replace(report, do_not_call=len(suppressed))
     if report.invalid and invalid_rows == "fail":
-        examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
-        raise InvalidContacts(report.summary(), by_reason=dict(report.by_reason), examples=examples)
+        raise invalid_contacts(report)
+    if max_rejected_rate is not None and report.invalid * 100 > max_rejected_rate * report.total:
+        raise invalid_contacts(
+            report,
+            f"{report.invalid * 100 / report.total:.3g} percent have a fault, and max_rejected_rate is"
+            f" {max_rejected_rate:g}",
+        )
     return report
+
+
+def invalid_contacts(report: ContactReport, because: str = "") -> InvalidContacts:
+    """Return the error that says why no batch call is made of these contacts."""
+    examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
+    text = report.summary() if report.rejected else "there is none"
+    return InvalidContacts(
+        f"{because}: {text}" if because else text, by_reason=dict(report.by_reason), examples=examples
+    )
 
 
 def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
@@ -131,7 +153,7 @@ class _Tally:
         self._accepted = self._rewritten = self._formulas = 0
         self._by_reason: Counter[str] = Counter()
         self._problems: list[Problem] = []
-        self._suppressed: list[Problem] = []
+        self._left_out: list[Problem] = []
         self._formula_examples: list[Problem] = []
 
     def accept(self, contacts: int, rewritten: int, formulas: Sequence[Problem]) -> None:
@@ -143,9 +165,9 @@ class _Tally:
     def reject(self, problems: Sequence[Problem]) -> None:
         self._by_reason.update(problem.reason for problem in problems)
         # Apart, since they may be many, and are not what an error is about.
-        suppressed = [problem for problem in problems if problem.reason == Reason.SUPPRESSED]
-        others = [problem for problem in problems if problem.reason != Reason.SUPPRESSED]
-        self._suppressed += suppressed[: MAX_EXAMPLES - len(self._suppressed)]
+        left_out = [problem for problem in problems if problem.reason in _NO_FAULT]
+        others = [problem for problem in problems if problem.reason not in _NO_FAULT]
+        self._left_out += left_out[: MAX_EXAMPLES - len(self._left_out)]
         self._problems += others[: MAX_EXAMPLES - len(self._problems)]
 
     def report(self) -> ContactReport:
@@ -154,7 +176,7 @@ class _Tally:
             total=self._accepted + self._by_reason.total(),
             accepted=self._accepted,
             by_reason=by_reason,
-            problems=tuple(sorted((self._problems + self._suppressed)[:MAX_EXAMPLES], key=attrgetter("row"))),
+            problems=tuple(sorted((self._problems + self._left_out)[:MAX_EXAMPLES], key=attrgetter("row"))),
             formulas=self._formulas,
             formula_examples=tuple(self._formula_examples),
             rewritten=self._rewritten,

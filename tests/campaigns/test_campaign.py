@@ -298,7 +298,7 @@ def test_a_missing_file_may_be_there_next_time(
     options = {field: str(path), "retries": 1}
     second = run_task(a_campaign(**options), channel, try_number=2)
     # Who is on the list is everybody, so that nobody is left.
-    assert second.state == ("success" if field == "contacts" else "skipped"), second.log_text
+    assert second.state == ("success" if field == "contacts" else "failed"), second.log_text
 
 
 @pytest.mark.parametrize(

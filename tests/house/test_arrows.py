@@ -30,19 +30,22 @@ ARROWS: dict[str, set[str]] = {
         "waiting",
         "calling_window",
     }
-    | {"campaign", "campaign_placing", "campaign_report", "contact_files"}
+    | {"campaign", "campaign_placing", "campaign_report", "campaign_waiting", "contact_files"}
+    | {"dry_runs", "lateness"}
     | {"archive", "files", "reads", "tables"},
     "sensors": {"api", "hooks", "triggers", "runs", "state", "privacy", "failures", "links", "outcome"}
     | {"campaign", "fields", "options", "references", "results", "waiting"},
     "notifications": {"api", "hooks", "privacy"},
     "decorators": {"api", "operators", "fields", "privacy", "failures"},
     "placing": {"api", "hooks", "triggers", "runs", "state", "options", "privacy", "timing", "waiting"},
-    "timing": {"api", "calling_window", "do_not_call", "options", "privacy"},
+    "timing": {"api", "calling_window", "do_not_call", "lateness", "options", "privacy"},
+    "lateness": {"api", "options"},
+    "dry_runs": {"api"},
     "do_not_call": {"api", "fields", "files", "privacy"},
     "fields": {"api.errors", "privacy"},
     "references": {"api.errors"},
     "results": {"api.errors", "runs"},
-    "receipts": {"api", "outcome", "placing", "privacy", "references", "results"},
+    "receipts": {"api", "dry_runs", "state", "outcome", "placing", "privacy", "references", "results"},
     "calling_window": {"api.calling_window"},
     "waiting": {"api", "hooks", "triggers", "options"},
     "outcome": {"api", "hooks", "triggers", "links", "results", "waiting", "reads"},
@@ -56,11 +59,24 @@ ARROWS: dict[str, set[str]] = {
         "files",
         "campaign_report",
         "contact_files",
-        "do_not_call",
+        "dry_runs",
+        "lateness",
         "references",
         "results",
         "timing",
     },
+    "campaign_waiting": {
+        "api",
+        "hooks",
+        "triggers",
+        "failures",
+        "campaign",
+        "campaign_placing",
+        "campaign_report",
+        "results",
+        "waiting",
+    },
+    "contacts": {"api", "calling_window"},
     "campaign_report": {"api", "hooks", "files", "reads", "tables"},
     "contact_files": {"api", "do_not_call", "files", "options"},
     "links": set(),
@@ -176,11 +192,11 @@ def test_rooms_that_dag_files_load_import_nothing_heavy_at_the_top(room: str) ->
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_read_in_one_sitting(path: Path) -> None:
-    """No module has more than 300 lines, no function more than 50."""
+    """No module has more than 300 lines, no function more than 50; an operator's parameters are a table."""
     assert len(path.read_text().splitlines()) <= 300
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 50, f"{path.name}: {node.name}"
+            assert (node.end_lineno or 0) - node.body[0].lineno < 50, f"{path.name}: {node.name}"
 
 
 def test_a_test_file_is_read_in_one_sitting() -> None:
@@ -193,6 +209,7 @@ REPLACEABLE = (
     'monkeypatch.setattr("time.sleep"',
     'monkeypatch.setattr(pendulum, "now"',
     'monkeypatch.setattr("importlib.metadata.version"',
+    'monkeypatch.setattr("sys.stdin"',
 )
 
 

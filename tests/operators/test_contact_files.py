@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from formant_provider.api.errors import InvalidContacts, InvalidInput
+from formant_provider.api.errors import HeldBack, InvalidContacts, InvalidInput
 from formant_provider.contact_files import ContactFiles, ContactRules
 from support.object_store import ObjectStore, attached
 
@@ -27,6 +26,7 @@ def files(tmp_path: Path) -> Callable[..., ContactFiles]:
 
     def make(contacts: Any = ROWS, suppress: Any = None, **options: Any) -> ContactFiles:
         rules = {"delimiter": ",", "default_region": None, "required_variables": (), "invalid_rows": "fail"}
+        rules |= {"numbers": None, "max_rejected_rate": None, "on_empty": "fail"}
         chosen = {name: options.pop(name, value) for name, value in rules.items()}
         (tmp_path / "own").mkdir(exist_ok=True)
         return ContactFiles(tmp_path / "own", contacts, suppress, ContactRules(**chosen), **options)
@@ -121,8 +121,8 @@ def test_nobody_left_is_said_by_skipping(
     contacts: Any, files: Callable[..., ContactFiles], tmp_path: Path
 ) -> None:
     """No recipients are kept then."""
-    with pytest.raises(AirflowSkipException):
-        files(contacts, invalid_rows="reject", recipients_uri=str(tmp_path / "r")).write()
+    with pytest.raises(HeldBack, match="Nobody is left"):
+        files(contacts, invalid_rows="reject", on_empty="skip", recipients_uri=str(tmp_path / "r")).write()
     assert not (tmp_path / "r").exists()
 
 
