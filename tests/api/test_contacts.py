@@ -174,11 +174,11 @@ def test_examples_are_few_and_counts_are_whole() -> None:
     assert len(accepted) == 1
 
 
-def test_a_default_region_rewrites_what_it_can() -> None:
+def test_a_default_country_rewrites_what_it_can() -> None:
     """Numbers as people write them go out as E.164, are compared as such, and rejects keep their own form."""
     given_numbers = ["(415) 555-2671", "+14155552671", "415.555.2672", "020 x", "4155552673.0"]
     report, accepted, rejected = clean(
-        numbers(*given_numbers), default_region="US", suppress=["415 555 2672"]
+        numbers(*given_numbers), default_country="US", suppress=["415 555 2672"]
     )
     assert accepted == [["customer_phone"], ["+14155552671"]]
     assert report.rewritten == 1
@@ -234,7 +234,7 @@ def test_row_numbers_hold_over_many_chunks() -> None:
     ("options", "field"),
     [
         ({"invalid_rows": "skip"}, "invalid_rows"),
-        ({"default_region": "us"}, "default_region"),
+        ({"default_country": "us"}, "default_country"),
         ({"required_variables": ["loan_id"]}, "required_variables"),
         ({"suppress": [NUMBER, "call me", None, "+1415"]}, "suppress"),
         ({"suppress": [f"\0{NUMBER}"]}, "suppress"),

@@ -133,7 +133,7 @@ def test_what_is_no_number_has_a_reason(text: str, reason: Reason) -> None:
         ("IN", "09876543210", "+919876543210"),
     ],
 )
-def test_a_default_region_makes_e_164_of_any_usual_writing(region: str, text: str, number: str) -> None:
+def test_a_default_country_makes_e_164_of_any_usual_writing(region: str, text: str, number: str) -> None:
     """National and formatted numbers are brought into the one form that is sent."""
     assert NumberReader(region).read(text) == (int(number), number)
 
@@ -153,7 +153,7 @@ def test_a_default_region_makes_e_164_of_any_usual_writing(region: str, text: st
         "415555267",
     ],
 )
-def test_a_default_region_guesses_nothing(text: str) -> None:
+def test_a_default_country_guesses_nothing(text: str) -> None:
     """What a spreadsheet has spoilt, holds letters or lacks its area code is no number."""
     assert isinstance(NumberReader("US").read(text), Reason)
 
@@ -163,7 +163,7 @@ def test_a_region_that_does_not_exist_is_refused(region: str) -> None:
     """A misspelt region would make every number wrong."""
     with pytest.raises(InvalidInput) as caught:
         NumberReader(region)
-    assert caught.value.field == "default_region"
+    assert caught.value.field == "default_country"
 
 
 def test_spellings_of_one_number_are_one() -> None:
