@@ -146,7 +146,7 @@ class ContactReport:
 
     @property
     def phonenumbers(self) -> str:
-        """The version of the library that knows the numbering plans; they change, and so does what it says."""
+        """The version of the library, which knows the numbering plans of its day."""
         import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
 
         return str(phonenumbers.__version__)
@@ -156,8 +156,8 @@ class ContactReport:
         """Why the whole list is in doubt, and what to do; ``None``: it is not."""
         if too_many(self.round_numbers, self.total):
             return (
-                f"{self.round_numbers} of {self.total} numbers end in six or more zeros, as a spreadsheet leaves"
-                " them whose last digits are gone. Export the list again, with the numbers as text"
+                f"{self.round_numbers} of {self.total} numbers end in six or more zeros, as a spreadsheet"
+                " leaves them when their last digits are gone. Export the list again, with numbers as text"
             )
         if too_many(self.two_readings, self.total):
             return f"{self.two_readings} of {self.total} numbers can be read as two phones. {WHICH_READING}"

@@ -67,7 +67,7 @@ class Rules:
     :param required: columns that must not be blank.
     :param suppressed: numbers that must not be called.
     :raises InvalidInput: a required column does not exist.
-    :ivar completed: how many numbers were sent with the country code of ``default_country``, since they had none.
+    :ivar completed: how many accepted numbers got the country code of ``default_country``.
     :ivar round_numbers: how many end in six or more zeros.
     """
 

@@ -57,8 +57,8 @@ def clean_contacts(
     :param suppress: numbers that must not be called, written like those of the contacts; ``None`` means none.
     :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
         unless all that cannot be called are suppressed, which is no fault of theirs.
-    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or the list as
-        a whole is in doubt: more than a few numbers are ambiguous, or end in six or more zeros.
+    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or the whole
+        list is in doubt: more than a few numbers are ambiguous, or end in six or more zeros.
     :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
         ``suppress`` holds none.
     """

@@ -55,8 +55,8 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
     :param entries: numbers, written like those of contacts. Blank ones mean nobody.
     :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
         under that of today.
-    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or more
-        than a few have lost their last digits.
+    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or
+        more than a few have lost their last digits.
     """
     numbers: set[int] = set()
     unread: list[int] = []
@@ -83,8 +83,8 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
     if too_many(round_numbers, read_entries):
         raise InvalidInput(
             _FIELD,
-            f"{round_numbers} of {read_entries} entries end in six or more zeros, as a spreadsheet leaves numbers"
-            " whose last digits are gone. Export the list again, with the numbers as text",
+            f"{round_numbers} of {read_entries} entries end in six or more zeros, as a spreadsheet leaves"
+            " them when their last digits are gone. Export the list again, with the numbers as text",
         )
     if not numbers:
         raise InvalidInput(

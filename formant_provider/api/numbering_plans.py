@@ -1,14 +1,15 @@
 """Says what a number of an old numbering plan is today, where that is a function of the old number.
 
-Plans change, and lists do not. ``phonenumbers`` knows the plan of its own version and nothing of those before:
-a number that was valid once is refused as impossible, or called in vain. Here are the changes that are known
-to be in lists, each with its source. A number that is valid today is today's, whatever it once was.
+Plans change, and lists do not. ``phonenumbers`` knows the plans of its own version and none before them: a
+number that was valid once is refused as impossible, or called in vain. Here are changes whose old numbers are
+still in lists, each with its source. A number that is valid today is today's, whatever it once was.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -42,9 +43,10 @@ PLANS: Mapping[str, OldPlan] = {
     ),
     # ARCEP Bénin, 30 November 2024: https://fr.allafrica.com/stories/202411300249.html
     "229": OldPlan("Benin put 01 before every number of eight digits in 2024", {"([24-9][0-9]{7})": r"01\1"}),
-    # ARTCI, 31 January 2021: https://newsgeek.ci/2020/07/28/telephonie-la-cote-divoire-bascule-a-10-chiffres-
-    # a-partir-du-31-janvier-2021 says which prefix each operator has. Whose a number was is told by its second
-    # digit, and by the third of a landline: https://github.com/dykoffi/ccu/blob/master/fonctions.js
+    # ARTCI, 31 January 2021. Which prefix each operator has: https://newsgeek.ci/2020/07/28/telephonie-la-
+    # cote-divoire-bascule-a-10-chiffres-a-partir-du-31-janvier-2021. Whose a number was is told by its second
+    # digit, or by the third of a landline: https://github.com/dykoffi/ccu (fonctions.js), and for mobile
+    # numbers https://github.com/ouattararomuald/numbering-plan
     "225": OldPlan(
         "Côte d'Ivoire put two digits, one pair for each operator, before every number of eight in 2021",
         {
@@ -120,4 +122,6 @@ def renewed(number: str) -> Renewal | None:
 def _is_valid(number: str) -> bool:
     import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
 
-    return phonenumbers.is_valid_number(phonenumbers.parse(number))
+    with suppress(phonenumbers.NumberParseException):
+        return phonenumbers.is_valid_number(phonenumbers.parse(number))
+    return False

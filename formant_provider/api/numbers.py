@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, get_args
+from typing import Any
 
 from formant_provider.api.contact_report import Reason
-from formant_provider.api.errors import InvalidInput
 from formant_provider.api.numbering_plans import old_forms
-from formant_provider.api.readings import SHORTEST_DIGITS, Numbers, Readings
+from formant_provider.api.readings import SHORTEST_DIGITS, Numbers, Readings, has_zeros
 
 
 class NumberReader:
@@ -28,23 +27,13 @@ class NumberReader:
         ISO 3166. ``None`` takes E.164 alone.
     :param numbers: what digits without a plus sign are: ``"national"`` of ``default_country``, or
         ``"e164_without_plus"``. ``None`` refuses those that could be either.
-    :param renumber: whether a number of an old numbering plan is read as what it is today; else it is refused.
+    :param renumber: whether a number of an old numbering plan is read as that of today; else it is refused.
     :raises InvalidInput: there is no such country, or no such word, or national numbers are of nowhere.
     """
 
     def __init__(
         self, default_country: str | None = None, numbers: Numbers | None = None, *, renumber: bool = False
     ) -> None:
-        import phonenumbers
-
-        if default_country is not None and default_country not in phonenumbers.SUPPORTED_REGIONS:
-            raise InvalidInput("default_country", "must be two capital letters of ISO 3166, such as US")
-        if numbers is not None and numbers not in get_args(Numbers):
-            raise InvalidInput("numbers", f"must be one of {', '.join(get_args(Numbers))}, or None")
-        if numbers == "national" and default_country is None:
-            raise InvalidInput(
-                "numbers", "national numbers need default_country, which says where they are from"
-            )
         self.digits_are_told = numbers is not None
         self._readings = Readings(default_country, numbers, renumber=renumber)
         self._is_plain = _plain().fullmatch
@@ -96,12 +85,6 @@ def _of_country(library: Any, code: str) -> str:
         else ""
     )
     old = rf"(?!(?:{old_forms(code)})\Z)" if old_forms(code) else ""
-    return prefix + old + _with_zero(plan) + f"(?:{'|'.join(f'[0-9]{{{n}}}' for n in reversed(lengths))})"
-
-
-def _with_zero(plan: Any) -> str:
-    """Where a 0 belongs to some numbers, and may be lost, only those with it and mobile ones are plain."""
-    kinds = [kind for kind in (plan.fixed_line, plan.mobile) if kind and kind.example_number]
-    if not any(kind.example_number.startswith("0") for kind in kinds):
-        return ""
-    return rf"(?=0|(?:{plan.mobile.national_number_pattern})\Z)"
+    # A 0 that belongs to a number may be lost: without it, only mobile numbers are plain there.
+    zero = rf"(?=0|(?:{plan.mobile.national_number_pattern})\Z)" if has_zeros(int(code)) else ""
+    return prefix + old + zero + f"(?:{'|'.join(f'[0-9]{{{n}}}' for n in reversed(lengths))})"

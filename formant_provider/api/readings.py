@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Any, Literal, TypeAlias
+from functools import cache
+from typing import Any, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import Reason
+from formant_provider.api.errors import InvalidInput
 from formant_provider.api.numbering_plans import renewed
-from formant_provider.api.writing import DECIMAL, may_have_extension, oddity, tidied
+from formant_provider.api.writing import DECIMAL, holds_two, may_have_extension, oddity, tidied
 
 Numbers: TypeAlias = Literal["national", "e164_without_plus"]
 
@@ -62,13 +64,25 @@ def _possible(number: str) -> str | Reason:
     return number
 
 
+@cache
+def has_zeros(country_code: int) -> bool:
+    """Whether numbers of a country begin with a 0 that belongs to them, as landlines of Italy do."""
+    import phonenumbers
+
+    region = phonenumbers.region_code_for_country_code(country_code)
+    plan: Any = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(country_code, region)
+    kinds = (plan.fixed_line, plan.mobile)
+    return any(kind and (kind.example_number or "").startswith("0") for kind in kinds)
+
+
 class Readings:
     """Reads what people write.
 
     :param country: where a number is from that has no country code; ``None``: none can lack it.
     :param numbers: what digits without a plus sign are; ``None``: what they are taken for must be the only
         way.
-    :param renumber: whether a number of an old numbering plan is read as what it is today; else it is refused.
+    :param renumber: whether a number of an old numbering plan is read as that of today; else it is refused.
+    :raises InvalidInput: there is no such country, or no such word, or national numbers are of nowhere.
     """
 
     def __init__(
@@ -76,6 +90,14 @@ class Readings:
     ) -> None:
         import phonenumbers
 
+        if country is not None and country not in phonenumbers.SUPPORTED_REGIONS:
+            raise InvalidInput("default_country", "must be two capital letters of ISO 3166, such as US")
+        if numbers is not None and numbers not in get_args(Numbers):
+            raise InvalidInput("numbers", f"must be one of {', '.join(get_args(Numbers))}, or None")
+        if numbers == "national" and country is None:
+            raise InvalidInput(
+                "numbers", "national numbers need default_country, which says where they are from"
+            )
         self._library: Any = phonenumbers
         self._country, self._numbers, self._renumber = country, numbers, renumber
 
@@ -88,6 +110,8 @@ class Readings:
         known, takes_other_writing = tidied(text), self._country is not None or self._numbers is not None
         if not takes_other_writing or not _WRITTEN.fullmatch(known) or DECIMAL.fullmatch(known):
             return self._unread(text)
+        if holds_two(known):
+            return Reason.NOT_E164
         number = self._reading(known)
         if number is None:
             return Reason.IMPOSSIBLE_NUMBER
@@ -104,7 +128,9 @@ class Readings:
         if reason is Reason.OLD_NUMBERING_PLAN:
             renewal = renewed(text if E164.fullmatch(text) else self._reading(tidied(text)) or text)
             return renewal and f"{renewal.change}; renumber=True sends the new form"
-        return oddity(text) if reason in {Reason.NOT_E164, Reason.VANITY_NUMBER} else None
+        if reason is not Reason.NOT_E164:
+            return None
+        return oddity(text, as_written=self._country is not None or self._numbers is not None)
 
     def lengths(self, text: str) -> str:
         """Say how long an ambiguous number is in either reading, and no digit of it."""
@@ -141,6 +167,8 @@ class Readings:
         """Whether a number is valid with a 0 behind its country code, as landlines of Italy have one."""
         with suppress(self._library.NumberParseException):
             parsed = self._library.parse(number)
+            if not has_zeros(parsed.country_code):
+                return False
             with_zero = f"+{parsed.country_code}0{number.removeprefix(f'+{parsed.country_code}')}"
             return canonical(with_zero) == with_zero and self._is_valid(with_zero)
         return False
@@ -208,11 +236,11 @@ class Readings:
         """
         groups = [len(group) for group in text.split("-")]
         return (
-            re.fullmatch("[0-9]+(?:-[0-9]+){2,}", text) is not None
+            re.fullmatch(r"\+?[0-9]+(?:-[0-9]+){2,}", text) is not None
             and groups[-1] >= _SHORTEST_GROUP
             and groups[-1] != groups[-2]
-            and len(_digits(text).lstrip("0")) <= _LONGEST_BY_HYPHENS
             and self._is_valid(number)
+            and len(str(self._library.parse(number).national_number)) <= _LONGEST_BY_HYPHENS
         )
 
     def _has_another(self, text: str, number: str) -> bool:

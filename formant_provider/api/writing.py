@@ -20,14 +20,16 @@ _THOUSANDS = re.compile(r"[0-9]{1,3}(?:[,'\u2019][0-9]{3})+(?:\.[0-9]*)?")
 _DATE = re.compile(
     r"(?:[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\2[0-9]{4})(?:[ T].*)?"
 )
+_LONG_RUN = re.compile("[0-9](?:[ ().-]?[0-9]){6,}")
+_GROUPS = re.compile(r"\(?\+?[0-9]+[ ()./-][0-9 ()./-]*")
 _WITH_EXTENSION = re.compile(r"[a-zA-Z#;~\u0400-\u04ff\uff03\uff5e]")
 
 
 def tidied(text: str) -> str:
     """Return a number without what word processors, messengers and spreadsheets put into and around it.
 
-    Blanks and dashes of any kind become those of ASCII, and so do digits; invisible marks go. Where one stands
-    between two digits, nobody knows what else was there, so that it counts as a blank.
+    Blanks and dashes of any kind become those of ASCII, and so do digits; invisible marks go. One between two
+    digits counts as a blank, since nobody knows what else was there.
     """
     if not text.isascii():
         plain = "".join(map(_plain, text))
@@ -49,22 +51,27 @@ def _plain(char: str) -> str:
     return wide if wide in "+()./" else char
 
 
-def is_rounded(text: str) -> bool:
-    """Whether a text is a number whose last digits a spreadsheet has left out."""
-    return _EXPONENT.fullmatch(text.strip()) is not None
+def holds_two(text: str) -> bool:
+    """Whether a tidied text holds more than one number."""
+    return len(_LONG_RUN.findall(text)) > 1 or text.count("+") > 1
 
 
-def oddity(text: str) -> str | None:
-    """Say in words what is odd about a number that is refused, and no digit of it; ``None``: nothing is."""
-    return next(_oddities(text), None)
+def oddity(text: str, *, as_written: bool) -> str:
+    """Say in words what is odd about a number that is refused, and no digit of it.
+
+    :param as_written: whether numbers are taken as people write them.
+    """
+    return next(_oddities(text, as_written=as_written))
 
 
-def _oddities(text: str) -> Iterator[str]:
+def _oddities(text: str, *, as_written: bool) -> Iterator[str]:
     """Yield what is odd about a text, the most telling first."""
     known = tidied(text)
     for is_so, words in _SHAPES:
         if is_so(known):
             yield words
+    if as_written and _GROUPS.fullmatch(known):
+        yield "further digits behind a number: an extension, a second number, or the end of a range"
     yield from filter(None, map(_sign, text.strip()))
     if re.search("[^\\W\\d_]", known):
         yield "letters"
@@ -72,7 +79,7 @@ def _oddities(text: str) -> Iterator[str]:
         yield "something in front of it: an apostrophe of a spreadsheet, or tel:"
     if text != text.strip():
         yield "blanks before or behind it"
-    if re.fullmatch(r"\+?[0-9 ().-]+", known) and re.search("[ ().-]", known):
+    if _GROUPS.fullmatch(known):
         yield "blanks, hyphens, dots or brackets, which are read with default_country"
     if re.fullmatch("[0-9]+", known):
         yield "no plus sign; default_country says where it is from"
@@ -91,22 +98,14 @@ def _sign(char: str) -> str | None:
     return f"{kind} ({name})" if kind else None
 
 
-def _holds_two(text: str) -> bool:
-    return len(re.findall("[0-9](?:[ ().-]?[0-9]){6,}", text)) > 1 or text.count("+") > 1
-
-
 _SHAPES: tuple[tuple[Callable[[str], Any], str], ...] = (
     (_EXPONENT.fullmatch, "an Excel number in scientific notation; its last digits are gone"),
     (_DATE.fullmatch, "a date, as a spreadsheet shows one"),
     (_THOUSANDS.fullmatch, "thousands separators, as a spreadsheet shows a number"),
-    (_holds_two, "two numbers in one cell"),
+    (holds_two, "two numbers in one cell"),
     (
         lambda text: re.fullmatch("[-+]?[0-9]*\\.[0-9]*", text),
         "a decimal point: read as a number by a spreadsheet or data frame",
-    ),
-    (
-        lambda text: re.fullmatch(r"\+?[0-9 ().]+[-/(] ?[0-9]{1,4}\)?", text),
-        "further digits behind the number: an extension, or the end of a range",
     ),
     (lambda text: re.fullmatch("-[0-9 ]+", text), "a minus sign"),
 )
