@@ -105,7 +105,7 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
             clean,
             rejects=rejects,
             required_variables=[name.strip() for name in options.required.split(",") if name.strip()],
-            default_region=options.default_country,
+            default_country=options.default_country,
             numbers=options.numbers,
             suppress=open_numbers(suppress, delimiter=options.delimiter) if suppress else None,
             invalid_rows="reject",

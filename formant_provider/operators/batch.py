@@ -17,7 +17,15 @@ from formant_provider.contact_files import ContactRules, InvalidRows, Numbers, O
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import lateness_s
-from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
+from formant_provider.options import (
+    check_batch_options,
+    one_of,
+    refuse_idle,
+    renamed,
+    seconds,
+    some_of,
+    time_to_wait,
+)
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
 from formant_provider.waiting import deferrable_or_default
@@ -76,11 +84,14 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
         renders to one of these words. (templated)
     :param delimiter: what is between the cells of a CSV file.
-    :param default_region: where numbers are from that are written without a country code, as two letters;
+    :param default_country: where numbers are from that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param default_region: the old name of ``default_country``, which is deprecated.
     :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
-        (of ``default_region``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
+        (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is said.
+    :param renumber: whether numbers of an old numbering plan are called under what they are today, where that
+        is known. ``False`` refuses them. Those of ``suppress`` are always read so.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
@@ -149,8 +160,10 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         calling_window: CallingWindow | None = None,
         dry_run: bool | str = False,
         delimiter: str = ",",
+        default_country: str | None = None,
         default_region: str | None = None,
         numbers: Numbers | None = None,
+        renumber: bool = False,
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         max_rejected_rate: float | None = None,
@@ -178,8 +191,9 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.formant_conn_id, self.region = formant_conn_id, region
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_window(calling_window, on_closed)
-        faults = (invalid_rows, numbers, max_rejected_rate, on_empty)
-        self.rules = ContactRules(delimiter, default_region, required_variables, *faults)
+        from_where = renamed("default_region", default_region, "default_country", default_country)
+        faults = (invalid_rows, numbers, max_rejected_rate, on_empty, renumber)
+        self.rules = ContactRules(delimiter, from_where, required_variables, *faults)
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
         self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
