@@ -1,22 +1,22 @@
 """A campaign's contacts, from wherever they are to the one clean file that is uploaded.
 
 Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
-and, for the report at the end, the numbers of those that can.
+and, for the report at the end, a list of what became of each row.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns
 from formant_provider.do_not_call import opened_numbers
 from formant_provider.options import one_of
 
@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 InvalidRows = Literal["fail", "reject"]
 Numbers = Literal["national", "e164_without_plus"]
-PHONE_COLUMN = "customer_phone"
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class ContactFiles:
     :param contacts: a URI or an absolute path, or a list of mappings.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
-    :param recipients_uri: where the numbers of those go that can, for the report; ``None``: there is none.
+    :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
+    :param carried: columns that go along in that list.
     :ivar report: what was found, once the contacts were read.
     """
 
@@ -79,6 +79,7 @@ class ContactFiles:
     rules: ContactRules
     rejects_uri: str | None = None
     recipients_uri: str | None = None
+    carried: CarriedColumns = NOTHING_CARRIED
     report: ContactReport | None = field(default=None, init=False)
 
     def write(self) -> Path:
@@ -97,8 +98,12 @@ class ContactFiles:
         if not self.report.accepted:
             raise AirflowSkipException("Nobody is left to be called, so no batch call is placed")
         if self.recipients_uri:
-            _publish("results_uri", self.recipients_uri, self._write_recipients(clean))
+            _publish("results_uri", self.recipients_uri, self._row_list)
         return clean
+
+    @property
+    def _row_list(self) -> Path:
+        return self.folder / "rows.jsonl"
 
     def _clean(self, clean: Path, rejects: Path) -> ContactReport:
         from formant_provider.api.contacts import clean_contacts
@@ -107,6 +112,7 @@ class ContactFiles:
         with (
             clean.open("wb") as sink,
             rejects.open("wb") as other,
+            self._row_list.open("wb") if self.recipients_uri else nullcontext() as row_list,
             self._opened() as contacts,
             self._listed() as suppress,
         ):
@@ -114,6 +120,8 @@ class ContactFiles:
                 contacts,
                 sink,
                 rejects=other,
+                row_list=row_list,
+                carried=self.carried,
                 required_variables=rules.required_variables,
                 default_region=rules.default_region,
                 numbers=rules.numbers,
@@ -151,14 +159,6 @@ class ContactFiles:
         if has_rows and self.rejects_uri:
             uri = _publish("rejects_uri", self.rejects_uri, rejects)
             log.warning("The contacts that cannot be called, and why, are in %s.", uri)
-
-    def _write_recipients(self, clean: Path) -> Path:
-        numbers = self.folder / "recipients.txt"
-        with clean.open(newline="", encoding="utf-8") as file, numbers.open("w", encoding="utf-8") as sink:
-            rows = csv.reader(file)
-            place = next(rows).index(PHONE_COLUMN)
-            sink.writelines(f"{row[place]}\n" for row in rows)
-        return numbers
 
     def _tell(self, report: ContactReport) -> None:
         if report.do_not_call is not None:

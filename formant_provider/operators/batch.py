@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -19,15 +19,17 @@ from formant_provider.campaign import (
     batch_trigger_for,
     end_by_threshold,
     hand_on_batch,
+    stands_still,
     wait_for_batch,
 )
 from formant_provider.campaign_placing import PlacesABatch
-from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
+from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report, write_report
 from formant_provider.contact_files import ContactRules, InvalidRows, Numbers
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
+from formant_provider.options import check_batch_options, one_of, seconds, time_to_wait
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
+from formant_provider.tables import Recipients
 from formant_provider.timing import lateness_s
 from formant_provider.waiting import GRACE, deferrable_or_default, until
 
@@ -54,8 +56,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
     what was read, or ``None`` when an earlier try did), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of its own as well.
-    A task that uploads nothing leaves a result too, as a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` is on
+    a key of its own as well. A task that uploads nothing leaves a result too, as a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -77,7 +79,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
-        with ``.gz``: a row for each recipient and what came of it. Needs ``wait_for_completion``. (templated)
+        with ``.gz``: a row for each of the contacts and what came of it. Needs ``wait_for_completion``.
+        (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param delimiter: what is between the cells of a CSV file.
@@ -89,8 +92,15 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
-    :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
-        or ``trace_id`` among them each conversation costs a request.
+    :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
+        ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
+    :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
+        digits) or ``"none"``, which leaves out the column.
+    :param reference_column: a column of the contacts, such as an id, that is in the report as ``reference``.
+        ``None`` means none.
+    :param keep_columns: further columns of the contacts that are in the report, under their own names.
+    :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
+        when the campaign is over and reported on. By default it is deleted then.
     :param max_lateness: how long ago the data interval of a scheduled run or a backfill may have ended, in
         seconds or as a ``timedelta``. A later one is skipped, and nobody is called about last month; ``None``
         calls however late it is. Other runs are never late.
@@ -149,6 +159,10 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
+        recipients: Recipients = "masked",
+        reference_column: str | None = None,
+        keep_columns: Sequence[str] = (),
+        keep_recipients: bool = False,
         max_lateness: float | timedelta | None = 86400,
         lookup_timeout: float | timedelta = 60,
         resubmit_if_missing: bool = False,
@@ -169,7 +183,9 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
         self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows, numbers)
-        self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
+        self.report_options = ReportOptions(
+            results_fields, recipients, reference_column, keep_columns, keep_recipients
+        )
         self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
         self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
@@ -192,7 +208,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
                 if value is not None:
                     raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
         if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
-            refuse_idle(self.given, ["results_fields"], "results_uri", met=self.results_uri is not None)
+            check_report(self.given, self.results_uri, self.rejects_uri)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
@@ -251,26 +267,16 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
             end.raise_trouble()
             result = hand_on_batch(self.hook, end)
         if self.results_uri is not None:
-            result |= self._report(result)
+            is_complete = end.is_over and not stands_still(result)
+            with waiting_for_a_batch():
+                result |= write_report(
+                    self.hook, result, str(self.results_uri), self.report_options, is_complete=is_complete
+                )
         if not end.is_over:
             self._end_timed_out(result, context)
             return result
         end_by_threshold(self.waiting, result, context)
         return result
-
-    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
-        from formant_provider.campaign_report import write_report
-        from formant_provider.failures import waiting_for_a_batch
-
-        with waiting_for_a_batch():
-            return write_report(
-                self.hook,
-                result["agent_id"],
-                datetime.fromisoformat(result["placed_at"]),
-                result["total_recipients"],
-                str(self.results_uri),
-                self.results_fields,
-            )
 
     def _end_timed_out(self, result: dict[str, Any], context: Context) -> None:
         text = (

@@ -59,9 +59,10 @@ ARROWS: dict[str, set[str]] = {
         "do_not_call",
         "references",
         "results",
+        "tables",
         "timing",
     },
-    "campaign_report": {"api", "hooks", "files", "reads", "tables"},
+    "campaign_report": {"api", "hooks", "files", "options", "reads", "tables"},
     "contact_files": {"api", "do_not_call", "files", "options"},
     "links": set(),
     "options": {"api.progress"},
@@ -176,11 +177,11 @@ def test_rooms_that_dag_files_load_import_nothing_heavy_at_the_top(room: str) ->
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_read_in_one_sitting(path: Path) -> None:
-    """No module has more than 300 lines, no function more than 50."""
+    """No module has more than 300 lines, no function more than 50; an operator's parameters are a table."""
     assert len(path.read_text().splitlines()) <= 300
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 50, f"{path.name}: {node.name}"
+            assert (node.end_lineno or 0) - node.body[0].lineno < 50, f"{path.name}: {node.name}"
 
 
 def test_a_test_file_is_read_in_one_sitting() -> None:
