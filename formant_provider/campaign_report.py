@@ -54,7 +54,10 @@ class ReportOptions:
     def __post_init__(self) -> None:
         some_of("results_fields", self.fields, REPORT_COLUMNS)
         one_of("recipients", self.recipients, get_args(Recipients))
-        if self.reference_column == RECIPIENT:
+        reference = self.reference_column
+        if reference is not None and not (isinstance(reference, str) and reference.strip()):
+            raise ValueError(f"reference_column must be the name of a column, or None; not {reference!r}")
+        if reference == RECIPIENT:
             raise ValueError(f"reference_column cannot be {RECIPIENT}: recipients says how it is shown")
         names = self.keep_columns
         if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):

@@ -35,6 +35,7 @@ SUFFIXES: Mapping[str, FileFormat] = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
+_KNOWN = f"it must end in one of {', '.join(SUFFIXES)}; all but the last also with .gz behind"
 # JSON Lines are often named so, but so is a single JSON document: that has to be said.
 _AMBIGUOUS: Mapping[str, FileFormat] = {".json": "jsonl"}
 # What nothing here writes, so a file of that name would be misread.
@@ -91,24 +92,24 @@ class FileForm(NamedTuple):
     compressed: bool
 
 
-def form_of(field: str, uri: object, file_format: FileFormat | None = None) -> FileForm:
+def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, remedy: str = "") -> FileForm:
     """Return how a file is written, which the end of its name says.
 
     :param field: the parameter to be named in an error.
     :param uri: the file.
     :param file_format: what the user says besides; ``None`` goes by the name alone.
+    :param remedy: what else than another name helps, where the name says nothing.
     :raises InvalidInput: name and format contradict each other, or neither of them says what it shall be.
     """
     name = str(uri).strip().lower()
     plain = name.removesuffix(".gz")
     suffix = "".join(re.findall(r"\.[^./]*$", plain))
-    told: FileFormat | None = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
+    if suffix in _OTHER_FORMATS:
+        raise InvalidInput(field, f"ends in {suffix}, which cannot be written; {_KNOWN}")
+    told = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
     asked = file_format or told
-    if asked is None or suffix in _OTHER_FORMATS:
-        known = f"must end in one of {', '.join(SUFFIXES)}; all but the last also with .gz behind"
-        raise InvalidInput(
-            field, known if suffix != ".json" else f"{known}. A .json file is no JSON Lines file"
-        )
+    if asked is None:
+        raise InvalidInput(field, f"does not say which format it has; {_KNOWN}{remedy}")
     if told not in {None, asked}:
         raise InvalidInput(field, f"ends in {suffix}, and file_format is {asked!r}; change one of them")
     if asked == "parquet" and name != plain:

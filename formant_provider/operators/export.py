@@ -104,7 +104,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         self.formant_conn_id = formant_conn_id
         self.region = region
         if not getattr(self, "_BaseOperator__from_mapped", False) and _names_a_file(output_uri):
-            form_of("output_uri", output_uri, file_format)
+            self._form(output_uri)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the interval and write the file; return what was counted."""
@@ -117,7 +117,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         with reading():
             agent_id = to_agent_id(self.agent_id)
             folder, name = to_file("output_uri", self.output_uri)
-            form = form_of("output_uri", name, self.file_format)
+            form = self._form(name)
             check_format(form.file_format)
             interval = to_interval(
                 self._bound(self.start, context, "data_interval_start"),
@@ -129,6 +129,9 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
                 history.read_list()
                 self.log.info("%s conversations of agent %s lie in the interval.", len(history), agent_id)
                 return self._write(history, folder, name, form, interval)
+
+    def _form(self, uri: str) -> FileForm:
+        return form_of("output_uri", uri, self.file_format, remedy=", or file_format must say it")
 
     def _bound(self, given: datetime | str | None, context: Context, name: str) -> object:
         return context.get(name) if given is None else given
