@@ -1,7 +1,7 @@
 """A campaign's contacts, from wherever they are to the one clean file that is uploaded.
 
 Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
-and, for the report at the end, the numbers of those that can.
+and, for the report at the end, a list of what became of each row.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import csv
 import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
+from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns
 from formant_provider.do_not_call import opened_numbers
 from formant_provider.options import country, one_of, percent
 
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 InvalidRows = Literal["fail", "reject"]
 OnEmpty = Literal["fail", "skip"]
 Numbers = Literal["national", "e164_without_plus"]
-PHONE_COLUMN = "customer_phone"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class ContactFiles:
     :param contacts: a URI or an absolute path, or a list of mappings.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
-    :param recipients_uri: where the numbers of those go that can, for the report; ``None``: there is none.
+    :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
+    :param carried: columns that go along in that list.
     :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
         leaves them out, ``"fail"`` sends nothing.
     :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
@@ -91,6 +92,7 @@ class ContactFiles:
     rules: ContactRules
     rejects_uri: str | None = None
     recipients_uri: str | None = None
+    carried: CarriedColumns = NOTHING_CARRIED
     on_closed: str = "fail"
     openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
@@ -112,8 +114,12 @@ class ContactFiles:
         if not self.report.accepted:
             self._end_empty(self.report)
         if self.recipients_uri:
-            _publish("results_uri", self.recipients_uri, self._write_recipients(clean))
+            _publish("results_uri", self.recipients_uri, self._row_list)
         return clean
+
+    @property
+    def _row_list(self) -> Path:
+        return self.folder / "rows.jsonl"
 
     def _clean(self, clean: Path, rejects: Path) -> ContactReport:
         from formant_provider.api.contacts import clean_contacts
@@ -122,6 +128,7 @@ class ContactFiles:
         with (
             clean.open("wb") as sink,
             rejects.open("wb") as other,
+            self._row_list.open("wb") if self.recipients_uri else nullcontext() as row_list,
             self._opened() as contacts,
             self._listed() as suppress,
         ):
@@ -129,6 +136,8 @@ class ContactFiles:
                 contacts,
                 sink,
                 rejects=other,
+                row_list=row_list,
+                carried=self.carried,
                 required_variables=rules.required_variables,
                 default_country=rules.default_country,
                 numbers=rules.numbers,
@@ -194,12 +203,6 @@ class ContactFiles:
             uri = _publish("rejects_uri", self.rejects_uri, rejects)
             log.warning("The contacts that cannot be called, and why, are in %s.", uri)
 
-    def _write_recipients(self, clean: Path) -> Path:
-        numbers = self.folder / "recipients.txt"
-        with numbers.open("w", encoding="utf-8") as sink:
-            sink.writelines(f"{number}\n" for number in read_numbers(clean))
-        return numbers
-
     def _tell(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
             log.info("The do-not-call list has %s numbers.", report.do_not_call)
@@ -232,9 +235,11 @@ class ContactFiles:
 
 def read_numbers(clean: Path) -> Iterator[str]:
     """Yield the numbers of a clean file, E.164."""
+    from formant_provider.api.models import PHONE_PARAMETER
+
     with clean.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
-        place = next(rows).index(PHONE_COLUMN)
+        place = next(rows).index(PHONE_PARAMETER)
         for row in rows:
             yield row[place]
 

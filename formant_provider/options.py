@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from formant_provider.api.progress import UNSUCCESSFUL
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
+
 # Options that say how to wait, and mean nothing to a task that does not.
 _OF_CALL_WAITING = (
     "redial_on",
@@ -52,7 +54,7 @@ def renamed(old: str, old_value: T | None, new: str, new_value: T | None) -> T |
     return old_value
 
 
-def one_of(name: str, value: str, choices: Collection[str]) -> str:
+def one_of(name: str, value: Word, choices: Collection[str]) -> Word:
     """Return the value if it is one of the choices.
 
     :raises ValueError: it is not.
@@ -123,6 +125,11 @@ def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met
     idle = [] if met else [name for name in names if name in given]
     if idle:
         raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add it, or leave them out")
+
+
+def is_template(value: str) -> bool:
+    """Whether a text is rendered before the task runs, so that a DAG file cannot tell what it will be."""
+    return "{{" in value or "{%" in value
 
 
 def redial_outcomes(value: Collection[str]) -> frozenset[str]:

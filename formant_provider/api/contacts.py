@@ -19,6 +19,7 @@ from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.api.numbers import NumberReader
 from formant_provider.api.openings import Openings
 from formant_provider.api.readings import Numbers
+from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns, RowList
 
 InvalidRows: TypeAlias = Literal["fail", "reject"]
 
@@ -34,6 +35,8 @@ def clean_contacts(
     sink: IO[bytes],
     *,
     rejects: IO[bytes] | None = None,
+    row_list: IO[bytes] | None = None,
+    carried: CarriedColumns = NOTHING_CARRIED,
     required_variables: Sequence[str] = (),
     default_country: str | None = None,
     numbers: Numbers | None = None,
@@ -52,6 +55,9 @@ def clean_contacts(
     :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
     :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front. It holds what is
         private, as the contacts do. ``None`` keeps them nowhere.
+    :param row_list: where a list goes of what became of each row, which
+        :func:`~formant_provider.api.row_list.read_row_list` reads. ``None`` keeps none.
+    :param carried: columns that go along in that list.
     :param required_variables: columns that must not be blank.
     :param default_country: where numbers are from that are written without a country code, as two letters of
         ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
@@ -76,8 +82,9 @@ def clean_contacts(
     listed = NumberReader(default_country, numbers, renumber=True)
     suppressed = None if suppress is None else read_do_not_call(suppress, listed)
     rules = Rules(contacts.columns, reader, required_variables, suppressed, openings)
+    rows = RowList(row_list, contacts.columns, carried)
     report = replace(
-        _sift(contacts, rules, sink, rejects),
+        _sift(contacts, rules, sink, _Rejects(rejects, contacts.columns), rows),
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
         round_numbers=rules.round_numbers,
@@ -104,17 +111,21 @@ def invalid_contacts(report: ContactReport, because: str = "") -> InvalidContact
     )
 
 
-def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
-    tally, other = _Tally(), _Rejects(rejects, contacts.columns)
+def _sift(
+    contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: _Rejects, rows: RowList
+) -> ContactReport:
+    tally = _Tally()
     clean.write(as_csv([(name,) for name in contacts.columns]))
     for block in contacts.blocks:
         numbers = range(block.first_row, block.first_row + len(block.rows))
         chunk, rejected = _judged(numbers, block.rows, rules)
         if rejected:
             tally.reject([problem for problem, _ in rejected])
-            other.write(rejected)
+            rejects.write(rejected)
         tally.accept(len(chunk.numbers), rules.rewrite(chunk), rules.formulas(chunk))
         clean.write(as_csv(chunk.columns))
+        left_out = [(problem.row, str(problem.reason), row) for problem, row in rejected]
+        rows.write(block.part, chunk.numbers, chunk.columns, left_out)
     return tally.report()
 
 

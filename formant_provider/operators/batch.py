@@ -11,23 +11,16 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.campaign import BatchOptions, OnBelowThreshold, OnStalled
-from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
+from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
 from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
 from formant_provider.contact_files import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import lateness_s
-from formant_provider.options import (
-    check_batch_options,
-    one_of,
-    refuse_idle,
-    renamed,
-    seconds,
-    some_of,
-    time_to_wait,
-)
+from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, seconds, time_to_wait
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
+from formant_provider.tables import Recipients
 from formant_provider.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
@@ -51,8 +44,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
     what was read, or ``None`` when an earlier try did), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of its own as well.
-    A task that uploads nothing leaves a result too, as a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` is on
+    a key of its own as well. A task that uploads nothing leaves a result too, as a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -74,7 +67,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
-        with ``.gz``: a row for each recipient and what came of it. Needs ``wait_for_completion``. (templated)
+        with ``.gz``: a row for each of the contacts and what came of it. Needs ``wait_for_completion``.
+        (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param calling_window: the hours in which phones may ring, a
@@ -101,8 +95,15 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         ``"skip"``.
     :param on_closed: when ``calling_window`` is closed for some contacts at the upload: ``"fail"`` (without
         retries) sends nothing, ``"skip"`` leaves them out, with their next opening in the rejects.
-    :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
-        or ``trace_id`` among them each conversation costs a request.
+    :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
+        ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
+    :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
+        digits) or ``"none"``, which leaves out the column.
+    :param reference_column: a column of the contacts, such as an id, that is in the report as ``reference``.
+        ``None`` means none.
+    :param keep_columns: further columns of the contacts that are in the report, under their own names.
+    :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
+        when the campaign is over and reported on. By default it is deleted then.
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
         ``timedelta``. A later run is skipped, and nobody is called about last month; ``None`` calls however
         late it is. A run that somebody starts is never late.
@@ -170,6 +171,10 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         on_empty: OnEmpty = "fail",
         on_closed: OnClosedUpload = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
+        recipients: Recipients = "masked",
+        reference_column: str | None = None,
+        keep_columns: Sequence[str] = (),
+        keep_recipients: bool = False,
         max_lateness: float | timedelta | None = 86400,
         lookup_timeout: float | timedelta = 60,
         resubmit_if_missing: bool = False,
@@ -194,7 +199,9 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         from_where = renamed("default_region", default_region, "default_country", default_country)
         faults = (invalid_rows, numbers, max_rejected_rate, on_empty, renumber)
         self.rules = ContactRules(delimiter, from_where, required_variables, *faults)
-        self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
+        self.report_options = ReportOptions(
+            results_fields, recipients, reference_column, keep_columns, keep_recipients
+        )
         self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
         self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
@@ -217,7 +224,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
                 if value is not None:
                     raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
         if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
-            refuse_idle(self.given, ["results_fields"], "results_uri", met=self.results_uri is not None)
+            check_report(self.given, self.results_uri, self.rejects_uri)
             refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:

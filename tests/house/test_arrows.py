@@ -63,6 +63,7 @@ ARROWS: dict[str, set[str]] = {
         "lateness",
         "references",
         "results",
+        "tables",
         "timing",
     },
     "campaign_waiting": {
@@ -77,7 +78,7 @@ ARROWS: dict[str, set[str]] = {
         "waiting",
     },
     "contacts": {"api", "calling_window"},
-    "campaign_report": {"api", "hooks", "files", "reads", "tables"},
+    "campaign_report": {"api", "hooks", "files", "options", "reads", "tables"},
     "contact_files": {"api", "do_not_call", "files", "options"},
     "links": set(),
     "options": {"api.progress"},

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from formant_provider.api.errors import HeldBack, InvalidContacts, InvalidInput
+from formant_provider.api.row_list import read_row_list
 from formant_provider.contact_files import ContactFiles, ContactRules
 from support.object_store import ObjectStore, attached
 
@@ -71,12 +72,17 @@ def test_parquet_is_read_from_an_object_store(files: Callable[..., ContactFiles]
 
 
 def test_recipients_are_kept_for_the_report(files: Callable[..., ContactFiles], tmp_path: Path) -> None:
-    """One number a line, of those who can be called, in the order of the file and in E.164."""
+    """Each row, in the order of the file: the number in E.164, or the reason why it is not called."""
     contacts = [{"a": 'x,"y"\n+1', "customer_phone": "415-555-0102"}, *ROWS[:2]]
     uri = str(tmp_path / "new" / "r.csv.recipients")
     made = files(contacts, ["+14155550101"], recipients_uri=uri, default_country="US", invalid_rows="reject")
     made.write()
-    assert Path(uri).read_text() == "+14155550102\n+14155550100\n"
+    with Path(uri).open("rb") as file:
+        assert [(row.row_number, row.number, row.reason) for row in read_row_list(file)] == [
+            (1, "+14155550102", None),
+            (2, "+14155550100", None),
+            (3, "+14155550101", "suppressed"),
+        ]
     assert [path.name for path in Path(uri).parent.iterdir()] == ["r.csv.recipients"]
 
 
