@@ -89,17 +89,22 @@ def clean_contacts(
         completed=rules.completed,
         round_numbers=rules.round_numbers,
     )
-    if report.invalid and invalid_rows == "fail":
-        raise invalid_contacts(report)
-    if report.doubt:
-        raise invalid_contacts(report, report.doubt)
-    if max_rejected_rate is not None and report.invalid * 100 > max_rejected_rate * report.total:
-        raise invalid_contacts(
-            report,
-            f"{report.invalid * 100 / report.total:.3g} percent have a fault, and max_rejected_rate is"
-            f" {max_rejected_rate:g}",
-        )
+    because = _why_not(report, invalid_rows, max_rejected_rate)
+    if because is not None:
+        raise invalid_contacts(report, because)
     return report
+
+
+def _why_not(report: ContactReport, invalid_rows: InvalidRows, max_rejected_rate: float | None) -> str | None:
+    """Return why nobody of the list is called; blank if the rows say it all, ``None``: they can be."""
+    if report.doubt:
+        return report.doubt
+    if report.invalid and invalid_rows == "fail":
+        return ""
+    if max_rejected_rate is not None and report.invalid * 100 > max_rejected_rate * report.total:
+        rate = report.invalid * 100 / report.total
+        return f"{rate:.3g} percent have a fault, and max_rejected_rate is {max_rejected_rate:g}"
+    return None
 
 
 def invalid_contacts(report: ContactReport, because: str = "") -> InvalidContacts:
