@@ -23,6 +23,7 @@ from formant_provider.options import one_of
 if TYPE_CHECKING:
     from formant_provider.api.contact_report import ContactReport
     from formant_provider.api.contact_sources import Contacts
+    from formant_provider.api.file_kinds import FileForm
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +73,20 @@ class ContactRules:
         ):
             raise ValueError(f"phone_column must be the name of a column; not {self.phone_column!r}")
 
+    @property
+    def form(self) -> FileForm:
+        """How the files are written."""
+        from formant_provider.api.file_kinds import FileForm
+
+        return FileForm(self.delimiter, self.sheet, self.phone_column)
+
 
 @dataclass
 class ContactFiles:
     """The contacts of one campaign.
 
     :param folder: on this machine, for as long as the task runs; it holds what is private.
-    :param contacts: a URI or an absolute path, or a list of mappings.
+    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the numbers of those go that can, for the report; ``None``: there is none.
@@ -137,21 +145,16 @@ class ContactFiles:
 
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
-        from formant_provider.api.contact_sources import contacts_of, open_contacts
+        from formant_provider.api.contact_sources import contacts_of
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.files import reading
+        from formant_provider.api.part_sources import opened_contacts
+        from formant_provider.file_parts import names_files, parts_of
 
         rules = self.rules
-        if isinstance(self.contacts, str):
-            with reading("contacts", self.contacts) as file:
-                log.info("Reading contacts from %s.", self.contacts)
-                yield open_contacts(
-                    file,
-                    delimiter=rules.delimiter,
-                    numbers=rules.numbers,
-                    sheet=rules.sheet,
-                    phone_column=rules.phone_column,
-                )
+        if names_files(self.contacts):
+            parts = parts_of("contacts", self.contacts)
+            with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
+                yield contacts
         elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
             yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
         else:
@@ -162,8 +165,7 @@ class ContactFiles:
         if self.suppress is None:
             yield None
         else:
-            rules = self.rules
-            with opened_numbers(self.suppress, rules.delimiter, rules.sheet, rules.phone_column) as numbers:
+            with opened_numbers(self.suppress, self.rules.form) as numbers:
                 yield numbers
 
     def _hand_over_rejects(self, rejects: Path) -> None:

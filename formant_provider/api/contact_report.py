@@ -56,12 +56,14 @@ class Problem:
     :param reason: a :class:`Reason`, or ``FORMULA``.
     :param column: the column at fault; ``None`` when it is that of the number, or no single one.
     :param note: what there is to say of this row alone, without a value.
+    :param part: the name of the file it is in, when the contacts are in several.
     """
 
     row: int
     reason: str
     column: str | None = None
     note: str | None = None
+    part: str | None = None
 
     @property
     def detail(self) -> str:
@@ -73,7 +75,8 @@ class Problem:
 
     def __str__(self) -> str:
         more = (f" {self.column}" if self.column else "") + (f": {self.note}" if self.note else "")
-        return f"row {self.row} ({self.reason}{more})"
+        part = f"{self.part} " if self.part else ""
+        return f"{part}row {self.row} ({self.reason}{more})"
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,13 @@ class Contacts:
     :param columns: the header, with ``customer_phone`` in it.
     :param blocks: the rows, some at a time.
     :param phone_cells: complete once all rows are read.
+    :param in_parts: whether they are in several files, so that a row is told by its file as well.
     """
 
     columns: tuple[str, ...]
     blocks: Iterator[RowBlock]
     phone_cells: PhoneCells = field(default_factory=PhoneCells)
+    in_parts: bool = False
 
 
 def open_contacts(
@@ -75,12 +77,26 @@ def open_contacts(
     :param phone_column: the name that the column of numbers has in the file.
     :raises InvalidInput: it cannot be read; some of that shows only while the chunks are read.
     """
-    table = open_table(file, "contacts", FileForm(delimiter, sheet, phone_column))
-    if not isinstance(table, CsvTable):
-        return _of_values(table, numbers, phone_column)
-    if not table.first:
+    contacts = read_part(file, FileForm(delimiter, sheet, phone_column), numbers, PhoneCells())
+    if contacts is None:
         raise InvalidInput("contacts", "is empty: there is no header")
-    return Contacts(contact_columns(table.first, phone_column), _blocks(table.chunks(), table.first_row + 1))
+    return contacts
+
+
+def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells) -> Contacts | None:
+    """Read contacts from a file that may be one of several.
+
+    :param cells: where cells with numbers are counted.
+    :return: ``None`` for an empty file, without a header.
+    :raises InvalidInput: as :func:`open_contacts` does.
+    """
+    table = open_table(file, "contacts", form)
+    if not isinstance(table, CsvTable):
+        return _of_values(table, numbers, form.phone_column, cells)
+    if not table.first:
+        return None
+    columns = contact_columns(table.first, form.phone_column)
+    return Contacts(columns, _blocks(table.chunks(), table.first_row + 1), cells)
 
 
 def contacts_of(
@@ -107,8 +123,8 @@ def contacts_of(
     return Contacts(columns, _blocks(texts), cells)
 
 
-def _of_values(table: ValueTable, numbers: Numbers | None, phone_column: str) -> Contacts:
-    columns, cells = contact_columns(table.names, phone_column), PhoneCells()
+def _of_values(table: ValueTable, numbers: Numbers | None, phone_column: str, cells: PhoneCells) -> Contacts:
+    columns = contact_columns(table.names, phone_column)
     if table.float_bits(columns.index(PHONE_PARAMETER)) in {16, 32}:
         reason = f"column {phone_column}: holds short floats, which have lost digits; make it text"
         raise InvalidInput("contacts", reason)

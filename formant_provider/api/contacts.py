@@ -7,7 +7,6 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from typing import IO, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import MAX_EXAMPLES, ContactReport, Problem, Reason
@@ -17,11 +16,12 @@ from formant_provider.api.csv_table import Rows, as_csv
 from formant_provider.api.do_not_call import read_do_not_call
 from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.api.numbers import NumberReader
+from formant_provider.api.parts import in_order
 from formant_provider.api.readings import Numbers
 
 InvalidRows: TypeAlias = Literal["fail", "reject"]
 
-# In front of a rejected contact's own columns.
+# In front of a rejected contact's own columns; before them "part", when contacts are in several files.
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 _Rejected: TypeAlias = tuple[Problem, list[str]]
 
@@ -73,15 +73,17 @@ def clean_contacts(
 
 
 def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
-    tally, other = _Tally(), _Rejects(rejects, contacts.columns)
+    tally, other = _Tally(), _Rejects(rejects, contacts.columns, in_parts=contacts.in_parts)
     clean.write(as_csv([(name,) for name in contacts.columns]))
     for block in contacts.blocks:
         numbers = range(block.first_row, block.first_row + len(block.rows))
         chunk, rejected = _judged(numbers, block.rows, rules)
+        rejected = [(replace(problem, part=block.part), row) for problem, row in rejected]
         if rejected:
             tally.reject([problem for problem, _ in rejected])
             other.write(rejected)
-        tally.accept(len(chunk.numbers), rules.rewrite(chunk), rules.formulas(chunk))
+        formulas = [replace(problem, part=block.part) for problem in rules.formulas(chunk)]
+        tally.accept(len(chunk.numbers), rules.rewrite(chunk), formulas)
         clean.write(as_csv(chunk.columns))
     return tally.report()
 
@@ -107,15 +109,22 @@ def _problems(numbers: Sequence[int], faults: Faults, row: Callable[[int], list[
             yield Problem(numbers[position], *fault), row(position)
 
 
+def _place(problem: Problem) -> tuple[list[tuple[int, str]], int]:
+    return in_order(problem.part or ""), problem.row
+
+
 class _Rejects:
     """Writes the contacts that are not called to a file, or to none."""
 
-    def __init__(self, file: IO[bytes] | None, columns: Sequence[str]) -> None:
-        self._file = file
-        self._write([(*REJECT_COLUMNS, *columns)])
+    def __init__(self, file: IO[bytes] | None, columns: Sequence[str], *, in_parts: bool) -> None:
+        self._file, self._in_parts = file, in_parts
+        self._write([(*(["part"] if in_parts else []), *REJECT_COLUMNS, *columns)])
 
     def write(self, rejected: Iterable[_Rejected]) -> None:
-        self._write([problem.row, problem.reason, problem.detail, *row] for problem, row in rejected)
+        self._write(
+            [*([problem.part] if self._in_parts else []), problem.row, problem.reason, problem.detail, *row]
+            for problem, row in rejected
+        )
 
     def _write(self, rows: Iterable[Sequence[object]]) -> None:
         if self._file is not None:
@@ -154,7 +163,7 @@ class _Tally:
             total=self._accepted + self._by_reason.total(),
             accepted=self._accepted,
             by_reason=by_reason,
-            problems=tuple(sorted((self._problems + self._suppressed)[:MAX_EXAMPLES], key=attrgetter("row"))),
+            problems=tuple(sorted((self._problems + self._suppressed)[:MAX_EXAMPLES], key=_place)),
             formulas=self._formulas,
             formula_examples=tuple(self._formula_examples),
             rewritten=self._rewritten,

@@ -102,25 +102,20 @@ def _entry(entry: object, *, digits_are_told: bool) -> str:
     return "?"
 
 
-def open_numbers(
-    file: IO[bytes],
-    *,
-    delimiter: str = ",",
-    sheet: str | None = None,
-    phone_column: str = PHONE_PARAMETER,
-) -> Iterator[Any]:
+def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:  # noqa: B008 - it is frozen
     """Read a list of numbers from a file, known by its content as that of contacts is.
 
-    They are in the column ``customer_phone`` or ``phone_column``, or in the only one, whatever its name.
+    They are in the column ``customer_phone`` or the one that the form names, or in the only one, whatever its
+    name.
 
     :param file: open for reading, and left open. A workbook and Parquet need one that can be read from any
         place.
-    :param delimiter: what is between the cells of a CSV file, unless its header shows that it is another.
-    :param sheet: the name of the sheet of a workbook that has several.
-    :param phone_column: the name that the column of numbers has in the contacts, and may have here.
+    :param form: how the contacts are written, and perhaps this list. Which delimiter a CSV file has its
+        header shows; of a workbook with several sheets the form has to name one.
     :raises InvalidInput: it cannot be read, or there is no telling which column it is.
     """
-    table = open_table(file, _FIELD, FileForm(delimiter, sheet, phone_column), as_list=True)
+    table = open_table(file, _FIELD, form, as_list=True)
+    phone_column = form.phone_column
     return _of_csv(table, phone_column) if isinstance(table, CsvTable) else _of_values(table, phone_column)
 
 

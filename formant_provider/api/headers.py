@@ -81,4 +81,4 @@ def _told(names: Sequence[str]) -> str:
     hint = f"; if column {usual[0]!r} holds the numbers, say phone_column={usual[0]!r}" if usual else ""
     if all(name.isidentifier() for name in names if name):
         return f"; its columns are {', '.join(filter(None, names))}{hint}"
-    return hint or ", or no header at all"
+    return hint or ", or no header at all; exports of Snowflake and Redshift have one only with HEADER"

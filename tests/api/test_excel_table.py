@@ -13,6 +13,7 @@ import pytest
 from formant_provider.api.contact_sources import Contacts, open_contacts
 from formant_provider.api.do_not_call import open_numbers
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.file_kinds import FileForm
 
 openpyxl = pytest.importorskip("openpyxl")
 pytest.importorskip("python_calamine")
@@ -176,7 +177,7 @@ def test_a_do_not_call_list_may_be_a_workbook() -> None:
     assert list(open_numbers(io.BytesIO(workbook(one)))) == [NUMBER, OTHER]
     several = workbook({**one, "Older": [["number"], [OTHER]]})
     assert "has several sheets" in refusal(lambda: open_numbers(io.BytesIO(several)), "suppress")
-    assert list(open_numbers(io.BytesIO(several), sheet="Older")) == [OTHER]
+    assert list(open_numbers(io.BytesIO(several), FileForm(sheet="Older"))) == [OTHER]
 
 
 def test_a_header_may_be_a_number() -> None:
