@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from formant_provider.campaign_report import ReportOptions, recipients_uri
-from formant_provider.contact_files import ContactFiles, ContactRules, read_numbers
+from formant_provider.contact_files import ContactFiles, read_numbers
+from formant_provider.contact_options import ContactRules
 from formant_provider.dry_runs import DRY_RUN, checked, tell_openings
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import refuse_late

@@ -9,15 +9,15 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any
 
 from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns
+from formant_provider.contact_options import PHONE_COLUMN, ContactRules
 from formant_provider.do_not_call import opened_numbers
-from formant_provider.options import country, one_of, percent
 
 if TYPE_CHECKING:
     from formant_provider.api.contact_report import ContactReport
@@ -26,56 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-InvalidRows = Literal["fail", "reject"]
-OnEmpty = Literal["fail", "skip"]
-Numbers = Literal["national", "e164_without_plus"]
-
-
-@dataclass(frozen=True)
-class ContactRules:
-    """What a user asks of contacts, checked when the DAG file is parsed.
-
-    :param delimiter: between the cells of a CSV file.
-    :param default_country: where numbers without a country code are from; ``None`` takes E.164 alone.
-    :param required_variables: columns that must not be blank.
-    :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
-    :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
-    :param max_rejected_rate: percent that may be left out for a fault of theirs; ``None`` means any.
-    :param on_empty: what becomes of the task when nobody can be called.
-    :param renumber: whether numbers of an old numbering plan are called under those of today.
-    :raises ValueError: for what cannot be meant.
-    """
-
-    delimiter: str
-    default_country: str | None
-    required_variables: Sequence[str]
-    invalid_rows: InvalidRows
-    numbers: Numbers | None = None
-    max_rejected_rate: float | None = None
-    on_empty: OnEmpty = "fail"
-    renumber: bool = False
-
-    def __post_init__(self) -> None:
-        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
-        percent("max_rejected_rate", self.max_rejected_rate)
-        one_of("on_empty", self.on_empty, get_args(OnEmpty))
-        if self.numbers is not None:
-            one_of("numbers", self.numbers, get_args(Numbers))
-        country("default_country", self.default_country)
-        if self.numbers == "national" and self.default_country is None:
-            raise ValueError('numbers="national" needs default_country, which says where they are from')
-        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
-            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
-        if isinstance(self.required_variables, str):
-            raise ValueError("required_variables must be a list of names, not one text")
-
 
 @dataclass
 class ContactFiles:
     """The contacts of one campaign.
 
     :param folder: on this machine, for as long as the task runs; it holds what is private.
-    :param contacts: a URI or an absolute path, or a list of mappings.
+    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
@@ -132,7 +89,7 @@ class ContactFiles:
             self._opened() as contacts,
             self._listed() as suppress,
         ):
-            return clean_contacts(
+            report = clean_contacts(
                 contacts,
                 sink,
                 rejects=other,
@@ -147,6 +104,8 @@ class ContactFiles:
                 max_rejected_rate=rules.max_rejected_rate,
                 openings=self.openings,
             )
+            _tell_of_numbers(contacts.phone_cells.as_numbers)
+            return report
 
     def _refuse_closed(self, report: ContactReport) -> None:
         from formant_provider.api.errors import HeldBack
@@ -174,17 +133,18 @@ class ContactFiles:
 
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
-        from formant_provider.api.contact_sources import contacts_of, open_contacts
+        from formant_provider.api.contact_sources import contacts_of
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.files import reading
+        from formant_provider.api.part_sources import opened_contacts
+        from formant_provider.file_parts import names_files, parts_of
 
         rules = self.rules
-        if isinstance(self.contacts, str):
-            with reading("contacts", self.contacts) as file:
-                log.info("Reading contacts from %s.", self.contacts)
-                yield open_contacts(file, delimiter=rules.delimiter, numbers=rules.numbers)
+        if names_files(self.contacts):
+            parts = parts_of("contacts", self.contacts)
+            with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
+                yield contacts
         elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
-            yield contacts_of(self.contacts, numbers=rules.numbers)
+            yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
         else:
             raise InvalidInput("contacts", "must be a URI, an absolute path or a list of mappings")
 
@@ -193,7 +153,7 @@ class ContactFiles:
         if self.suppress is None:
             yield None
         else:
-            with opened_numbers(self.suppress, self.rules.delimiter) as numbers:
+            with opened_numbers(self.suppress, self.rules.form) as numbers:
                 yield numbers
 
     def _hand_over_rejects(self, rejects: Path) -> None:
@@ -235,13 +195,20 @@ class ContactFiles:
 
 def read_numbers(clean: Path) -> Iterator[str]:
     """Yield the numbers of a clean file, E.164."""
-    from formant_provider.api.models import PHONE_PARAMETER
-
     with clean.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
-        place = next(rows).index(PHONE_PARAMETER)
+        place = next(rows).index(PHONE_COLUMN)
         for row in rows:
             yield row[place]
+
+
+def _tell_of_numbers(count: int) -> None:
+    if count:
+        log.warning(
+            "%s phone numbers are stored as numbers, not as text: a plus sign or a leading 0 that one had is"
+            " gone. Store them as text where the list is made.",
+            count,
+        )
 
 
 def _publish(field: str, uri: str, path: Path) -> str:

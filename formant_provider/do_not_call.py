@@ -13,25 +13,26 @@ from formant_provider.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.api.do_not_call import DoNotCall
+    from formant_provider.api.file_kinds import FileForm
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened_numbers(suppress: object, delimiter: str = ",") -> Iterator[Iterable[object]]:
+def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[Iterable[object]]:
     """Open a do-not-call list.
 
-    :param suppress: a URI, an absolute path, or a list of numbers.
-    :param delimiter: between the cells of a CSV file, unless its header shows that it is another.
+    :param suppress: a URI or an absolute path, of a file, a folder or a pattern; or a list of numbers.
+    :param form: how the files are written; ``None`` is as usual.
     :raises InvalidInput: it is none of these.
     """
-    from formant_provider.api.do_not_call import open_numbers
     from formant_provider.api.errors import InvalidInput
-    from formant_provider.files import reading
+    from formant_provider.api.file_kinds import FileForm
+    from formant_provider.api.part_sources import numbers_of
+    from formant_provider.file_parts import names_files, parts_of
 
-    if isinstance(suppress, str):
-        with reading("suppress", suppress) as file:
-            yield open_numbers(file, delimiter=delimiter)
+    if names_files(suppress):
+        yield numbers_of(parts_of("suppress", suppress), form or FileForm())
     elif isinstance(suppress, Iterable) and not isinstance(suppress, bytes):
         yield suppress
     else:

@@ -72,6 +72,7 @@ class Problem:
     :param reason: a :class:`Reason`, or ``FORMULA``.
     :param column: the column at fault; ``None`` when it is that of the number, or no single one.
     :param note: what there is to say of this row alone, without a value.
+    :param part: the name of the file it is in, when the contacts are in several.
     """
 
     row: int
@@ -79,6 +80,7 @@ class Problem:
     column: str | None = None
     # Words for people, which make no other problem of it.
     note: str | None = field(default=None, compare=False)
+    part: str | None = None
 
     @property
     def detail(self) -> str:
@@ -90,7 +92,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = f" {self.column}" if self.column else ""
-        return f"row {self.row} ({self.reason}{where})" + (f": {self.note}" if self.note else "")
+        part = f"{self.part} " if self.part else ""
+        return f"{part}row {self.row} ({self.reason}{where})" + (f": {self.note}" if self.note else "")
 
 
 @dataclass(frozen=True)

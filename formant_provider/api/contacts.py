@@ -7,7 +7,6 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from typing import IO, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import MAX_EXAMPLES, ContactReport, Problem, Reason
@@ -18,6 +17,7 @@ from formant_provider.api.do_not_call import read_do_not_call
 from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.api.numbers import NumberReader
 from formant_provider.api.openings import Openings
+from formant_provider.api.parts import in_order
 from formant_provider.api.readings import Numbers
 from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns, RowList
 
@@ -25,7 +25,7 @@ InvalidRows: TypeAlias = Literal["fail", "reject"]
 
 # Contacts that are left out for this are in order; it is not the time for them, or not for anybody.
 _NO_FAULT = {Reason.SUPPRESSED, Reason.CLOSED}
-# In front of a rejected contact's own columns.
+# In front of a rejected contact's own columns; before them "part", when contacts are in several files.
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 _Rejected: TypeAlias = tuple[Problem, list[str]]
 
@@ -84,7 +84,7 @@ def clean_contacts(
     rules = Rules(contacts.columns, reader, required_variables, suppressed, openings)
     rows = RowList(row_list, contacts.columns, carried)
     report = replace(
-        _sift(contacts, rules, sink, _Rejects(rejects, contacts.columns), rows),
+        _sift(contacts, rules, sink, _Rejects(rejects, contacts.columns, in_parts=contacts.in_parts), rows),
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
         round_numbers=rules.round_numbers,
@@ -124,10 +124,12 @@ def _sift(
     for block in contacts.blocks:
         numbers = range(block.first_row, block.first_row + len(block.rows))
         chunk, rejected = _judged(numbers, block.rows, rules)
+        rejected = [(replace(problem, part=block.part), row) for problem, row in rejected]
         if rejected:
             tally.reject([problem for problem, _ in rejected])
             rejects.write(rejected)
-        tally.accept(len(chunk.numbers), rules.rewrite(chunk), rules.formulas(chunk))
+        formulas = [replace(problem, part=block.part) for problem in rules.formulas(chunk)]
+        tally.accept(len(chunk.numbers), rules.rewrite(chunk), formulas)
         clean.write(as_csv(chunk.columns))
         left_out = [(problem.row, str(problem.reason), row) for problem, row in rejected]
         rows.write(block.part, chunk.numbers, chunk.columns, left_out)
@@ -155,15 +157,22 @@ def _problems(numbers: Sequence[int], faults: Faults, row: Callable[[int], list[
             yield Problem(numbers[position], *fault), row(position)
 
 
+def _place(problem: Problem) -> tuple[list[tuple[int, str]], int]:
+    return in_order(problem.part or ""), problem.row
+
+
 class _Rejects:
     """Writes the contacts that are not called to a file, or to none."""
 
-    def __init__(self, file: IO[bytes] | None, columns: Sequence[str]) -> None:
-        self._file = file
-        self._write([(*REJECT_COLUMNS, *columns)])
+    def __init__(self, file: IO[bytes] | None, columns: Sequence[str], *, in_parts: bool) -> None:
+        self._file, self._in_parts = file, in_parts
+        self._write([(*(["part"] if in_parts else []), *REJECT_COLUMNS, *columns)])
 
     def write(self, rejected: Iterable[_Rejected]) -> None:
-        self._write([problem.row, problem.reason, problem.detail, *row] for problem, row in rejected)
+        self._write(
+            [*([problem.part] if self._in_parts else []), problem.row, problem.reason, problem.detail, *row]
+            for problem, row in rejected
+        )
 
     def _write(self, rows: Iterable[Sequence[object]]) -> None:
         if self._file is not None:
@@ -202,7 +211,7 @@ class _Tally:
             total=self._accepted + self._by_reason.total(),
             accepted=self._accepted,
             by_reason=by_reason,
-            problems=tuple(sorted((self._problems + self._left_out)[:MAX_EXAMPLES], key=attrgetter("row"))),
+            problems=tuple(sorted((self._problems + self._left_out)[:MAX_EXAMPLES], key=_place)),
             formulas=self._formulas,
             formula_examples=tuple(self._formula_examples),
             rewritten=self._rewritten,

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.campaign import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
 from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
-from formant_provider.contact_files import ContactRules, InvalidRows, Numbers, OnEmpty
+from formant_provider.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import lateness_s
@@ -86,6 +86,9 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         refuses those that could be either. A number that is a float is read only where this is said.
     :param renumber: whether numbers of an old numbering plan are called under what they are today, where that
         is known. ``False`` refuses them. Those of ``suppress`` are always read so.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
+    :param phone_column: the name that the column of numbers has in the contacts, and may have in
+        ``suppress``. What is uploaded calls it ``customer_phone``.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
@@ -165,6 +168,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         default_region: str | None = None,
         numbers: Numbers | None = None,
         renumber: bool = False,
+        sheet: str | None = None,
+        phone_column: str = "customer_phone",
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         max_rejected_rate: float | None = None,
@@ -196,26 +201,35 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.formant_conn_id, self.region = formant_conn_id, region
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_window(calling_window, on_closed)
-        from_where = renamed("default_region", default_region, "default_country", default_country)
-        faults = (invalid_rows, numbers, max_rejected_rate, on_empty, renumber)
-        self.rules = ContactRules(delimiter, from_where, required_variables, *faults)
+        self.rules = ContactRules(
+            delimiter=delimiter,
+            default_country=renamed("default_region", default_region, "default_country", default_country),
+            numbers=numbers,
+            renumber=renumber,
+            sheet=sheet,
+            phone_column=phone_column,
+            required_variables=required_variables,
+            invalid_rows=invalid_rows,
+            max_rejected_rate=max_rejected_rate,
+            on_empty=on_empty,
+        )
         self.report_options = ReportOptions(
             results_fields, recipients, reference_column, keep_columns, keep_recipients
         )
-        self.max_lateness_s = lateness_s(max_lateness)
+        self.max_lateness_s, self.resubmit_if_missing = lateness_s(max_lateness), resubmit_if_missing
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
-        self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
-        self.timeout_s = time_to_wait("timeout", timeout)
+        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
         self.deferrable = deferrable_or_default(deferrable)
-        chosen = {"timeout": timeout, "min_success_rate": min_success_rate, "invalid_rows": invalid_rows}
-        self._check({**chosen, "wait_for_completion": wait_for_completion})
+        self._check(timeout, min_success_rate)
 
-    def _check(self, options: Mapping[str, Any]) -> None:
+    def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
-        self.check_options(self.given, options)
+        chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
+        chosen |= {"invalid_rows": self.rules.invalid_rows, "wait_for_completion": self.wait_for_completion}
+        self.check_options(self.given, chosen)
         if not self.wait_for_completion:
             for name, value in (
                 ("results_uri", self.results_uri),

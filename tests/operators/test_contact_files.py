@@ -12,7 +12,8 @@ import pytest
 
 from formant_provider.api.errors import HeldBack, InvalidContacts, InvalidInput
 from formant_provider.api.row_list import read_row_list
-from formant_provider.contact_files import ContactFiles, ContactRules
+from formant_provider.contact_files import ContactFiles
+from formant_provider.contact_options import ContactRules
 from support.object_store import ObjectStore, attached
 
 NUMBERS = ["+14155550100", "+14155550101", "+14155550102"]
