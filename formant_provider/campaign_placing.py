@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from formant_provider.campaign_report import recipients_uri
-from formant_provider.contact_files import ContactFiles, ContactRules, read_numbers
+from formant_provider.campaign_report import ReportOptions, recipients_uri
+from formant_provider.contact_files import ContactFiles, read_numbers
+from formant_provider.contact_options import ContactRules
 from formant_provider.dry_runs import DRY_RUN, checked, tell_openings
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import refuse_late
@@ -59,6 +60,7 @@ class PlacesABatch(MindsTheWindow):
     formant_conn_id: str
     region: str | None
     rules: ContactRules
+    report_options: ReportOptions
     max_lateness_s: float | None
     lookup_timeout_s: float
     resubmit_if_missing: bool
@@ -81,14 +83,14 @@ class PlacesABatch(MindsTheWindow):
         :param folder: for what is needed while the task runs.
         :raises InvalidInput: with the name of the field at fault.
         """
-        from formant_provider.campaign_report import report_format
         from formant_provider.files import to_file
+        from formant_provider.tables import check_format, form_of
 
         for name in ("rejects_uri", "results_uri"):
             if getattr(self, name) is not None:
                 to_file(name, getattr(self, name))
         if self.results_uri is not None:
-            report_format(self.results_uri)
+            check_format(form_of("results_uri", self.results_uri).file_format)
         return ContactFiles(
             folder,
             reveal(self.contacts),
@@ -96,6 +98,7 @@ class PlacesABatch(MindsTheWindow):
             self.rules,
             rejects_uri=self.rejects_uri,
             recipients_uri=None if self.results_uri is None else recipients_uri(self.results_uri),
+            carried=self.report_options.carried,
             on_closed=self.on_closed,
         )
 

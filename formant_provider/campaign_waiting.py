@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import pendulum
@@ -15,9 +15,11 @@ from formant_provider.campaign import (
     batch_trigger_for,
     end_by_threshold,
     hand_on_batch,
+    stands_still,
     wait_for_batch,
 )
 from formant_provider.campaign_placing import PlacesABatch
+from formant_provider.campaign_report import write_report
 from formant_provider.results import push_result
 from formant_provider.waiting import GRACE, until
 
@@ -37,7 +39,6 @@ class WaitsForTheEnd(PlacesABatch):
     timeout_s: float
     on_timeout: str
     deferrable: bool
-    results_fields: Sequence[str]
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the wait for the campaign in the triggerer."""
@@ -76,26 +77,16 @@ class WaitsForTheEnd(PlacesABatch):
             end.raise_trouble()
             result = hand_on_batch(self.hook, end)
         if self.results_uri is not None:
-            result |= self._report(result)
+            is_complete = end.is_over and not stands_still(result)
+            with waiting_for_a_batch():
+                result |= write_report(
+                    self.hook, result, str(self.results_uri), self.report_options, is_complete=is_complete
+                )
         if not end.is_over:
             self._end_timed_out(result, context)
             return result
         end_by_threshold(self.waiting, result, context)
         return result
-
-    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
-        from formant_provider.campaign_report import write_report
-        from formant_provider.failures import waiting_for_a_batch
-
-        with waiting_for_a_batch():
-            return write_report(
-                self.hook,
-                result["agent_id"],
-                datetime.fromisoformat(result["placed_at"]),
-                result["total_recipients"],
-                str(self.results_uri),
-                self.results_fields,
-            )
 
     def _end_timed_out(self, result: dict[str, Any], context: Context) -> None:
         text = (

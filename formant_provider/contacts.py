@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, get_args
@@ -22,12 +22,13 @@ from typing import IO, Any, get_args
 import pendulum
 
 from formant_provider.api.contact_report import ContactReport, Reason
-from formant_provider.api.contact_sources import Contacts, open_contacts
-from formant_provider.api.contacts import REJECT_COLUMNS, clean_contacts
-from formant_provider.api.do_not_call import open_numbers
+from formant_provider.api.contacts import clean_contacts
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.file_kinds import FileForm
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.openings import Opening, Openings, by_opening
+from formant_provider.api.part_sources import numbers_of, opened_contacts
+from formant_provider.api.parts import Part, local_parts
 from formant_provider.api.readings import Numbers
 from formant_provider.calling_window import CallingWindow
 
@@ -46,7 +47,7 @@ class Findings:
     """
 
     report: ContactReport
-    rows: dict[str, list[int]]
+    rows: dict[str, list[int | str]]
     openings: Counter[Opening]
 
     @property
@@ -97,17 +98,20 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
     openings = Openings(window.hours if window else None, pendulum.now("UTC"))
     if options.rejects in {options.file, options.suppress} - {None}:
         raise InvalidInput("--rejects", "is a file that is read, and would be written over")
+    form = FileForm(options.delimiter, options.sheet, options.phone_column)
     with ExitStack() as stack:
         rejects, clean = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
-        suppress = options.suppress and stack.enter_context(Path(options.suppress).open("rb"))
         report = clean_contacts(
-            stack.enter_context(_opened(options)),
+            stack.enter_context(opened_contacts(_parts(options.file), form, numbers=options.numbers)),
             clean,
             rejects=rejects,
             required_variables=[name.strip() for name in options.required.split(",") if name.strip()],
-            default_region=options.default_country,
+            default_country=options.default_country,
             numbers=options.numbers,
-            suppress=open_numbers(suppress, delimiter=options.delimiter) if suppress else None,
+            renumber=options.renumber,
+            suppress=numbers_of(local_parts(options.suppress, "suppress"), form)
+            if options.suppress
+            else None,
             invalid_rows="reject",
         )
         if options.rejects:
@@ -139,40 +143,38 @@ def in_a_table(findings: Findings, *, has_hours: bool) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[Contacts]:
-    is_stdin = options.file == "-"
-    # Parquet is read from any place, and a pipe from one alone.
-    source = io.BytesIO(sys.stdin.buffer.read()) if is_stdin else Path(options.file).open("rb")  # noqa: SIM115
-    with source as file:
-        yield open_contacts(file, delimiter=options.delimiter, numbers=options.numbers)
+def _parts(place: str) -> list[Part]:
+    if place != "-":
+        return local_parts(place)
+    # Parquet and workbooks are read from any place, and a pipe from one alone.
+    return [Part(None, lambda: io.BytesIO(sys.stdin.buffer.read()))]
 
 
-def _first_rows(rejects: IO[bytes]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    row_number, reason = map(REJECT_COLUMNS.index, ("row_number", "reason"))
-    for row in _rows(rejects):
-        rows = found.setdefault(row[reason], [])
-        if len(rows) < FIRST_ROWS:
-            rows.append(int(row[row_number]))
+def _first_rows(rejects: IO[bytes]) -> dict[str, list[int | str]]:
+    """Return the first rows by reason: their numbers, behind the name of the part if there are several."""
+    found: dict[str, list[int | str]] = {}
+    rows = _rows(rejects)
+    header = next(rows)
+    place, reason = header.index("row_number"), header.index("reason")
+    for row in rows:
+        some = found.setdefault(row[reason], [])
+        if len(some) < FIRST_ROWS:
+            some.append(" ".join((row[0], row[place])) if place else int(row[place]))
     return found
 
 
 def _column(file: IO[bytes], name: str) -> Iterator[str]:
-    rows = _rows(file, with_header=True)
+    rows = _rows(file)
     place = next(rows).index(name)
     return (row[place] for row in rows)
 
 
-def _rows(file: IO[bytes], *, with_header: bool = False) -> Iterator[list[str]]:
+def _rows(file: IO[bytes]) -> Iterator[list[str]]:
     file.seek(0)
-    rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
-    if not with_header:
-        next(rows)
-    return rows
+    return csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
 
 
-def _row_list(rows: Sequence[int], count: int) -> str:
+def _row_list(rows: Sequence[int | str], count: int) -> str:
     more = " ..." if count > len(rows) else ""
     return f"row{'s' if count > 1 else ''} {', '.join(map(str, rows))}{more}"
 
@@ -207,10 +209,19 @@ def command_line() -> argparse.ArgumentParser:
         description="Check a list of contacts as a campaign would. Nobody is called; no number is printed.",
         epilog="Exit status: 0 all can be called, 1 some cannot, 2 the list or the options cannot be read.",
     )
-    parser.add_argument("file", metavar="FILE", help="CSV, also in gzip, or Parquet; - reads standard input")
+    parser.add_argument(
+        "file", metavar="FILE", help="a file, a folder or a pattern of files; - reads standard input"
+    )
     country = "two letters, such as IN: where numbers without a country code are from"
     parser.add_argument("--default-country", metavar="CC", help=country)
     parser.add_argument("--numbers", choices=get_args(Numbers), help="what digits without a plus sign are")
+    old_plan = "take numbers of an old numbering plan as what they are today"
+    parser.add_argument("--renumber", action="store_true", help=old_plan)
+    column = "the name of the column of numbers (default: customer_phone)"
+    parser.add_argument("--phone-column", metavar="NAME", default=PHONE_PARAMETER, help=column)
+    parser.add_argument(
+        "--sheet", metavar="NAME", help="of a workbook (default: the first that is not hidden)"
+    )
     parser.add_argument("--suppress", metavar="FILE", help="the do-not-call list")
     parser.add_argument("--required", metavar="A,B", default="", help="columns that must not be blank")
     parser.add_argument("--rejects", metavar="OUT.csv", help="where to write what cannot be called")

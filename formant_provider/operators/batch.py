@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.campaign import BatchOptions, OnBelowThreshold, OnStalled
-from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
+from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
 from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
-from formant_provider.contact_files import ContactRules, InvalidRows, Numbers, OnEmpty
+from formant_provider.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import lateness_s
-from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
+from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, seconds, time_to_wait
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
+from formant_provider.tables import Recipients
 from formant_provider.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
     what was read, or ``None`` when an earlier try did), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of its own as well.
-    A task that uploads nothing leaves a result too, as a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` is on
+    a key of its own as well. A task that uploads nothing leaves a result too, as a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -66,7 +67,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
-        with ``.gz``: a row for each recipient and what came of it. Needs ``wait_for_completion``. (templated)
+        with ``.gz``: a row for each of the contacts and what came of it. Needs ``wait_for_completion``.
+        (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param calling_window: the hours in which phones may ring, a
@@ -76,11 +78,17 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
         renders to one of these words. (templated)
     :param delimiter: what is between the cells of a CSV file.
-    :param default_region: where numbers are from that are written without a country code, as two letters;
+    :param default_country: where numbers are from that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param default_region: the old name of ``default_country``, which is deprecated.
     :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
-        (of ``default_region``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
+        (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is said.
+    :param renumber: whether numbers of an old numbering plan are called under what they are today, where that
+        is known. ``False`` refuses them. Those of ``suppress`` are always read so.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
+    :param phone_column: the name that the column of numbers has in the contacts, and may have in
+        ``suppress``. What is uploaded calls it ``customer_phone``.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
@@ -90,8 +98,15 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         ``"skip"``.
     :param on_closed: when ``calling_window`` is closed for some contacts at the upload: ``"fail"`` (without
         retries) sends nothing, ``"skip"`` leaves them out, with their next opening in the rejects.
-    :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
-        or ``trace_id`` among them each conversation costs a request.
+    :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
+        ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
+    :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
+        digits) or ``"none"``, which leaves out the column.
+    :param reference_column: a column of the contacts, such as an id, that is in the report as ``reference``.
+        ``None`` means none.
+    :param keep_columns: further columns of the contacts that are in the report, under their own names.
+    :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
+        when the campaign is over and reported on. By default it is deleted then.
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
         ``timedelta``. A later run is skipped, and nobody is called about last month; ``None`` calls however
         late it is. A run that somebody starts is never late.
@@ -149,14 +164,22 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         calling_window: CallingWindow | None = None,
         dry_run: bool | str = False,
         delimiter: str = ",",
+        default_country: str | None = None,
         default_region: str | None = None,
         numbers: Numbers | None = None,
+        renumber: bool = False,
+        sheet: str | None = None,
+        phone_column: str = "customer_phone",
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         max_rejected_rate: float | None = None,
         on_empty: OnEmpty = "fail",
         on_closed: OnClosedUpload = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
+        recipients: Recipients = "masked",
+        reference_column: str | None = None,
+        keep_columns: Sequence[str] = (),
+        keep_recipients: bool = False,
         max_lateness: float | timedelta | None = 86400,
         lookup_timeout: float | timedelta = 60,
         resubmit_if_missing: bool = False,
@@ -178,23 +201,35 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.formant_conn_id, self.region = formant_conn_id, region
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_window(calling_window, on_closed)
-        faults = (invalid_rows, numbers, max_rejected_rate, on_empty)
-        self.rules = ContactRules(delimiter, default_region, required_variables, *faults)
-        self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
-        self.max_lateness_s = lateness_s(max_lateness)
+        self.rules = ContactRules(
+            delimiter=delimiter,
+            default_country=renamed("default_region", default_region, "default_country", default_country),
+            numbers=numbers,
+            renumber=renumber,
+            sheet=sheet,
+            phone_column=phone_column,
+            required_variables=required_variables,
+            invalid_rows=invalid_rows,
+            max_rejected_rate=max_rejected_rate,
+            on_empty=on_empty,
+        )
+        self.report_options = ReportOptions(
+            results_fields, recipients, reference_column, keep_columns, keep_recipients
+        )
+        self.max_lateness_s, self.resubmit_if_missing = lateness_s(max_lateness), resubmit_if_missing
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
-        self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
-        self.timeout_s = time_to_wait("timeout", timeout)
+        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
         self.deferrable = deferrable_or_default(deferrable)
-        chosen = {"timeout": timeout, "min_success_rate": min_success_rate, "invalid_rows": invalid_rows}
-        self._check({**chosen, "wait_for_completion": wait_for_completion})
+        self._check(timeout, min_success_rate)
 
-    def _check(self, options: Mapping[str, Any]) -> None:
+    def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
-        self.check_options(self.given, options)
+        chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
+        chosen |= {"invalid_rows": self.rules.invalid_rows, "wait_for_completion": self.wait_for_completion}
+        self.check_options(self.given, chosen)
         if not self.wait_for_completion:
             for name, value in (
                 ("results_uri", self.results_uri),
@@ -203,7 +238,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
                 if value is not None:
                     raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
         if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
-            refuse_idle(self.given, ["results_fields"], "results_uri", met=self.results_uri is not None)
+            check_report(self.given, self.results_uri, self.rejects_uri)
             refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:
