@@ -86,6 +86,7 @@ def a_workbook(path: Path, phone: Callable[[str], str | int], number_format: str
 
 
 def read(path: Path) -> list[list[str]]:
+    """Return the rows of a CSV file, the header first."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
 
@@ -124,6 +125,7 @@ def make(folder: Path) -> None:
 
 
 def main() -> None:
+    """Write all files, and say what wrote them."""
     shutil.rmtree(FILES / "made", ignore_errors=True)
     (FILES / "made").mkdir()
     with tempfile.TemporaryDirectory() as folder:
