@@ -40,6 +40,8 @@ class ContactRules:
     :param required_variables: columns that must not be blank.
     :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
     :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
+    :param phone_column: the name that the column of numbers has in the contacts.
     :raises ValueError: for what cannot be meant.
     """
 
@@ -48,6 +50,8 @@ class ContactRules:
     required_variables: Sequence[str]
     invalid_rows: InvalidRows
     numbers: Numbers | None = None
+    sheet: str | None = None
+    phone_column: str = PHONE_COLUMN
 
     def __post_init__(self) -> None:
         one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
@@ -59,6 +63,14 @@ class ContactRules:
             raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
         if isinstance(self.required_variables, str):
             raise ValueError("required_variables must be a list of names, not one text")
+        if self.sheet is not None and not (isinstance(self.sheet, str) and self.sheet):
+            raise ValueError(f"sheet must be the name of a sheet, or None for the first; not {self.sheet!r}")
+        if (
+            not isinstance(self.phone_column, str)
+            or self.phone_column != self.phone_column.strip()
+            or not self.phone_column
+        ):
+            raise ValueError(f"phone_column must be the name of a column; not {self.phone_column!r}")
 
 
 @dataclass
@@ -110,7 +122,7 @@ class ContactFiles:
             self._opened() as contacts,
             self._listed() as suppress,
         ):
-            return clean_contacts(
+            report = clean_contacts(
                 contacts,
                 sink,
                 rejects=other,
@@ -120,6 +132,8 @@ class ContactFiles:
                 suppress=suppress,
                 invalid_rows=rules.invalid_rows,
             )
+            _tell_of_numbers(contacts.phone_cells.as_numbers)
+            return report
 
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
@@ -131,9 +145,15 @@ class ContactFiles:
         if isinstance(self.contacts, str):
             with reading("contacts", self.contacts) as file:
                 log.info("Reading contacts from %s.", self.contacts)
-                yield open_contacts(file, delimiter=rules.delimiter, numbers=rules.numbers)
+                yield open_contacts(
+                    file,
+                    delimiter=rules.delimiter,
+                    numbers=rules.numbers,
+                    sheet=rules.sheet,
+                    phone_column=rules.phone_column,
+                )
         elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
-            yield contacts_of(self.contacts, numbers=rules.numbers)
+            yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
         else:
             raise InvalidInput("contacts", "must be a URI, an absolute path or a list of mappings")
 
@@ -142,7 +162,8 @@ class ContactFiles:
         if self.suppress is None:
             yield None
         else:
-            with opened_numbers(self.suppress, self.rules.delimiter) as numbers:
+            rules = self.rules
+            with opened_numbers(self.suppress, rules.delimiter, rules.sheet, rules.phone_column) as numbers:
                 yield numbers
 
     def _hand_over_rejects(self, rejects: Path) -> None:
@@ -169,6 +190,15 @@ class ContactFiles:
         if report.formulas:
             cells = ", ".join(str(problem) for problem in report.formula_examples)
             log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
+
+
+def _tell_of_numbers(count: int) -> None:
+    if count:
+        log.warning(
+            "%s phone numbers are stored as numbers, not as text: a plus sign or a leading 0 that one had is"
+            " gone. Store them as text where the list is made.",
+            count,
+        )
 
 
 def _publish(field: str, uri: str, path: Path) -> str:

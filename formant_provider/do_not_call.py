@@ -18,11 +18,18 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened_numbers(suppress: object, delimiter: str = ",") -> Iterator[Iterable[object]]:
+def opened_numbers(
+    suppress: object,
+    delimiter: str = ",",
+    sheet: str | None = None,
+    phone_column: str = "customer_phone",
+) -> Iterator[Iterable[object]]:
     """Open a do-not-call list.
 
     :param suppress: a URI, an absolute path, or a list of numbers.
     :param delimiter: between the cells of a CSV file, unless its header shows that it is another.
+    :param sheet: the name of the sheet of a workbook that has several.
+    :param phone_column: the name that the column of numbers may have, besides ``customer_phone``.
     :raises InvalidInput: it is none of these.
     """
     from formant_provider.api.do_not_call import open_numbers
@@ -31,7 +38,7 @@ def opened_numbers(suppress: object, delimiter: str = ",") -> Iterator[Iterable[
 
     if isinstance(suppress, str):
         with reading("suppress", suppress) as file:
-            yield open_numbers(file, delimiter=delimiter)
+            yield open_numbers(file, delimiter=delimiter, sheet=sheet, phone_column=phone_column)
     elif isinstance(suppress, Iterable) and not isinstance(suppress, bytes):
         yield suppress
     else:

@@ -10,11 +10,12 @@ from itertools import chain, count, islice
 from typing import IO, Any
 
 from formant_provider.api.contact_report import MAX_EXAMPLES, WHICH_READING, Reason
-from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, buffered, clean_name, is_parquet
+from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
+from formant_provider.api.headers import phone_place
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.numbers import NumberReader, NumberSet
-from formant_provider.api.parquet_table import ParquetTable
 from formant_provider.api.values import is_missing, phone_text
 
 _FIELD = "suppress"
@@ -101,28 +102,34 @@ def _entry(entry: object, *, digits_are_told: bool) -> str:
     return "?"
 
 
-def open_numbers(file: IO[bytes], *, delimiter: str = ",") -> Iterator[Any]:
-    """Read a list of numbers from a file, known by its content: Parquet, or CSV, also in gzip.
+def open_numbers(
+    file: IO[bytes],
+    *,
+    delimiter: str = ",",
+    sheet: str | None = None,
+    phone_column: str = PHONE_PARAMETER,
+) -> Iterator[Any]:
+    """Read a list of numbers from a file, known by its content as that of contacts is.
 
-    They are in the column ``customer_phone``, or in the only one, whatever its name.
+    They are in the column ``customer_phone`` or ``phone_column``, or in the only one, whatever its name.
 
-    :param file: open for reading, and left open. Parquet needs one that can be read from any place.
+    :param file: open for reading, and left open. A workbook and Parquet need one that can be read from any
+        place.
     :param delimiter: what is between the cells of a CSV file, unless its header shows that it is another.
+    :param sheet: the name of the sheet of a workbook that has several.
+    :param phone_column: the name that the column of numbers has in the contacts, and may have here.
     :raises InvalidInput: it cannot be read, or there is no telling which column it is.
     """
-    raw = buffered(file)
-    return (
-        _of_parquet(file)
-        if is_parquet(raw)
-        else _of_csv(CsvTable(raw, delimiter, _FIELD, any_delimiter=True))
-    )
+    table = open_table(file, _FIELD, FileForm(delimiter, sheet, phone_column), as_list=True)
+    return _of_csv(table, phone_column) if isinstance(table, CsvTable) else _of_values(table, phone_column)
 
 
-def _of_csv(table: CsvTable) -> Iterator[str]:
+def _of_csv(table: CsvTable, phone_column: str) -> Iterator[str]:
     names, rows = [clean_name(name) for name in table.first], chain.from_iterable(table.chunks())
+    named = phone_place(names, phone_column)
     place, width, number = 0, 1, table.first_row + 1
-    if PHONE_PARAMETER in names:
-        place, width = names.index(PHONE_PARAMETER), len(names)
+    if named is not None:
+        place, width = named, len(names)
     elif len(names) != 1 or not _is_header(names[0]):
         rows, number = chain([table.first], rows), table.first_row
     for row_number, row in enumerate(rows, number):
@@ -142,15 +149,13 @@ def _is_header(cell: str) -> bool:
     return not digits or (digits < _FEWEST_DIGITS and any(map(str.isalpha, cell)))
 
 
-def _of_parquet(file: IO[bytes]) -> Iterator[Any]:
-    table = ParquetTable(file, _FIELD)
-    names = [clean_name(name) for name in table.names]
-    if PHONE_PARAMETER not in names and len(names) != 1:
+def _of_values(table: ValueTable, phone_column: str) -> Iterator[Any]:
+    place, width = phone_place(table.names, phone_column), len(table.names)
+    if place is None and width != 1:
         raise InvalidInput(
-            _FIELD, f"has {len(names)} columns; expected a column {PHONE_PARAMETER} or a single one"
+            _FIELD, f"has {width} columns; expected a column {PHONE_PARAMETER} or a single one"
         )
-    place = names.index(PHONE_PARAMETER) if PHONE_PARAMETER in names else 0
-    if table.float_bits(place) in {16, 32}:
+    if table.float_bits(place or 0) in {16, 32}:
         raise InvalidInput(_FIELD, "holds its numbers as short floats, which have lost digits")
-    for (value,) in table.rows([place]):
+    for (value,) in table.rows([place or 0]):
         yield value

@@ -86,6 +86,9 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
         (of ``default_region``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is said.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
+    :param phone_column: the name that the column of numbers has in the contacts, and may have in
+        ``suppress``. What is uploaded calls it ``customer_phone``.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
@@ -146,6 +149,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         delimiter: str = ",",
         default_region: str | None = None,
         numbers: Numbers | None = None,
+        sheet: str | None = None,
+        phone_column: str = "customer_phone",
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
@@ -166,24 +171,23 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         super().__init__(**kwargs)
         self.agent_id, self.name, self.contacts = agent_id, name, contacts
         self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
-        self.rejects_uri, self.results_uri = rejects_uri, results_uri
-        self.formant_conn_id, self.region = formant_conn_id, region
-        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows, numbers)
+        self.rejects_uri, self.results_uri, self.region = rejects_uri, results_uri, region
+        form = (numbers, sheet, phone_column)
+        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows, *form)
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
-        self.max_lateness_s = lateness_s(max_lateness)
+        self.max_lateness_s, self.resubmit_if_missing = lateness_s(max_lateness), resubmit_if_missing
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
-        self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
-        self.timeout_s = time_to_wait("timeout", timeout)
+        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
-        self.deferrable = deferrable_or_default(deferrable)
-        chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
-        self._check({**chosen, "wait_for_completion": wait_for_completion})
+        self.formant_conn_id, self.deferrable = formant_conn_id, deferrable_or_default(deferrable)
+        self._check(timeout, min_success_rate)
 
-    def _check(self, options: Mapping[str, Any]) -> None:
+    def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
-        self.check_options(self.given, options)
+        chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
+        self.check_options(self.given, {**chosen, "wait_for_completion": self.wait_for_completion})
         if not self.wait_for_completion:
             for name, value in (
                 ("results_uri", self.results_uri),
