@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from formant_provider.do_not_call import opened_numbers
-from formant_provider.options import one_of
+from formant_provider.options import country, one_of
 
 if TYPE_CHECKING:
     from formant_provider.api.contact_report import ContactReport
@@ -36,29 +36,32 @@ class ContactRules:
     """What a user asks of contacts, checked when the DAG file is parsed.
 
     :param delimiter: between the cells of a CSV file.
-    :param default_region: where numbers without a country code are from; ``None`` takes E.164 alone.
+    :param default_country: where numbers without a country code are from; ``None`` takes E.164 alone.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
     :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
     :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
     :param phone_column: the name that the column of numbers has in the contacts.
+    :param renumber: whether numbers of an old numbering plan are called under those of today.
     :raises ValueError: for what cannot be meant.
     """
 
     delimiter: str
-    default_region: str | None
+    default_country: str | None
     required_variables: Sequence[str]
     invalid_rows: InvalidRows
     numbers: Numbers | None = None
     sheet: str | None = None
     phone_column: str = PHONE_COLUMN
+    renumber: bool = False
 
     def __post_init__(self) -> None:
         one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
         if self.numbers is not None:
             one_of("numbers", self.numbers, get_args(Numbers))
-        if self.numbers == "national" and self.default_region is None:
-            raise ValueError('numbers="national" needs default_region, which says where they are from')
+        country("default_country", self.default_country)
+        if self.numbers == "national" and self.default_country is None:
+            raise ValueError('numbers="national" needs default_country, which says where they are from')
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
             raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
         if isinstance(self.required_variables, str):
@@ -127,8 +130,9 @@ class ContactFiles:
                 sink,
                 rejects=other,
                 required_variables=rules.required_variables,
-                default_region=rules.default_region,
+                default_country=rules.default_country,
                 numbers=rules.numbers,
+                renumber=rules.renumber,
                 suppress=suppress,
                 invalid_rows=rules.invalid_rows,
             )
@@ -184,7 +188,26 @@ class ContactFiles:
     def _tell(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
             log.info("The do-not-call list has %s numbers.", report.do_not_call)
-        log.info("%s of %s contacts can be called.", report.accepted, report.total)
+        log.info(
+            "%s of %s contacts can be called, as phonenumbers %s has it.",
+            report.accepted,
+            report.total,
+            report.phonenumbers,
+        )
+        if report.completed:
+            log.info(
+                "%s numbers had no country code, and got that of default_country, %s.",
+                report.completed,
+                self.rules.default_country,
+            )
+        if report.round_numbers:
+            log.warning(
+                "%s numbers end in six or more zeros. If the list went through a spreadsheet, their last"
+                " digits may be gone: look at them.",
+                report.round_numbers,
+            )
+        if report.two_readings:
+            log.warning("%s numbers can be read as two phones, and are not called.", report.two_readings)
         if report.rejected:
             log.warning("%s.", report.summary())
         if report.formulas:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from formant_provider.api.progress import UNSUCCESSFUL
 
+T = TypeVar("T")
 # Options that say how to wait, and mean nothing to a task that does not.
 _OF_CALL_WAITING = (
     "redial_on",
@@ -21,6 +23,33 @@ _OF_CALL_WAITING = (
     "include_transcript",
 )
 _OF_BATCH_WAITING = ("poll_interval", "timeout", "on_timeout", "stall_timeout")
+
+
+def country(name: str, value: str | None) -> str | None:
+    """Return a country's two letters; ``None`` means none. Whether there is such a country shows at run time.
+
+    :raises ValueError: it is something else, such as a calling code or a name.
+    """
+    is_code = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha()
+    if value is not None and not (is_code and value.isupper()):
+        raise ValueError(
+            f"{name} must be two capital letters of ISO 3166, such as US, or None; not {value!r}"
+        )
+    return value
+
+
+def renamed(old: str, old_value: T | None, new: str, new_value: T | None) -> T | None:
+    """Return an option that goes by a new name, and may still be given by the old one.
+
+    :raises ValueError: it is given by both.
+    """
+    if old_value is None:
+        return new_value
+    if new_value is not None:
+        raise ValueError(f"{old} is the old name of {new}: give {new} alone")
+    # Where the operator is made, behind its own __init__ and those that Airflow puts around it.
+    warnings.warn(f"{old} is now {new}; the old name will go", DeprecationWarning, stacklevel=4)
+    return old_value
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> str:

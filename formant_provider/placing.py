@@ -44,6 +44,7 @@ class PlacesACall(MindsTheTime):
     retry_context: Any
     formant_conn_id: str
     region: str | None
+    renumber: bool
     deferrable: bool
 
     _stopped = False
@@ -104,6 +105,8 @@ class PlacesACall(MindsTheTime):
                 retry_context=reveal(self.retry_context),
                 task=(ti.dag_id, ti.run_id, ti.task_id),
                 now=pendulum.now("UTC"),
+                default_country=self.default_country,
+                renumber=self.renumber,
             )
         mask_numbers(call.recipient)  # whose spelling may differ from the one that was masked
         if self.idempotency_key is not None:

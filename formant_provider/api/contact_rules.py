@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from formant_provider.api.contact_report import FORMULA, Problem, Reason
+from formant_provider.api.contact_report import FORMULA, ROUND, Problem, Reason
 from formant_provider.api.csv_table import Rows
 from formant_provider.api.do_not_call import DoNotCall
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.api.numbers import NumberReader, NumberSet
+from formant_provider.api.numbers import NumberReader
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
@@ -67,6 +67,8 @@ class Rules:
     :param required: columns that must not be blank.
     :param suppressed: numbers that must not be called.
     :raises InvalidInput: a required column does not exist.
+    :ivar completed: how many accepted numbers got the country code of ``default_country``.
+    :ivar round_numbers: how many end in six or more zeros.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class Rules:
         self.columns, self._reader, self._suppressed = columns, reader, suppressed
         self._phone = columns.index(PHONE_PARAMETER)
         self._required = {name: columns.index(name) for name in required}
-        self._called = NumberSet()
-        # Recipients that are not sent as they were given, by row number.
+        self._called: set[int] = set()
+        # Recipients that are not sent as they were given, by row number, and those that were completed.
         self._rewritten: dict[int, str] = {}
+        self._completed: set[int] = set()
+        self.completed = self.round_numbers = 0
 
     def width(self, rows: Rows) -> Faults:
         """Object to rows that are not as wide as the header."""
@@ -126,11 +130,14 @@ class Rules:
         positions = [place for place, number in enumerate(chunk.numbers) if number in self._rewritten]
         for position in positions:
             chunk.columns[self._phone][position] = self._rewritten[chunk.numbers[position]]
+        self.completed += len(self._completed.intersection(chunk.numbers))
         self._rewritten.clear()
+        self._completed.clear()
         return len(positions)
 
     def _number(self, chunk: Chunk) -> Faults:
         texts = chunk.columns[self._phone]
+        self.round_numbers += sum(text.endswith(ROUND) for text in texts) if _any_holds(ROUND, texts) else 0
         chunk.keys = self._reader.at_a_glance(texts)
         faults: dict[int, Fault | None] = {}
         unclear = [] if all(chunk.keys) else [place for place, key in enumerate(chunk.keys) if not key]
@@ -145,6 +152,8 @@ class Rules:
                 chunk.keys[position], text = read
                 if text != texts[position]:
                     self._rewritten[chunk.numbers[position]] = text
+                    if self._reader.is_completed(texts[position], text):
+                        self._completed.add(chunk.numbers[position])
         return faults
 
     def _suppression(self, chunk: Chunk) -> Faults:
@@ -162,4 +171,20 @@ class Rules:
         return faults
 
     def _repetition(self, chunk: Chunk) -> Faults:
-        return dict.fromkeys(self._called.add(chunk.keys), Fault(Reason.DUPLICATE))
+        keys, called = chunk.keys, self._called
+        if called.isdisjoint(keys):
+            before = len(called)
+            called.update(keys)
+            if len(called) == before + len(keys):
+                return {}
+            called.difference_update(keys)  # some come twice among these
+        faults: dict[int, Fault | None] = {}
+        for position, key in enumerate(keys):
+            if key in called:
+                faults[position] = Fault(Reason.DUPLICATE)
+            called.add(key)
+        return faults
+
+
+def _any_holds(part: str, texts: Sequence[str]) -> bool:
+    return part in "\0".join(texts)

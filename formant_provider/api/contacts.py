@@ -32,14 +32,15 @@ def clean_contacts(
     *,
     rejects: IO[bytes] | None = None,
     required_variables: Sequence[str] = (),
-    default_region: str | None = None,
+    default_country: str | None = None,
     numbers: Numbers | None = None,
+    renumber: bool = False,
     suppress: Iterable[object] | None = None,
     invalid_rows: InvalidRows = "fail",
 ) -> ContactReport:
     """Write the contacts that can be called, in their order and with all of their columns.
 
-    The file is CSV by RFC 4180, in UTF-8. Memory does not grow with the contacts, but for some 30 bytes for
+    The file is CSV by RFC 4180, in UTF-8. Memory does not grow with the contacts, but for some 70 bytes for
     each number.
 
     :param contacts: from :func:`~formant_provider.api.contact_sources.open_contacts` or ``contacts_of``.
@@ -47,28 +48,36 @@ def clean_contacts(
     :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front. It holds what is
         private, as the contacts do. ``None`` keeps them nowhere.
     :param required_variables: columns that must not be blank.
-    :param default_region: where numbers are from that are written without a country code, as two letters of
+    :param default_country: where numbers are from that are written without a country code, as two letters of
         ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
     :param numbers: what digits without a plus sign are, ``"national"`` or ``"e164_without_plus"``, of the
         contacts and of ``suppress``. ``None`` refuses those that could be either.
+    :param renumber: whether numbers of an old numbering plan are called under that of today; else they are
+        refused. Those of ``suppress`` are read as both.
     :param suppress: numbers that must not be called, written like those of the contacts; ``None`` means none.
     :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
         unless all that cannot be called are suppressed, which is no fault of theirs.
-    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``.
+    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or the whole
+        list is in doubt: more than a few numbers are ambiguous, or end in six or more zeros.
     :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
         ``suppress`` holds none.
     """
     if invalid_rows not in get_args(InvalidRows):
         raise InvalidInput("invalid_rows", f"must be one of {', '.join(get_args(InvalidRows))}")
-    reader = NumberReader(default_region, numbers)
-    suppressed = None if suppress is None else read_do_not_call(suppress, reader)
+    reader = NumberReader(default_country, numbers, renumber=renumber)
+    listed = NumberReader(default_country, numbers, renumber=True)
+    suppressed = None if suppress is None else read_do_not_call(suppress, listed)
     rules = Rules(contacts.columns, reader, required_variables, suppressed)
-    report = _sift(contacts, rules, sink, rejects)
-    if suppressed is not None:
-        report = replace(report, do_not_call=len(suppressed))
-    if report.invalid and invalid_rows == "fail":
+    report = replace(
+        _sift(contacts, rules, sink, rejects),
+        do_not_call=None if suppressed is None else len(suppressed),
+        completed=rules.completed,
+        round_numbers=rules.round_numbers,
+    )
+    fault = report.summary() if report.invalid and invalid_rows == "fail" else report.doubt
+    if fault:
         examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
-        raise InvalidContacts(report.summary(), by_reason=dict(report.by_reason), examples=examples)
+        raise InvalidContacts(fault, by_reason=dict(report.by_reason), examples=examples)
     return report
 
 

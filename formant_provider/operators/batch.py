@@ -25,7 +25,15 @@ from formant_provider.campaign_placing import PlacesABatch
 from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
 from formant_provider.contact_files import ContactRules, InvalidRows, Numbers
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
+from formant_provider.options import (
+    check_batch_options,
+    one_of,
+    refuse_idle,
+    renamed,
+    seconds,
+    some_of,
+    time_to_wait,
+)
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
 from formant_provider.timing import lateness_s
@@ -81,14 +89,17 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param delimiter: what is between the cells of a CSV file.
-    :param default_region: where numbers are from that are written without a country code, as two letters;
+    :param default_country: where numbers are from that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param default_region: the old name of ``default_country``, which is deprecated.
     :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
-        (of ``default_region``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
+        (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is said.
     :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
     :param phone_column: the name that the column of numbers has in the contacts, and may have in
         ``suppress``. What is uploaded calls it ``customer_phone``.
+    :param renumber: whether numbers of an old numbering plan are called under what they are today, where that
+        is known. ``False`` refuses them. Those of ``suppress`` are always read so.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
@@ -147,10 +158,12 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         delimiter: str = ",",
+        default_country: str | None = None,
         default_region: str | None = None,
         numbers: Numbers | None = None,
         sheet: str | None = None,
         phone_column: str = "customer_phone",
+        renumber: bool = False,
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
@@ -172,8 +185,11 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.agent_id, self.name, self.contacts = agent_id, name, contacts
         self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
         self.rejects_uri, self.results_uri, self.region = rejects_uri, results_uri, region
+        from_where = renamed("default_region", default_region, "default_country", default_country)
         form = (numbers, sheet, phone_column)
-        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows, *form)
+        self.rules = ContactRules(
+            delimiter, from_where, required_variables, invalid_rows, *form, renumber=renumber
+        )
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
         self.max_lateness_s, self.resubmit_if_missing = lateness_s(max_lateness), resubmit_if_missing
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)

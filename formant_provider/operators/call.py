@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.options import check_call_options, one_of, time_to_wait
+from formant_provider.options import check_call_options, country, one_of, time_to_wait
 from formant_provider.outcome import (
     OnTimeout,
     end_as_it_ended,
@@ -107,6 +107,11 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         or Parquet) with a column ``customer_phone`` or a single one, or a list; in E.164. A call to one of
         them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
         there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
+    :param default_country: where ``customer_phone`` and the numbers of ``suppress`` are from when they are
+        written without a country code, as two letters of ISO 3166; with it, numbers in any usual writing are
+        taken. ``None`` takes E.164 alone.
+    :param renumber: whether a ``customer_phone`` of an old numbering plan is called under what it is today,
+        where that is known. ``False`` refuses it. Numbers of ``suppress`` are always read so.
     :param on_closed: what becomes of a call outside of them: ``"schedule"`` for their next opening, at most
         30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
     :param max_lateness: how long ago the data interval of a scheduled run or of a backfill may have ended, in
@@ -181,6 +186,8 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         region: str | None = None,
         calling_window: CallingWindow | None = None,
         suppress: str | Sequence[str] | None = None,
+        default_country: str | None = None,
+        renumber: bool = False,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
         on_unconfirmed: OnUnconfirmed = "succeed",
@@ -204,7 +211,8 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
         self.formant_conn_id, self.region = formant_conn_id, region
-        self.suppress = suppress
+        self.suppress, self.renumber = suppress, renumber
+        self.default_country = country("default_country", default_country)
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)

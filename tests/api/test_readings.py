@@ -84,7 +84,7 @@ def test_a_number_with_two_readings_is_refused_and_a_usual_one_is_not(
 def test_the_two_readings_are_told_by_their_lengths() -> None:
     """And no digit of the number is."""
     readings = Readings("DE")
-    told = "13 digits with a country code, 15 with that of default_region"
+    told = "13 digits with a country code, 15 with that of default_country"
     assert readings.lengths("4915123456789") == told
     assert readings.lengths("49 151 23456789") == told
 

@@ -181,9 +181,9 @@ def test_nobody_left_skips_the_task(
 
 
 def test_numbers_in_usual_writing_become_e164(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """With default_region the numbers of a country may be written as they are there."""
+    """With default_country the numbers of a country may be written as they are there."""
     contacts = [{"customer_phone": "(415) 555-0120"}, {"customer_phone": 14155550121}]
-    run = place(channel, contacts, default_region="US", suppress=["415-555-0199"])
+    run = place(channel, contacts, default_country="US", suppress=["415-555-0199"])
     assert run.state == "success", run.log_text
     assert sandbox.rings == dict.fromkeys(NUMBERS[:2], 1)
     assert run.xcoms["return_value"]["contacts"]["rewritten"] == 2

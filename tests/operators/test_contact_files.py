@@ -26,7 +26,7 @@ def files(tmp_path: Path) -> Callable[..., ContactFiles]:
     """Make the files of a campaign, whose own folder is apart from all else."""
 
     def make(contacts: Any = ROWS, suppress: Any = None, **options: Any) -> ContactFiles:
-        rules = {"delimiter": ",", "default_region": None, "required_variables": (), "invalid_rows": "fail"}
+        rules = {"delimiter": ",", "default_country": None, "required_variables": (), "invalid_rows": "fail"}
         chosen = {name: options.pop(name, value) for name, value in rules.items()}
         (tmp_path / "own").mkdir(exist_ok=True)
         return ContactFiles(tmp_path / "own", contacts, suppress, ContactRules(**chosen), **options)
@@ -74,7 +74,7 @@ def test_recipients_are_kept_for_the_report(files: Callable[..., ContactFiles], 
     """One number a line, of those who can be called, in the order of the file and in E.164."""
     contacts = [{"a": 'x,"y"\n+1', "customer_phone": "415-555-0102"}, *ROWS[:2]]
     uri = str(tmp_path / "new" / "r.csv.recipients")
-    made = files(contacts, ["+14155550101"], recipients_uri=uri, default_region="US", invalid_rows="reject")
+    made = files(contacts, ["+14155550101"], recipients_uri=uri, default_country="US", invalid_rows="reject")
     made.write()
     assert Path(uri).read_text() == "+14155550102\n+14155550100\n"
     assert [path.name for path in Path(uri).parent.iterdir()] == ["r.csv.recipients"]
