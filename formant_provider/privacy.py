@@ -155,7 +155,7 @@ def mask_numbers(value: Any) -> None:
 
     for text in _recipients(value):
         if len(digits := "".join(re.findall(r"\d", text))) >= _FEWEST_DIGITS:
-            mask_secret(text.strip())
+            mask_secret(text.strip().removeprefix("+"))
             mask_secret(digits)
     for text in _texts(value):
         for digits in _NUMBER.findall(text):

@@ -87,8 +87,8 @@ class Problem:
         return " ".join(parts)
 
     def __str__(self) -> str:
-        more = (f" {self.column}" if self.column else "") + (f": {self.note}" if self.note else "")
-        return f"row {self.row} ({self.reason}{more})"
+        where = f" {self.column}" if self.column else ""
+        return f"row {self.row} ({self.reason}{where})" + (f": {self.note}" if self.note else "")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class ContactReport:
     def summary(self) -> str:
         """Return what is wrong with the rejected contacts, in a sentence for a log or an error."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.items())
-        first = ", ".join(str(problem) for problem in self.problems)
+        first = "; ".join(str(problem) for problem in self.problems)
         text = f"{self.rejected} of {self.total} cannot be called: {reasons}; the first are {first}"
         return f"{text}. {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in self.by_reason else text
 

@@ -74,10 +74,11 @@ def clean_contacts(
         completed=rules.completed,
         round_numbers=rules.round_numbers,
     )
-    fault = report.summary() if report.invalid and invalid_rows == "fail" else report.doubt
-    if fault:
+    faults = [report.summary()] if report.invalid and invalid_rows == "fail" else []
+    faults += [report.doubt] if report.doubt else []
+    if faults:
         examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
-        raise InvalidContacts(fault, by_reason=dict(report.by_reason), examples=examples)
+        raise InvalidContacts(". ".join(faults), by_reason=dict(report.by_reason), examples=examples)
     return report
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from formant_provider.api.contact_report import Reason
 from formant_provider.api.numbering_plans import old_forms
-from formant_provider.api.readings import SHORTEST_DIGITS, Numbers, Readings, has_zeros
+from formant_provider.api.readings import LONGEST_DIGITS, SHORTEST_DIGITS, Numbers, Readings, has_zeros
 
 
 class NumberReader:
@@ -77,7 +77,8 @@ def _of_country(library: Any, code: str) -> str:
     """Return the pattern of what follows a country code in a number that needs no further look."""
     region = library.region_code_for_country_code(int(code))
     plan = library.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
-    lengths = [n for n in plan.general_desc.possible_length if n >= SHORTEST_DIGITS - len(code)]
+    sizes = range(SHORTEST_DIGITS - len(code), LONGEST_DIGITS + 1 - len(code))
+    lengths = [size for size in plan.general_desc.possible_length if size in sizes]
     # Some prefixes also match nothing at all, which takes nothing off.
     prefix = (
         f"(?!(?:{plan.national_prefix_for_parsing})(?<!\\+{code}))"

@@ -27,6 +27,7 @@ _BY_SLASH = re.compile(r"\(?(?:\+|0)[0-9 ()-]{1,11} ?/ ?[1-9][0-9 -]{3,}")
 # A country code and a number of 4 digits, as on Niue. In some plans of large countries less is "possible",
 # and one such number would have a whole batch call refused.
 SHORTEST_DIGITS = 7
+LONGEST_DIGITS = 15
 # Groups between hyphens alone that are run together: no longer than this, without the country code.
 _LONGEST_BY_HYPHENS, _SHORTEST_GROUP = 11, 3
 _NORTH_AMERICAN_DIGITS = 10

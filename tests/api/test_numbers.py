@@ -43,7 +43,7 @@ def check_against_library(texts: list[str]) -> None:
         read = EXACT.read(text)
         if key:
             assert read == (key, text), "a glance is no shorter way to another answer"
-        if wanted is not None and 7 <= len(wanted) - 1 <= 15:
+        if wanted is not None and len(wanted) > 7 and len(text) <= 16:
             is_valid = phonenumbers.is_valid_number(phonenumbers.parse(wanted))
             assert read == (int(wanted), wanted) or (read in FORMER and not is_valid)
         else:
