@@ -6,58 +6,25 @@ and, for the report at the end, a list of what became of each row.
 
 from __future__ import annotations
 
+import csv
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
-
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from typing import IO, TYPE_CHECKING, Any
 
 from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns
+from formant_provider.contact_options import PHONE_COLUMN, ContactRules
 from formant_provider.do_not_call import opened_numbers
-from formant_provider.options import one_of
 
 if TYPE_CHECKING:
     from formant_provider.api.contact_report import ContactReport
     from formant_provider.api.contact_sources import Contacts
+    from formant_provider.api.openings import Openings
 
 log = logging.getLogger(__name__)
-
-InvalidRows = Literal["fail", "reject"]
-Numbers = Literal["national", "e164_without_plus"]
-
-
-@dataclass(frozen=True)
-class ContactRules:
-    """What a user asks of contacts, checked when the DAG file is parsed.
-
-    :param delimiter: between the cells of a CSV file.
-    :param default_region: where numbers without a country code are from; ``None`` takes E.164 alone.
-    :param required_variables: columns that must not be blank.
-    :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
-    :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
-    :raises ValueError: for what cannot be meant.
-    """
-
-    delimiter: str
-    default_region: str | None
-    required_variables: Sequence[str]
-    invalid_rows: InvalidRows
-    numbers: Numbers | None = None
-
-    def __post_init__(self) -> None:
-        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
-        if self.numbers is not None:
-            one_of("numbers", self.numbers, get_args(Numbers))
-        if self.numbers == "national" and self.default_region is None:
-            raise ValueError('numbers="national" needs default_region, which says where they are from')
-        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
-            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
-        if isinstance(self.required_variables, str):
-            raise ValueError("required_variables must be a list of names, not one text")
 
 
 @dataclass
@@ -65,11 +32,14 @@ class ContactFiles:
     """The contacts of one campaign.
 
     :param folder: on this machine, for as long as the task runs; it holds what is private.
-    :param contacts: a URI or an absolute path, or a list of mappings.
+    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
     :param carried: columns that go along in that list.
+    :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
+        leaves them out, ``"fail"`` sends nothing.
+    :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
     """
 
@@ -80,6 +50,8 @@ class ContactFiles:
     rejects_uri: str | None = None
     recipients_uri: str | None = None
     carried: CarriedColumns = NOTHING_CARRIED
+    on_closed: str = "fail"
+    openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
 
     def write(self) -> Path:
@@ -87,7 +59,7 @@ class ContactFiles:
 
         :return: its path.
         :raises InvalidInput: the contacts cannot be read, or some cannot be called and that is not wanted.
-        :raises AirflowSkipException: nobody is left to be called.
+        :raises HeldBack: it is not the hour, or nobody is left to be called and that is in order.
         """
         clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
         try:
@@ -95,8 +67,9 @@ class ContactFiles:
         finally:
             self._hand_over_rejects(rejects)
         self._tell(self.report)
+        self._refuse_closed(self.report)
         if not self.report.accepted:
-            raise AirflowSkipException("Nobody is left to be called, so no batch call is placed")
+            self._end_empty(self.report)
         if self.recipients_uri:
             _publish("results_uri", self.recipients_uri, self._row_list)
         return clean
@@ -116,32 +89,62 @@ class ContactFiles:
             self._opened() as contacts,
             self._listed() as suppress,
         ):
-            return clean_contacts(
+            report = clean_contacts(
                 contacts,
                 sink,
                 rejects=other,
                 row_list=row_list,
                 carried=self.carried,
                 required_variables=rules.required_variables,
-                default_region=rules.default_region,
+                default_country=rules.default_country,
                 numbers=rules.numbers,
+                renumber=rules.renumber,
                 suppress=suppress,
                 invalid_rows=rules.invalid_rows,
+                max_rejected_rate=rules.max_rejected_rate,
+                openings=self.openings,
             )
+            _tell_of_numbers(contacts.phone_cells.as_numbers)
+            return report
+
+    def _refuse_closed(self, report: ContactReport) -> None:
+        from formant_provider.api.errors import HeldBack
+        from formant_provider.api.openings import in_words
+
+        if self.openings is None or not report.closed:
+            return
+        until = in_words(self.openings.closed)
+        text = f"calling_window is closed now for {report.closed} of {report.total} contacts: {until}"
+        if self.on_closed == "fail":
+            raise HeldBack(text, skips=False, reason="closed")
+        if not report.accepted:
+            raise HeldBack(f"{text}. Nobody is left to be called", reason="closed")
+        log.warning("%s. They are left out.", text)
+
+    def _end_empty(self, report: ContactReport) -> None:
+        from formant_provider.api.contacts import invalid_contacts
+        from formant_provider.api.errors import HeldBack
+
+        if self.rules.on_empty == "skip":
+            raise HeldBack("Nobody is left to be called, so no batch call is placed", reason="nobody_left")
+        raise invalid_contacts(
+            report, 'nobody is left to be called; if that is in order, say on_empty="skip"'
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
-        from formant_provider.api.contact_sources import contacts_of, open_contacts
+        from formant_provider.api.contact_sources import contacts_of
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.files import reading
+        from formant_provider.api.part_sources import opened_contacts
+        from formant_provider.file_parts import names_files, parts_of
 
         rules = self.rules
-        if isinstance(self.contacts, str):
-            with reading("contacts", self.contacts) as file:
-                log.info("Reading contacts from %s.", self.contacts)
-                yield open_contacts(file, delimiter=rules.delimiter, numbers=rules.numbers)
+        if names_files(self.contacts):
+            parts = parts_of("contacts", self.contacts)
+            with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
+                yield contacts
         elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
-            yield contacts_of(self.contacts, numbers=rules.numbers)
+            yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
         else:
             raise InvalidInput("contacts", "must be a URI, an absolute path or a list of mappings")
 
@@ -150,7 +153,7 @@ class ContactFiles:
         if self.suppress is None:
             yield None
         else:
-            with opened_numbers(self.suppress, self.rules.delimiter) as numbers:
+            with opened_numbers(self.suppress, self.rules.form) as numbers:
                 yield numbers
 
     def _hand_over_rejects(self, rejects: Path) -> None:
@@ -163,12 +166,49 @@ class ContactFiles:
     def _tell(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
             log.info("The do-not-call list has %s numbers.", report.do_not_call)
-        log.info("%s of %s contacts can be called.", report.accepted, report.total)
+        log.info(
+            "%s of %s contacts can be called, as phonenumbers %s has it.",
+            report.accepted,
+            report.total,
+            report.phonenumbers,
+        )
+        if report.completed:
+            log.info(
+                "%s numbers had no country code, and got that of default_country, %s.",
+                report.completed,
+                self.rules.default_country,
+            )
+        if report.round_numbers:
+            log.warning(
+                "%s numbers end in six or more zeros. If the list went through a spreadsheet, their last"
+                " digits may be gone: look at them.",
+                report.round_numbers,
+            )
+        if report.two_readings:
+            log.warning("%s numbers can be read as two phones, and are not called.", report.two_readings)
         if report.rejected:
             log.warning("%s.", report.summary())
         if report.formulas:
             cells = ", ".join(str(problem) for problem in report.formula_examples)
             log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
+
+
+def read_numbers(clean: Path) -> Iterator[str]:
+    """Yield the numbers of a clean file, E.164."""
+    with clean.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        place = next(rows).index(PHONE_COLUMN)
+        for row in rows:
+            yield row[place]
+
+
+def _tell_of_numbers(count: int) -> None:
+    if count:
+        log.warning(
+            "%s phone numbers are stored as numbers, not as text: a plus sign or a leading 0 that one had is"
+            " gone. Store them as text where the list is made.",
+            count,
+        )
 
 
 def _publish(field: str, uri: str, path: Path) -> str:

@@ -13,25 +13,26 @@ from formant_provider.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.api.do_not_call import DoNotCall
+    from formant_provider.api.file_kinds import FileForm
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened_numbers(suppress: object, delimiter: str = ",") -> Iterator[Iterable[object]]:
+def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[Iterable[object]]:
     """Open a do-not-call list.
 
-    :param suppress: a URI, an absolute path, or a list of numbers.
-    :param delimiter: between the cells of a CSV file, unless its header shows that it is another.
+    :param suppress: a URI or an absolute path, of a file, a folder or a pattern; or a list of numbers.
+    :param form: how the files are written; ``None`` is as usual.
     :raises InvalidInput: it is none of these.
     """
-    from formant_provider.api.do_not_call import open_numbers
     from formant_provider.api.errors import InvalidInput
-    from formant_provider.files import reading
+    from formant_provider.api.file_kinds import FileForm
+    from formant_provider.api.part_sources import numbers_of
+    from formant_provider.file_parts import names_files, parts_of
 
-    if isinstance(suppress, str):
-        with reading("suppress", suppress) as file:
-            yield open_numbers(file, delimiter=delimiter)
+    if names_files(suppress):
+        yield numbers_of(parts_of("suppress", suppress), form or FileForm())
     elif isinstance(suppress, Iterable) and not isinstance(suppress, bytes):
         yield suppress
     else:
@@ -44,6 +45,7 @@ class MindsTheList(GivenFields):
     refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
 
     suppress: Any
+    default_country: str | None = None
 
     def refuse_lost_list(self) -> None:
         """Refuse a list that is not there, though the DAG file gives one.
@@ -74,7 +76,7 @@ class MindsTheList(GivenFields):
         def is_listed() -> bool:
             self.refuse_lost_list()
             suppress = reveal(self.suppress)
-            return suppress is not None and _read(suppress).holds(recipient)
+            return suppress is not None and _read(suppress, self.default_country).holds(recipient)
 
         def refuse() -> None:
             if is_listed():
@@ -83,11 +85,12 @@ class MindsTheList(GivenFields):
         return refuse
 
 
-def _read(suppress: object) -> DoNotCall:
+def _read(suppress: object, default_country: str | None) -> DoNotCall:
     from formant_provider.api.do_not_call import read_do_not_call
     from formant_provider.api.numbers import NumberReader
 
     with opened_numbers(suppress) as entries:
-        numbers = read_do_not_call(entries, NumberReader())
+        # Nobody is called because a numbering plan has changed since they asked not to be.
+        numbers = read_do_not_call(entries, NumberReader(default_country, renumber=True))
     log.info("The do-not-call list has %s numbers.", len(numbers))
     return numbers

@@ -81,19 +81,9 @@ def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
     return path.parent, path.name
 
 
-@contextmanager
-def reading(field: str, uri: str) -> Iterator[IO[bytes]]:
-    """Open a file that a URI or an absolute path names, to read it.
-
-    :raises InvalidInput: it names none; the text may be the content of a file, and is not quoted.
-    :raises OSError: as its storage does.
-    """
-    if not _PLACE.match(uri):
-        raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/file")
-    folder, name = to_file(field, uri)
-    path: Any = folder / name
-    with path.open("rb") as file:
-        yield file
+def is_place(text: str) -> bool:
+    """Whether a text may say where a file is: a blank one, too, which is refused as such."""
+    return _PLACE.match(text) is not None
 
 
 def delete_file(folder: ObjectStoragePath, name: str) -> None:

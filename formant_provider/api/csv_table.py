@@ -54,15 +54,22 @@ class CsvTable:
     :param raw: CSV in UTF-8, with or without a byte order mark, as it is or in gzip.
     :param delimiter: what is between the cells.
     :param field: to be named in an error.
-    :param any_delimiter: whether to take the one that shows ``customer_phone`` in the first line, if another
-        does.
+    :param any_delimiter: whether to take the one that shows the column of numbers in the first line, if
+        another does.
+    :param phone_column: the name of that column, besides ``customer_phone``.
     :ivar first: the first row that is not blank; ``[]`` if there is none.
     :ivar first_row: its number; blank rows count.
     :raises InvalidInput: it cannot be read.
     """
 
     def __init__(
-        self, raw: io.BufferedReader, delimiter: str, field: str, *, any_delimiter: bool = False
+        self,
+        raw: io.BufferedReader,
+        delimiter: str,
+        field: str,
+        *,
+        any_delimiter: bool = False,
+        phone_column: str = PHONE_PARAMETER,
     ) -> None:
         if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
             raise InvalidInput("delimiter", "must be one character, and no quote, space or line end")
@@ -73,7 +80,7 @@ class CsvTable:
         self._reader = csv.reader(())
         line = self._guarded(lambda: text.readline(_MAX_HEADER))
         self._check_length(line)
-        shown = _shown_delimiter(line, delimiter)
+        shown = _shown_delimiter(line, delimiter, {phone_column, PHONE_PARAMETER})
         if shown != delimiter and not any_delimiter:
             hint = f"its cells are separated by {_DELIMITERS[shown]}; say delimiter={shown!r}"
             raise InvalidInput(self._field, hint)
@@ -131,17 +138,15 @@ def _quoted(column: Sequence[str]) -> Sequence[str]:
     return f'"{inner}"'.split("\0")
 
 
-def _shown_delimiter(line: str, delimiter: str) -> str:
+def _shown_delimiter(line: str, delimiter: str, wanted: set[str]) -> str:
     """Return the delimiter that shows the column of numbers in a first line; the given one if none does."""
-    shown = [each for each in (delimiter, *_DELIMITERS) if _has_phone(line, each)]
+    shown = [each for each in (delimiter, *_DELIMITERS) if not wanted.isdisjoint(_cells(line, each))]
     return shown[0] if shown else delimiter
 
 
-def _has_phone(line: str, delimiter: str) -> bool:
+def _cells(line: str, delimiter: str) -> list[str]:
     # Not strict, for a line may end within a cell.
-    return PHONE_PARAMETER in [
-        clean_name(name) for row in csv.reader([line], delimiter=delimiter) for name in row
-    ]
+    return [clean_name(name) for row in csv.reader([line], delimiter=delimiter) for name in row]
 
 
 def clean_name(name: str) -> str:

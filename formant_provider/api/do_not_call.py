@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, count, islice
 from typing import IO, Any
 
-from formant_provider.api.contact_report import MAX_EXAMPLES, WHICH_READING, Reason
-from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, buffered, clean_name, is_parquet
+from formant_provider.api.contact_report import MAX_EXAMPLES, ROUND, WHICH_READING, Reason, too_many
+from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
+from formant_provider.api.headers import phone_place
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.api.numbers import NumberReader, NumberSet
-from formant_provider.api.parquet_table import ParquetTable
+from formant_provider.api.numbers import NumberReader
 from formant_provider.api.values import is_missing, phone_text
 
 _FIELD = "suppress"
@@ -26,41 +27,49 @@ class DoNotCall:
     """Numbers that must not be called.
 
     :param numbers: as integers.
-    :param count: how many there are.
     """
 
-    def __init__(self, numbers: NumberSet, count: int) -> None:
-        self._numbers, self._count = numbers, count
+    def __init__(self, numbers: set[int]) -> None:
+        self._numbers = numbers
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
-    def find(self, keys: Iterable[int]) -> list[int]:
+    def find(self, keys: Sequence[int]) -> list[int]:
         """Return the positions of numbers that are on the list."""
-        return self._numbers.find(keys)
+        numbers = self._numbers
+        if numbers.isdisjoint(keys):
+            return []
+        return [position for position, key in enumerate(keys) if key in numbers]
 
     def holds(self, number: str) -> bool:
         """Whether a number is on the list.
 
         :param number: in E.164, in its one spelling.
         """
-        return bool(self.find([int(number)]))
+        return int(number) in self._numbers
 
 
 def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
     """Read a do-not-call list.
 
     :param entries: numbers, written like those of contacts. Blank ones mean nobody.
-    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty.
+    :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
+        under that of today.
+    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or
+        more than a few have lost their last digits.
     """
-    numbers, found = NumberSet(places=(1 << 12) + 1), 0
+    numbers: set[int] = set()
     unread: list[int] = []
+    round_numbers = read_entries = 0
     reasons: Counter[str] = Counter()
     texts = (_entry(entry, digits_are_told=reader.digits_are_told) for entry in entries)
     for first in count(1, ROWS_AT_ONCE):
         some = list(islice(texts, ROWS_AT_ONCE))
         if not some:
             break
+        round_numbers += sum(text.endswith(ROUND) for text in some)
+        read_entries += len(some)
         keys = reader.at_a_glance(some)
         for position in [position for position, key in enumerate(keys) if not key]:
             read = reader.read(some[position])
@@ -69,17 +78,22 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
             elif read is not Reason.NO_NUMBER:
                 unread.append(first + position)
                 reasons[read] += 1
-        known = [key for key in keys if key]
-        found += len(known) - len(numbers.add(known))
+        numbers.update(filter(None, keys))
     if unread:
         _refuse(unread, reasons)
-    if not found:
+    if too_many(round_numbers, read_entries):
+        raise InvalidInput(
+            _FIELD,
+            f"{round_numbers} of {read_entries} entries end in six or more zeros, as a spreadsheet leaves"
+            " them when their last digits are gone. Export the list again, with the numbers as text",
+        )
+    if not numbers:
         raise InvalidInput(
             _FIELD,
             "holds no number, as a list that was not filled does. Where nobody has to be on it, let it hold"
             " one that nobody has; where there is no list, leave it out of the DAG file",
         )
-    return DoNotCall(numbers, found)
+    return DoNotCall(numbers)
 
 
 def _refuse(unread: list[int], reasons: Counter[str]) -> None:
@@ -101,28 +115,29 @@ def _entry(entry: object, *, digits_are_told: bool) -> str:
     return "?"
 
 
-def open_numbers(file: IO[bytes], *, delimiter: str = ",") -> Iterator[Any]:
-    """Read a list of numbers from a file, known by its content: Parquet, or CSV, also in gzip.
+def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:  # noqa: B008 - it is frozen
+    """Read a list of numbers from a file, known by its content as that of contacts is.
 
-    They are in the column ``customer_phone``, or in the only one, whatever its name.
+    They are in the column ``customer_phone`` or the one that the form names, or in the only one, whatever its
+    name.
 
-    :param file: open for reading, and left open. Parquet needs one that can be read from any place.
-    :param delimiter: what is between the cells of a CSV file, unless its header shows that it is another.
+    :param file: open for reading, and left open. A workbook and Parquet need one that can be read from any
+        place.
+    :param form: how the contacts are written, and perhaps this list. Which delimiter a CSV file has its
+        header shows; of a workbook with several sheets the form has to name one.
     :raises InvalidInput: it cannot be read, or there is no telling which column it is.
     """
-    raw = buffered(file)
-    return (
-        _of_parquet(file)
-        if is_parquet(raw)
-        else _of_csv(CsvTable(raw, delimiter, _FIELD, any_delimiter=True))
-    )
+    table = open_table(file, _FIELD, form, as_list=True)
+    phone_column = form.phone_column
+    return _of_csv(table, phone_column) if isinstance(table, CsvTable) else _of_values(table, phone_column)
 
 
-def _of_csv(table: CsvTable) -> Iterator[str]:
+def _of_csv(table: CsvTable, phone_column: str) -> Iterator[str]:
     names, rows = [clean_name(name) for name in table.first], chain.from_iterable(table.chunks())
+    named = phone_place(names, phone_column)
     place, width, number = 0, 1, table.first_row + 1
-    if PHONE_PARAMETER in names:
-        place, width = names.index(PHONE_PARAMETER), len(names)
+    if named is not None:
+        place, width = named, len(names)
     elif len(names) != 1 or not _is_header(names[0]):
         rows, number = chain([table.first], rows), table.first_row
     for row_number, row in enumerate(rows, number):
@@ -142,15 +157,13 @@ def _is_header(cell: str) -> bool:
     return not digits or (digits < _FEWEST_DIGITS and any(map(str.isalpha, cell)))
 
 
-def _of_parquet(file: IO[bytes]) -> Iterator[Any]:
-    table = ParquetTable(file, _FIELD)
-    names = [clean_name(name) for name in table.names]
-    if PHONE_PARAMETER not in names and len(names) != 1:
+def _of_values(table: ValueTable, phone_column: str) -> Iterator[Any]:
+    place, width = phone_place(table.names, phone_column), len(table.names)
+    if place is None and width != 1:
         raise InvalidInput(
-            _FIELD, f"has {len(names)} columns; expected a column {PHONE_PARAMETER} or a single one"
+            _FIELD, f"has {width} columns; expected a column {PHONE_PARAMETER} or a single one"
         )
-    place = names.index(PHONE_PARAMETER) if PHONE_PARAMETER in names else 0
-    if table.float_bits(place) in {16, 32}:
+    if table.float_bits(place or 0) in {16, 32}:
         raise InvalidInput(_FIELD, "holds its numbers as short floats, which have lost digits")
-    for (value,) in table.rows([place]):
+    for (value,) in table.rows([place or 0]):
         yield value

@@ -22,6 +22,7 @@ class ParquetTable:
     :param file: open for reading, at any place, and left open.
     :param field: to be named in an error.
     :ivar names: of its columns, as they are.
+    :ivar first_row: the number of its first row, which is 1.
     :raises InvalidInput: it cannot be read, or there is no pyarrow to read it.
     """
 
@@ -33,7 +34,7 @@ class ParquetTable:
         if parquet is None:
             reason = "Parquet needs pyarrow here: pip install 'airflow-provider-formant[parquet]'"
             raise InvalidInput(field, reason)
-        self._field = field
+        self._field, self.first_row = field, 1
         file.seek(0)
         # Read by small blocks: a row group as a whole may be larger than the memory.
         self._table = self._guarded(lambda: parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 16))

@@ -12,6 +12,7 @@ import pytest
 
 from formant_provider.api.do_not_call import open_numbers, read_do_not_call
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.file_kinds import FileForm
 from formant_provider.api.numbers import NumberReader
 
 NUMBER, OTHER = "+14155552671", "+919876543210"
@@ -28,7 +29,7 @@ def refusal(action: Callable[[], object]) -> str:
 
 def read(content: bytes | str, **options: Any) -> list[Any]:
     raw = content if isinstance(content, bytes) else content.encode()
-    return list(open_numbers(io.BytesIO(raw), **options))
+    return list(open_numbers(io.BytesIO(raw), FileForm(**options)))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,19 @@ class ObjectStore(AbstractFileSystem):
         return _Upload(self, path, mode, block_size=block_size, **kwargs)
 
     def info(self, path: str, **_kwargs: Any) -> dict[str, Any]:
+        if path not in self.objects and self._below(path):
+            return {"name": path, "size": 0, "type": "directory"}
         return {"name": path, "size": len(self._object(path)), "type": "file"}
+
+    def ls(self, path: str, detail: bool = True, **_kwargs: Any) -> Any:
+        names = sorted({f"{path.rstrip('/')}/{name.partition('/')[0]}" for name in self._below(path)})
+        if not names:
+            raise FileNotFoundError(path)
+        return [self.info(name) for name in names] if detail else names
+
+    def _below(self, path: str) -> list[str]:
+        folder = f"{path.rstrip('/')}/"
+        return [name.removeprefix(folder) for name in self.objects if name.startswith(folder)]
 
     def _rm(self, path: str) -> None:
         del self.objects[path]

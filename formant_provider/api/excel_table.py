@@ -1,0 +1,161 @@
+"""Reads a sheet of a workbook row by row, or refuses it: Excel's formats and OpenDocument.
+
+An error names rows, columns and sheets, never the content of a cell. It is raised after the one that it
+replaces was handled: else it would carry that one along, whose text may quote the file.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, TypeVar
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.sheet_faults import ERROR_VALUES, faulty_cells
+
+T = TypeVar("T")
+
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP = b"PK\x03\x04"
+_MOST_NAMED = 20
+_MOST_ROWS_NAMED = 5
+
+
+def may_be_workbook(start: bytes) -> bool:
+    """Whether a file is in one of the two containers that workbooks come in, by its first bytes."""
+    return start.startswith((_OLE, _ZIP))
+
+
+class ExcelTable:
+    """A sheet of a workbook, in memory as a whole.
+
+    :param file: open for reading, and left open. It has to be one that can be read from any place.
+    :param field: to be named in an error.
+    :param sheet: the name of the sheet; ``None`` takes the first one that is not hidden.
+    :param only: whether to refuse a workbook that has several sheets to choose from, in place of taking the
+        first.
+    :ivar sheet: the name of the sheet that is read.
+    :ivar names: the header: the first row that is not blank.
+    :ivar first_row: the number of the row after it, as the spreadsheet counts.
+    :raises InvalidInput: it cannot be read, has no such sheet, or there is no python-calamine to read it.
+    """
+
+    def __init__(self, file: IO[bytes], field: str, sheet: str | None = None, *, only: bool = False) -> None:
+        try:
+            import python_calamine
+        except ImportError:
+            python_calamine = None  # type: ignore[assignment]
+        if python_calamine is None:
+            reason = "a workbook needs python-calamine here: pip install 'airflow-provider-formant[excel]'"
+            raise InvalidInput(field, reason)
+        self._library: Any = python_calamine
+        self._field = field
+        _refuse_other_archives(file, field)
+        file.seek(0)
+        book = self._guarded(lambda: self._library.CalamineWorkbook.from_filelike(file))
+        self.sheet = self._chosen(book, sheet, only=only)
+        cells = self._guarded(lambda: book.get_sheet_by_name(self.sheet).to_python(skip_empty_area=False))
+        self._faults = faulty_cells(file, self.sheet)
+        self._read_header(cells)
+
+    def float_bits(self, place: int) -> None:  # noqa: ARG002 - a workbook has floats of one kind
+        """Return ``None``: no column holds short floats."""
+        return
+
+    def rows(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """Return the values of some columns, by row; a cell that is empty holds ``""``.
+
+        :raises InvalidInput: a cell holds an error, or a formula without its result.
+        """
+        columns = [self._columns[place] for place in places]
+        for number, row in enumerate(self._cells, self.first_row):
+            yield tuple(self._value(number, column, row[column]) for column in columns)
+
+    def _read_header(self, cells: list[list[Any]]) -> None:
+        header = next((place for place, row in enumerate(cells) if any(map(_is_filled, row))), None)
+        if header is None:
+            raise InvalidInput(self._field, f"sheet {self.sheet!r} is empty: there is no header")
+        self.first_row = header + 2
+        self._cells = cells[header + 1 :]
+        # A column without a name is none, unless there is something in it.
+        self._columns = [
+            column
+            for column, name in enumerate(cells[header])
+            if _is_filled(name) or any(_is_filled(row[column]) for row in self._cells)
+        ]
+        self.names = [str(_plain(cells[header][column])) for column in self._columns]
+
+    def _value(self, row: int, column: int, value: Any) -> Any:
+        fault = self._faults.get((row, column + 1))
+        if fault is None and isinstance(value, str) and value in ERROR_VALUES:
+            fault = f"holds {value}, an error of the spreadsheet"
+        if fault is not None:
+            name = self.names[self._columns.index(column)]
+            told = f"column {name}" if name.isidentifier() else f"column {column + 1}"
+            raise InvalidInput(self._field, f"row {row}, {told}: {fault}")
+        return _plain(value)
+
+    def _chosen(self, book: Any, sheet: str | None, *, only: bool) -> str:
+        names: list[str] = book.sheet_names
+        shown: list[str] = [
+            each.name
+            for each in book.sheets_metadata
+            if each.visible == self._library.SheetVisibleEnum.Visible
+            and each.typ == self._library.SheetTypeEnum.WorkSheet
+        ]
+        listed = ", ".join(map(repr, names[:_MOST_NAMED]))
+        if sheet is not None and sheet in names:
+            return sheet
+        if sheet is not None and not only:
+            raise InvalidInput("sheet", f"the workbook has no such sheet; it has {listed}")
+        if not shown:
+            raise InvalidInput(self._field, "is a workbook without a sheet that is not hidden")
+        if only and len(shown) > 1:
+            raise InvalidInput(self._field, f"has several sheets ({listed}); say which in sheet=")
+        return shown[0]
+
+    def _guarded(self, read: Callable[[], T]) -> T:
+        """Read, and refuse what is no workbook."""
+        try:
+            return read()
+        except self._library.PasswordError:
+            fault = "is a workbook with a password; save it without one"
+        except OSError as error:
+            if error.errno is not None:  # of the storage, and so perhaps better next time
+                raise
+            fault = None
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the library's panic is no Exception
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            fault = None
+        raise InvalidInput(self._field, fault or "is damaged, or a workbook that cannot be read here")
+
+
+def _plain(value: Any) -> Any:
+    # A workbook has no integers: all of its numbers are floats.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _is_filled(cell: object) -> bool:
+    return not (isinstance(cell, str) and not cell.strip())
+
+
+def _refuse_other_archives(file: IO[bytes], field: str) -> None:
+    """Refuse a zip archive that is no workbook, such as one with a CSV file in it."""
+    file.seek(0)
+    if not file.read(len(_ZIP)).startswith(_ZIP):
+        return
+    file.seek(0)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+    except (zipfile.BadZipFile, EOFError, ValueError):
+        names = None
+    if names is None:
+        raise InvalidInput(field, "is a zip archive or a workbook that is damaged or cut off")
+    if any(name.endswith(".iwa") for name in names):
+        raise InvalidInput(field, "is a document of Numbers; export it as CSV or as an Excel workbook")
+    if "content.xml" not in names and not any(name.lower().startswith("xl/workbook.") for name in names):
+        raise InvalidInput(field, "is a zip archive and no workbook; unpack it")
