@@ -30,12 +30,12 @@ Recipients = Literal["full", "masked", "none"]
 
 # What the end of a file's name asks for.
 SUFFIXES: Mapping[str, FileFormat] = {
+    ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    ".csv": "csv",
     ".parquet": "parquet",
 }
-_KNOWN = f"it must end in one of {', '.join(SUFFIXES)}; all but the last also with .gz behind"
+_KNOWN = f"must end in one of {', '.join(SUFFIXES)}, all but the last also with .gz behind"
 # JSON Lines are often named so, but so is a single JSON document: that has to be said.
 _AMBIGUOUS: Mapping[str, FileFormat] = {".json": "jsonl"}
 # What nothing here writes, so a file of that name would be misread.
@@ -105,15 +105,15 @@ def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, r
     plain = name.removesuffix(".gz")
     suffix = "".join(re.findall(r"\.[^./]*$", plain))
     if suffix in _OTHER_FORMATS:
-        raise InvalidInput(field, f"ends in {suffix}, which cannot be written; {_KNOWN}")
+        raise InvalidInput(field, f"{_KNOWN}; {suffix} cannot be written")
     told = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
     asked = file_format or told
     if asked is None:
-        raise InvalidInput(field, f"does not say which format it has; {_KNOWN}{remedy}")
+        raise InvalidInput(field, f"{_KNOWN}{remedy}")
     if told not in {None, asked}:
         raise InvalidInput(field, f"ends in {suffix}, and file_format is {asked!r}; change one of them")
     if asked == "parquet" and name != plain:
-        raise InvalidInput(field, "ends in .gz, and Parquet is compressed in itself; leave out .gz")
+        raise InvalidInput(field, f"{_KNOWN}: Parquet is compressed in itself")
     return FileForm(asked, name != plain)
 
 

@@ -214,3 +214,38 @@ def test_a_report_of_no_known_form_is_refused_before_anything_is_sent(
     run = wait_for(channel, results_uri=f"{tmp_path}/{name}")
     assert (run.state, sandbox.requests) == ("failed", [])
     assert "results_uri: " in str(run.error)
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+def test_rows_of_several_files_name_their_file(name: str, channel: FakeSupervisor, tmp_path: Path) -> None:
+    """Row numbers begin anew in each part, so that only both together say which row it is."""
+    if "parquet" in name:
+        pytest.importorskip("pyarrow")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    write_csv(folder / "part-0.csv", [["loan_id", "customer_phone"], ["L-1", NUMBERS[0]], ["L-2", "+1415"]])
+    write_csv(
+        folder / "part-1.csv", [["customer_phone", "loan_id"], [NUMBERS[0], "L-3"], [NUMBERS[2], "L-4"]]
+    )
+    options = {"results_uri": f"{tmp_path}/{name}", "reference_column": "loan_id", "invalid_rows": "reject"}
+    run = wait_for(channel, f"{folder}/", **options)
+    assert run.state == "success", run.log_text
+    rows = read(tmp_path / name)
+    assert list(rows[0])[:4] == ["row_number", "part", "customer_phone", "reference"]
+    assert [(int(row["row_number"]), row["part"], row["reference"], row["status"]) for row in rows] == [
+        (2, "part-0.csv", "L-1", "completed"),
+        (3, "part-0.csv", "L-2", "rejected"),
+        (2, "part-1.csv", "L-3", "rejected"),
+        (3, "part-1.csv", "L-4", "no_answer"),
+    ]
+
+
+def test_the_column_of_numbers_cannot_be_carried_under_its_own_name(
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """Else numbers would be in the report unmasked."""
+    contacts = [{"mobile": number} for number in NUMBERS]
+    options = {"results_uri": f"{tmp_path}/r.csv", "keep_columns": ["mobile"], "phone_column": "mobile"}
+    run = wait_for(channel, contacts, **options)
+    assert (run.state, posts(sandbox)) == ("failed", 0)
+    assert "keep_columns: the contacts have no column mobile" in str(run.error)
