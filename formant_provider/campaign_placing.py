@@ -220,7 +220,9 @@ class PlacesABatch(MindsTheWindow):
         ti: Any = context["ti"]
         if ti.map_index < 0 or not self.do_xcom_push:
             return
-        content = self.hook.recipients(request.agent_id).seal(_as_text(reveal(self.contacts)))
+        content = self.hook.recipients(request.agent_id).seal(
+            _as_text(reveal(self.contacts), self.rules.phone_column)
+        )
         announce(context, request.key, content)
         if not is_placed and has_twin(context, request.key, content):
             field = "name" if self.idempotency_key is None else "idempotency_key"
@@ -246,7 +248,12 @@ class PlacesABatch(MindsTheWindow):
         return NotSent("The task was stopped before the upload") if self._stopped else None
 
 
-def _as_text(contacts: Any) -> str:
+def _as_text(contacts: Any, phone_column: str) -> str:
     """Write where contacts are, or what they are if they are in memory."""
+    from formant_provider.api.frames import frame_table
+
+    frame = frame_table(contacts, "contacts", phone_column)
+    if frame is not None:
+        contacts = [frame.names, *frame.rows(range(len(frame.names)))]
     in_memory = isinstance(contacts, Iterable) and not isinstance(contacts, str | bytes)
     return json.dumps(list(contacts) if in_memory else contacts, sort_keys=True, default=str)

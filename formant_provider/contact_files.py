@@ -32,7 +32,8 @@ class ContactFiles:
     """The contacts of one campaign.
 
     :param folder: on this machine, for as long as the task runs; it holds what is private.
-    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings.
+    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings or
+        a data frame.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
@@ -136,17 +137,19 @@ class ContactFiles:
         from formant_provider.api.contact_sources import contacts_of
         from formant_provider.api.errors import InvalidInput
         from formant_provider.api.part_sources import opened_contacts
-        from formant_provider.file_parts import names_files, parts_of
+        from formant_provider.file_parts import is_table, names_files, parts_of
 
         rules = self.rules
         if names_files(self.contacts):
             parts = parts_of("contacts", self.contacts)
             with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
                 yield contacts
-        elif isinstance(self.contacts, Iterable) and not isinstance(self.contacts, Mapping | bytes):
+        elif is_table(self.contacts) and not isinstance(self.contacts, Mapping):
             yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
         else:
-            raise InvalidInput("contacts", "must be a URI, an absolute path or a list of mappings")
+            raise InvalidInput(
+                "contacts", "must be a URI, an absolute path, a list of mappings or a data frame"
+            )
 
     @contextmanager
     def _listed(self) -> Iterator[Iterable[object] | None]:

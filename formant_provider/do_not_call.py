@@ -22,21 +22,23 @@ log = logging.getLogger(__name__)
 def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[Iterable[object]]:
     """Open a do-not-call list.
 
-    :param suppress: a URI or an absolute path, of a file, a folder or a pattern; or a list of numbers.
+    :param suppress: a URI or an absolute path, of a file, a folder or a pattern; or a list of numbers or a
+        data frame.
     :param form: how the files are written; ``None`` is as usual.
     :raises InvalidInput: it is none of these.
     """
+    from formant_provider.api.do_not_call import entries_of
     from formant_provider.api.errors import InvalidInput
     from formant_provider.api.file_kinds import FileForm
     from formant_provider.api.part_sources import numbers_of
-    from formant_provider.file_parts import names_files, parts_of
+    from formant_provider.file_parts import is_table, names_files, parts_of
 
     if names_files(suppress):
         yield numbers_of(parts_of("suppress", suppress), form or FileForm())
-    elif isinstance(suppress, Iterable) and not isinstance(suppress, bytes):
-        yield suppress
+    elif is_table(suppress):
+        yield entries_of(suppress, form or FileForm())
     else:
-        raise InvalidInput("suppress", "must be a URI, an absolute path or a list of numbers")
+        raise InvalidInput("suppress", "must be a URI, an absolute path, a list of numbers or a data frame")
 
 
 class MindsTheList(GivenFields):

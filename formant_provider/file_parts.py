@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.parts import Entry, Part, check_finished, choose_parts, found_parts, has_pattern
@@ -23,6 +24,13 @@ def names_files(value: object) -> bool:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return isinstance(value, str | os.PathLike | ObjectStoragePath)
+
+
+def is_table(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value may hold rows itself: a list of them, or a data frame."""
+    is_iterable = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    # Some frames cannot be gone through, and hand out their rows in another way.
+    return is_iterable or hasattr(value, "__arrow_c_stream__") or hasattr(value, "collect")
 
 
 def parts_of(field: str, place: object) -> list[Part]:

@@ -13,6 +13,7 @@ from typing import IO, Any, NamedTuple
 from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, Rows
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
+from formant_provider.api.frames import frame_table
 from formant_provider.api.headers import contact_columns, is_text
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.readings import Numbers
@@ -100,18 +101,19 @@ def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: P
 
 
 def contacts_of(
-    rows: Iterable[Mapping[str, Any]],
-    *,
-    numbers: Numbers | None = None,
-    phone_column: str = PHONE_PARAMETER,
+    rows: Any, *, numbers: Numbers | None = None, phone_column: str = PHONE_PARAMETER
 ) -> Contacts:
     """Read contacts that are in memory. A variable that a row does not have is blank there.
 
-    :param rows: mappings from variables to values, which are written as those of a single call are.
+    :param rows: mappings from variables to values, which are written as those of a single call are; or a
+        data frame of pandas, polars or pyarrow.
     :param numbers: as for :func:`open_contacts`.
     :param phone_column: the name that the numbers have in the mappings.
     :raises InvalidInput: a row is no mapping; or, while the chunks are read, a value cannot be written.
     """
+    frame = frame_table(rows, "contacts", phone_column)
+    if frame is not None:
+        return _of_values(frame, numbers, phone_column, PhoneCells())
     known = list(rows)
     for number, row in enumerate(known, 1):
         if not isinstance(row, Mapping):

@@ -7,15 +7,15 @@ else it would carry that one along, whose text may quote the file.
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import IO, Any, TypeAlias, TypeVar
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.api.packing import DAMAGED, refuse_other_kinds, unpacked
 
 T = TypeVar("T")
 Rows: TypeAlias = list[list[str]]
@@ -24,6 +24,8 @@ Rows: TypeAlias = list[list[str]]
 ROWS_AT_ONCE = 400
 _BLOCK_BYTES = 1 << 16
 _MAX_HEADER = 1 << 17
+# What Excel takes for the name of the delimiter, and shows to nobody.
+_SEP = re.compile(r"\"?sep=(.)\"?[\r\n]*", re.IGNORECASE)
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # What the csv module says, and what it means.
 _FAULTS = {
@@ -51,8 +53,8 @@ def is_parquet(raw: io.BufferedReader) -> bool:
 class CsvTable:
     """A CSV file that is being read.
 
-    :param raw: CSV in UTF-8, with or without a byte order mark, as it is or in gzip.
-    :param delimiter: what is between the cells.
+    :param raw: CSV in UTF-8, with or without a byte order mark, as it is or compressed.
+    :param delimiter: what is between the cells, unless a first line such as ``sep=;`` says it.
     :param field: to be named in an error.
     :param any_delimiter: whether to take the one that shows the column of numbers in the first line, if
         another does.
@@ -73,12 +75,14 @@ class CsvTable:
     ) -> None:
         if len(delimiter) != 1 or delimiter in '"\r\n\0 ':
             raise InvalidInput("delimiter", "must be one character, and no quote, space or line end")
-        self._field, self._taken = field, 0
-        packed = raw.peek(2)[:2] == b"\x1f\x8b"
-        plain: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+        self._field, self._taken, self._hidden_lines = field, 0, 0
+        plain, self._packed_by = unpacked(raw, field)
         text = io.TextIOWrapper(io.BufferedReader(_Text(plain, field), _BLOCK_BYTES), "utf-8-sig", newline="")
         self._reader = csv.reader(())
         line = self._guarded(lambda: text.readline(_MAX_HEADER))
+        if named := _SEP.fullmatch(line):
+            delimiter, self._hidden_lines = named[1], 1
+            line = self._guarded(lambda: text.readline(_MAX_HEADER))
         self._check_length(line)
         shown = _shown_delimiter(line, delimiter, {phone_column, PHONE_PARAMETER})
         if shown != delimiter and not any_delimiter:
@@ -106,13 +110,13 @@ class CsvTable:
         try:
             return read()
         except UnicodeDecodeError as error:
-            line = self._reader.line_num + 1 + error.object[: error.start].count(b"\n")
+            line = self._hidden_lines + self._reader.line_num + 1 + error.object[: error.start].count(b"\n")
             fault = f"line {line}: is not UTF-8 but another encoding, perhaps Windows-1252; save it as UTF-8"
         except csv.Error as error:
             meant = (fault for text, fault in _FAULTS.items() if text in str(error))
             fault = f"row {self._taken + len(list(rows)) + 1}: {next(meant, 'is no CSV')}"
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            fault = "is damaged or cut off: gzip cannot unpack it"
+        except DAMAGED:
+            fault = f"is damaged or cut off: {self._packed_by} cannot unpack it"
         raise InvalidInput(self._field, fault)
 
     def _check_length(self, line: str) -> None:
@@ -187,6 +191,8 @@ class _Text(_Borrowed):
     def readinto(self, buffer: Any) -> int:
         size = super().readinto(buffer)
         block = bytes(buffer[:size])
+        if self._passed == 0:
+            refuse_other_kinds(block, self._field)
         if self._passed == 0 and block.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise InvalidInput(self._field, "is UTF-16, not UTF-8; save it as UTF-8")
         if (place := block.find(0)) >= 0:

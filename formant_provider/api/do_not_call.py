@@ -13,6 +13,7 @@ from formant_provider.api.contact_report import MAX_EXAMPLES, ROUND, WHICH_READI
 from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
+from formant_provider.api.frames import frame_table
 from formant_provider.api.headers import phone_place
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.numbers import NumberReader
@@ -130,6 +131,21 @@ def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:
     table = open_table(file, _FIELD, form, as_list=True)
     phone_column = form.phone_column
     return _of_csv(table, phone_column) if isinstance(table, CsvTable) else _of_values(table, phone_column)
+
+
+def entries_of(numbers: Iterable[object], form: FileForm = FileForm()) -> Iterable[object]:  # noqa: B008
+    """Return the entries of a list that is in memory.
+
+    :param numbers: the entries; or a data frame, which is read as a file with the same columns is.
+    :param form: as for :func:`open_numbers`.
+    :raises InvalidInput: there is no telling which column of a frame it is.
+    """
+    frame = frame_table(numbers, _FIELD, form.phone_column)
+    if frame is not None:
+        return _of_values(frame, form.phone_column)
+    # Arrow's columns are no lists, and their entries no values of Python.
+    as_list: Any = getattr(numbers, "to_pylist", None)
+    return numbers if as_list is None else as_list()
 
 
 def _of_csv(table: CsvTable, phone_column: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Protocol
@@ -12,21 +11,6 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.api.excel_table import ExcelTable, may_be_workbook
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.parquet_table import ParquetTable
-
-# What else people have, by its first bytes.
-_OTHERS = {
-    re.compile(rb"\s*\{\s*\"|\s*\[\s*[\[{\"]"): "JSON; write it as CSV or Parquet",
-    re.compile(rb"\s*<(\?xml|!doctype|html|table|meta)", re.IGNORECASE): "XML or HTML, as some programs write"
-    " under the name of a workbook; open it in a spreadsheet and save it as .xlsx or CSV",
-    re.compile(rb"ARROW1"): "Arrow (Feather); write it as Parquet",
-    re.compile(rb"Obj\x01"): "Avro; write it as Parquet",
-    re.compile(rb"ORC[^ -~]"): "ORC; write it as Parquet",
-    re.compile(rb"%PDF"): "a PDF document; export it as CSV",
-    re.compile(rb"SQLite format 3"): "a database of SQLite; export it as CSV",
-    re.compile(rb"\xfd7zXZ\0"): "compressed with xz; use gzip",
-    re.compile(rb"\x04\x22\x4d\x18"): "compressed with LZ4; use gzip",
-    re.compile(rb"7z\xbc\xaf|Rar!"): "an archive; unpack it",
-}
 
 
 @dataclass(frozen=True)
@@ -73,18 +57,10 @@ def open_table(
     :raises InvalidInput: it cannot be read, or is of another kind.
     """
     raw = buffered(file)
-    start = raw.peek(64)
     if is_parquet(raw):
         return ParquetTable(file, field)
-    if may_be_workbook(start):
+    if may_be_workbook(raw.peek(8)):
         return ExcelTable(file, field, form.sheet, only=as_list)
     if form.sheet is not None and not as_list:
         raise InvalidInput("sheet", "is the name of a sheet, and the contacts are in no workbook")
-    _refuse_others(start, field)
     return CsvTable(raw, form.delimiter, field, any_delimiter=as_list, phone_column=form.phone_column)
-
-
-def _refuse_others(start: bytes, field: str) -> None:
-    for pattern, kind in _OTHERS.items():
-        if pattern.match(start):
-            raise InvalidInput(field, f"is {kind}")

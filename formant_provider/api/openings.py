@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from formant_provider.api.calling_window import MARGIN, Hours, zones_of
+from formant_provider.api.calling_window import MARGIN, Hours
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.inputs import MAX_SCHEDULE_AHEAD
 from formant_provider.api.models import utc_text
+from formant_provider.api.zones import zones_of
 
 # So many entries a result has at most; a list of all the world's numbers could have thousands.
 MAX_ENTRIES = 50
@@ -141,10 +142,7 @@ def _order(opening: Opening) -> tuple[int, float]:
 
 
 def _anytime(number: str) -> Opening:
-    try:
-        return Opening(_names(zone.key for zone in zones_of(number)), is_open=True)
-    except InvalidInput:
-        return Opening("", is_open=True)
+    return Opening(_names(zone.key for zone in zones_of(number)), is_open=True)
 
 
 def _names(keys: Iterable[str]) -> str:

@@ -16,41 +16,31 @@ from formant_provider.api.values import short_float
 T = TypeVar("T")
 
 
-class ParquetTable:
-    """A Parquet file that is being read.
+class ArrowTable:
+    """A table in batches of Arrow that is being read.
 
-    :param file: open for reading, at any place, and left open.
     :param field: to be named in an error.
+    :param schema: its columns.
+    :param batches: returns its batches, of about as many rows as it is told.
     :ivar names: of its columns, as they are.
     :ivar first_row: the number of its first row, which is 1.
-    :raises InvalidInput: it cannot be read, or there is no pyarrow to read it.
     """
 
-    def __init__(self, file: IO[bytes], field: str) -> None:
-        try:
-            from pyarrow import parquet
-        except ImportError:
-            parquet = None
-        if parquet is None:
-            reason = "Parquet needs pyarrow here: pip install 'airflow-provider-formant[parquet]'"
-            raise InvalidInput(field, reason)
-        self._field, self.first_row = field, 1
-        file.seek(0)
-        # Read by small blocks: a row group as a whole may be larger than the memory.
-        self._table = self._guarded(lambda: parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 16))
-        self.names: list[str] = self._guarded(lambda: list(self._table.schema_arrow.names))
+    def __init__(self, field: str, schema: Any, batches: Callable[[int], Iterator[Any]]) -> None:
+        self._field, self._schema, self._batches = field, schema, batches
+        self.names: list[str] = self._guarded(lambda: list(schema.names))
+        self.first_row = 1
 
     def float_bits(self, place: int) -> int | None:
         """Return in how many bits a column holds floats; ``None`` if it holds none."""
-        kind = str(self._table.schema_arrow.types[place])
-        return {"halffloat": 16, "float": 32, "double": 64}.get(kind)
+        return {"halffloat": 16, "float": 32, "double": 64}.get(str(self._schema.types[place]))
 
     def rows(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """Return the values of some columns, by row.
 
         :raises InvalidInput: a value cannot be read.
         """
-        batches = self._guarded(lambda: self._table.iter_batches(ROWS_AT_ONCE * 4, use_threads=False))
+        batches = self._guarded(lambda: self._batches(ROWS_AT_ONCE * 4))
         first = 1
         while (batch := self._guarded(lambda: next(batches, None))) is not None:
             yield from zip(*(self._values(batch, place, first) for place in places), strict=True)
@@ -72,17 +62,44 @@ class ParquetTable:
         return [short_float(value, bits) for value in values] if bits in {16, 32} else values
 
     def _guarded(self, read: Callable[[], T]) -> T:
-        """Read, and refuse what is no Parquet."""
-        from pyarrow import ArrowException
+        return _guarded(self._field, read)
 
+
+class ParquetTable(ArrowTable):
+    """A Parquet file that is being read.
+
+    :param file: open for reading, at any place, and left open.
+    :param field: to be named in an error.
+    :raises InvalidInput: it cannot be read, or there is no pyarrow to read it.
+    """
+
+    def __init__(self, file: IO[bytes], field: str) -> None:
         try:
-            return read()
-        except (ArrowException, UnicodeDecodeError):
-            pass
-        except OSError as error:
-            if error.errno is not None:  # of the storage, and so perhaps better next time
-                raise
-        raise InvalidInput(self._field, "is damaged, or Parquet of a kind that cannot be read here")
+            from pyarrow import parquet
+        except ImportError:
+            parquet = None
+        if parquet is None:
+            reason = "Parquet needs pyarrow here: pip install 'airflow-provider-formant[parquet]'"
+            raise InvalidInput(field, reason)
+        file.seek(0)
+        # Read by small blocks: a row group as a whole may be larger than the memory.
+        table = _guarded(field, lambda: parquet.ParquetFile(file, pre_buffer=False, buffer_size=1 << 16))
+        schema = _guarded(field, lambda: table.schema_arrow)
+        super().__init__(field, schema, lambda size: table.iter_batches(size, use_threads=False))
+
+
+def _guarded(field: str, read: Callable[[], T]) -> T:
+    """Read, and refuse what is no Parquet."""
+    from pyarrow import ArrowException
+
+    try:
+        return read()
+    except (ArrowException, UnicodeDecodeError):
+        pass
+    except OSError as error:
+        if error.errno is not None:  # of the storage, and so perhaps better next time
+            raise
+    raise InvalidInput(field, "is damaged, or Parquet of a kind that cannot be read here")
 
 
 def _tried(read: Callable[[], list[Any]]) -> list[Any] | None:
