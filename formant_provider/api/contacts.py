@@ -72,7 +72,7 @@ def clean_contacts(
         _sift(contacts, rules, sink, rejects),
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
-        round_numbers=rules.round_numbers,
+        round_numbers=reader.round_numbers,
     )
     faults = [report.summary()] if report.invalid and invalid_rows == "fail" else []
     faults += [report.doubt] if report.doubt else []
