@@ -74,12 +74,17 @@ def clean_contacts(
         completed=rules.completed,
         round_numbers=reader.round_numbers,
     )
-    faults = [report.summary()] if report.invalid and invalid_rows == "fail" else []
+    _refuse_faulty(report, all_must_be_valid=invalid_rows == "fail")
+    return report
+
+
+def _refuse_faulty(report: ContactReport, *, all_must_be_valid: bool) -> None:
+    """Refuse contacts of which some are invalid, if none may be, or that are in doubt as a whole."""
+    faults = [report.summary()] if report.invalid and all_must_be_valid else []
     faults += [report.doubt] if report.doubt else []
     if faults:
         examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
         raise InvalidContacts(". ".join(faults), by_reason=dict(report.by_reason), examples=examples)
-    return report
 
 
 def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:

@@ -30,13 +30,11 @@ from formant_provider.options import (
     one_of,
     refuse_idle,
     renamed,
-    seconds,
     some_of,
     time_to_wait,
 )
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
-from formant_provider.timing import lateness_s
 from formant_provider.waiting import GRACE, deferrable_or_default, until
 
 if TYPE_CHECKING:
@@ -177,29 +175,26 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.agent_id, self.name, self.contacts = agent_id, name, contacts
-        self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
+        self.agent_id, self.name, self.contacts, self.suppress = agent_id, name, contacts, suppress
+        self.idempotency_key, self.reference = idempotency_key, reference
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
-        from_where = renamed("default_region", default_region, "default_country", default_country)
-        self.rules = ContactRules(
-            delimiter, from_where, required_variables, invalid_rows, numbers, renumber=renumber
-        )
+        country = renamed("default_region", default_region, "default_country", default_country)
+        self.rules = ContactRules(delimiter, country, required_variables, invalid_rows, numbers, renumber)
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
-        self.max_lateness_s = lateness_s(max_lateness)
-        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
-        self.resubmit_if_missing, self.wait_for_completion = resubmit_if_missing, wait_for_completion
+        self.set_placement_options(max_lateness, lookup_timeout, resubmit_if_missing=resubmit_if_missing)
+        self.wait_for_completion = wait_for_completion
         self.timeout_s = time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
         self.deferrable = deferrable_or_default(deferrable)
-        chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
-        self._check({**chosen, "wait_for_completion": wait_for_completion})
+        self._check(timeout, min_success_rate)
 
-    def _check(self, options: Mapping[str, Any]) -> None:
+    def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
-        self.check_options(self.given, options)
+        options = {"timeout": timeout, "min_success_rate": min_success_rate}
+        self.check_options(self.given, {**options, "wait_for_completion": self.wait_for_completion})
         if not self.wait_for_completion:
             for name, value in (
                 ("results_uri", self.results_uri),
