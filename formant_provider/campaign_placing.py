@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from formant_provider.contact_files import ContactFiles, read_numbers
 from formant_provider.contact_options import ContactRules
 from formant_provider.dry_runs import DRY_RUN, checked, tell_openings
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.lateness import refuse_late
+from formant_provider.lateness import lateness_s, refuse_late
+from formant_provider.options import seconds
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none
 from formant_provider.results import NOT_KNOWN, a_result_in_any_case, not_called, of_row, push
@@ -66,6 +68,21 @@ class PlacesABatch(MindsTheWindow):
     resubmit_if_missing: bool
 
     _stopped = False
+
+    def set_placement_options(
+        self,
+        max_lateness: float | timedelta | None,
+        lookup_timeout: float | timedelta,
+        *,
+        resubmit_if_missing: bool,
+    ) -> None:
+        """Keep the options of the placement, which are documented at the operator.
+
+        :raises ValueError: for what cannot be meant.
+        """
+        self.max_lateness_s = lateness_s(max_lateness)
+        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.resubmit_if_missing = resubmit_if_missing
 
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""

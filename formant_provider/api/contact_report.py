@@ -16,8 +16,6 @@ WHICH_READING = (
 )
 # A handful may be odd. More than this, and more than one in a hundred, tell that the whole list was spoilt.
 A_FEW, ONE_IN = 10, 100
-# So many zeros at the end are what a spreadsheet leaves of a number in scientific notation.
-ROUND = "0" * 6
 
 
 class Reason(StrEnum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from formant_provider.api.contact_report import FORMULA, ROUND, Problem, Reason
+from formant_provider.api.contact_report import FORMULA, Problem, Reason
 from formant_provider.api.csv_table import Rows
 from formant_provider.api.do_not_call import DoNotCall
 from formant_provider.api.errors import InvalidInput
@@ -74,7 +74,6 @@ class Rules:
     :param openings: the hours in which they may be; ``None`` means any.
     :raises InvalidInput: a required column does not exist.
     :ivar completed: how many accepted numbers got the country code of ``default_country``.
-    :ivar round_numbers: how many end in six or more zeros.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class Rules:
         # Recipients that are not sent as they were given, by row number, and those that were completed.
         self._rewritten: dict[int, str] = {}
         self._completed: set[int] = set()
-        self.completed = self.round_numbers = 0
+        self.completed = 0
 
     def width(self, rows: Rows) -> Faults:
         """Object to rows that are not as wide as the header."""
@@ -145,7 +144,6 @@ class Rules:
 
     def _number(self, chunk: Chunk) -> Faults:
         texts = chunk.columns[self._phone]
-        self.round_numbers += sum(text.endswith(ROUND) for text in texts) if _any_holds(ROUND, texts) else 0
         chunk.keys = self._reader.at_a_glance(texts)
         faults: dict[int, Fault | None] = {}
         unclear = [] if all(chunk.keys) else [place for place, key in enumerate(chunk.keys) if not key]
@@ -198,7 +196,3 @@ class Rules:
                 faults[position] = Fault(Reason.DUPLICATE)
             called.add(key)
         return faults
-
-
-def _any_holds(part: str, texts: Sequence[str]) -> bool:
-    return part in "\0".join(texts)

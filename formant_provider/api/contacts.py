@@ -87,7 +87,7 @@ def clean_contacts(
         _sift(contacts, rules, sink, _Rejects(rejects, contacts.columns, in_parts=contacts.in_parts), rows),
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
-        round_numbers=rules.round_numbers,
+        round_numbers=reader.round_numbers,
     )
     because = _why_not(report, invalid_rows, max_rejected_rate)
     if because is not None:

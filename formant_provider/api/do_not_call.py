@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import chain, count, islice
 from typing import IO, Any
 
-from formant_provider.api.contact_report import MAX_EXAMPLES, ROUND, WHICH_READING, Reason, too_many
+from formant_provider.api.contact_report import MAX_EXAMPLES, WHICH_READING, Reason, too_many
 from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
@@ -62,14 +62,13 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
     """
     numbers: set[int] = set()
     unread: list[int] = []
-    round_numbers = read_entries = 0
+    round_numbers, read_entries = -reader.round_numbers, 0
     reasons: Counter[str] = Counter()
     texts = (_entry(entry, digits_are_told=reader.digits_are_told) for entry in entries)
     for first in count(1, ROWS_AT_ONCE):
         some = list(islice(texts, ROWS_AT_ONCE))
         if not some:
             break
-        round_numbers += sum(text.endswith(ROUND) for text in some)
         read_entries += len(some)
         keys = reader.at_a_glance(some)
         for position in [position for position, key in enumerate(keys) if not key]:
@@ -82,6 +81,7 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
         numbers.update(filter(None, keys))
     if unread:
         _refuse(unread, reasons)
+    round_numbers += reader.round_numbers
     if too_many(round_numbers, read_entries):
         raise InvalidInput(
             _FIELD,

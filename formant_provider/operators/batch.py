@@ -16,8 +16,7 @@ from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
 from formant_provider.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.lateness import lateness_s
-from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, seconds, time_to_wait
+from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
 from formant_provider.tables import Recipients
@@ -195,8 +194,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.agent_id, self.name, self.contacts = agent_id, name, contacts
-        self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
+        self.agent_id, self.name, self.contacts, self.suppress = agent_id, name, contacts, suppress
+        self.idempotency_key, self.reference = idempotency_key, reference
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
@@ -216,8 +215,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.report_options = ReportOptions(
             results_fields, recipients, reference_column, keep_columns, keep_recipients
         )
-        self.max_lateness_s, self.resubmit_if_missing = lateness_s(max_lateness), resubmit_if_missing
-        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.set_placement_options(max_lateness, lookup_timeout, resubmit_if_missing=resubmit_if_missing)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)

@@ -65,10 +65,9 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
     ``scheduled_for``, ``placement``, ``reason``, ``map_index`` and ``reference``; and on keys of their own
     ``trace_id``, ``conversation_id`` and ``status``, with blank text for what is not known, such as the
-    conversation of most immediate calls. ``placement`` is ``placed``;
-    ``found`` when an earlier try had placed the call and its ids were looked up; or ``unconfirmed`` when an
-    earlier send used the key and no record of the call is there yet, as is usual while it lasts: the ids
-    are ``None``.
+    conversation of most calls. ``placement`` is ``placed``; ``found`` when an earlier try had placed the call
+    and its ids were looked up; or ``unconfirmed`` when an earlier send used the key and no record of the call
+    is there yet, as is usual while it lasts: the ids are ``None``.
 
     A task that places no call leaves a result as well, before it is skipped or fails: ``status`` is
     ``skipped``, ``refused``, ``not_placed`` (another try may have placed none either) or ``unconfirmed``, and
@@ -105,16 +104,15 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
         is bound to it. (templated)
     :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
-        or Parquet) with a column ``customer_phone`` or a single one, or a list; in E.164. A call to one of
+        or Parquet) with a column ``customer_phone`` or a single one, or a list. A call to one of
         them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
         there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
     :param dry_run: whether to check everything, and ask the API nothing: ``True``, ``False``, or a template
         that renders to one of these words. The result says when the phone would ring, or why not. (templated)
-    :param default_country: where ``customer_phone`` and the numbers of ``suppress`` are from when they are
-        written without a country code, as two letters of ISO 3166; with it, numbers in any usual writing are
-        taken. ``None`` takes E.164 alone.
-    :param renumber: whether a ``customer_phone`` of an old numbering plan is called under what it is today,
-        where that is known. ``False`` refuses it. Numbers of ``suppress`` are always read so.
+    :param default_country: where numbers without a country code are from, those of ``suppress`` too, as two
+        letters; with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param renumber: whether a number of an old numbering plan is called under what it is today, where that is
+        known. ``False`` refuses it. Numbers of ``suppress`` are always read so.
     :param on_closed: what becomes of a call outside of the hours: ``"schedule"`` for their next opening, at
         most 30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
@@ -215,9 +213,8 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.agent_id, self.parameters, self.scheduled_for = agent_id, parameters, scheduled_for
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
-        self.formant_conn_id, self.region = formant_conn_id, region
-        self.suppress, self.renumber = suppress, renumber
-        self.default_country = country("default_country", default_country)
+        self.formant_conn_id, self.region, self.suppress = formant_conn_id, region, suppress
+        self.default_country, self.renumber = country("default_country", default_country), renumber
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
