@@ -30,7 +30,8 @@ ARROWS: dict[str, set[str]] = {
         "waiting",
         "calling_window",
     }
-    | {"campaign", "campaign_placing", "campaign_report", "campaign_waiting", "contact_files"}
+    | {"campaign", "campaign_placing", "campaign_report", "campaign_waiting"}
+    | {"contact_files", "contact_options"}
     | {"dry_runs", "lateness"}
     | {"archive", "files", "reads", "tables"},
     "sensors": {"api", "hooks", "triggers", "runs", "state", "privacy", "failures", "links", "outcome"}
@@ -60,8 +61,10 @@ ARROWS: dict[str, set[str]] = {
         "files",
         "campaign_report",
         "contact_files",
+        "contact_options",
         "dry_runs",
         "lateness",
+        "options",
         "references",
         "results",
         "tables",
@@ -80,7 +83,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "contacts": {"api", "calling_window"},
     "campaign_report": {"api", "hooks", "files", "options", "reads", "tables"},
-    "contact_files": {"api", "do_not_call", "file_parts", "files", "options"},
+    "contact_files": {"api", "contact_options", "do_not_call", "file_parts", "files"},
+    "contact_options": {"api", "options"},
     "links": set(),
     "options": {"api.progress"},
     "triggers": {"api", "hooks", "triggering"},
