@@ -93,7 +93,7 @@ class RowList:
         part: str | None,
         numbers: Sequence[int],
         columns: Sequence[Sequence[str]],
-        left_out: Iterable[tuple[int, str, Sequence[str]]],
+        left_out: Sequence[tuple[int, str, Sequence[str]]],
     ) -> None:
         """Note some rows that follow those before.
 
@@ -107,7 +107,8 @@ class RowList:
         shown = [columns[place] for place in self._places]
         called = zip(numbers, repeat(part), repeat(None), *shown)
         others = ((number, part, reason, *self._shown(row)) for number, reason, row in left_out)
-        self._write(list(merge(called, others, key=itemgetter(0))))
+        # Most blocks have none to merge, and are written several times as fast.
+        self._write(list(merge(called, others, key=itemgetter(0)) if left_out else called))
 
     def _shown(self, row: Sequence[str]) -> list[str | None]:
         # In a row that is too short or too long nobody knows which cell is which: one that looks like a name
