@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import pickle
+import sys
 from collections import UserDict
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
@@ -155,22 +155,9 @@ def test_nobody_is_called_on_holidays_that_nobody_knows(number: str, text: str) 
     assert number.strip("+") not in str(caught.value)
 
 
-@pytest.fixture
-def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which the library holidays is not installed."""
-    import_module = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "holidays":
-            raise ModuleNotFoundError(name)
-        return import_module(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-
-
-@pytest.mark.usefixtures("no_library")
-def test_without_the_library_the_extra_is_named() -> None:
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no dependency; a DAG that needs it is parsed all the same."""
+    monkeypatch.setitem(sys.modules, "holidays", None)  # as if it were not installed
     window = CallingWindow(holidays="recipient")
     with pytest.raises(InvalidInput, match=r"pip install 'airflow-provider-formant\[holidays\]'"):
         window.hours("+33123456789")
