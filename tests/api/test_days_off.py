@@ -169,3 +169,22 @@ def test_asked_days_are_told_from_listed_ones() -> None:
     assert is_asked(Weekends())
     assert is_asked(SecondsOfMonths())
     assert str(AskedDays(Weekends())).endswith(".Weekends()")
+
+
+@pytest.mark.parametrize("days", [[CHRISTMAS], Weekends(), "recipient"], ids=repr)
+def test_hours_of_two_numbers_with_the_same_clock_and_holidays_are_equal(days: Any) -> None:
+    """So whoever judges a million rows need not judge each."""
+    if days == "recipient":
+        pytest.importorskip("holidays")
+    window = CallingWindow(holidays=days)
+    one, other = window.hours("+919876543210"), window.hours("+919876543211")
+    assert len({one, other}) == 1
+    assert len({one, window.hours(LONDON)}) == 2
+
+
+def test_days_that_can_be_read_once_are_kept() -> None:
+    """A generator would be empty by the time a task runs."""
+    window = CallingWindow(days=iter(["fri"]), holidays=(day for day in [CHRISTMAS]))  # type: ignore[arg-type]
+    for _ in range(2):
+        hours = window.hours(INDIA)
+        assert (hours.days, CHRISTMAS in hours.holidays) == ({"fri"}, True)
