@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar
@@ -64,6 +64,7 @@ class CallingWindow:
     )
 
     def __post_init__(self) -> None:
+        self._keep_what_can_be_read_once()
         for name in ("start", "end"):
             if not _is_template(getattr(self, name)):
                 to_time(name, getattr(self, name))
@@ -72,8 +73,6 @@ class CallingWindow:
         if not _is_template(self.days):
             to_days(self.days)
         self._refuse_zones()
-        if is_asked(self.holidays) and not _is_template(self.holidays):
-            self.holidays = AskedDays(self.holidays)
         if not _is_template(self.holidays) and self.holidays != RECIPIENT:
             to_days_off(self.holidays)
 
@@ -86,6 +85,17 @@ class CallingWindow:
         note_version()
         start, end = to_span(self.start, self.end)
         return Hours(start, end, to_days(self.days), self._days_off(recipient), self._zones(recipient))
+
+    def _keep_what_can_be_read_once(self) -> None:
+        """Keep what would be empty when it is read again, or rendered by Airflow, which knows plain ones alone."""
+        if isinstance(self.days, Iterator):
+            self.days = tuple(self.days)
+        if isinstance(self.holidays, Iterator):
+            self.holidays = tuple(self.holidays)
+        elif is_asked(self.holidays) and not _is_template(self.holidays):
+            self.holidays = AskedDays(self.holidays)
+        if isinstance(self.timezone, Mapping):
+            self.timezone = dict(self.timezone)
 
     def _days_off(self, recipient: str) -> Container[date]:
         if self.holidays == RECIPIENT:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from formant_provider.api.errors import InvalidInput
@@ -16,7 +16,7 @@ _FIELD = "calling_window.holidays"
 _SETTINGS = ("country", "market", "subdiv", "categories", "language")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # what it holds cannot be compared without being listed
 class AskedDays:
     """Days off that know a day when they are asked for it, as those of the library ``holidays`` do.
 
@@ -29,6 +29,10 @@ class AskedDays:
     def __contains__(self, day: object) -> bool:
         return day in self.days
 
+    def __hash__(self) -> int:
+        """Tell it by what is asked: that is filled with days meanwhile, and a dict has no hash."""
+        return id(self.days)
+
     def __str__(self) -> str:
         """Name it by its settings, since the days in it are other ones in every process."""
         kind = type(self.days)
@@ -37,7 +41,7 @@ class AskedDays:
         return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}({', '.join(texts)})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AnyDayOff:
     """Days off in one or another of several places."""
 
@@ -62,7 +66,7 @@ def to_days_off(value: object) -> Container[date]:
     :raises InvalidInput: for anything else.
     """
     if isinstance(value, AskedDays):
-        return AnyDayOff((value, to_days_off(_listed(value.days))))
+        return _asked_or_listed(value)
     if is_asked(value):
         return to_days_off(AskedDays(value))
     return frozenset(_date(item) for item in items("holidays", value))
@@ -76,6 +80,11 @@ def days_off_in(countries: Collection[str]) -> Container[date]:
     """
     if not countries:
         raise InvalidInput(_FIELD, "the country of this number is not known; give dates, not 'recipient'")
+    return _any_public_holidays(tuple(countries))
+
+
+@lru_cache(maxsize=1024)  # one object for all numbers of a country, so that their hours are equal
+def _any_public_holidays(countries: tuple[str, ...]) -> Container[date]:
     return AnyDayOff(tuple(map(_public_holidays, countries)))
 
 
@@ -89,16 +98,18 @@ def _public_holidays(country: str) -> Container[date]:
             "'recipient' needs the library holidays: pip install 'airflow-provider-formant[holidays]'",
         ) from None
     try:
-        return country_holidays(country)
+        return AskedDays(country_holidays(country))
     except NotImplementedError:
         raise InvalidInput(
             _FIELD, f"those of {country} are not known to the library holidays; give dates instead"
         ) from None
 
 
-def _listed(days: Any) -> list[Any]:
-    """Return what can be listed already, in which dates may be written as text."""
-    return list(days) if isinstance(days, Iterable) else []
+@lru_cache(maxsize=64)
+def _asked_or_listed(asked: AskedDays) -> Container[date]:
+    """Return days that are asked for, with those that can be listed already, which may be written as text."""
+    listed = list(asked.days) if isinstance(asked.days, Iterable) else []
+    return AnyDayOff((asked, to_days_off(listed)))
 
 
 def _date(value: object) -> date:

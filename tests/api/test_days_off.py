@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
 import pickle
+import sys
 from collections import UserDict
 from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
@@ -155,22 +155,9 @@ def test_nobody_is_called_on_holidays_that_nobody_knows(number: str, text: str) 
     assert number.strip("+") not in str(caught.value)
 
 
-@pytest.fixture
-def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which the library holidays is not installed."""
-    import_module = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "holidays":
-            raise ModuleNotFoundError(name)
-        return import_module(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-
-
-@pytest.mark.usefixtures("no_library")
-def test_without_the_library_the_extra_is_named() -> None:
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is no dependency; a DAG that needs it is parsed all the same."""
+    monkeypatch.setitem(sys.modules, "holidays", None)  # as if it were not installed
     window = CallingWindow(holidays="recipient")
     with pytest.raises(InvalidInput, match=r"pip install 'airflow-provider-formant\[holidays\]'"):
         window.hours("+33123456789")
@@ -182,3 +169,22 @@ def test_asked_days_are_told_from_listed_ones() -> None:
     assert is_asked(Weekends())
     assert is_asked(SecondsOfMonths())
     assert str(AskedDays(Weekends())).endswith(".Weekends()")
+
+
+@pytest.mark.parametrize("days", [[CHRISTMAS], Weekends(), "recipient"], ids=repr)
+def test_hours_of_two_numbers_with_the_same_clock_and_holidays_are_equal(days: Any) -> None:
+    """So whoever judges a million rows need not judge each."""
+    if days == "recipient":
+        pytest.importorskip("holidays")
+    window = CallingWindow(holidays=days)
+    one, other = window.hours("+919876543210"), window.hours("+919876543211")
+    assert len({one, other}) == 1
+    assert len({one, window.hours(LONDON)}) == 2
+
+
+def test_days_that_can_be_read_once_are_kept() -> None:
+    """A generator would be empty by the time a task runs."""
+    window = CallingWindow(days=iter(["fri"]), holidays=(day for day in [CHRISTMAS]))  # type: ignore[arg-type]
+    for _ in range(2):
+        hours = window.hours(INDIA)
+        assert (hours.days, CHRISTMAS in hours.holidays) == ({"fri"}, True)

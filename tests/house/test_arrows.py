@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "references": {"api.errors"},
     "results": {"api.errors", "runs"},
     "receipts": {"api", "dry_runs", "state", "outcome", "placing", "privacy", "references", "results"},
-    "calling_window": {"api.calling_window"},
+    "calling_window": {"api"},
     "waiting": {"api", "hooks", "triggers", "options"},
     "outcome": {"api", "hooks", "triggers", "links", "results", "waiting", "reads"},
     "campaign": {"api", "hooks", "triggers", "options", "results", "waiting", "reads"},
