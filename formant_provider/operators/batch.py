@@ -183,8 +183,7 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         self.rules = ContactRules(delimiter, country, required_variables, invalid_rows, numbers, renumber)
         self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
         self.set_placement_options(max_lateness, lookup_timeout, resubmit_if_missing=resubmit_if_missing)
-        self.wait_for_completion = wait_for_completion
-        self.timeout_s = time_to_wait("timeout", timeout)
+        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)

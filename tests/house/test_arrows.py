@@ -52,6 +52,7 @@ ARROWS: dict[str, set[str]] = {
         "hooks",
         "runs",
         "state",
+        "options",
         "privacy",
         "files",
         "campaign_report",
