@@ -87,7 +87,7 @@ class CallingWindow:
         return Hours(start, end, to_days(self.days), self._days_off(recipient), self._zones(recipient))
 
     def _keep_what_can_be_read_once(self) -> None:
-        """Keep what would be empty when it is read again, or rendered by Airflow, which knows plain ones alone."""
+        """Keep what would be empty when it is read again, or when Airflow renders it."""
         if isinstance(self.days, Iterator):
             self.days = tuple(self.days)
         if isinstance(self.holidays, Iterator):

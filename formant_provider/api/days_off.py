@@ -29,10 +29,6 @@ class AskedDays:
     def __contains__(self, day: object) -> bool:
         return day in self.days
 
-    def __hash__(self) -> int:
-        """Tell it by what is asked: that is filled with days meanwhile, and a dict has no hash."""
-        return id(self.days)
-
     def __str__(self) -> str:
         """Name it by its settings, since the days in it are other ones in every process."""
         kind = type(self.days)
@@ -98,7 +94,7 @@ def _public_holidays(country: str) -> Container[date]:
             "'recipient' needs the library holidays: pip install 'airflow-provider-formant[holidays]'",
         ) from None
     try:
-        return AskedDays(country_holidays(country))
+        return country_holidays(country)
     except NotImplementedError:
         raise InvalidInput(
             _FIELD, f"those of {country} are not known to the library holidays; give dates instead"

@@ -220,8 +220,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)
-        self.wait_for_completion = wait_for_completion
-        self.timeout_s = time_to_wait("timeout", timeout)
+        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
