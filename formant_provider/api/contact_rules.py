@@ -170,7 +170,7 @@ class Rules:
         faults: dict[int, Fault | None] = {}
         for name, place in self._required.items():
             column = chunk.columns[place]
-            if not all(map(str.strip, column)):
+            if "" in column or any(map(str.isspace, column)):
                 for position, cell in enumerate(column):
                     if not cell.strip():
                         faults.setdefault(position, Fault(Reason.BLANK_VARIABLE, name))

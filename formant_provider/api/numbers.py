@@ -46,15 +46,19 @@ class NumberReader:
 
         :param texts: none holds a NUL.
         """
-        self.round_numbers += "\0".join([*texts, ""]).count(_ROUND)
-        return self._integers(texts)
+        together = "\0".join([*texts, ""])
+        self.round_numbers += together.count(_ROUND)
+        return self._integers(texts, together)
 
-    def _integers(self, texts: Sequence[str]) -> list[int]:
+    def _integers(self, texts: Sequence[str], together: str) -> list[int]:
         """Match all at once, which is fast, and halve what does not match as a whole."""
-        if self._are_plain("\0".join([*texts, ""])):
+        if self._are_plain(together):
             return list(map(int, texts))
+        if len(texts) == 1:
+            return [0]
         half = len(texts) // 2
-        return self._integers(texts[:half]) + self._integers(texts[half:]) if half else [0]
+        parts = (texts[:half], texts[half:])
+        return [number for part in parts for number in self._integers(part, "\0".join([*part, ""]))]
 
     def read(self, text: str) -> tuple[int, str] | Reason:
         """Return a number as an integer and as the text to be sent, or why it cannot be called."""

@@ -95,14 +95,13 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         none. (templated)
     :param retry_context: what an earlier attempt left: a mapping with any of ``collected_data`` (a mapping),
         ``retry_initial_message``, ``retry_language`` and ``retry_stage_id`` (text). Airflow shows the names
-        and never the values. ``None`` means none. (templated)
+        alone. ``None`` means none. (templated)
     :param reference: your own name of what the call is about, such as a loan's: text or an integer, and never
         a phone number. It is in the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :param calling_window: the hours in which the phone may ring, a
-        :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
-        is bound to it. (templated)
+    :param calling_window: a :class:`~formant_provider.calling_window.CallingWindow`: the hours in which the
+        phone may ring. ``None`` means any. Only what would ring anew is bound to it. (templated)
     :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
         or Parquet) with a column ``customer_phone`` or a single one, or a list. A call to one of
         them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
@@ -218,8 +217,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
-        self.deferrable = deferrable_or_default(deferrable)
-        self.operator_extra_links = links_of(self)
+        self.deferrable, self.operator_extra_links = deferrable_or_default(deferrable), links_of(self)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
