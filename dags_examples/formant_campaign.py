@@ -25,10 +25,10 @@ with DAG(
     def due_loans() -> list[dict[str, Any]]:
         """Stand for a query. A long result is better written to a file, and its path given as `contacts`."""
         return [
-            {"customer_phone": "+14155550150", "customer_name": "Asha", "due_amount": 29000},
-            {"customer_phone": "+14155550101", "customer_name": "Rahul", "due_amount": 1250.5},
-            {"customer_phone": "+14155550152", "customer_name": "Meera", "due_amount": 700},
-            {"customer_phone": "+1415", "customer_name": "Vikram", "due_amount": 80},
+            {"customer_phone": "+14155550150", "customer_name": "Asha", "due_amount": 29000, "loan": "L-1"},
+            {"customer_phone": "+14155550101", "customer_name": "Rahul", "due_amount": 1250.5, "loan": "L-2"},
+            {"customer_phone": "+14155550152", "customer_name": "Meera", "due_amount": 700, "loan": "L-3"},
+            {"customer_phone": "+1415", "customer_name": "Vikram", "due_amount": 80, "loan": "L-4"},
         ]
 
     campaign = FormantCreateBatchCallOperator(
@@ -41,6 +41,8 @@ with DAG(
         invalid_rows="reject",
         rejects_uri="{{ params.folder }}/rejects.csv",
         results_uri="{{ params.folder }}/results.csv",
+        # The report is joined by this, and shows the last four digits of a number alone.
+        reference_column="loan",
         wait_for_completion=True,
         deferrable=True,
         min_success_rate=30,

@@ -14,7 +14,7 @@ from formant_provider.api.errors import NotFound
 from formant_provider.api.lookup import find_detail
 from formant_provider.api.progress import UNSUCCESSFUL, Endings
 from formant_provider.files import Written, write_file
-from formant_provider.tables import COLUMNS, as_json, row
+from formant_provider.tables import COLUMNS, CONTACT_NUMBER, Recipients, as_json, row
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -34,6 +34,7 @@ class Archive:
 
     :param folder: the conversation's own folder.
     :param include: which of :data:`PARTS` are wanted.
+    :param recipients: how much of the number the record shows.
     :ivar written: what is on file so far.
     :ivar record: as it was read last; ``None`` when there is none, or not yet.
     """
@@ -42,6 +43,7 @@ class Archive:
     conversation_id: str
     folder: ObjectStoragePath
     include: Sequence[str] = PARTS
+    recipients: Recipients = "masked"
     written: dict[str, Written] = field(default_factory=dict)
     record: Conversation | None = None
 
@@ -77,7 +79,8 @@ class Archive:
         if part == "recording":
             return self._write_recording()
         if part == "record":
-            return self._write_json("record.json", as_json(row(record, _RECORD_FIELDS)))
+            fields = [name for name in _RECORD_FIELDS if (name, self.recipients) != (CONTACT_NUMBER, "none")]
+            return self._write_json("record.json", as_json(row(record, fields, recipients=self.recipients)))
         return self._write_json("transcript.json", as_json(record.transcript)) if record.transcript else None
 
     def _write_recording(self) -> Written | None:

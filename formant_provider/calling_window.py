@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from formant_provider.api.calling_window import (
     DAYS,
     Hours,
+    recipient_zones,
     to_days,
-    to_holidays,
     to_span,
     to_time,
     to_zone,
-    zones_of,
 )
+from formant_provider.api.days_off import AskedDays, days_off_in, is_asked, to_days_off
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.zone_database import note_version
+from formant_provider.api.zones import is_country, regions_of
 
 RECIPIENT = "recipient"
+COUNTRY = "country"
 
 
 @dataclass(repr=False)
@@ -31,20 +36,35 @@ class CallingWindow:
     :param days: days of the week on which they begin: ``mon``, ``tue``, ``wed``, ``thu``, ``fri``, ``sat``,
         ``sun``, as a list or as text.
     :param timezone: name of the time zone, such as ``Asia/Kolkata``. ``"recipient"`` means that of the
-        number; if it may be in several, only the hours count that all of them have in common.
-    :param holidays: dates on which no hours begin, as ``date`` or ISO 8601 text, as a list or as text.
+        number; if it may be in several, only the hours count that all of them have in common. A mapping gives
+        a zone for each country of the number, by ISO 3166 code, such as ``{"US": "America/New_York"}``, or
+        for each value of ``timezone_by``; whatever it does not name is ``"recipient"``.
+    :param holidays: dates on which no hours begin, as ``date`` or ISO 8601 text, as a list or as text; or an
+        object that knows them, such as ``holidays.country_holidays("IN")``. ``"recipient"`` means the public
+        holidays of the number's country, and needs the extra ``holidays``.
+    :param timezone_by: what the keys of a mapping given as ``timezone`` are: ``"country"``, or a template
+        whose value is looked up, such as ``"{{ params.branch }}"``.
     :raises ValueError: at parse time, for what is no template and cannot be meant.
     """
 
     start: str = "09:00"
     end: str = "20:00"
     days: Collection[str] | str = DAYS
-    timezone: str = RECIPIENT
-    holidays: Collection[date | str] | str = ()
+    timezone: str | Mapping[str, str] = RECIPIENT
+    holidays: Container[date] | Collection[date | str] | str = ()
+    timezone_by: str = COUNTRY
 
-    template_fields: ClassVar[tuple[str, ...]] = ("start", "end", "days", "timezone", "holidays")
+    template_fields: ClassVar[tuple[str, ...]] = (
+        "start",
+        "end",
+        "days",
+        "timezone",
+        "holidays",
+        "timezone_by",
+    )
 
     def __post_init__(self) -> None:
+        self._keep_what_can_be_read_once()
         for name in ("start", "end"):
             if not _is_template(getattr(self, name)):
                 to_time(name, getattr(self, name))
@@ -52,10 +72,9 @@ class CallingWindow:
             to_span(self.start, self.end)
         if not _is_template(self.days):
             to_days(self.days)
-        if not _is_template(self.timezone) and self.timezone != RECIPIENT:
-            to_zone(self.timezone)
-        if not _is_template(self.holidays):
-            to_holidays(self.holidays)
+        self._refuse_zones()
+        if not _is_template(self.holidays) and self.holidays != RECIPIENT:
+            to_days_off(self.holidays)
 
     def hours(self, recipient: str) -> Hours:
         """Return the hours for one recipient.
@@ -63,18 +82,71 @@ class CallingWindow:
         :param recipient: the number, E.164.
         :raises InvalidInput: with the name of the field at fault.
         """
+        note_version()
         start, end = to_span(self.start, self.end)
-        is_known = self.timezone != RECIPIENT
-        zones = (to_zone(self.timezone),) if is_known else zones_of(recipient)
-        return Hours(start, end, to_days(self.days), to_holidays(self.holidays), zones)
+        return Hours(start, end, to_days(self.days), self._days_off(recipient), self._zones(recipient))
+
+    def _keep_what_can_be_read_once(self) -> None:
+        """Keep what would be empty when it is read again, or when Airflow renders it."""
+        if isinstance(self.days, Iterator):
+            self.days = tuple(self.days)
+        if isinstance(self.holidays, Iterator):
+            self.holidays = tuple(self.holidays)
+        elif is_asked(self.holidays) and not _is_template(self.holidays):
+            self.holidays = AskedDays(self.holidays)
+        if isinstance(self.timezone, Mapping):
+            self.timezone = dict(self.timezone)
+
+    def _days_off(self, recipient: str) -> Container[date]:
+        if self.holidays == RECIPIENT:
+            return days_off_in(regions_of(recipient))
+        return to_days_off(self.holidays)
+
+    def _zones(self, recipient: str) -> tuple[ZoneInfo, ...]:
+        if not isinstance(self.timezone, Mapping):
+            return _zones_called(self.timezone, recipient)
+        keys = regions_of(recipient) if self.timezone_by == COUNTRY else (str(self.timezone_by),)
+        zones = {str(key): value for key, value in self.timezone.items()}
+        # A number that may be of several countries keeps the hours of all of them.
+        names = {zones.get(key, RECIPIENT): None for key in keys} or {RECIPIENT: None}
+        return tuple(dict.fromkeys(zone for name in names for zone in _zones_called(name, recipient)))
+
+    def _refuse_zones(self) -> None:
+        """Refuse a time zone that cannot be meant, also in a mapping of them."""
+        by_country = self.timezone_by == COUNTRY
+        if not by_country and not _is_template(self.timezone_by):
+            raise InvalidInput("calling_window.timezone_by", f"must be '{COUNTRY}', or a template")
+        if not isinstance(self.timezone, Mapping):
+            if not _is_template(self.timezone):
+                if not by_country:
+                    raise InvalidInput("calling_window.timezone_by", "needs a mapping as timezone")
+                _refuse_zone(self.timezone)
+            return
+        if not self.timezone or (by_country and not all(map(is_country, self.timezone))):
+            raise InvalidInput("calling_window.timezone", "must have ISO 3166 codes as keys, such as US")
+        for name in self.timezone.values():
+            if not _is_template(name):
+                _refuse_zone(name)
 
     def serialize(self) -> dict[str, Any]:
         """Return what Airflow shows of it: the same in every process."""
-        return {name: _plain(getattr(self, name)) for name in self.template_fields}
+        shown = {name: _plain(getattr(self, name)) for name in self.template_fields}
+        if self.timezone_by == COUNTRY:
+            del shown["timezone_by"]  # it has no meaning but with a mapping
+        return shown
 
     def __repr__(self) -> str:
         # Airflow writes it into the DAG of a mapped task, and what differs from parse to parse is a new DAG.
         return f"CallingWindow({', '.join(f'{name}={value!r}' for name, value in self.serialize().items())})"
+
+
+def _zones_called(name: str, recipient: str) -> tuple[ZoneInfo, ...]:
+    return recipient_zones(recipient) if name == RECIPIENT else (to_zone(name),)
+
+
+def _refuse_zone(name: object) -> None:
+    if name != RECIPIENT:
+        to_zone(name)
 
 
 def _is_template(value: Any) -> bool:
@@ -83,10 +155,14 @@ def _is_template(value: Any) -> bool:
         return "{{" in value or "{%" in value
     if hasattr(value, "resolve"):  # what another task returns
         return True
+    if isinstance(value, Mapping):
+        return any(map(_is_template, value.values()))
     return isinstance(value, Iterable) and any(map(_is_template, value))
 
 
-def _plain(value: Any) -> str | list[str]:
+def _plain(value: Any) -> str | list[str] | dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(key): str(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, str) or not isinstance(value, Iterable):
         return str(value)
     texts = [str(item) for item in value]

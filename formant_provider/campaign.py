@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -178,14 +179,25 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
     raise AirflowFailException(f"{text}. A retry would not ring again.")
 
 
+def stands_still(result: Mapping[str, Any]) -> bool:
+    """Whether nothing has changed for ``stall_timeout`` though somebody is still to be called.
+
+    :param result: from :func:`hand_on_batch`.
+    """
+    from formant_provider.api.batch_models import BatchMetrics
+    from formant_provider.api.batch_progress import has_people_left
+
+    return bool(result["stalled"]) and has_people_left(BatchMetrics.from_json(result["metrics"] or {}))
+
+
 def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context) -> None:
     """End a task whose batch call stands still though somebody is still to be called."""
     from formant_provider.api.batch_models import BatchMetrics
-    from formant_provider.api.batch_progress import has_people_left, in_words
+    from formant_provider.api.batch_progress import in_words
 
-    metrics = BatchMetrics.from_json(result["metrics"] or {})
-    if not result["stalled"] or not has_people_left(metrics):
+    if not stands_still(result):
         return
+    metrics = BatchMetrics.from_json(result["metrics"] or {})
     text = (
         f"Batch call {result['batch_id']} is not over, and nothing has changed in it for as long as"
         f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may go on, such as when"

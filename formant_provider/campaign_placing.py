@@ -7,20 +7,24 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from formant_provider.campaign_report import recipients_uri
-from formant_provider.contact_files import ContactFiles, ContactRules
-from formant_provider.do_not_call import MindsTheList
+from formant_provider.campaign_report import ReportOptions, recipients_uri
+from formant_provider.contact_files import ContactFiles, read_numbers
+from formant_provider.contact_options import ContactRules
+from formant_provider.dry_runs import DRY_RUN, checked, tell_openings
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.lateness import lateness_s, refuse_late
+from formant_provider.options import seconds
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none
-from formant_provider.results import a_result_in_any_case, not_called, of_row, push
-from formant_provider.timing import refuse_late
+from formant_provider.results import NOT_KNOWN, a_result_in_any_case, not_called, of_row, push
+from formant_provider.timing import MindsTheWindow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,7 +46,7 @@ RECEIPT_FIELDS = (
 )
 
 
-class PlacesABatch(MindsTheList):
+class PlacesABatch(MindsTheWindow):
     """Mixed into an operator that has the fields of a batch call and the options of its placement."""
 
     private_fields = ("contacts", "suppress")
@@ -58,11 +62,27 @@ class PlacesABatch(MindsTheList):
     formant_conn_id: str
     region: str | None
     rules: ContactRules
+    report_options: ReportOptions
     max_lateness_s: float | None
     lookup_timeout_s: float
     resubmit_if_missing: bool
 
     _stopped = False
+
+    def set_placement_options(
+        self,
+        max_lateness: float | timedelta | None,
+        lookup_timeout: float | timedelta,
+        *,
+        resubmit_if_missing: bool,
+    ) -> None:
+        """Keep the options of the placement, which are documented at the operator.
+
+        :raises ValueError: for what cannot be meant.
+        """
+        self.max_lateness_s = lateness_s(max_lateness)
+        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.resubmit_if_missing = resubmit_if_missing
 
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""
@@ -80,14 +100,14 @@ class PlacesABatch(MindsTheList):
         :param folder: for what is needed while the task runs.
         :raises InvalidInput: with the name of the field at fault.
         """
-        from formant_provider.campaign_report import report_format
         from formant_provider.files import to_file
+        from formant_provider.tables import check_format, form_of
 
         for name in ("rejects_uri", "results_uri"):
             if getattr(self, name) is not None:
                 to_file(name, getattr(self, name))
         if self.results_uri is not None:
-            report_format(self.results_uri)
+            check_format(form_of("results_uri", self.results_uri).file_format)
         return ContactFiles(
             folder,
             reveal(self.contacts),
@@ -95,6 +115,8 @@ class PlacesABatch(MindsTheList):
             self.rules,
             rejects_uri=self.rejects_uri,
             recipients_uri=None if self.results_uri is None else recipients_uri(self.results_uri),
+            carried=self.report_options.carried,
+            on_closed=self.on_closed,
         )
 
     def build_batch(self, files: ContactFiles, context: Context) -> BatchRequest:
@@ -103,12 +125,15 @@ class PlacesABatch(MindsTheList):
         :raises InvalidInput: with the name of the field at fault.
         """
         from formant_provider.api.batch_request import build_batch_request
+        from formant_provider.api.openings import Openings
         from formant_provider.runs import in_loop
 
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
             refuse_late(context, self.max_lateness_s, now=pendulum.now("UTC"))
             self.refuse_lost_list()
+            if self.calling_window is not None:
+                files.openings = Openings(self.calling_window.hours, pendulum.now("UTC"))
             return files.write()
 
         ti = context["ti"]
@@ -125,6 +150,32 @@ class PlacesABatch(MindsTheList):
             if self.idempotency_key is not None
             else replace(request, key=in_loop(context, request.key))
         )
+
+    def rehearse(self, files: ContactFiles, context: Context) -> dict[str, Any]:
+        """Do all that comes before the upload, and return what would be uploaded.
+
+        :raises FormantError: as placing it would, unless the task would be skipped for it.
+        """
+        from formant_provider.state import BATCHES_ENTRY, note_nothing_sent
+
+        files.recipients_uri = None  # there is no report to come
+        request = self.build_batch(files, context)
+        with self.hook.get_conn():
+            clean, reason = checked(request.write_file)
+        note_nothing_sent(context, BATCHES_ENTRY)
+        report, openings = files.report, files.openings
+        push(context, "batch_id", NOT_KNOWN)
+        return {
+            **dict.fromkeys(RECEIPT_FIELDS),
+            **self.of_row(context),
+            "name": request.full_name,
+            "agent_id": request.agent_id,
+            "total_recipients": report.accepted if clean and report else 0,
+            "contacts": report.counts() if report else None,
+            "status": DRY_RUN,
+            "reason": reason,
+            "by_opening": tell_openings(openings, read_numbers(Path(clean)) if clean else ()),
+        }
 
     def place_batch(self, request: BatchRequest, context: Context) -> BatchPlacement:
         """Place the batch call, or find out that it was placed already.
@@ -171,7 +222,7 @@ class PlacesABatch(MindsTheList):
             return {**dict.fromkeys(RECEIPT_FIELDS), **self.of_row(context)}
 
         return a_result_in_any_case(
-            context, nothing, partial(not_called, skipped="nobody_left"), apart=["batch_id"]
+            context, nothing, partial(not_called, skipped="skipped"), apart=["batch_id"]
         )
 
     def of_row(self, context: Context) -> dict[str, Any]:

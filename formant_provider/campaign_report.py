@@ -1,15 +1,20 @@
-"""Writes who of a campaign was reached, one row for each recipient."""
+"""Writes what came of a campaign, one row for each row of its contacts."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, get_args
 
-from formant_provider.tables import COLUMNS, RECIPIENT
+from formant_provider.api.row_list import REFERENCE, CarriedColumns
+from formant_provider.options import one_of, refuse_idle, some_of
+from formant_provider.tables import COLUMNS, Recipients, form_of
 
 if TYPE_CHECKING:
     from formant_provider.api.batch_report import BatchReport
@@ -19,110 +24,250 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOR_EVER = timedelta(days=3650)
-# Columns a report may have besides the recipient.
+RECIPIENT = "customer_phone"
+_OF_THE_REPORT = ("results_fields", "recipients", "keep_recipients")
+# Columns that results_fields may name.
 REPORT_COLUMNS = tuple(name for name in COLUMNS if name not in {"contact_number", "agent_id", "transcript"})
 DEFAULT_REPORT_COLUMNS = ("status", "conversation_id", "started_at", "duration_seconds", "results")
-_FORMATS = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl"}
+# What a kept column cannot be called, lest two columns have one name, or one a type that is not its own.
+RESERVED = frozenset({"row_number", "part", RECIPIENT, REFERENCE, "reason", *COLUMNS})
 
 
-def report_format(uri: str) -> tuple[str, bool]:
-    """Return the format that the end of a file's name asks for, and whether it is in gzip.
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a user asks of the report, checked when the DAG file is parsed.
 
-    :raises InvalidInput: it ends otherwise, or is Parquet and pyarrow is missing.
+    :param fields: columns of what came of a call.
+    :param recipients: how much of the numbers is shown.
+    :param reference_column: the column of the contacts that is called ``reference`` in the report.
+    :param keep_columns: further columns of the contacts that are in the report.
+    :param keep_recipients: whether the list of rows stays when the report is complete.
+    :raises ValueError: for what cannot be meant.
     """
-    from formant_provider.api.errors import InvalidInput
-    from formant_provider.tables import check_format
 
-    name = uri.removesuffix(".gz")
-    file_format = next((kind for suffix, kind in _FORMATS.items() if name.endswith(suffix)), None)
-    if file_format is None or (file_format == "parquet" and name != uri):
-        raise InvalidInput("results_uri", f"must end in one of {', '.join(_FORMATS)}, or .csv.gz, .jsonl.gz")
-    check_format(file_format)
-    return file_format, name != uri
+    fields: Sequence[str] = DEFAULT_REPORT_COLUMNS
+    recipients: Recipients = "masked"
+    reference_column: str | None = None
+    keep_columns: Sequence[str] = ()
+    keep_recipients: bool = False
+
+    def __post_init__(self) -> None:
+        some_of("results_fields", self.fields, REPORT_COLUMNS)
+        one_of("recipients", self.recipients, get_args(Recipients))
+        reference = self.reference_column
+        if reference is not None and not (isinstance(reference, str) and reference.strip()):
+            raise ValueError(f"reference_column must be the name of a column, or None; not {reference!r}")
+        if reference == RECIPIENT:
+            raise ValueError(f"reference_column cannot be {RECIPIENT}: recipients says how it is shown")
+        names = self.keep_columns
+        if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ValueError("keep_columns must be a list of names of columns")
+        if len(set(names)) < len(names):
+            raise ValueError("keep_columns names a column twice")
+        if taken := sorted(RESERVED & set(names)):
+            raise ValueError(
+                f"keep_columns cannot name {', '.join(taken)}: the report has a column of that name. Rename"
+                " it in the contacts, or make one of them the reference_column"
+            )
+
+    @property
+    def carried(self) -> CarriedColumns:
+        """What is carried from the contacts to the report."""
+        return CarriedColumns(self.reference_column, tuple(self.keep_columns))
+
+    def columns(self, *, has_parts: bool) -> tuple[str, ...]:
+        """Return the columns of the report, in their order."""
+        place = ("row_number", "part") if has_parts else ("row_number",)
+        number = () if self.recipients == "none" else (RECIPIENT,)
+        asked = [name for name in dict.fromkeys(self.fields) if name != "status"]
+        return (*place, *number, *self.carried.names, "status", "reason", *asked)
 
 
-def recipients_uri(results_uri: str) -> str:
-    """Return where the recipients are kept, for this report and for one of a further try."""
-    return f"{results_uri}.recipients"
+def check_report(given: Collection[str], results_uri: object, rejects_uri: object) -> None:
+    """Refuse options that cannot act.
+
+    :param given: names of the options that the DAG file gives itself.
+    :raises ValueError: with what to write instead.
+    """
+    refuse_idle(given, _OF_THE_REPORT, "results_uri", met=results_uri is not None)
+    # The rejects have all columns of the contacts in any case.
+    is_written = results_uri is not None or rejects_uri is not None
+    refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
 
 
-def write_report(  # noqa: PLR0917 - whose, since when, how many; then where and what
+def recipients_uri(results_uri: object) -> str:
+    """Return where the list of rows is kept, for this report and for one of a further try."""
+    return f"{str(results_uri).strip()}.recipients"
+
+
+def write_report(
     hook: FormantHook,
-    agent_id: int,
-    since: datetime,
-    total_recipients: int | None,
+    placed: Mapping[str, Any],
     results_uri: str,
-    columns: Sequence[str],
+    options: ReportOptions,
+    *,
+    is_complete: bool,
 ) -> dict[str, Any]:
-    """Write the report, in place of an older one.
+    """Write the report, in place of an older one, unless the list of rows was deleted after that.
 
-    :param since: when the batch call began at the earliest, aware.
-    :param total_recipients: of the batch call, as far as it is known.
-    :param columns: some of :data:`REPORT_COLUMNS`.
-    :return: ``results_uri`` and ``by_status``, a count of recipients for each status.
+    :param placed: what is known of the batch call: ``agent_id``, ``placed_at`` (when it began at the
+        earliest) and ``total_recipients``.
+    :param is_complete: whether the campaign is over, so that no further report is to be written.
+    :return: ``results_uri``, ``by_status`` (a count of recipients for each status; ``None`` if it is not
+        known) and ``rejected`` (how many rows are not called).
     :raises FormantError: the conversations cannot be read; nothing was written.
     """
     from formant_provider.api.batch_report import BatchReport
+    from formant_provider.api.listing import CLOCK_SKEW_MS
+
+    since = datetime.fromisoformat(placed["placed_at"]) - timedelta(milliseconds=CLOCK_SKEW_MS)
+    with tempfile.TemporaryDirectory(prefix="formant-report-") as place, BatchReport(Path(place)) as report:
+        is_listed = _add_rows(report, results_uri)
+        if not is_listed and (there := _complete_report(results_uri, since)):
+            return there
+        with _history(hook, placed, since) as history:
+            for record in history.records(fields=()):
+                if not is_listed and record.contact_number:
+                    report.add_recipient(record.contact_number)
+                report.add(record)
+            uri = _write(report, history, results_uri, options)
+    log.info(
+        "The report on %s recipients and %s rejected rows is in %s.",
+        report.by_status.total(),
+        report.rejected,
+        uri,
+    )
+    if is_listed and not options.keep_recipients:
+        _delete_list(results_uri, is_complete=is_complete)
+    return _told(uri, report.by_status, report.rejected)
+
+
+def _told(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
+    counts = None if by_status is None else dict(sorted(by_status.items()))
+    return {"results_uri": uri, "by_status": counts, "rejected": rejected}
+
+
+@contextmanager
+def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> Iterator[History]:
+    """Read which conversations the agent had since."""
     from formant_provider.api.history import History, Interval
-    from formant_provider.api.listing import CLOCK_SKEW_MS, MAX_PAGES
-    from formant_provider.files import to_file
+    from formant_provider.api.listing import MAX_PAGES
     from formant_provider.reads import PATIENT
 
-    folder, name = to_file("results_uri", recipients_uri(results_uri))
-    listed = folder / name
-    earliest = since - timedelta(milliseconds=CLOCK_SKEW_MS)
-    span, max_pages = Interval(earliest, since + FOR_EVER), MAX_PAGES + (total_recipients or 0) // 10
+    span, max_pages = Interval(since, since + FOR_EVER), MAX_PAGES + (placed["total_recipients"] or 0) // 10
     with (
-        tempfile.TemporaryDirectory(prefix="formant-report-") as place,
-        BatchReport(Path(place)) as report,
         hook.get_conn(PATIENT) as client,
-        History(client, agent_id, span, max_pages=max_pages) as history,
+        History(client, placed["agent_id"], span, max_pages=max_pages) as history,
     ):
-        is_listed = _add_recipients(report, listed)
         history.read_list()
-        for record in history.records(fields=()):
-            if not is_listed and record.contact_number:
-                report.add_recipients([record.contact_number])
-            report.add(record)
-        uri = _write(report, history, results_uri, columns)
-    log.info("The report on %s recipients is in %s.", report.by_status.total(), uri)
-    return {"results_uri": uri, "by_status": dict(sorted(report.by_status.items()))}
+        yield history
 
 
-def _add_recipients(report: BatchReport, listed: Any) -> bool:
-    from formant_provider.api.batch_report import read_numbers
+def _add_rows(report: BatchReport, results_uri: str) -> bool:
+    """Note the rows of the contacts; return whether they are known."""
+    from formant_provider.api.row_list import read_row_list
+    from formant_provider.files import to_file
 
+    folder, name = to_file("results_uri", recipients_uri(results_uri))
+    path: Any = folder / name
     try:
-        with listed.open("rb") as file:
-            report.add_recipients(read_numbers(file))
+        with path.open("rb") as file:
+            report.add_rows(read_row_list(file))
     except FileNotFoundError:
-        log.warning(
-            "Who was to be called is no longer known: %s is gone. Listing whom the API lists.", listed
-        )
         return False
     return True
 
 
-def _write(report: BatchReport, history: History, results_uri: str, columns: Sequence[str]) -> str:
+def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None:
+    """Return what a report tells that an earlier try has written; ``None`` if there is none.
+
+    The list of rows is gone then, so a new report would lack the rows that were not called and all that came
+    from the contacts.
+    """
+    from formant_provider.files import is_older, to_file
+
+    folder, name = to_file("results_uri", results_uri)
+    path, listed = folder / name, recipients_uri(results_uri)
+    if not path.exists() or is_older(folder, name, since):
+        log.warning(
+            "Who was to be called is no longer known: %s is gone. Listing whom the API lists.", listed
+        )
+        return None
+    log.warning(
+        "The report in %s stays as it is: the list of rows beside it was deleted when it was complete, so a"
+        " new one would tell less. With keep_recipients=True that list is kept, and a cleared task writes"
+        " anew.",
+        path,
+    )
+    return _told(str(path), *_counted(path, results_uri))
+
+
+def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | None]:
+    """Count the rows of a report: those who were called by status, and the others."""
+    from formant_provider.tables import read_rows
+
+    counts: Counter[tuple[bool, str]] = Counter()
+    try:
+        with path.open("rb") as file:
+            form = form_of("results_uri", results_uri)
+            for status, reason in read_rows(file, ("status", "reason"), form):
+                counts[bool(reason), status or "unknown"] += 1
+    except Exception as error:  # whatever its storage raises, or the library of its format
+        log.warning("It cannot be read (%s), so by_status is not known.", type(error).__name__)
+        return None, None
+    called = Counter({status: count for (is_rejected, status), count in counts.items() if not is_rejected})
+    return called, counts.total() - called.total()
+
+
+def _delete_list(results_uri: str, *, is_complete: bool) -> None:
+    """Delete the list of rows, of which nothing is needed any more once the report is complete."""
+    from formant_provider.files import delete_file, to_file
+
+    folder, name = to_file("results_uri", recipients_uri(results_uri))
+    if not is_complete:
+        log.info("%s stays there: the campaign is not over, and a cleared task reports again.", folder / name)
+        return
+    try:
+        delete_file(folder, name)
+    except Exception as error:  # a storage that lets nobody delete, in its own words
+        log.warning(
+            "%s could not be deleted (%s). It holds the numbers of the contacts: delete it by hand, or give"
+            " the connection of the storage the right to.",
+            folder / name,
+            type(error).__name__,
+        )
+
+
+def _write(report: BatchReport, history: History, results_uri: str, options: ReportOptions) -> str:
     from formant_provider.files import to_file, write_file
     from formant_provider.tables import write_rows
 
     folder, name = to_file("results_uri", results_uri)
-    file_format, compressed = report_format(results_uri)
+    columns = options.columns(has_parts=report.has_parts)
 
     def fill(file: IO[bytes]) -> str:
-        rows = _rows(report, history, columns)
-        write_rows(file, rows, (RECIPIENT, *columns), file_format=file_format, compressed=compressed)
+        write_rows(file, _rows(report, history, columns, options), columns, form_of("results_uri", name))
         return name
 
     return write_file(folder, fill).uri
 
 
-def _rows(report: BatchReport, history: History, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    from formant_provider.api.batch_report import NO_RECORD
-    from formant_provider.tables import row
+def _rows(
+    report: BatchReport, history: History, columns: Sequence[str], options: ReportOptions
+) -> Iterator[dict[str, Any]]:
+    from formant_provider.api.batch_report import NO_RECORD, REJECTED
+    from formant_provider.tables import row, shown_number
 
-    nothing = {**dict.fromkeys(columns), **({"status": NO_RECORD} if "status" in columns else {})}
-    for number, record in report.rows():
-        cells = row(history.complete(record, columns), columns) if record else nothing
-        yield {RECIPIENT: number, **cells}
+    fields = [name for name in columns if name in REPORT_COLUMNS]
+    for listed, record in report.rows():
+        cells = dict.fromkeys(columns) | {
+            "row_number": listed.row_number,
+            "part": listed.part,
+            RECIPIENT: shown_number(listed.number, options.recipients),
+            **listed.carried,
+            "status": REJECTED if listed.reason else NO_RECORD,
+            "reason": listed.reason,
+        }
+        if record is not None:
+            cells |= row(history.complete(record, fields), fields)
+        yield {name: cells[name] for name in columns}

@@ -1,7 +1,7 @@
 """A campaign's contacts, from wherever they are to the one clean file that is uploaded.
 
 Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
-and, for the report at the end, the numbers of those that can.
+and, for the report at the end, a list of what became of each row.
 """
 
 from __future__ import annotations
@@ -9,76 +9,22 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
+from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns
+from formant_provider.contact_options import PHONE_COLUMN, ContactRules
 from formant_provider.do_not_call import opened_numbers
-from formant_provider.options import one_of
 
 if TYPE_CHECKING:
     from formant_provider.api.contact_report import ContactReport
     from formant_provider.api.contact_sources import Contacts
-    from formant_provider.api.file_kinds import FileForm
+    from formant_provider.api.openings import Openings
 
 log = logging.getLogger(__name__)
-
-InvalidRows = Literal["fail", "reject"]
-Numbers = Literal["national", "e164_without_plus"]
-PHONE_COLUMN = "customer_phone"
-
-
-@dataclass(frozen=True)
-class ContactRules:
-    """What a user asks of contacts, checked when the DAG file is parsed.
-
-    :param delimiter: between the cells of a CSV file.
-    :param default_region: where numbers without a country code are from; ``None`` takes E.164 alone.
-    :param required_variables: columns that must not be blank.
-    :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
-    :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
-    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
-    :param phone_column: the name that the column of numbers has in the contacts.
-    :raises ValueError: for what cannot be meant.
-    """
-
-    delimiter: str
-    default_region: str | None
-    required_variables: Sequence[str]
-    invalid_rows: InvalidRows
-    numbers: Numbers | None = None
-    sheet: str | None = None
-    phone_column: str = "customer_phone"
-
-    def __post_init__(self) -> None:
-        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
-        if self.numbers is not None:
-            one_of("numbers", self.numbers, get_args(Numbers))
-        if self.numbers == "national" and self.default_region is None:
-            raise ValueError('numbers="national" needs default_region, which says where they are from')
-        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
-            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
-        if isinstance(self.required_variables, str):
-            raise ValueError("required_variables must be a list of names, not one text")
-        if self.sheet is not None and not (isinstance(self.sheet, str) and self.sheet):
-            raise ValueError(f"sheet must be the name of a sheet, or None for the first; not {self.sheet!r}")
-        if (
-            not isinstance(self.phone_column, str)
-            or self.phone_column != self.phone_column.strip()
-            or not self.phone_column
-        ):
-            raise ValueError(f"phone_column must be the name of a column; not {self.phone_column!r}")
-
-    @property
-    def form(self) -> FileForm:
-        """How the files are written."""
-        from formant_provider.api.file_kinds import FileForm
-
-        return FileForm(self.delimiter, self.sheet, self.phone_column)
 
 
 @dataclass
@@ -90,7 +36,11 @@ class ContactFiles:
         a data frame.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
-    :param recipients_uri: where the numbers of those go that can, for the report; ``None``: there is none.
+    :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
+    :param carried: columns that go along in that list.
+    :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
+        leaves them out, ``"fail"`` sends nothing.
+    :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
     """
 
@@ -100,6 +50,9 @@ class ContactFiles:
     rules: ContactRules
     rejects_uri: str | None = None
     recipients_uri: str | None = None
+    carried: CarriedColumns = NOTHING_CARRIED
+    on_closed: str = "fail"
+    openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
 
     def write(self) -> Path:
@@ -107,7 +60,7 @@ class ContactFiles:
 
         :return: its path.
         :raises InvalidInput: the contacts cannot be read, or some cannot be called and that is not wanted.
-        :raises AirflowSkipException: nobody is left to be called.
+        :raises HeldBack: it is not the hour, or nobody is left to be called and that is in order.
         """
         clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
         try:
@@ -115,11 +68,16 @@ class ContactFiles:
         finally:
             self._hand_over_rejects(rejects)
         self._tell(self.report)
+        self._refuse_closed(self.report)
         if not self.report.accepted:
-            raise AirflowSkipException("Nobody is left to be called, so no batch call is placed")
+            self._end_empty(self.report)
         if self.recipients_uri:
-            _publish("results_uri", self.recipients_uri, self._write_recipients(clean))
+            _publish("results_uri", self.recipients_uri, self._row_list)
         return clean
+
+    @property
+    def _row_list(self) -> Path:
+        return self.folder / "rows.jsonl"
 
     def _clean(self, clean: Path, rejects: Path) -> ContactReport:
         from formant_provider.api.contacts import clean_contacts
@@ -128,6 +86,7 @@ class ContactFiles:
         with (
             clean.open("wb") as sink,
             rejects.open("wb") as other,
+            self._row_list.open("wb") if self.recipients_uri else nullcontext() as row_list,
             self._opened() as contacts,
             self._listed() as suppress,
         ):
@@ -135,14 +94,43 @@ class ContactFiles:
                 contacts,
                 sink,
                 rejects=other,
+                row_list=row_list,
+                carried=self.carried,
                 required_variables=rules.required_variables,
-                default_region=rules.default_region,
+                default_country=rules.default_country,
                 numbers=rules.numbers,
+                renumber=rules.renumber,
                 suppress=suppress,
                 invalid_rows=rules.invalid_rows,
+                max_rejected_rate=rules.max_rejected_rate,
+                openings=self.openings,
             )
             _tell_of_numbers(contacts.phone_cells.as_numbers)
             return report
+
+    def _refuse_closed(self, report: ContactReport) -> None:
+        from formant_provider.api.errors import HeldBack
+        from formant_provider.api.openings import in_words
+
+        if self.openings is None or not report.closed:
+            return
+        until = in_words(self.openings.closed)
+        text = f"calling_window is closed now for {report.closed} of {report.total} contacts: {until}"
+        if self.on_closed == "fail":
+            raise HeldBack(text, skips=False, reason="closed")
+        if not report.accepted:
+            raise HeldBack(f"{text}. Nobody is left to be called", reason="closed")
+        log.warning("%s. They are left out.", text)
+
+    def _end_empty(self, report: ContactReport) -> None:
+        from formant_provider.api.contacts import invalid_contacts
+        from formant_provider.api.errors import HeldBack
+
+        if self.rules.on_empty == "skip":
+            raise HeldBack("Nobody is left to be called, so no batch call is placed", reason="nobody_left")
+        raise invalid_contacts(
+            report, 'nobody is left to be called; if that is in order, say on_empty="skip"'
+        )
 
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
@@ -178,23 +166,43 @@ class ContactFiles:
             uri = _publish("rejects_uri", self.rejects_uri, rejects)
             log.warning("The contacts that cannot be called, and why, are in %s.", uri)
 
-    def _write_recipients(self, clean: Path) -> Path:
-        numbers = self.folder / "recipients.txt"
-        with clean.open(newline="", encoding="utf-8") as file, numbers.open("w", encoding="utf-8") as sink:
-            rows = csv.reader(file)
-            place = next(rows).index(PHONE_COLUMN)
-            sink.writelines(f"{row[place]}\n" for row in rows)
-        return numbers
-
     def _tell(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
             log.info("The do-not-call list has %s numbers.", report.do_not_call)
-        log.info("%s of %s contacts can be called.", report.accepted, report.total)
+        log.info(
+            "%s of %s contacts can be called, as phonenumbers %s has it.",
+            report.accepted,
+            report.total,
+            report.phonenumbers,
+        )
+        if report.completed:
+            log.info(
+                "%s numbers had no country code, and got that of default_country, %s.",
+                report.completed,
+                self.rules.default_country,
+            )
+        if report.round_numbers:
+            log.warning(
+                "%s numbers end in six or more zeros. If the list went through a spreadsheet, their last"
+                " digits may be gone: look at them.",
+                report.round_numbers,
+            )
+        if report.two_readings:
+            log.warning("%s numbers can be read as two phones, and are not called.", report.two_readings)
         if report.rejected:
             log.warning("%s.", report.summary())
         if report.formulas:
             cells = ", ".join(str(problem) for problem in report.formula_examples)
             log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
+
+
+def read_numbers(clean: Path) -> Iterator[str]:
+    """Yield the numbers of a clean file, E.164."""
+    with clean.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        place = next(rows).index(PHONE_COLUMN)
+        for row in rows:
+            yield row[place]
 
 
 def _tell_of_numbers(count: int) -> None:

@@ -47,6 +47,7 @@ class MindsTheList(GivenFields):
     refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
 
     suppress: Any
+    default_country: str | None = None
 
     def refuse_lost_list(self) -> None:
         """Refuse a list that is not there, though the DAG file gives one.
@@ -77,7 +78,7 @@ class MindsTheList(GivenFields):
         def is_listed() -> bool:
             self.refuse_lost_list()
             suppress = reveal(self.suppress)
-            return suppress is not None and _read(suppress).holds(recipient)
+            return suppress is not None and _read(suppress, self.default_country).holds(recipient)
 
         def refuse() -> None:
             if is_listed():
@@ -86,11 +87,12 @@ class MindsTheList(GivenFields):
         return refuse
 
 
-def _read(suppress: object) -> DoNotCall:
+def _read(suppress: object, default_country: str | None) -> DoNotCall:
     from formant_provider.api.do_not_call import read_do_not_call
     from formant_provider.api.numbers import NumberReader
 
     with opened_numbers(suppress) as entries:
-        numbers = read_do_not_call(entries, NumberReader())
+        # Nobody is called because a numbering plan has changed since they asked not to be.
+        numbers = read_do_not_call(entries, NumberReader(default_country, renumber=True))
     log.info("The do-not-call list has %s numbers.", len(numbers))
     return numbers

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
@@ -83,6 +84,27 @@ def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
 def is_place(text: str) -> bool:
     """Whether a text may say where a file is: a blank one, too, which is refused as such."""
     return _PLACE.match(text) is not None
+
+
+def delete_file(folder: ObjectStoragePath, name: str) -> None:
+    """Delete a file. One that is not there is no error: another try may have deleted it.
+
+    :raises Exception: as its storage does.
+    """
+    with suppress(FileNotFoundError):
+        folder.fs.rm_file((folder / name).path)
+
+
+def is_older(folder: ObjectStoragePath, name: str, than: datetime) -> bool:
+    """Whether a file was written before a moment, as far as its storage tells.
+
+    :param than: aware.
+    """
+    try:
+        written: datetime = folder.fs.modified((folder / name).path)
+    except Exception:  # many storages do not tell, each in its own way
+        return False
+    return (written if written.tzinfo else written.replace(tzinfo=UTC)) < than
 
 
 def safe_name(text: str) -> str:

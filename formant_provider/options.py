@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from formant_provider.api.progress import UNSUCCESSFUL
+
+T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 # Options that say how to wait, and mean nothing to a task that does not.
 _OF_CALL_WAITING = (
@@ -23,7 +27,34 @@ _OF_CALL_WAITING = (
 _OF_BATCH_WAITING = ("poll_interval", "timeout", "on_timeout", "stall_timeout")
 
 
-def one_of(name: str, value: str, choices: Collection[str]) -> str:
+def country(name: str, value: str | None) -> str | None:
+    """Return a country's two letters; ``None`` means none. Whether there is such a country shows at run time.
+
+    :raises ValueError: it is something else, such as a calling code or a name.
+    """
+    is_code = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha()
+    if value is not None and not (is_code and value.isupper()):
+        raise ValueError(
+            f"{name} must be two capital letters of ISO 3166, such as US, or None; not {value!r}"
+        )
+    return value
+
+
+def renamed(old: str, old_value: T | None, new: str, new_value: T | None) -> T | None:
+    """Return an option that goes by a new name, and may still be given by the old one.
+
+    :raises ValueError: it is given by both.
+    """
+    if old_value is None:
+        return new_value
+    if new_value is not None:
+        raise ValueError(f"{old} is the old name of {new}: give {new} alone")
+    # Where the operator is made, behind its own __init__ and those that Airflow puts around it.
+    warnings.warn(f"{old} is now {new}; the old name will go", DeprecationWarning, stacklevel=4)
+    return old_value
+
+
+def one_of(name: str, value: Word, choices: Collection[str]) -> Word:
     """Return the value if it is one of the choices.
 
     :raises ValueError: it is not.
@@ -96,6 +127,11 @@ def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met
         raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add it, or leave them out")
 
 
+def is_template(value: str) -> bool:
+    """Whether a text is rendered before the task runs, so that a DAG file cannot tell what it will be."""
+    return "{{" in value or "{%" in value
+
+
 def redial_outcomes(value: Collection[str]) -> frozenset[str]:
     """Return the outcomes after which to call again.
 
@@ -138,4 +174,6 @@ def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> No
     refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
+    leaves_out = options["invalid_rows"] == "reject"
+    refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
     time_to_wait("timeout", options["timeout"])

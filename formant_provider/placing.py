@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -44,6 +45,7 @@ class PlacesACall(MindsTheTime):
     retry_context: Any
     formant_conn_id: str
     region: str | None
+    renumber: bool
     deferrable: bool
 
     _stopped = False
@@ -104,6 +106,8 @@ class PlacesACall(MindsTheTime):
                 retry_context=reveal(self.retry_context),
                 task=(ti.dag_id, ti.run_id, ti.task_id),
                 now=pendulum.now("UTC"),
+                default_country=self.default_country,
+                renumber=self.renumber,
             )
         mask_numbers(call.recipient)  # whose spelling may differ from the one that was masked
         if self.idempotency_key is not None:
@@ -116,23 +120,35 @@ class PlacesACall(MindsTheTime):
         :raises FormantError: as :func:`~formant_provider.api.placement.place` does.
         """
         from formant_provider.api.errors import TryLater
-        from formant_provider.api.retry import RetryPolicy
         from formant_provider.runs import earliest_send
         from formant_provider.state import telling_that_nothing_was_sent
 
         began = pendulum.now("UTC")
         try:
-            with telling_that_nothing_was_sent(context):
-                self._check_redial(context)
-                when = self.timing(call, context)
-                with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
-                    return self._place(call, client, context, when)
+            with (
+                telling_that_nothing_was_sent(context),
+                self.ready_to_place(call, context) as (client, when),
+            ):
+                return self._place(call, client, context, when)
         except TryLater as error:
             if error.maybe_placed:
                 self._doubt_since = self._doubt_since or earliest_send(context, began)
             if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
                 self._defer_to_limit(error)
             raise
+
+    @contextmanager
+    def ready_to_place(self, call: CallRequest, context: Context) -> Iterator[tuple[FormantClient, When]]:
+        """Check what can be checked without asking the API; yield what leads there, and the timing.
+
+        :raises InvalidInput: with the name of the field at fault.
+        """
+        from formant_provider.api.retry import RetryPolicy
+
+        self._check_redial(context)
+        when = self.timing(call, context)
+        with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
+            yield client, when
 
     def _place(self, call: CallRequest, client: FormantClient, context: Context, when: When) -> Placement:
         from formant_provider.api.placement import place

@@ -21,6 +21,7 @@ HIDDEN = "***"
 # Of a long list the first few show its shape as well as all of them.
 MOST_SHOWN = 20
 _NUMBER = re.compile(r"\d{7,15}")
+_RECIPIENT, _FEWEST_DIGITS = "customer_phone", 7
 
 
 class Hidden:
@@ -147,13 +148,32 @@ def reveal(value: Any) -> Any:
 def mask_numbers(value: Any) -> None:
     """Have Airflow mask every phone-like number in ``value``, in logs and wherever else it masks secrets.
 
-    The digits alone are registered, so a number is masked with and without its plus sign.
+    The digits alone are registered, so a number is masked with and without its plus sign. One in groups is
+    masked as it is written, but only where a call says that it is a number: a date looks like one.
     """
     from airflow.providers.common.compat.sdk import mask_secret
 
+    for text in _recipients(value):
+        if len(digits := "".join(re.findall(r"\d", text))) >= _FEWEST_DIGITS:
+            mask_secret(text.strip().removeprefix("+"))
+            mask_secret(digits)
     for text in _texts(value):
         for digits in _NUMBER.findall(text):
             mask_secret(digits)
+
+
+def _recipients(value: Any) -> Iterator[str]:
+    """Yield the numbers to call of anything that holds call parameters, as they are written."""
+    if isinstance(value, Mapping):
+        pairs = [(value["name"], value["value"])] if set(value) == {"name", "value"} else value.items()
+        for name, item in pairs:
+            if name == _RECIPIENT and isinstance(item, str):
+                yield item
+            else:
+                yield from _recipients(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _recipients(item)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -6,11 +6,21 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pendulum
+
+from formant_provider.dry_runs import DRY_RUN, checked, tell_openings
 from formant_provider.outcome import APART, push_ids
 from formant_provider.placing import PlacesACall
 from formant_provider.privacy import reveal
 from formant_provider.references import recipient_in, reference_or_none
-from formant_provider.results import a_result_in_any_case, not_called, of_row, push_result, storable
+from formant_provider.results import (
+    a_result_in_any_case,
+    not_called,
+    of_row,
+    push_apart,
+    push_result,
+    storable,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,6 +52,32 @@ class LeavesAReceipt(PlacesACall):
         push_ids(self.hook, result, context)
         if self.wait_for_completion or receipt is None:  # whatever becomes of the rest of the task
             push_result(context, result)
+        return result
+
+    def rehearse(self, context: Context) -> dict[str, Any]:
+        """Do all that comes before the call is sent, and return when it would ring, or why it would not.
+
+        :raises FormantError: as placing it would, unless the task would be skipped for it.
+        """
+        from formant_provider.api.models import utc_text
+        from formant_provider.api.openings import Openings
+        from formant_provider.state import note_nothing_sent
+
+        call, now = self.build_call(context), pendulum.now("UTC")
+        with self.ready_to_place(call, context) as (_, when):
+            rings_at, reason = checked(lambda: when(call.scheduled_for, now) or now)
+        note_nothing_sent(context)
+        openings = Openings(self.calling_window.hours if self.calling_window else None, now)
+        result = {
+            **dict.fromkeys((*RECEIPT_FIELDS, "placement")),
+            **self.of_row(context),
+            "agent_id": call.agent_id,
+            "scheduled_for": utc_text(rings_at) if rings_at and rings_at != now else None,
+            "status": DRY_RUN,
+            "reason": reason,
+            "by_opening": tell_openings(openings, [call.recipient]),
+        }
+        push_apart(context, result, APART)
         return result
 
     def leaving_a_result(self, context: Context, *, skipped: str = "skipped") -> AbstractContextManager[None]:

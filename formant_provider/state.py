@@ -65,11 +65,12 @@ def telling_that_nothing_was_sent(context: Context, entry: str = CALLS_ENTRY) ->
         yield
     except Exception as error:
         if not getattr(error, "maybe_placed", False):
-            _note_nothing_sent(context, entry)
+            note_nothing_sent(context, entry)
         raise
 
 
-def _note_nothing_sent(context: Context, entry: str) -> None:
+def note_nothing_sent(context: Context, entry: str = CALLS_ENTRY) -> None:
+    """Let a further try know that a first one has sent nothing."""
     store: Any = context.get("task_state_store")
     if store is None or context["ti"].try_number > 1:
         return

@@ -11,11 +11,12 @@ import gzip
 import importlib.util
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from datetime import datetime
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.progress import moment
@@ -23,7 +24,38 @@ from formant_provider.api.progress import moment
 if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
 
-FORMATS = ("jsonl", "csv", "parquet")
+FileFormat = Literal["jsonl", "csv", "parquet"]
+# How much of a number a file shows: all of it, its last digits, or nothing, not even a column for it.
+Recipients = Literal["full", "masked", "none"]
+
+# What the end of a file's name asks for.
+SUFFIXES: Mapping[str, FileFormat] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_KNOWN = f"must end in one of {', '.join(SUFFIXES)}, all but the last also with .gz behind"
+# JSON Lines are often named so, but so is a single JSON document: that has to be said.
+_AMBIGUOUS: Mapping[str, FileFormat] = {".json": "jsonl"}
+# What nothing here writes, so a file of that name would be misread.
+_OTHER_FORMATS = frozenset(
+    [
+        ".avro",
+        ".bz2",
+        ".feather",
+        ".lz4",
+        ".ods",
+        ".orc",
+        ".snappy",
+        ".tsv",
+        ".xls",
+        ".xlsx",
+        ".xz",
+        ".zip",
+        ".zst",
+    ]
+)
 # Each column and its kind, in the order of a file that has them all.
 COLUMNS: Mapping[str, str] = {
     "conversation_id": "text",
@@ -41,11 +73,48 @@ COLUMNS: Mapping[str, str] = {
     "transcript": "json",
 }
 DEFAULT_COLUMNS = tuple(name for name in COLUMNS if name != "transcript")
-# Whom a campaign was to call; stands in front of the columns of what came of it.
-RECIPIENT = "customer_phone"
-_KINDS: Mapping[str, str] = {RECIPIENT: "text", **COLUMNS}
+# The recipient, in an export.
+CONTACT_NUMBER = "contact_number"
+# Columns of no kind that is known here, such as those of a campaign's contacts, are text.
+_KINDS: Mapping[str, str] = {**COLUMNS, "row_number": "integer"}
 _MOMENTS = {"started_at": "start_timestamp", "ended_at": "end_timestamp"}
 _ROWS_AT_ONCE = 1000
+
+
+class FileForm(NamedTuple):
+    """How rows become a file.
+
+    :param file_format: one of :data:`FileFormat`.
+    :param compressed: in gzip; Parquet is compressed in itself.
+    """
+
+    file_format: FileFormat
+    compressed: bool
+
+
+def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, remedy: str = "") -> FileForm:
+    """Return how a file is written, which the end of its name says.
+
+    :param field: the parameter to be named in an error.
+    :param uri: the file.
+    :param file_format: what the user says besides; ``None`` goes by the name alone.
+    :param remedy: what else than another name helps, where the name says nothing.
+    :raises InvalidInput: name and format contradict each other, or neither of them says what it shall be.
+    """
+    name = str(uri).strip().lower()
+    plain = name.removesuffix(".gz")
+    suffix = "".join(re.findall(r"\.[^./]*$", plain))
+    if suffix in _OTHER_FORMATS:
+        raise InvalidInput(field, f"{_KNOWN}; {suffix} cannot be written")
+    told = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
+    asked = file_format or told
+    if asked is None:
+        raise InvalidInput(field, f"{_KNOWN}{remedy}")
+    if told not in {None, asked}:
+        raise InvalidInput(field, f"ends in {suffix}, and file_format is {asked!r}; change one of them")
+    if asked == "parquet" and name != plain:
+        raise InvalidInput(field, f"{_KNOWN}: Parquet is compressed in itself")
+    return FileForm(asked, name != plain)
 
 
 def check_format(file_format: str) -> None:
@@ -61,21 +130,32 @@ def check_format(file_format: str) -> None:
     )
 
 
+def shown_number(number: str | None, recipients: Recipients) -> str | None:
+    """Return as much of a number as a file may show.
+
+    :param number: in E.164, or whatever else a cell holds that is to be one.
+    :param recipients: ``"masked"`` leaves the last four digits, fewer of a number with less than eight, and
+        an asterisk for each one before.
+    """
+    if number is None or recipients == "full":
+        return number
+    digits = re.sub(r"\D", "", number) if recipients == "masked" else ""
+    hidden = max(len(digits) - 4, (len(digits) + 1) // 2)
+    return "*" * hidden + digits[hidden:]
+
+
 def write_rows(
     file: IO[bytes],
     rows: Iterable[dict[str, Any]],
     columns: Sequence[str],
-    *,
-    file_format: str,
-    compressed: bool,
+    form: FileForm,
 ) -> None:
     """Write rows, while they come in.
 
     :param rows: as :func:`row` makes them.
-    :param columns: some of :data:`COLUMNS`, in the order they shall have, perhaps :data:`RECIPIENT` first.
-    :param file_format: one of :data:`FORMATS`.
-    :param compressed: in gzip; Parquet is compressed in itself.
+    :param columns: in the order they shall have. Those that are not in :data:`COLUMNS` are text.
     """
+    file_format, compressed = form
     if file_format == "parquet":
         _write_parquet(file, rows, columns)
         return
@@ -94,9 +174,30 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, default=_iso).encode("utf-8", "replace")
 
 
-def row(record: Conversation, columns: Sequence[str]) -> dict[str, Any]:
-    """Return what a record holds for each column; ``None`` for what it does not tell in the column's kind."""
-    return {name: _cell(record, name) for name in columns}
+def row(record: Conversation, columns: Sequence[str], *, recipients: Recipients = "masked") -> dict[str, Any]:
+    """Return what a record holds for each column; ``None`` for what it does not tell in the column's kind.
+
+    :param recipients: how much of the recipient's number is shown.
+    """
+    cells = {name: _cell(record, name) for name in columns}
+    if CONTACT_NUMBER in cells:
+        cells[CONTACT_NUMBER] = shown_number(cells[CONTACT_NUMBER], recipients)
+    return cells
+
+
+def read_rows(file: IO[bytes], columns: Sequence[str], form: FileForm) -> Iterator[tuple[Any, ...]]:
+    """Read some columns of a file that :func:`write_rows` wrote, while they are asked for."""
+    if form.file_format == "parquet":
+        import pyarrow.parquet
+
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(columns=list(columns)):
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        return
+    plain: Any = gzip.GzipFile(fileobj=file) if form.compressed else file
+    text = io.TextIOWrapper(plain, "utf-8", newline="")
+    rows = csv.DictReader(text) if form.file_format == "csv" else map(json.loads, text)
+    for cells in rows:
+        yield tuple(cells[name] for name in columns)
 
 
 def _write_csv(
@@ -129,7 +230,7 @@ def _write_parquet(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Seq
         "moment": pyarrow.timestamp("ms", tz="UTC"),
         "json": pyarrow.string(),
     }
-    schema = pyarrow.schema([(name, kinds[_KINDS[name]]) for name in columns])
+    schema = pyarrow.schema([(name, kinds[_KINDS.get(name, "text")]) for name in columns])
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
         for some in _batches(map(_flat, rows)):
             writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
@@ -138,7 +239,7 @@ def _write_parquet(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Seq
 def _flat(cells: dict[str, Any]) -> dict[str, Any]:
     """Write nested values as JSON text: their shape is the agent's, and a column needs one type for ever."""
     for name, value in cells.items():
-        if _KINDS[name] == "json" and value is not None:
+        if _KINDS.get(name) == "json" and value is not None:
             cells[name] = as_json(value).decode()
     return cells
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from formant_provider.api.feed import Feed
+    from formant_provider.api.models import CallRequest
+    from formant_provider.api.placement import Placement
     from formant_provider.api.polling import Source
     from formant_provider.api.progress import Endings
     from formant_provider.api.waiters import Waiter, Waits, Watch
@@ -185,3 +187,26 @@ def trigger_for(
 
 def _now() -> datetime:
     return pendulum.now("UTC")
+
+
+def watch_for(
+    hook: FormantHook,
+    call: CallRequest,
+    placement: Placement,
+    receipt: Mapping[str, Any],
+    options: WaitOptions,
+) -> Watch:
+    """Return what tells the conversation of a call that was placed from others."""
+    from formant_provider.api.waiters import Watch
+
+    trace_id = receipt["trace_id"]
+    return Watch(
+        since=placement.since,
+        trace_id=trace_id,
+        # The id on a receipt need not be that of the record: it is used when there is nothing better.
+        conversation_id=None if trace_id else receipt["conversation_id"],
+        recipient=hook.recipients(call.agent_id).mark(call.recipient),
+        endings=options.endings,
+        poll_interval_s=options.poll_interval_s,
+        until=getattr(placement, "until", None),
+    )

@@ -1,5 +1,6 @@
 """Measures what validating and uploading a campaign costs, beside copying the file with the csv module alone.
 
+Pandas, which reads the same file as text and checks nothing, is a peer in the same run where it is installed.
 Each step runs in a fresh process, in turn, so that a noisy machine disturbs all alike and memory is its own.
 The upload goes to a server in this process that reads it and does nothing else.
 """
@@ -20,6 +21,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 from formant_provider.api.client import FormantClient
@@ -29,7 +32,8 @@ from formant_provider.api.contacts import clean_contacts
 
 ROWS = 1_000_000
 ROUNDS = 5
-HALF, MAX_MB = 0.5, 64
+LEAST_RATIO, MAX_MB = 0.57, 128
+PARTS = 100
 HEADER = ["customer_phone", "customer_name", "loan_id", "due_amount"]
 NAMES = ["Rahul Sharma", "Lopez, Ana", "Jürgen Groß", "नमस्ते", "O'Neil", "Li Wei", "Maria", 'Sam "Ace" T']
 
@@ -61,6 +65,19 @@ def build(path: Path, rows: int = ROWS) -> None:
         csv.writer(file).writerows(contacts(rows))
 
 
+def build_parts(source: Path, folder: Path, parts: int = PARTS) -> None:
+    """Write the rows of a file as a folder of parts, each with the header, as warehouses do."""
+    folder.mkdir()
+    with source.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows)
+        for part in range(parts):
+            with (folder / f"part-{part:05}.csv").open("w", newline="", encoding="utf-8") as sink:
+                csv.writer(sink).writerows([header])
+                csv.writer(sink).writerows(islice(rows, -(-ROWS // parts)))
+    (folder / "_SUCCESS").touch()
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy through the csv module, in its fastest form."""
     with (
@@ -68,6 +85,13 @@ def copy(source: Path, target: Path) -> None:
         target.open("w", newline="", encoding="utf-8") as file,
     ):
         csv.writer(file).writerows(csv.reader(rows))
+
+
+def read_with_pandas(source: Path, _: Path) -> None:
+    """Read the file as pandas should be told to, when numbers are to stay what they are."""
+    import pandas
+
+    pandas.read_csv(source, dtype=str)
 
 
 def validate(source: Path, target: Path) -> None:
@@ -91,6 +115,8 @@ def validate_and_upload(source: Path, target: Path) -> None:
 
 
 STEPS = {"copy": copy, "validate": validate, "validate and upload": validate_and_upload}
+if find_spec("pandas"):
+    STEPS = {"copy": copy, "pandas": read_with_pandas, **STEPS}
 SERVER = "BENCH_SERVER"
 
 
@@ -155,7 +181,7 @@ def main() -> int:
         print(
             f"{name}: {seconds:.2f} s, {ratio:.2f} of the speed of copying, at most {peak:.0f} MB above idle"
         )
-    return 0 if ratio >= HALF and peak < MAX_MB else 1
+    return 0 if ratio >= LEAST_RATIO and peak < MAX_MB else 1
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 FAST = 500_000
 REPORT_TASK_ID = "list_calls"
 COLUMNS = ("call", "status", "scheduled_for", "trace_id", "conversation_id")
-REPORT_COLUMNS = ("customer_phone", "status", "duration_seconds", "results")
+REPORT_COLUMNS = (
+    "row_number", "customer_phone", "reference", "status", "reason", "duration_seconds", "results",
+)  # fmt: skip
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 
 
@@ -81,7 +83,7 @@ def show_calls(run: Any, rings: Mapping[str, int]) -> bool:
 
 def show_campaign(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
     """Print what came of the campaign; return whether all is as it should be."""
-    print(f"\n2. A campaign. The report, a row for each person who was called (DAG run: {run.state}):\n")
+    print(f"\n2. A campaign. The report, a row for each of the contacts (DAG run: {run.state}):\n")
     print(table(read(folder / "results.csv"), REPORT_COLUMNS))
     print("\nWho was left out, and why:\n")
     print(table(read(folder / "rejects.csv"), REJECT_COLUMNS))

@@ -7,8 +7,7 @@ on such a reading is taken so that the hours are shorter: in doubt nobody is run
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import reduce
@@ -17,6 +16,9 @@ from zoneinfo import ZoneInfo
 from formant_provider.api.errors import HeldBack, InvalidInput
 from formant_provider.api.inputs import MAX_SCHEDULE_AHEAD
 from formant_provider.api.models import utc_text
+from formant_provider.api.words import items
+from formant_provider.api.zone_database import zone
+from formant_provider.api.zones import zones_of
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # So much later than it was asked to a phone may ring, and by so much the vendor's clock may differ from ours.
@@ -24,8 +26,6 @@ MARGIN = timedelta(minutes=1)
 
 _DAY = timedelta(days=1)
 _TIME = re.compile(r"([01][0-9]|2[0-4]):([0-5][0-9])")
-# What is left of a list when a template has made text of it.
-_WORD = re.compile(r"[^\s,;\[\](){}'\"]+")
 _Interval = tuple[datetime, datetime]
 
 
@@ -36,14 +36,14 @@ class Hours:
     :param start: after midnight, by the clock on the wall.
     :param end: after the same midnight, and itself outside; more than a day when they last over midnight.
     :param days: of the week, on which the hours begin.
-    :param holidays: dates on which no hours begin.
+    :param holidays: dates on which no hours begin; each is asked for with ``in``, and none is listed.
     :param zones: one at least.
     """
 
     start: timedelta
     end: timedelta
     days: frozenset[str]
-    holidays: frozenset[date]
+    holidays: Container[date]
     zones: tuple[ZoneInfo, ...]
 
     def opening(self, moment: datetime, until: datetime) -> datetime | None:
@@ -158,51 +158,30 @@ def to_time(field: str, value: object) -> timedelta:
 
 def to_days(value: object) -> frozenset[str]:
     """Return days of the week, given as words or as text with several."""
-    days = [str(day).lower() for day in _items("days", value)]
+    days = [str(day).lower() for day in items("days", value)]
     if not days or not set(days) <= set(DAYS):
         raise InvalidInput("calling_window.days", f"must be one or more of {', '.join(DAYS)}")
     return frozenset(days)
 
 
-def to_holidays(value: object) -> frozenset[date]:
-    """Return dates, given as such, as ISO 8601 text, or as text with several."""
-    return frozenset(_date(item) for item in _items("holidays", value))
-
-
-def _date(value: object) -> date:
-    if isinstance(value, date) and not isinstance(value, datetime):  # a datetime has another date elsewhere
-        return value
-    with suppress(ValueError, TypeError):
-        return date.fromisoformat(value)  # type: ignore[arg-type] # what is no text is refused below
-    raise InvalidInput("calling_window.holidays", "must be dates, or text such as 2026-12-25")
-
-
-def _items(field: str, value: object) -> list[object]:
-    if isinstance(value, str):
-        return list(_WORD.findall(value))
-    if isinstance(value, Iterable) and not isinstance(value, bytes):
-        return list(value)
-    raise InvalidInput(f"calling_window.{field}", f"must be a list, or text; got {type(value).__name__}")
-
-
 def to_zone(value: object) -> ZoneInfo:
-    """Return the time zone of an IANA name."""
-    if isinstance(value, str) and value.strip():
-        with suppress(KeyError, ValueError, OSError):
-            return ZoneInfo(value.strip())
-    raise InvalidInput("calling_window.timezone", "must be 'recipient', or a name such as Asia/Kolkata")
+    """Return the time zone of an IANA name, from the newest database that can be had."""
+    found = zone(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidInput("calling_window.timezone", "must be 'recipient', or a name such as Asia/Kolkata")
+    return found
 
 
-def zones_of(number: str) -> tuple[ZoneInfo, ...]:
-    """Return every time zone in which a number may be."""
-    import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
-    from phonenumbers import timezone
+def recipient_zones(number: str) -> tuple[ZoneInfo, ...]:
+    """Return every time zone in which a number may be; of several with the same clock, one.
 
-    names = timezone.time_zones_for_number(phonenumbers.parse(number))
-    with suppress(KeyError, ValueError, OSError):
-        if names and timezone.UNKNOWN_TIMEZONE not in names:
-            return tuple(ZoneInfo(name) for name in names)
-    raise InvalidInput(
-        "calling_window.timezone",
-        "the time zone of this number is not known; give one by name, such as timezone='Asia/Kolkata'",
-    )
+    :param number: E.164.
+    :raises InvalidInput: nobody knows, since it is of no country.
+    """
+    found = zones_of(number)
+    if not found:
+        raise InvalidInput(
+            "calling_window.timezone",
+            "the time zone of this number is not known; give one by name, such as timezone='Asia/Kolkata'",
+        )
+    return found

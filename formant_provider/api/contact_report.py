@@ -14,6 +14,8 @@ FORMULA = "formula"
 WHICH_READING = (
     'Put a plus sign before the country code, or say numbers="national" or numbers="e164_without_plus"'
 )
+# A handful may be odd. More than this, and more than one in a hundred, tell that the whole list was spoilt.
+A_FEW, ONE_IN = 10, 100
 
 
 class Reason(StrEnum):
@@ -22,10 +24,16 @@ class Reason(StrEnum):
     WRONG_WIDTH = "wrong_width"
     NO_NUMBER = "no_number"
     NOT_E164 = "not_e164"
+    EXTENSION = "extension"
+    VANITY_NUMBER = "vanity_number"
+    LOCAL_NUMBER = "local_number"
+    LOST_ZERO = "lost_zero"
+    OLD_NUMBERING_PLAN = "old_numbering_plan"
     IMPOSSIBLE_NUMBER = "impossible_number"
     AMBIGUOUS_NUMBER = "ambiguous_number"
     SUPPRESSED = "suppressed"
     BLANK_VARIABLE = "blank_variable"
+    CLOSED = "closed"
     DUPLICATE = "duplicate"
 
     @property
@@ -38,11 +46,17 @@ _SENTENCES = {
     Reason.WRONG_WIDTH: "The row has more or fewer cells than the header.",
     Reason.NO_NUMBER: "There is no number to call.",
     Reason.NOT_E164: "The number is not E.164 (a plus sign, the country code, digits only), or, with"
-    " default_region, not one number as people write it: no decimal, extension, second number or letter.",
+    " default_country, not one number as people write it: no decimal, second number or letter.",
+    Reason.EXTENSION: "The number has an extension, which nobody would dial after it.",
+    Reason.VANITY_NUMBER: "The number is spelt with letters.",
+    Reason.LOCAL_NUMBER: "The number has no area code, and can be dialled within one place alone.",
+    Reason.LOST_ZERO: "The number lost the 0 behind its country code, which belongs to it there.",
+    Reason.OLD_NUMBERING_PLAN: "The number is of a numbering plan that is no longer in use.",
     Reason.IMPOSSIBLE_NUMBER: "The number has an unknown country code, or a length no number there has.",
     Reason.AMBIGUOUS_NUMBER: f"The number can be read in two ways, as two phones. {WHICH_READING}.",
     Reason.SUPPRESSED: "The number is on the do-not-call list.",
     Reason.BLANK_VARIABLE: "A variable that the agent needs is blank.",
+    Reason.CLOSED: "The calling window is closed now where this number is.",
     Reason.DUPLICATE: "An earlier row calls the same number.",
 }
 
@@ -62,7 +76,8 @@ class Problem:
     row: int
     reason: str
     column: str | None = None
-    note: str | None = None
+    # Words for people, which make no other problem of it.
+    note: str | None = field(default=None, compare=False)
     part: str | None = None
 
     @property
@@ -74,9 +89,9 @@ class Problem:
         return " ".join(parts)
 
     def __str__(self) -> str:
-        more = (f" {self.column}" if self.column else "") + (f": {self.note}" if self.note else "")
+        where = f" {self.column}" if self.column else ""
         part = f"{self.part} " if self.part else ""
-        return f"{part}row {self.row} ({self.reason}{more})"
+        return f"{part}row {self.row} ({self.reason}{where})" + (f": {self.note}" if self.note else "")
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,8 @@ class ContactReport:
     :param formula_examples: the first of those.
     :param rewritten: accepted numbers that had to be brought into E.164, or into its one spelling.
     :param do_not_call: how many numbers the do-not-call list had; ``None``: there was none.
+    :param completed: accepted numbers whose country code is that of ``default_country``, since they had none.
+    :param round_numbers: numbers that end in six or more zeros, accepted or not.
     """
 
     total: int = 0
@@ -102,6 +119,8 @@ class ContactReport:
     formula_examples: tuple[Problem, ...] = ()
     rewritten: int = 0
     do_not_call: int | None = None
+    completed: int = 0
+    round_numbers: int = 0
 
     @property
     def rejected(self) -> int:
@@ -110,8 +129,8 @@ class ContactReport:
 
     @property
     def invalid(self) -> int:
-        """How many contacts cannot be called for another reason than that nobody is to call them."""
-        return self.rejected - self.suppressed
+        """How many contacts have a fault: those that cannot be called, neither suppressed nor closed."""
+        return self.rejected - self.suppressed - self.closed
 
     @property
     def duplicates(self) -> int:
@@ -123,6 +142,35 @@ class ContactReport:
         """How many contacts are on the do-not-call list."""
         return self.by_reason.get(Reason.SUPPRESSED, 0)
 
+    @property
+    def closed(self) -> int:
+        """How many contacts may not be called at this hour."""
+        return self.by_reason.get(Reason.CLOSED, 0)
+
+    @property
+    def two_readings(self) -> int:
+        """How many contacts have a number that can be read as two phones."""
+        return self.by_reason.get(Reason.AMBIGUOUS_NUMBER, 0)
+
+    @property
+    def phonenumbers(self) -> str:
+        """The version of the library, which knows the numbering plans of its day."""
+        import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
+
+        return str(phonenumbers.__version__)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the whole list is in doubt, and what to do; ``None``: it is not."""
+        if too_many(self.round_numbers, self.total):
+            return (
+                f"{self.round_numbers} of {self.total} numbers end in six or more zeros, as a spreadsheet"
+                " leaves them when their last digits are gone. Export the list again, with numbers as text"
+            )
+        if too_many(self.two_readings, self.total):
+            return f"{self.two_readings} of {self.total} numbers can be read as two phones. {WHICH_READING}"
+        return None
+
     def counts(self) -> dict[str, Any]:
         """Return the numbers alone, as plain data."""
         return {
@@ -132,11 +180,20 @@ class ContactReport:
             "by_reason": dict(self.by_reason),
             "formulas": self.formulas,
             "rewritten": self.rewritten,
+            "completed": self.completed,
+            "round_numbers": self.round_numbers,
+            "two_readings": self.two_readings,
+            "phonenumbers": self.phonenumbers,
         }
 
     def summary(self) -> str:
         """Return what is wrong with the rejected contacts, in a sentence for a log or an error."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.items())
-        first = ", ".join(str(problem) for problem in self.problems)
+        first = "; ".join(str(problem) for problem in self.problems)
         text = f"{self.rejected} of {self.total} cannot be called: {reasons}; the first are {first}"
         return f"{text}. {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in self.by_reason else text
+
+
+def too_many(count: int, total: int) -> bool:
+    """Whether so many of a list are odd that it is the list which is, and not its entries."""
+    return count > A_FEW and count * ONE_IN > total

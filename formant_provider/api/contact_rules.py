@@ -6,7 +6,7 @@ object to, which for most is all it costs, and only then looks at them one by on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.contact_report import FORMULA, Problem, Reason
@@ -14,7 +14,8 @@ from formant_provider.api.csv_table import Rows
 from formant_provider.api.do_not_call import DoNotCall
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.api.numbers import NumberReader, NumberSet
+from formant_provider.api.numbers import NumberReader
+from formant_provider.api.openings import Openings
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
@@ -51,6 +52,10 @@ class Chunk:
         """Return the cells of one row."""
         return [column[position] for column in self.columns]
 
+    def recipients(self) -> Iterator[str]:
+        """Yield the numbers as they will be called, E.164, once they are known."""
+        return (f"+{key}" for key in self.keys)
+
     def drop(self, positions: Faults) -> None:
         """Take rows out."""
         # They are few, so that deleting them is faster than picking the others.
@@ -66,7 +71,9 @@ class Rules:
     :param reader: how its numbers are read.
     :param required: columns that must not be blank.
     :param suppressed: numbers that must not be called.
+    :param openings: the hours in which they may be; ``None`` means any.
     :raises InvalidInput: a required column does not exist.
+    :ivar completed: how many accepted numbers got the country code of ``default_country``.
     """
 
     def __init__(
@@ -75,17 +82,21 @@ class Rules:
         reader: NumberReader,
         required: Sequence[str] = (),
         suppressed: DoNotCall | None = None,
+        openings: Openings | None = None,
     ) -> None:
         for name in required:
             if name not in columns:
                 shown = f" {name}" if name.isidentifier() else ", which is one of them"
                 raise InvalidInput("required_variables", f"the contacts have no column{shown}")
         self.columns, self._reader, self._suppressed = columns, reader, suppressed
+        self._openings = openings
         self._phone = columns.index(PHONE_PARAMETER)
         self._required = {name: columns.index(name) for name in required}
-        self._called = NumberSet()
-        # Recipients that are not sent as they were given, by row number.
+        self._called: set[int] = set()
+        # Recipients that are not sent as they were given, by row number, and those that were completed.
         self._rewritten: dict[int, str] = {}
+        self._completed: set[int] = set()
+        self.completed = 0
 
     def width(self, rows: Rows) -> Faults:
         """Object to rows that are not as wide as the header."""
@@ -100,7 +111,7 @@ class Rules:
 
     def in_order(self) -> tuple[Callable[[Chunk], Faults], ...]:
         """Return the other rules. Each relies on those before, and the last remembers whom it lets pass."""
-        return self._number, self._suppression, self._variables, self._repetition
+        return self._number, self._suppression, self._variables, self._window, self._repetition
 
     def formulas(self, chunk: Chunk) -> list[Problem]:
         """Return the cells that a spreadsheet would take for a formula. Those of the recipient are none."""
@@ -126,7 +137,9 @@ class Rules:
         positions = [place for place, number in enumerate(chunk.numbers) if number in self._rewritten]
         for position in positions:
             chunk.columns[self._phone][position] = self._rewritten[chunk.numbers[position]]
+        self.completed += len(self._completed.intersection(chunk.numbers))
         self._rewritten.clear()
+        self._completed.clear()
         return len(positions)
 
     def _number(self, chunk: Chunk) -> Faults:
@@ -145,6 +158,8 @@ class Rules:
                 chunk.keys[position], text = read
                 if text != texts[position]:
                     self._rewritten[chunk.numbers[position]] = text
+                    if self._reader.is_completed(texts[position], text):
+                        self._completed.add(chunk.numbers[position])
         return faults
 
     def _suppression(self, chunk: Chunk) -> Faults:
@@ -161,5 +176,23 @@ class Rules:
                         faults.setdefault(position, Fault(Reason.BLANK_VARIABLE, name))
         return faults
 
+    def _window(self, chunk: Chunk) -> Faults:
+        if self._openings is None:
+            return {}
+        closed = self._openings.refuse_closed(chunk.recipients())
+        return {place: Fault(Reason.CLOSED, None, str(opening)) for place, opening in closed.items()}
+
     def _repetition(self, chunk: Chunk) -> Faults:
-        return dict.fromkeys(self._called.add(chunk.keys), Fault(Reason.DUPLICATE))
+        keys, called = chunk.keys, self._called
+        if called.isdisjoint(keys):
+            before = len(called)
+            called.update(keys)
+            if len(called) == before + len(keys):
+                return {}
+            called.difference_update(keys)  # some come twice among these
+        faults: dict[int, Fault | None] = {}
+        for position, key in enumerate(keys):
+            if key in called:
+                faults[position] = Fault(Reason.DUPLICATE)
+            called.add(key)
+        return faults

@@ -16,11 +16,15 @@ from formant_provider.api.csv_table import Rows, as_csv
 from formant_provider.api.do_not_call import read_do_not_call
 from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.api.numbers import NumberReader
+from formant_provider.api.openings import Openings
 from formant_provider.api.parts import in_order
 from formant_provider.api.readings import Numbers
+from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns, RowList
 
 InvalidRows: TypeAlias = Literal["fail", "reject"]
 
+# Contacts that are left out for this are in order; it is not the time for them, or not for anybody.
+_NO_FAULT = {Reason.SUPPRESSED, Reason.CLOSED}
 # In front of a rejected contact's own columns; before them "part", when contacts are in several files.
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 _Rejected: TypeAlias = tuple[Problem, list[str]]
@@ -31,49 +35,91 @@ def clean_contacts(
     sink: IO[bytes],
     *,
     rejects: IO[bytes] | None = None,
+    row_list: IO[bytes] | None = None,
+    carried: CarriedColumns = NOTHING_CARRIED,
     required_variables: Sequence[str] = (),
-    default_region: str | None = None,
+    default_country: str | None = None,
     numbers: Numbers | None = None,
+    renumber: bool = False,
     suppress: Iterable[object] | None = None,
     invalid_rows: InvalidRows = "fail",
+    max_rejected_rate: float | None = None,
+    openings: Openings | None = None,
 ) -> ContactReport:
     """Write the contacts that can be called, in their order and with all of their columns.
 
-    The file is CSV by RFC 4180, in UTF-8. Memory does not grow with the contacts, but for some 30 bytes for
+    The file is CSV by RFC 4180, in UTF-8. Memory does not grow with the contacts, but for some 70 bytes for
     each number.
 
     :param contacts: from :func:`~formant_provider.api.contact_sources.open_contacts` or ``contacts_of``.
     :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
     :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front. It holds what is
         private, as the contacts do. ``None`` keeps them nowhere.
+    :param row_list: where a list goes of what became of each row, which
+        :func:`~formant_provider.api.row_list.read_row_list` reads. ``None`` keeps none.
+    :param carried: columns that go along in that list.
     :param required_variables: columns that must not be blank.
-    :param default_region: where numbers are from that are written without a country code, as two letters of
+    :param default_country: where numbers are from that are written without a country code, as two letters of
         ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
     :param numbers: what digits without a plus sign are, ``"national"`` or ``"e164_without_plus"``, of the
         contacts and of ``suppress``. ``None`` refuses those that could be either.
+    :param renumber: whether numbers of an old numbering plan are called under that of today; else they are
+        refused. Those of ``suppress`` are read as both.
     :param suppress: numbers that must not be called, written like those of the contacts; ``None`` means none.
     :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
-        unless all that cannot be called are suppressed, which is no fault of theirs.
-    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``.
+        unless all that cannot be called are suppressed or closed, which is no fault of theirs.
+    :param max_rejected_rate: percent of the contacts that may be left out so; ``None`` means any.
+    :param openings: the calling hours. Contacts that are closed now are left out; ``None`` means no hours.
+    :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
+        ``max_rejected_rate`` cannot; or the whole list is in doubt: more than a few numbers are ambiguous, or
+        end in six or more zeros.
     :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
         ``suppress`` holds none.
     """
     if invalid_rows not in get_args(InvalidRows):
         raise InvalidInput("invalid_rows", f"must be one of {', '.join(get_args(InvalidRows))}")
-    reader = NumberReader(default_region, numbers)
-    suppressed = None if suppress is None else read_do_not_call(suppress, reader)
-    rules = Rules(contacts.columns, reader, required_variables, suppressed)
-    report = _sift(contacts, rules, sink, rejects)
-    if suppressed is not None:
-        report = replace(report, do_not_call=len(suppressed))
-    if report.invalid and invalid_rows == "fail":
-        examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
-        raise InvalidContacts(report.summary(), by_reason=dict(report.by_reason), examples=examples)
+    reader = NumberReader(default_country, numbers, renumber=renumber)
+    listed = NumberReader(default_country, numbers, renumber=True)
+    suppressed = None if suppress is None else read_do_not_call(suppress, listed)
+    rules = Rules(contacts.columns, reader, required_variables, suppressed, openings)
+    rows = RowList(row_list, contacts.columns, carried)
+    report = replace(
+        _sift(contacts, rules, sink, _Rejects(rejects, contacts.columns, in_parts=contacts.in_parts), rows),
+        do_not_call=None if suppressed is None else len(suppressed),
+        completed=rules.completed,
+        round_numbers=reader.round_numbers,
+    )
+    because = _why_not(report, invalid_rows, max_rejected_rate)
+    if because is not None:
+        raise invalid_contacts(report, because)
     return report
 
 
-def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes] | None) -> ContactReport:
-    tally, other = _Tally(), _Rejects(rejects, contacts.columns, in_parts=contacts.in_parts)
+def _why_not(report: ContactReport, invalid_rows: InvalidRows, max_rejected_rate: float | None) -> str | None:
+    """Return why nobody of the list is called; blank if the rows say it all, ``None``: they can be."""
+    if report.doubt:
+        return report.doubt
+    if report.invalid and invalid_rows == "fail":
+        return ""
+    if max_rejected_rate is not None and report.invalid * 100 > max_rejected_rate * report.total:
+        rate = report.invalid * 100 / report.total
+        return f"{rate:.3g} percent have a fault, and max_rejected_rate is {max_rejected_rate:g}"
+    return None
+
+
+def invalid_contacts(report: ContactReport, because: str = "") -> InvalidContacts:
+    """Return the error that says why no batch call is made of these contacts."""
+    examples = tuple((problem.row, str(problem.reason)) for problem in report.problems)
+    text = report.summary() if report.rejected else "there is none"
+    return InvalidContacts(
+        f"{because}: {text}" if because else text, by_reason=dict(report.by_reason), examples=examples
+    )
+
+
+def _sift(
+    contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: _Rejects, rows: RowList
+) -> ContactReport:
+    tally = _Tally()
     clean.write(as_csv([(name,) for name in contacts.columns]))
     for block in contacts.blocks:
         numbers = range(block.first_row, block.first_row + len(block.rows))
@@ -81,10 +127,12 @@ def _sift(contacts: Contacts, rules: Rules, clean: IO[bytes], rejects: IO[bytes]
         rejected = [(replace(problem, part=block.part), row) for problem, row in rejected]
         if rejected:
             tally.reject([problem for problem, _ in rejected])
-            other.write(rejected)
+            rejects.write(rejected)
         formulas = [replace(problem, part=block.part) for problem in rules.formulas(chunk)]
         tally.accept(len(chunk.numbers), rules.rewrite(chunk), formulas)
         clean.write(as_csv(chunk.columns))
+        left_out = [(problem.row, str(problem.reason), row) for problem, row in rejected]
+        rows.write(block.part, chunk.numbers, chunk.columns, left_out)
     return tally.report()
 
 
@@ -140,7 +188,7 @@ class _Tally:
         self._accepted = self._rewritten = self._formulas = 0
         self._by_reason: Counter[str] = Counter()
         self._problems: list[Problem] = []
-        self._suppressed: list[Problem] = []
+        self._left_out: list[Problem] = []
         self._formula_examples: list[Problem] = []
 
     def accept(self, contacts: int, rewritten: int, formulas: Sequence[Problem]) -> None:
@@ -152,9 +200,9 @@ class _Tally:
     def reject(self, problems: Sequence[Problem]) -> None:
         self._by_reason.update(problem.reason for problem in problems)
         # Apart, since they may be many, and are not what an error is about.
-        suppressed = [problem for problem in problems if problem.reason == Reason.SUPPRESSED]
-        others = [problem for problem in problems if problem.reason != Reason.SUPPRESSED]
-        self._suppressed += suppressed[: MAX_EXAMPLES - len(self._suppressed)]
+        left_out = [problem for problem in problems if problem.reason in _NO_FAULT]
+        others = [problem for problem in problems if problem.reason not in _NO_FAULT]
+        self._left_out += left_out[: MAX_EXAMPLES - len(self._left_out)]
         self._problems += others[: MAX_EXAMPLES - len(self._problems)]
 
     def report(self) -> ContactReport:
@@ -163,7 +211,7 @@ class _Tally:
             total=self._accepted + self._by_reason.total(),
             accepted=self._accepted,
             by_reason=by_reason,
-            problems=tuple(sorted((self._problems + self._suppressed)[:MAX_EXAMPLES], key=_place)),
+            problems=tuple(sorted((self._problems + self._left_out)[:MAX_EXAMPLES], key=_place)),
             formulas=self._formulas,
             formula_examples=tuple(self._formula_examples),
             rewritten=self._rewritten,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, count, islice
 from typing import IO, Any
 
-from formant_provider.api.contact_report import MAX_EXAMPLES, WHICH_READING, Reason
+from formant_provider.api.contact_report import MAX_EXAMPLES, WHICH_READING, Reason, too_many
 from formant_provider.api.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
 from formant_provider.api.frames import frame_table
 from formant_provider.api.headers import phone_place
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.api.numbers import NumberReader, NumberSet
+from formant_provider.api.numbers import NumberReader
 from formant_provider.api.values import is_missing, phone_text
 
 _FIELD = "suppress"
@@ -28,41 +28,48 @@ class DoNotCall:
     """Numbers that must not be called.
 
     :param numbers: as integers.
-    :param count: how many there are.
     """
 
-    def __init__(self, numbers: NumberSet, count: int) -> None:
-        self._numbers, self._count = numbers, count
+    def __init__(self, numbers: set[int]) -> None:
+        self._numbers = numbers
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._numbers)
 
-    def find(self, keys: Iterable[int]) -> list[int]:
+    def find(self, keys: Sequence[int]) -> list[int]:
         """Return the positions of numbers that are on the list."""
-        return self._numbers.find(keys)
+        numbers = self._numbers
+        if numbers.isdisjoint(keys):
+            return []
+        return [position for position, key in enumerate(keys) if key in numbers]
 
     def holds(self, number: str) -> bool:
         """Whether a number is on the list.
 
         :param number: in E.164, in its one spelling.
         """
-        return bool(self.find([int(number)]))
+        return int(number) in self._numbers
 
 
 def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
     """Read a do-not-call list.
 
     :param entries: numbers, written like those of contacts. Blank ones mean nobody.
-    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty.
+    :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
+        under that of today.
+    :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or
+        more than a few have lost their last digits.
     """
-    numbers, found = NumberSet(places=(1 << 12) + 1), 0
+    numbers: set[int] = set()
     unread: list[int] = []
+    round_numbers, read_entries = -reader.round_numbers, 0
     reasons: Counter[str] = Counter()
     texts = (_entry(entry, digits_are_told=reader.digits_are_told) for entry in entries)
     for first in count(1, ROWS_AT_ONCE):
         some = list(islice(texts, ROWS_AT_ONCE))
         if not some:
             break
+        read_entries += len(some)
         keys = reader.at_a_glance(some)
         for position in [position for position, key in enumerate(keys) if not key]:
             read = reader.read(some[position])
@@ -71,17 +78,23 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
             elif read is not Reason.NO_NUMBER:
                 unread.append(first + position)
                 reasons[read] += 1
-        known = [key for key in keys if key]
-        found += len(known) - len(numbers.add(known))
+        numbers.update(filter(None, keys))
     if unread:
         _refuse(unread, reasons)
-    if not found:
+    round_numbers += reader.round_numbers
+    if too_many(round_numbers, read_entries):
+        raise InvalidInput(
+            _FIELD,
+            f"{round_numbers} of {read_entries} entries end in six or more zeros, as a spreadsheet leaves"
+            " them when their last digits are gone. Export the list again, with the numbers as text",
+        )
+    if not numbers:
         raise InvalidInput(
             _FIELD,
             "holds no number, as a list that was not filled does. Where nobody has to be on it, let it hold"
             " one that nobody has; where there is no list, leave it out of the DAG file",
         )
-    return DoNotCall(numbers, found)
+    return DoNotCall(numbers)
 
 
 def _refuse(unread: list[int], reasons: Counter[str]) -> None:

@@ -20,6 +20,14 @@ from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.values import as_text, kind_of, plain
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
+_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
+# Where an error of one call says it in other words than a campaign's report. By what a Reason is as text.
+_WHY_NOT = {
+    "no_number": _E164,
+    "not_e164": _E164,
+    "impossible_number": "has an unknown country code or a length no number of that country has",
+    "ambiguous_number": "can be read in two ways, as two phones: put a plus sign before the country code",
+}
 RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
 
 
@@ -39,12 +47,16 @@ def to_whole_number(field: str, value: object) -> int:
     return value
 
 
-def to_parameters(value: object) -> tuple[tuple[str, str], ...]:
+def to_parameters(
+    value: object, default_country: str | None = None, *, renumber: bool = False
+) -> tuple[tuple[str, str], ...]:
     """Return name and text of each call parameter.
 
     :param value: a mapping of names to values, or the API's list of ``{"name": ..., "value": ...}``.
-        Exactly one must be ``customer_phone``, an E.164 number that can exist. It is returned in its one
+        Exactly one must be ``customer_phone``, as :func:`to_phone` takes it. It is returned in its one
         spelling: without a 0 that is dialled at home.
+    :param default_country: as for :func:`to_phone`.
+    :param renumber: as for :func:`to_phone`.
     """
     if isinstance(value, Mapping):
         pairs = list(value.items())
@@ -58,7 +70,15 @@ def to_parameters(value: object) -> tuple[tuple[str, str], ...]:
     for name in names:
         if names.count(name) > 1:
             raise InvalidInput(_field("parameters", name), "is given more than once")
-    parameters = tuple((_name(name), _value(name, item)) for name, item in pairs)
+    parameters = tuple(
+        (
+            name,
+            to_phone(item, default_country=default_country, renumber=renumber)
+            if name == PHONE_PARAMETER
+            else as_text(_field("parameters", name), item),
+        )
+        for name, item in pairs
+    )
     if PHONE_PARAMETER not in names:
         raise InvalidInput("parameters", f"must hold {PHONE_PARAMETER}, the number to call")
     return parameters
@@ -68,10 +88,6 @@ def written_phone(value: Any) -> str:
     """Return the number of call parameters that :func:`to_parameters` takes, as it was written."""
     pairs = value.items() if isinstance(value, Mapping) else _named_values(value)
     return str(plain(dict(pairs)[PHONE_PARAMETER]))
-
-
-def _value(name: object, item: object) -> str:
-    return to_phone(item) if name == PHONE_PARAMETER else as_text(_field("parameters", name), item)
 
 
 def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
@@ -92,23 +108,41 @@ def _field(parent: str, name: object) -> str:
     return f"{parent}.{name}" if isinstance(name, str) and name.isidentifier() else parent
 
 
-def to_phone(number: object, field: str = f"parameters.{PHONE_PARAMETER}") -> str:
-    """Return a number in its one spelling, in E.164; refuse one that is not E.164 or that cannot exist.
+def to_phone(
+    number: object,
+    field: str = f"parameters.{PHONE_PARAMETER}",
+    default_country: str | None = None,
+    *,
+    renumber: bool = False,
+) -> str:
+    """Return a number in its one spelling, in E.164; refuse one that cannot exist, or can be two phones.
 
     :param field: to be named in the error.
+    :param default_country: where a number is from that has no country code, as two letters of ISO 3166; with
+        it, any usual writing is taken. ``None`` takes E.164 alone.
+    :param renumber: whether a number of an old numbering plan becomes that of today; else it is refused.
     """
-    from formant_provider.api.readings import E164, canonical  # not while a DAG file is parsed
+    from formant_provider.api.contact_report import Reason  # not while a DAG file is parsed
+    from formant_provider.api.readings import Readings
 
     number = plain(number)
     if not isinstance(number, str):
         # Native rendering reads "+14155550100" as an integer, and the plus sign is gone.
         raise InvalidInput(field, f"must be text with a plus sign; got {kind_of(number)}")
-    if not E164.fullmatch(number):
-        raise InvalidInput(field, "must be an E.164 number: a plus sign, the country code, digits only")
-    known = canonical(str(number))
-    if known is None:
-        raise InvalidInput(field, "has an unknown country code or a length no number of that country has")
-    return known
+    readings = Readings(default_country, renumber=renumber)
+    known = readings.read(str(number))
+    if not isinstance(known, Reason):
+        return known
+    note = readings.note(str(number), known)
+    told = _WHY_NOT.get(known) or known.sentence.removeprefix("The number ").removesuffix(".")
+    raise InvalidInput(field, f"{told}. Here: {note}" if note else told)
+
+
+def is_e164(number: str) -> bool:
+    """Whether a number has the form of E.164, whatever its country."""
+    from formant_provider.api.readings import E164  # not while a DAG file is parsed
+
+    return E164.fullmatch(number) is not None
 
 
 def in_known_range(number: str) -> bool:

@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Any, Literal, TypeAlias
+from functools import cache
+from typing import Any, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import Reason
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.numbering_plans import renewed
+from formant_provider.api.writing import DECIMAL, holds_two, may_have_extension, oddity, tidied
 
 Numbers: TypeAlias = Literal["national", "e164_without_plus"]
 
 E164 = re.compile(r"\+[1-9][0-9]{1,14}")
-# How people write numbers. Letters, slashes and commas are left out, since the library would guess.
-_WRITTEN = re.compile(r"\s*\(?\+?[ (\u00a0]*[0-9](?:[0-9 ().\u00a0-]*[0-9])?\s*")
-# What a spreadsheet makes of a number: 919876543210.0, 9.1987654321, 03023125123.00
-_DECIMAL = re.compile(r"[^.]*\.([0-9]{0,3}|0+)\s*|\s*[0-9]?\.[^.]*")
+# How people write numbers. Letters and commas are left out, since the library would guess.
+_WRITTEN = re.compile(r"\(?\+?[ (]*[0-9](?:[0-9 ()./-]*[0-9])?")
+# An area code, a slash and the rest, as in Germany and Austria: 0171/3920016.
+_BY_SLASH = re.compile(r"\(?(?:\+|0)[0-9 ()-]{1,11} ?/ ?[1-9][0-9 -]{3,}")
 # A country code and a number of 4 digits, as on Niue. In some plans of large countries less is "possible",
 # and one such number would have a whole batch call refused.
 SHORTEST_DIGITS = 7
-_ONE_BLANK = (" ", "\u00a0")
+LONGEST_DIGITS = 15
+# Groups between hyphens alone that are run together: no longer than this, without the country code.
+_LONGEST_BY_HYPHENS, _SHORTEST_GROUP = 11, 3
+_NORTH_AMERICAN_DIGITS = 10
 
 
 def canonical(number: str) -> str | None:
@@ -34,81 +41,172 @@ def canonical(number: str) -> str | None:
 
     :param number: a plus sign and digits.
     """
+    known = _possible(number)
+    return None if isinstance(known, Reason) else known
+
+
+def _possible(number: str) -> str | Reason:
     import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
 
+    possible = phonenumbers.ValidationResult
     seen: str | None = None
     while number != seen:  # what it makes of an odd number, it may read otherwise once more
-        seen, parsed = number, None
+        seen, found = number, possible.INVALID_COUNTRY_CODE
         with suppress(phonenumbers.NumberParseException):
             parsed = phonenumbers.parse(number)
-        if parsed is None or not phonenumbers.is_possible_number(parsed):
-            return None
+            found = phonenumbers.is_possible_number_with_reason(parsed)
+        if found == possible.IS_POSSIBLE_LOCAL_ONLY:
+            return Reason.LOCAL_NUMBER
+        if found != possible.IS_POSSIBLE:
+            return Reason.IMPOSSIBLE_NUMBER
         number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
         if not E164.fullmatch(number) or len(number) <= SHORTEST_DIGITS:
-            return None
+            return Reason.IMPOSSIBLE_NUMBER
     return number
+
+
+@cache
+def has_zeros(country_code: int) -> bool:
+    """Whether numbers of a country begin with a 0 that belongs to them, as landlines of Italy do."""
+    import phonenumbers
+
+    region = phonenumbers.region_code_for_country_code(country_code)
+    plan: Any = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(country_code, region)
+    kinds = (plan.fixed_line, plan.mobile)
+    return any(kind and (kind.example_number or "").startswith("0") for kind in kinds)
 
 
 class Readings:
     """Reads what people write.
 
-    :param region: where a number is from that has no country code; ``None``: none can lack it.
+    :param country: where a number is from that has no country code; ``None``: none can lack it.
     :param numbers: what digits without a plus sign are; ``None``: what they are taken for must be the only
         way.
+    :param renumber: whether a number of an old numbering plan is read as that of today; else it is refused.
+    :raises InvalidInput: there is no such country, or no such word, or national numbers are of nowhere.
     """
 
-    def __init__(self, region: str | None, numbers: Numbers | None = None) -> None:
+    def __init__(
+        self, country: str | None, numbers: Numbers | None = None, *, renumber: bool = False
+    ) -> None:
         import phonenumbers
 
+        if country is not None and country not in phonenumbers.SUPPORTED_REGIONS:
+            raise InvalidInput("default_country", "must be two capital letters of ISO 3166, such as US")
+        if numbers is not None and numbers not in get_args(Numbers):
+            raise InvalidInput("numbers", f"must be one of {', '.join(get_args(Numbers))}, or None")
+        if numbers == "national" and country is None:
+            raise InvalidInput(
+                "numbers", "national numbers need default_country, which says where they are from"
+            )
         self._library: Any = phonenumbers
-        self._region, self._numbers = region, numbers
+        self._country, self._numbers, self._renumber = country, numbers, renumber
 
     def read(self, text: str) -> str | Reason:
         """Return the number in E.164, in its one spelling, or why it cannot be called."""
         if not text.strip():
             return Reason.NO_NUMBER
         if E164.fullmatch(text):
-            return canonical(text) or Reason.IMPOSSIBLE_NUMBER
-        takes_other_writing = self._region is not None or self._numbers is not None
-        if not takes_other_writing or not _WRITTEN.fullmatch(text) or _DECIMAL.fullmatch(text):
+            return self._today(text)
+        known, takes_other_writing = tidied(text), self._country is not None or self._numbers is not None
+        if not takes_other_writing or not _WRITTEN.fullmatch(known) or DECIMAL.fullmatch(known):
+            return self._unread(text)
+        if holds_two(known):
             return Reason.NOT_E164
-        number = self._reading(text)
-        return Reason.IMPOSSIBLE_NUMBER if number is None else self._judged(text, number)
+        number = self._reading(known)
+        if number is None:
+            return Reason.IMPOSSIBLE_NUMBER
+        return self._judged(known, number, self._today(number))
 
-    def _judged(self, text: str, number: str) -> str | Reason:
-        """Return what a text is read as, unless it can be something else as well."""
-        if self._is_grouped_as_at_home(text, number):
-            return number
-        if self._holds_two(text):
-            return Reason.NOT_E164
-        return Reason.AMBIGUOUS_NUMBER if self._has_another(text, number) else number
+    def is_completed(self, text: str, number: str) -> bool:
+        """Whether the country code of a number that was read is not in the text, but from ``country``."""
+        return "+" not in tidied(text) and not _digits(tidied(text)).endswith(number[1:])
+
+    def note(self, text: str, reason: Reason) -> str | None:
+        """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""
+        if reason is Reason.AMBIGUOUS_NUMBER:
+            return self._two_readings(tidied(text))
+        if reason is Reason.OLD_NUMBERING_PLAN:
+            renewal = renewed(text if E164.fullmatch(text) else self._reading(tidied(text)) or text)
+            return renewal and f"{renewal.change}; renumber=True sends the new form"
+        if reason is not Reason.NOT_E164:
+            return None
+        return oddity(text, as_written=self._country is not None or self._numbers is not None)
 
     def lengths(self, text: str) -> str:
         """Say how long an ambiguous number is in either reading, and no digit of it."""
         home = len(self._reading(text) or "+") - 1
-        return f"{len(_abroad(text)) - 1} digits with a country code, {home} with that of default_region"
+        return f"{len(_abroad(text)) - 1} digits with a country code, {home} with that of default_country"
+
+    def _two_readings(self, text: str) -> str:
+        if self._is_as_american(text, self._reading(text) or ""):
+            return (
+                "a landline of default_country without the prefix dialled there, or a North American number"
+            )
+        return self.lengths(text)
+
+    def _unread(self, text: str) -> Reason:
+        """Return why something else than one number in usual writing cannot be called."""
+        if may_have_extension(text):
+            with suppress(self._library.NumberParseException):
+                if self._library.parse(tidied(text), self._country or "US").extension:
+                    return Reason.EXTENSION
+            if self._library.is_alpha_number(text):
+                return Reason.VANITY_NUMBER
+        return Reason.NOT_E164
+
+    def _today(self, number: str) -> str | Reason:
+        """Return a number of the form of E.164 as it is called today, or why it cannot be."""
+        known = _possible(number)
+        if not isinstance(known, Reason) and self._is_valid(known):
+            return known
+        if renewal := renewed(number):
+            return renewal.number if self._renumber else Reason.OLD_NUMBERING_PLAN
+        return Reason.LOST_ZERO if self._lost_zero(number) else known
+
+    def _lost_zero(self, number: str) -> bool:
+        """Whether a number is valid with a 0 behind its country code, as landlines of Italy have one."""
+        with suppress(self._library.NumberParseException):
+            parsed = self._library.parse(number)
+            if not has_zeros(parsed.country_code):
+                return False
+            with_zero = f"+{parsed.country_code}0{number.removeprefix(f'+{parsed.country_code}')}"
+            return canonical(with_zero) == with_zero and self._is_valid(with_zero)
+        return False
+
+    def _judged(self, text: str, number: str, known: str | Reason) -> str | Reason:
+        """Return what a text is read as, unless it can be something else as well.
+
+        :param number: its reading, which may be no number.
+        :param known: what is known of that.
+        """
+        if not isinstance(known, Reason) and self._is_grouped_as_at_home(text, number):
+            return known
+        if self._holds_two(text, number):
+            return Reason.NOT_E164
+        if isinstance(known, Reason):
+            older = {Reason.OLD_NUMBERING_PLAN, Reason.LOST_ZERO}
+            return (
+                Reason.AMBIGUOUS_NUMBER if known in older and self._is_valid_abroad(text, number) else known
+            )
+        return Reason.AMBIGUOUS_NUMBER if self._has_another(text, known) else known
 
     def _reading(self, text: str) -> str | None:
-        """Read a text, or a part of one, in the way that is asked for."""
+        """Read a text, or a part of one, in the way that is asked for; what comes out may be no number."""
         if "+" in text or self._numbers == "e164_without_plus":
             number = f"+{_digits(text)}"
-            return canonical(number) if E164.fullmatch(number) else None
-        return self._national(text)
-
-    def _national(self, text: str) -> str | None:
-        library = self._library
-        with suppress(library.NumberParseException):
-            parsed = library.parse(text, self._region)
-            # A number without its area code can be dialled at home, but never be made E.164 of.
-            if library.is_possible_number_with_reason(parsed) == library.ValidationResult.IS_POSSIBLE:
-                number: str = library.format_number(parsed, library.PhoneNumberFormat.E164)
-                # A valid number is in its one spelling, which saves most of them a second look.
-                return number if library.is_valid_number(parsed) else canonical(number)
+            return number if E164.fullmatch(number) else None
+        with suppress(self._library.NumberParseException):
+            parsed = self._library.parse(text, self._country)
+            national: str = self._library.format_number(parsed, self._library.PhoneNumberFormat.E164)
+            return national if E164.fullmatch(national) else None
         return None
 
     def _is_valid(self, number: str | None) -> bool:
         """Whether a number lies in a range that is known to be in use."""
-        return number is not None and self._library.is_valid_number(self._library.parse(number)) is True
+        with suppress(self._library.NumberParseException):
+            return number is not None and self._library.is_valid_number(self._library.parse(number)) is True
+        return False
 
     def _is_grouped_as_at_home(self, text: str, number: str) -> bool:
         """Whether a number is parted as its country parts it: then it is one, and it is one of there."""
@@ -118,30 +216,74 @@ class Readings:
         usual = library.format_number(library.parse(number), library.PhoneNumberFormat.NATIONAL)
         return groups == re.findall("[0-9]+", usual)
 
-    def _holds_two(self, text: str) -> bool:
+    def _holds_two(self, text: str, number: str) -> bool:
         """Whether the beginning alone is a number, so that the rest may be another, or an extension."""
-        for mark in re.finditer("[^0-9+]+", text.strip()):
-            head, tail = text.strip()[: mark.start()], text.strip()[mark.end() :]
+        if "/" in text and not (_BY_SLASH.fullmatch(text) and self._is_valid(number)):
+            return True
+        if self._is_by_hyphens(text, number):
+            return False
+        for mark in re.finditer("[^0-9+]+", text):
+            head, tail = text[: mark.start()], text[mark.end() :]
             if tail and self._is_valid(self._reading(head)):
                 again = tail[0] in "0+" and self._is_valid(self._reading(tail))
-                runs_on = mark.group() not in _ONE_BLANK or not self._is_valid(self._reading(text))
-                if again or runs_on:
+                if again or mark.group() != " " or not self._is_valid(number):
                     return True
         return False
+
+    def _is_by_hyphens(self, text: str, number: str) -> bool:
+        """Whether hyphens part all groups of one number: 030-23125-118.
+
+        A last group as long as the one before may be the end of a range; a short one, an extension.
+        """
+        groups = [len(group) for group in text.split("-")]
+        return (
+            re.fullmatch(r"\+?[0-9]+(?:-[0-9]+){2,}", text) is not None
+            and groups[-1] >= _SHORTEST_GROUP
+            and groups[-1] != groups[-2]
+            and self._is_valid(number)
+            and len(str(self._library.parse(number).national_number)) <= _LONGEST_BY_HYPHENS
+        )
 
     def _has_another(self, text: str, number: str) -> bool:
         if self._numbers or "+" in text:
             return False
+        if self._is_as_american(text, number):
+            return True
         abroad = _abroad(text)
         other = canonical(abroad) if E164.fullmatch(abroad) else None
         if other is None or other == number:
             return False
-        if self._is_valid(number):
-            # With the 0 that is dialled at home it is national, or the 0 would be dialled for nothing. But 00
-            # is dialled before a country code almost everywhere, and may be the beginning of 001 elsewhere.
-            digits = _digits(text)
-            return (digits.startswith("00") or not digits.startswith("0")) and self._is_valid(other)
-        return True
+        return self._is_valid_abroad(text, number) if self._is_valid(number) else True
+
+    def _is_valid_abroad(self, text: str, number: str) -> bool:
+        """Whether digits are a valid number of elsewhere as well."""
+        if self._numbers or "+" in text:
+            return False
+        # With the 0 that is dialled at home it is national, or the 0 would be dialled for nothing. But 00
+        # is dialled before a country code almost everywhere, and may be the beginning of 001 elsewhere.
+        digits, other = _digits(text), _abroad(text)
+        may_be = digits.startswith("00") or not digits.startswith("0")
+        return may_be and other != number and E164.fullmatch(other) is not None and self._is_valid(other)
+
+    def _is_as_american(self, text: str, number: str) -> bool:
+        """Whether ten digits are a landline at home and a number of North America, where ten are usual too.
+
+        So 4155550100 is a landline of Tamil Nadu, whose country has ten digits for all. It would be written
+        with a 0 there; lists of mobile numbers are not concerned.
+        """
+        library, digits = self._library, _digits(text)
+        if self._numbers or self._country is None or len(digits) != _NORTH_AMERICAN_DIGITS:
+            return False
+        plan = library.PhoneMetadata.metadata_for_region(self._country)
+        of_ten = (_NORTH_AMERICAN_DIGITS,)
+        return bool(
+            plan.country_code != 1
+            and plan.national_prefix
+            and plan.fixed_line.possible_length == plan.mobile.possible_length == of_ten
+            and number == f"+{plan.country_code}{digits}"
+            and library.number_type(library.parse(number)) == library.PhoneNumberType.FIXED_LINE
+            and self._is_valid(f"+1{digits}")
+        )
 
 
 def _digits(text: str) -> str:

@@ -23,6 +23,8 @@ def build_request(
     retry_context: Any,
     task: tuple[str, str, str],
     now: datetime,
+    default_country: str | None = None,
+    renumber: bool = False,
 ) -> CallRequest:
     """Check every field and derive the idempotency key.
 
@@ -30,19 +32,22 @@ def build_request(
 
     :param task: DAG id, run id and task id: what names the call when the user does not.
     :param now: the current time, aware.
+    :param default_country: where a recipient is from that is written without a country code.
+    :param renumber: whether a recipient of an old numbering plan is called under the number of today.
     :raises InvalidInput: with the name of the field at fault.
     """
     agent = inputs.to_agent_id(agent_id)
     if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | str | bytes):
         parameters = list(parameters)  # which are read twice
-    pairs = inputs.to_parameters(parameters)
+    pairs = inputs.to_parameters(parameters, default_country, renumber=renumber)
     recipient, written = dict(pairs)[PHONE_PARAMETER], inputs.written_phone(parameters)
     key_of = _key_of(inputs.to_optional_text("idempotency_key", idempotency_key), agent, task)
     return CallRequest(
         agent_id=agent,
         parameters=pairs,
         idempotency_key=key_of(recipient=recipient),
-        former_key=None if written == recipient else key_of(recipient=written),
+        # Of a spelling that was taken before: other writing had no key of its own.
+        former_key=key_of(recipient=written) if written != recipient and inputs.is_e164(written) else None,
         scheduled_for=inputs.to_scheduled_for(scheduled_for, now=now),
         conversation_id=inputs.to_optional_text("conversation_id", conversation_id),
         metadata=inputs.to_metadata(metadata),

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import pendulum
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
-from formant_provider.campaign import (
-    BatchOptions,
-    OnBelowThreshold,
-    OnStalled,
-    batch_trigger_for,
-    end_by_threshold,
-    hand_on_batch,
-    wait_for_batch,
-)
-from formant_provider.campaign_placing import PlacesABatch
-from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, REPORT_COLUMNS
-from formant_provider.contact_files import ContactRules, InvalidRows, Numbers
+from formant_provider.campaign import BatchOptions, OnBelowThreshold, OnStalled
+from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
+from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
+from formant_provider.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
+from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import check_batch_options, one_of, refuse_idle, seconds, some_of, time_to_wait
+from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
-from formant_provider.timing import lateness_s
-from formant_provider.waiting import GRACE, deferrable_or_default, until
+from formant_provider.tables import Recipients
+from formant_provider.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.api.batch_placement import BatchPlacement
-    from formant_provider.triggers.batch import BatchEnd
-
-OnBatchTimeout = Literal["fail", "return"]
+    from formant_provider.calling_window import CallingWindow
+    from formant_provider.timing import OnClosedUpload
 
 
-class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
+class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     """Call everybody in a table through a FormantAI Voice agent, each once.
 
     The contacts are checked before anything is sent, and what can be called is uploaded as one batch call.
@@ -54,8 +43,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
     what was read, or ``None`` when an earlier try did), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that and ``by_status``. ``batch_id`` is on a key of its own as well.
-    A task that uploads nothing leaves a result too, as a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` is on
+    a key of its own as well. A task that uploads nothing leaves a result too, as a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -78,26 +67,49 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
-        with ``.gz``: a row for each recipient and what came of it. Needs ``wait_for_completion``. (templated)
+        with ``.gz``: a row for each of the contacts and what came of it. Needs ``wait_for_completion``.
+        (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param calling_window: the hours in which phones may ring, a
+        :class:`~formant_provider.calling_window.CallingWindow`, held against each contact's own clock when
+        the file is uploaded: the platform calls from then on, and knows of no hours. ``None`` means any.
+        (templated)
+    :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
+        renders to one of these words. (templated)
     :param delimiter: what is between the cells of a CSV file, unless its first line is ``sep=;`` or the like.
-    :param default_region: where numbers are from that are written without a country code, as two letters;
+    :param default_country: where numbers are from that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param default_region: the old name of ``default_country``, which is deprecated.
     :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
-        (of ``default_region``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
+        (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is said.
+    :param renumber: whether numbers of an old numbering plan are called under what they are today, where that
+        is known. ``False`` refuses them. Those of ``suppress`` are always read so.
     :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
     :param phone_column: the name that the column of numbers has in the contacts, and may have in
         ``suppress``. What is uploaded calls it ``customer_phone``.
     :param required_variables: columns that must not be blank.
     :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
         them out. Those on the do-not-call list are left out either way.
-    :param results_fields: columns of the report besides the recipient. With ``results``, ``failure_reason``
-        or ``trace_id`` among them each conversation costs a request.
-    :param max_lateness: how long ago the data interval of a scheduled run or a backfill may have ended, in
-        seconds or as a ``timedelta``. A later one is skipped, and nobody is called about last month; ``None``
-        calls however late it is. Other runs are never late.
+    :param max_rejected_rate: percent of the contacts, from 0 to 100, that ``invalid_rows="reject"`` may leave
+        out; with more nothing is sent. ``None`` means any.
+    :param on_empty: when nobody can be called, as of an empty file: ``"fail"`` (without retries) or
+        ``"skip"``.
+    :param on_closed: when ``calling_window`` is closed for some contacts at the upload: ``"fail"`` (without
+        retries) sends nothing, ``"skip"`` leaves them out, with their next opening in the rejects.
+    :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
+        ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
+    :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
+        digits) or ``"none"``, which leaves out the column.
+    :param reference_column: a column of the contacts, such as an id, that is in the report as ``reference``.
+        ``None`` means none.
+    :param keep_columns: further columns of the contacts that are in the report, under their own names.
+    :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
+        when the campaign is over and reported on. By default it is deleted then.
+    :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
+        ``timedelta``. A later run is skipped, and nobody is called about last month; ``None`` calls however
+        late it is. A run that somebody starts is never late.
     :param lookup_timeout: how long to look for a batch call whose answer was lost, in seconds or as a
         ``timedelta``.
     :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
@@ -130,6 +142,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         "results_uri",
         "formant_conn_id",
         "region",
+        "calling_window",
+        "dry_run",
     )
     ui_color = "#c3e0cd"
     check_options = staticmethod(check_batch_options)
@@ -147,14 +161,25 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         results_uri: str | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
+        calling_window: CallingWindow | None = None,
+        dry_run: bool | str = False,
         delimiter: str = ",",
+        default_country: str | None = None,
         default_region: str | None = None,
         numbers: Numbers | None = None,
+        renumber: bool = False,
         sheet: str | None = None,
         phone_column: str = "customer_phone",
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
+        max_rejected_rate: float | None = None,
+        on_empty: OnEmpty = "fail",
+        on_closed: OnClosedUpload = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
+        recipients: Recipients = "masked",
+        reference_column: str | None = None,
+        keep_columns: Sequence[str] = (),
+        keep_recipients: bool = False,
         max_lateness: float | timedelta | None = 86400,
         lookup_timeout: float | timedelta = 60,
         resubmit_if_missing: bool = False,
@@ -170,25 +195,40 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.agent_id, self.name, self.contacts = agent_id, name, contacts
-        self.idempotency_key, self.reference, self.suppress = idempotency_key, reference, suppress
-        self.rejects_uri, self.results_uri, self.region = rejects_uri, results_uri, region
-        form = (numbers, sheet, phone_column)
-        self.rules = ContactRules(delimiter, default_region, required_variables, invalid_rows, *form)
-        self.results_fields = some_of("results_fields", results_fields, REPORT_COLUMNS)
-        self.max_lateness_s, self.resubmit_if_missing = lateness_s(max_lateness), resubmit_if_missing
-        self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
+        self.agent_id, self.name, self.contacts, self.suppress = agent_id, name, contacts, suppress
+        self.idempotency_key, self.reference = idempotency_key, reference
+        self.rejects_uri, self.results_uri = rejects_uri, results_uri
+        self.formant_conn_id, self.region = formant_conn_id, region
+        self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
+        self.set_window(calling_window, on_closed)
+        self.rules = ContactRules(
+            delimiter=delimiter,
+            default_country=renamed("default_region", default_region, "default_country", default_country),
+            numbers=numbers,
+            renumber=renumber,
+            sheet=sheet,
+            phone_column=phone_column,
+            required_variables=required_variables,
+            invalid_rows=invalid_rows,
+            max_rejected_rate=max_rejected_rate,
+            on_empty=on_empty,
+        )
+        self.report_options = ReportOptions(
+            results_fields, recipients, reference_column, keep_columns, keep_recipients
+        )
+        self.set_placement_options(max_lateness, lookup_timeout, resubmit_if_missing=resubmit_if_missing)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
-        self.formant_conn_id, self.deferrable = formant_conn_id, deferrable_or_default(deferrable)
+        self.deferrable = deferrable_or_default(deferrable)
         self._check(timeout, min_success_rate)
 
     def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
         """Refuse what cannot be meant, whatever the templates will render to."""
-        chosen = {"timeout": timeout, "min_success_rate": min_success_rate}
-        self.check_options(self.given, {**chosen, "wait_for_completion": self.wait_for_completion})
+        chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
+        chosen |= {"invalid_rows": self.rules.invalid_rows, "wait_for_completion": self.wait_for_completion}
+        self.check_options(self.given, chosen)
         if not self.wait_for_completion:
             for name, value in (
                 ("results_uri", self.results_uri),
@@ -197,7 +237,8 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
                 if value is not None:
                     raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
         if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
-            refuse_idle(self.given, ["results_fields"], "results_uri", met=self.results_uri is not None)
+            check_report(self.given, self.results_uri, self.rejects_uri)
+            refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
@@ -213,76 +254,12 @@ class FormantCreateBatchCallOperator(PlacesABatch, BaseOperator):
             self.refuse_missing()
             self.reference = to_reference(self.reference)
             files = self.open_files(Path(folder))
+            if is_dry_run(self.dry_run):
+                return self.rehearse(files, context)
             request = self.build_batch(files, context)
             placement = self.place_batch(request, context)
         receipt = self.hand_on_receipt(placement, request.agent_id, files, context)
         if not self.wait_for_completion:
             return receipt
         push_result(context, receipt)  # whatever becomes of the rest of the task
-        return self._wait(placement, receipt, context)
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after the wait for the campaign in the triggerer."""
-        from formant_provider.triggers.batch import BatchEnd
-
-        end = BatchEnd.from_event(event)
-        # Trigger events of an earlier version have no names of rows.
-        receipt = {**end.receipt, **self.of_row(context), **end.receipt}
-        return self._conclude(replace(end, receipt=receipt), context)
-
-    def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Wait until the campaign is over, here or in the triggerer."""
-        from formant_provider.failures import waiting_for_a_batch
-        from formant_provider.triggers.batch import BatchEnd
-
-        watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
-        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
-        if self.deferrable:
-            self.defer(
-                trigger=batch_trigger_for(self.hook, watch, deadline, receipt),
-                method_name="execute_complete",
-                timeout=until(deadline) + GRACE,
-            )
-        self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
-        with waiting_for_a_batch():
-            waiter = wait_for_batch(self.hook, watch, deadline)
-        return self._conclude(BatchEnd.of(waiter, receipt), context)
-
-    def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
-        """Write the report, and end the task as the campaign, the time or the trouble has it."""
-        from formant_provider.failures import waiting_for_a_batch
-
-        with waiting_for_a_batch():
-            end.raise_trouble()
-            result = hand_on_batch(self.hook, end)
-        if self.results_uri is not None:
-            result |= self._report(result)
-        if not end.is_over:
-            self._end_timed_out(result, context)
-            return result
-        end_by_threshold(self.waiting, result, context)
-        return result
-
-    def _report(self, result: dict[str, Any]) -> dict[str, Any]:
-        from formant_provider.campaign_report import write_report
-        from formant_provider.failures import waiting_for_a_batch
-
-        with waiting_for_a_batch():
-            return write_report(
-                self.hook,
-                result["agent_id"],
-                datetime.fromisoformat(result["placed_at"]),
-                result["total_recipients"],
-                str(self.results_uri),
-                self.results_fields,
-            )
-
-    def _end_timed_out(self, result: dict[str, Any], context: Context) -> None:
-        text = (
-            f"The time to wait is up, and batch call {result['batch_id']} is not over. It goes on; nobody is"
-            " rung again by this task. Clear the task to wait once more"
-        )
-        if self.on_timeout == "fail":
-            push_result(context, result)
-            raise AirflowFailException(f"{text}.")
-        self.log.warning("%s.", text)
+        return self.wait_for_end(placement, receipt, context)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.options import check_call_options, one_of, time_to_wait
+from formant_provider.options import check_call_options, country, one_of, time_to_wait
 from formant_provider.outcome import (
     OnTimeout,
     end_as_it_ended,
@@ -34,6 +35,7 @@ from formant_provider.waiting import (
     trigger_for,
     until,
     wait_here,
+    watch_for,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 
     from formant_provider.api.models import CallRequest
     from formant_provider.api.placement import Placement
-    from formant_provider.api.waiters import Watch
     from formant_provider.calling_window import CallingWindow
     from formant_provider.timing import OnClosed
     from formant_provider.triggers.conversation import WaitEnd
@@ -64,10 +65,9 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
     ``scheduled_for``, ``placement``, ``reason``, ``map_index`` and ``reference``; and on keys of their own
     ``trace_id``, ``conversation_id`` and ``status``, with blank text for what is not known, such as the
-    conversation of most immediate calls. ``placement`` is ``placed``;
-    ``found`` when an earlier try had placed the call and its ids were looked up; or ``unconfirmed`` when an
-    earlier send used the key and no record of the call is there yet, as is usual while it lasts: the ids
-    are ``None``.
+    conversation of most calls. ``placement`` is ``placed``; ``found`` when an earlier try had placed the call
+    and its ids were looked up; or ``unconfirmed`` when an earlier send used the key and no record of the call
+    is there yet, as is usual while it lasts: the ids are ``None``.
 
     A task that places no call leaves a result as well, before it is skipped or fails: ``status`` is
     ``skipped``, ``refused``, ``not_placed`` (another try may have placed none either) or ``unconfirmed``, and
@@ -104,14 +104,20 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         :class:`~formant_provider.calling_window.CallingWindow`. ``None`` means any. Only what would ring anew
         is bound to it. (templated)
     :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
-        or Parquet) with a column ``customer_phone`` or a single one, or a list; in E.164. A call to one of
+        or Parquet) with a column ``customer_phone`` or a single one, or a list. A call to one of
         them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
         there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
-    :param on_closed: what becomes of a call outside of them: ``"schedule"`` for their next opening, at most
-        30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
-    :param max_lateness: how long ago the data interval of a scheduled run or of a backfill may have ended, in
-        seconds or as a ``timedelta``, for a call to be placed anew; otherwise the task is skipped. ``None``
-        means however long. Other runs are never late.
+    :param dry_run: whether to check everything, and ask the API nothing: ``True``, ``False``, or a template
+        that renders to one of these words. The result says when the phone would ring, or why not. (templated)
+    :param default_country: where numbers without a country code are from, those of ``suppress`` too, as two
+        letters; with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
+    :param renumber: whether a number of an old numbering plan is called under what it is today, where that is
+        known. ``False`` refuses it. Numbers of ``suppress`` are always read so.
+    :param on_closed: what becomes of a call outside of the hours: ``"schedule"`` for their next opening, at
+        most 30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
+    :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
+        ``timedelta``, for a call to be placed anew; otherwise the task is skipped. ``None`` means however
+        long. A run that somebody starts is never late.
     :param on_unconfirmed: what the task does when the placement stays unconfirmed: ``"succeed"``, ``"fail"``
         (without retries) or ``"skip"``.
     :param lookup_timeout: how long to look for the record of a call that was placed already, in seconds or
@@ -160,6 +166,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         "region",
         "calling_window",
         "suppress",
+        "dry_run",
     )
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
@@ -181,6 +188,9 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         region: str | None = None,
         calling_window: CallingWindow | None = None,
         suppress: str | Sequence[str] | None = None,
+        dry_run: bool | str = False,
+        default_country: str | None = None,
+        renumber: bool = False,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
         on_unconfirmed: OnUnconfirmed = "succeed",
@@ -203,19 +213,19 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.agent_id, self.parameters, self.scheduled_for = agent_id, parameters, scheduled_for
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
-        self.formant_conn_id, self.region = formant_conn_id, region
-        self.suppress = suppress
+        self.formant_conn_id, self.region, self.suppress = formant_conn_id, region, suppress
+        self.default_country, self.renumber = country("default_country", default_country), renumber
+        self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)
-        self.wait_for_completion = wait_for_completion
-        self.timeout_s = time_to_wait("timeout", timeout)
+        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
-        chosen = {"timeout": timeout, "retries": self.retries}
-        self.check_options(self.given, {**chosen, "wait_for_completion": wait_for_completion})
+        chosen = {"timeout": timeout, "retries": self.retries, "wait_for_completion": wait_for_completion}
+        self.check_options(self.given, chosen)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call, hand its ids downstream, and wait for its conversation if asked to."""
@@ -224,6 +234,8 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         with self.leaving_a_result(context), placing_a_call():
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
+            if is_dry_run(self.dry_run):
+                return self.rehearse(context)
             call = self.build_call(context)
             placement = self.place_call(call, context)
         receipt = self.hand_on(placement, context)
@@ -250,7 +262,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         from formant_provider.failures import waiting_for_a_call
         from formant_provider.triggers.conversation import WaitEnd
 
-        watch = self._watch(call, placement, receipt)
+        watch = watch_for(self.hook, call, placement, receipt, self.waiting)
         deadline = max(pendulum.now("UTC"), placement.since) + timedelta(seconds=self.timeout_s)
         self.log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
         if self.deferrable:
@@ -262,21 +274,6 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         with waiting_for_a_call():
             waiter = wait_here(self.hook, call.agent_id, watch, deadline)
         return self._conclude(WaitEnd.of(waiter, receipt), context)
-
-    def _watch(self, call: CallRequest, placement: Placement, receipt: dict[str, Any]) -> Watch:
-        from formant_provider.api.waiters import Watch
-
-        trace_id = receipt["trace_id"]
-        return Watch(
-            since=placement.since,
-            trace_id=trace_id,
-            # The id on a receipt need not be that of the record: it is used when there is nothing better.
-            conversation_id=None if trace_id else receipt["conversation_id"],
-            recipient=self.hook.recipients(call.agent_id).mark(call.recipient),
-            endings=self.waiting.endings,
-            poll_interval_s=self.waiting.poll_interval_s,
-            until=getattr(placement, "until", None),
-        )
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task as the conversation, the time or the trouble has it."""

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any, get_args
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import one_of, some_of
-from formant_provider.tables import COLUMNS, DEFAULT_COLUMNS
+from formant_provider.options import is_template, one_of, some_of
+from formant_provider.tables import COLUMNS, CONTACT_NUMBER, DEFAULT_COLUMNS, FileFormat, Recipients, form_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
     from formant_provider.api.history import History, Interval
     from formant_provider.api.models import Conversation
+    from formant_provider.tables import FileForm
 
-FileFormat = Literal["jsonl", "parquet"]
 # Calls that are not over have no record yet, or one that still changes.
 _FRESH = timedelta(minutes=10)
 
@@ -41,14 +41,16 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
     ``unfinished`` (how many were not over when they were read), ``undated`` (how many records do not say when
     they began; they are in no file), ``size`` in bytes, ``start`` and ``end``.
 
-    The file holds the recipients' numbers unless ``fields`` leaves out ``contact_number``.
+    The file's name says what it is: ``.jsonl`` (or ``.ndjson``), ``.csv`` or ``.parquet``, all but the last
+    also with ``.gz``. Of the recipients' numbers it holds the last four digits, unless ``recipients`` says
+    otherwise.
 
     Vendor page: https://docs.formantai.com/platform/conversations
 
     :param agent_id: whose conversations: an integer, or a template that renders to digits. (templated)
     :param output_uri: the file: a URI of any storage that Airflow knows, such as ``s3://connection@bucket/x``,
-        or an absolute path. Name the interval in it, or every run replaces the file of the one before. With
-        ``.gz`` at its end, JSON Lines are compressed. (templated)
+        or an absolute path. Name the interval in it, or every run replaces the file of the one before.
+        (templated)
     :param start: first moment of the interval, an aware datetime or ISO 8601 text with an offset. ``None``
         means the start of the run's data interval. (templated)
     :param end: first moment after the interval, as ``start``. ``None`` means the end of the run's data
@@ -56,7 +58,10 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
     :param fields: the columns, in this order. With ``failure_reason``, ``results`` or ``transcript`` among
         them, each conversation costs a request, and with ``trace_id`` each for which the list lacks it.
         Default: all but ``transcript``.
-    :param file_format: ``"jsonl"``, or ``"parquet"``, which needs pyarrow.
+    :param file_format: ``"jsonl"``, ``"csv"`` or ``"parquet"``, which needs pyarrow. ``None`` goes by the
+        name of the file, which must not say something else.
+    :param recipients: how much of the numbers in ``contact_number`` is shown: ``"full"``, ``"masked"`` (the
+        last four digits) or ``"none"``, which leaves out the column.
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :raises ValueError: at parse time, for an option that cannot be meant.
@@ -80,7 +85,8 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         fields: Sequence[str] = DEFAULT_COLUMNS,
-        file_format: FileFormat = "jsonl",
+        file_format: FileFormat | None = None,
+        recipients: Recipients = "masked",
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         **kwargs: Any,
@@ -90,10 +96,15 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         self.output_uri = output_uri
         self.start = start
         self.end = end
-        self.fields = some_of("fields", fields, COLUMNS)
-        self.file_format = one_of("file_format", file_format, get_args(FileFormat))
+        self.recipients = one_of("recipients", recipients, get_args(Recipients))
+        self.fields = _without_numbers(fields) if recipients == "none" else some_of("fields", fields, COLUMNS)
+        if file_format is not None:
+            one_of("file_format", file_format, get_args(FileFormat))
+        self.file_format = file_format
         self.formant_conn_id = formant_conn_id
         self.region = region
+        if not getattr(self, "_BaseOperator__from_mapped", False) and _names_a_file(output_uri):
+            self._form(output_uri)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the interval and write the file; return what was counted."""
@@ -104,9 +115,10 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         from formant_provider.tables import check_format
 
         with reading():
-            check_format(self.file_format)
             agent_id = to_agent_id(self.agent_id)
             folder, name = to_file("output_uri", self.output_uri)
+            form = self._form(name)
+            check_format(form.file_format)
             interval = to_interval(
                 self._bound(self.start, context, "data_interval_start"),
                 self._bound(self.end, context, "data_interval_end"),
@@ -116,7 +128,10 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
             with hook.get_conn(PATIENT) as client, History(client, agent_id, interval) as history:
                 history.read_list()
                 self.log.info("%s conversations of agent %s lie in the interval.", len(history), agent_id)
-                return self._write(history, folder, name, interval)
+                return self._write(history, folder, name, form, interval)
+
+    def _form(self, uri: str) -> FileForm:
+        return form_of("output_uri", uri, self.file_format, remedy=", or file_format must say it")
 
     def _bound(self, given: datetime | str | None, context: Context, name: str) -> object:
         return context.get(name) if given is None else given
@@ -129,7 +144,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
             )
 
     def _write(
-        self, history: History, folder: ObjectStoragePath, name: str, interval: Interval
+        self, history: History, folder: ObjectStoragePath, name: str, form: FileForm, interval: Interval
     ) -> dict[str, Any]:
         from formant_provider.files import write_file
         from formant_provider.tables import row, write_rows
@@ -138,9 +153,8 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
 
         def fill(file: IO[bytes]) -> str:
             records = _counted(history.records(self.fields), by_status)
-            rows = (row(record, self.fields) for record in records)
-            compressed = name.endswith(".gz")
-            write_rows(file, rows, self.fields, file_format=self.file_format, compressed=compressed)
+            rows = (row(record, self.fields, recipients=self.recipients) for record in records)
+            write_rows(file, rows, self.fields, form)
             return name
 
         written = write_file(folder, fill)
@@ -150,6 +164,23 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
             self.log.warning("%s records do not say when they began, and are left out.", history.undated)
         span = {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
         return {"output_uri": written.uri, **counts, "size": written.size, **span}
+
+
+def _names_a_file(uri: object) -> bool:
+    """Whether the DAG file says which file it is; the rest is refused or rendered when the task runs."""
+    return isinstance(uri, str) and bool(uri.strip("/ ")) and uri[-1] != "/" and not is_template(uri)
+
+
+def _without_numbers(fields: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns without that of the numbers.
+
+    :raises ValueError: the user asks for it by name.
+    """
+    if fields is not DEFAULT_COLUMNS and CONTACT_NUMBER in fields:
+        raise ValueError(
+            f'fields names {CONTACT_NUMBER}, and recipients="none" leaves it out; change one of them'
+        )
+    return some_of("fields", [name for name in fields if name != CONTACT_NUMBER], COLUMNS)
 
 
 def _counted(records: Iterable[Conversation], by_status: Counter[str]) -> Iterator[Conversation]:

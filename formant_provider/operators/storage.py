@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import one_of, seconds, some_of
+from formant_provider.tables import Recipients
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,6 +51,8 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
     :param output_uri: the folder for all conversations: a URI of any storage that Airflow knows, such as
         ``s3://connection@bucket/calls``, or an absolute path. (templated)
     :param include: which files are wanted: any of ``recording``, ``transcript`` and ``record``.
+    :param recipients: how much of the recipient's number the record shows: ``"full"``, ``"masked"`` (the last
+        four digits) or ``"none"``, which leaves it out.
     :param wait_for: how long to wait for what is not there yet, in seconds or as a ``timedelta``; 0 means to
         look once.
     :param poll_interval: how long to wait between two looks, in seconds or as a ``timedelta``.
@@ -70,6 +73,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         conversation_id: str,
         output_uri: str,
         include: Collection[Part] = ("recording", "transcript", "record"),
+        recipients: Recipients = "masked",
         wait_for: float | timedelta = 300,
         poll_interval: float | timedelta = 15,
         on_missing: OnMissing = "fail",
@@ -81,6 +85,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         self.conversation_id = conversation_id
         self.output_uri = output_uri
         self.include = some_of("include", include, get_args(Part))
+        self.recipients = one_of("recipients", recipients, get_args(Recipients))
         self.wait_for_s = seconds("wait_for", wait_for)
         self.poll_interval_s = seconds("poll_interval", poll_interval)
         if not self.poll_interval_s:
@@ -99,7 +104,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             conversation_id = self._checked_id()
             folder = to_folder("output_uri", self.output_uri) / safe_name(conversation_id)
             with FormantHook(self.formant_conn_id, self.region).get_conn(PATIENT) as client:
-                archive = Archive(client, conversation_id, folder, self.include)
+                archive = Archive(client, conversation_id, folder, self.include, self.recipients)
                 self._gather(archive)
         if archive.missing:
             self._end_incomplete(archive)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from formant_provider.api.calling_window import DAYS, MARGIN, Hours, ring_at, to_span, to_zone, zones_of
+from formant_provider.api.calling_window import DAYS, MARGIN, Hours, ring_at, to_span, to_zone
 from formant_provider.api.errors import HeldBack, InvalidInput
 from formant_provider.calling_window import CallingWindow
 
@@ -46,7 +46,7 @@ NINE_TO_EIGHT = [
     # From Lord Howe (+11) to the Cocos Islands (+6:30): nine there is 13:30 here.
     (AUSTRALIAN_MOBILE, "11-25 00:00", "11-25 02:30"),
     (AUSTRALIAN_MOBILE, "11-25 09:00", "11-26 02:30"),
-    # From Bucharest (+2) to Kamchatka (+12): one hour a day is neither night here nor there.
+    # From Kaliningrad (+2) to Kamchatka (+12): one hour a day is neither night here nor there.
     (RUSSIAN_MOBILE, "11-25 00:00", "11-25 07:00"),
     (RUSSIAN_MOBILE, "11-25 08:00", "11-26 07:00"),
 ]
@@ -237,7 +237,7 @@ def test_what_a_template_renders_to_is_refused_as_well(field: str, value: Any) -
         window.hours(INDIA)
 
 
-@pytest.mark.parametrize("number", [NOWHERE, "+55119876543"])
+@pytest.mark.parametrize("number", [NOWHERE, "+7000"])
 def test_a_number_of_which_nobody_knows_where_it_is_needs_a_named_zone(number: str) -> None:
     """It is refused, with the way out, and without the number."""
     with pytest.raises(InvalidInput, match="timezone='Asia/Kolkata'") as caught:
@@ -320,13 +320,3 @@ def test_the_first_moment_within_the_hours_is_found(
         missed = is_open(hours, earlier) and is_open(hours, earlier + MARGIN) and is_plain(hours, earlier)
         assert not missed, earlier
         earlier += FIVE_MINUTES
-
-
-def test_every_zone_of_every_number_is_known() -> None:
-    """The names that the library of numbers gives are names that Python can read."""
-    from phonenumbers.tzdata import TIMEZONE_DATA
-
-    names = {name for found in TIMEZONE_DATA.values() for name in found} - {"Etc/Unknown"}
-    assert len(names) > 200
-    assert all(to_zone(name) for name in names)
-    assert zones_of(INDIA)

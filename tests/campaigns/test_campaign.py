@@ -263,7 +263,7 @@ def test_other_keys_agents_and_runs_are_other_batch_calls(sandbox: Sandbox, chan
         ({"results_uri": "/results.txt", **WAIT}, "results_uri: must end in one of .csv"),
         ({"results_uri": "/results.parquet.gz", **WAIT}, "results_uri: must end in one of .csv"),
         ({"results_uri": "/folder.csv/", **WAIT}, "results_uri: must name a file"),
-        ({"default_region": "Atlantis"}, "default_region: "),
+        ({"default_country": "Atlantis"}, "default_country: "),
         ({"delimiter": '"'}, None),
         ({"required_variables": ["loan"]}, "required_variables: the contacts have no column loan"),
         ({"region": "mars"}, "region: "),
@@ -298,7 +298,7 @@ def test_a_missing_file_may_be_there_next_time(
     options = {field: str(path), "retries": 1}
     second = run_task(a_campaign(**options), channel, try_number=2)
     # Who is on the list is everybody, so that nobody is left.
-    assert second.state == ("success" if field == "contacts" else "skipped"), second.log_text
+    assert second.state == ("success" if field == "contacts" else "failed"), second.log_text
 
 
 @pytest.mark.parametrize(

@@ -165,25 +165,103 @@ def test_who_must_not_be_called_is_not(
 
 
 @pytest.mark.parametrize("invalid_rows", ["fail", "reject"])
-def test_nobody_left_skips_the_task(
-    invalid_rows: Any, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+@pytest.mark.parametrize(
+    ("on_empty", "state", "reason"),
+    [
+        (None, "failed", "invalid_contacts"),
+        ("fail", "failed", "invalid_contacts"),
+        ("skip", "skipped", "nobody_left"),
+    ],
+)
+def test_a_list_of_which_nobody_can_be_called_fails_unless_it_may_be_empty(  # noqa: PLR0917 - a table
+    on_empty: Any,
+    state: str,
+    reason: str,
+    invalid_rows: Any,
+    sandbox: Sandbox,
+    channel: FakeSupervisor,
+    tmp_path: Path,
 ) -> None:
-    """An empty list of contacts, or one of which nobody is left, places nothing and is no failure."""
-    path, options = write_csv(tmp_path / "c.csv", [HEADER]), {"invalid_rows": invalid_rows}
+    """An empty list, a header alone, or all on the do-not-call list: nothing is sent, and not in green."""
+    path, options = write_csv(tmp_path / "c.csv", [HEADER]), {"invalid_rows": invalid_rows, "retries": 3}
+    options |= {"on_empty": on_empty} if on_empty else {}
     empty = place(channel, [], task_id="empty", **options)
-    assert (empty.state, sandbox.requests) == ("skipped", [])
     header = place(channel, path, task_id="header", **options)
-    assert (header.state, sandbox.requests) == ("skipped", [])
     options |= {"suppress": list(NUMBERS), "results_uri": f"{tmp_path}/r.csv"}
-    all_suppressed = place(channel, task_id="suppressed", **WAIT, **options)
-    assert all_suppressed.state == "skipped"
+    suppressed = place(channel, task_id="suppressed", **WAIT, **options)
+    for run in (empty, header, suppressed):
+        assert run.state == state, run.log_text
+        assert run.xcoms["return_value"]["reason"] == reason
+        assert "obody is left to be called" in run.log_text
+        assert ('say on_empty="skip"' in run.log_text) == (state == "failed")
     assert (sandbox.requests, names(tmp_path)) == ([], ["c.csv"])
 
 
+def test_rejects_of_which_nobody_is_left_fail_too(
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """The rejects are written, and the error says what is wrong with them."""
+    contacts = [{"customer_phone": "4155550123"}, {"customer_phone": ""}]
+    rejects = tmp_path / "rejects.csv"
+    run = place(channel, contacts, invalid_rows="reject", rejects_uri=str(rejects))
+    assert (run.state, sandbox.requests) == ("failed", [])
+    assert "2 of 2 cannot be called" in run.log_text or "1 of 1 cannot be called" in run.log_text
+    assert read_csv(rejects)[0]["reason"] == "not_e164"
+
+
+FIVE = [{"customer_phone": number} for number in (*NUMBERS, "4155550123", NUMBERS[0])]
+
+
+@pytest.mark.parametrize(
+    ("rate", "state"), [(None, "success"), (100, "success"), (40, "success"), (39.9, "failed"), (0, "failed")]
+)
+def test_a_list_with_too_many_faults_is_not_called(
+    rate: Any, state: str, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """More than max_rejected_rate percent that are left out for a fault: nothing is sent, all are told."""
+    rejects = tmp_path / "rejects.csv"
+    options = {"invalid_rows": "reject", "max_rejected_rate": rate, "rejects_uri": str(rejects)}
+    run = place(channel, FIVE, retries=3, **options)
+    assert run.state == state, run.log_text
+    assert len(read_csv(rejects)) == 2
+    assert sandbox.rings == (dict.fromkeys(NUMBERS, 1) if state == "success" else {})
+    if state == "failed":
+        assert f"40 percent have a fault, and max_rejected_rate is {rate:g}" in run.log_text
+        assert run.xcoms["return_value"]["reason"] == "invalid_contacts"
+        assert sandbox.requests == []
+
+
+def test_who_is_suppressed_is_no_fault_of_the_list(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """The do-not-call list may take out any part of the contacts."""
+    options = {"invalid_rows": "reject", "max_rejected_rate": 0, "suppress": list(NUMBERS[:2])}
+    assert place(channel, **options).state == "success"
+    assert sandbox.rings == {NUMBERS[2]: 1}
+
+
+@pytest.mark.parametrize("rate", [-1, 101, 0.5, "10", True, float("nan")], ids=repr)
+def test_a_rate_that_cannot_be_meant_breaks_the_dag_file(rate: Any) -> None:
+    """It is in percent, and a fraction is taken for the mistake that it is."""
+    with pytest.raises(ValueError, match="max_rejected_rate"):
+        a_campaign(invalid_rows="reject", max_rejected_rate=rate)
+
+
+def test_a_rate_that_cannot_act_breaks_the_dag_file() -> None:
+    """Where no contact may have a fault, none is left out."""
+    with pytest.raises(ValueError, match='max_rejected_rate cannot act without invalid_rows="reject"'):
+        a_campaign(max_rejected_rate=10)
+
+
+@pytest.mark.parametrize("on_empty", ["succeed", None, True])
+def test_only_fail_and_skip_are_known_for_an_empty_list(on_empty: Any) -> None:
+    """A word that is none breaks the DAG file."""
+    with pytest.raises(ValueError, match="on_empty must be one of fail, skip"):
+        a_campaign(on_empty=on_empty)
+
+
 def test_numbers_in_usual_writing_become_e164(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """With default_region the numbers of a country may be written as they are there."""
+    """With default_country the numbers of a country may be written as they are there."""
     contacts = [{"customer_phone": "(415) 555-0120"}, {"customer_phone": 14155550121}]
-    run = place(channel, contacts, default_region="US", suppress=["415-555-0199"])
+    run = place(channel, contacts, default_country="US", suppress=["415-555-0199"])
     assert run.state == "success", run.log_text
     assert sandbox.rings == dict.fromkeys(NUMBERS[:2], 1)
     assert run.xcoms["return_value"]["contacts"]["rewritten"] == 2

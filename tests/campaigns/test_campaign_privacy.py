@@ -54,7 +54,7 @@ def test_a_campaign_leaves_nothing_private(channel: FakeSupervisor) -> None:
 
 def test_a_deferred_campaign_leaves_nothing_private(channel: FakeSupervisor, tmp_path: Path) -> None:
     """Nor do the trigger's arguments, its log and its event, or the task that goes on and reports."""
-    operator = a_campaign(results_uri=str(tmp_path / "r.csv"), **WAIT, deferrable=True)
+    operator = a_campaign(results_uri=str(tmp_path / "r.csv"), recipients="full", **WAIT, deferrable=True)
     first = run_task(operator, channel)
     fired = run_trigger(first.deferral, channel)
     stored = json.dumps([first.trigger_kwargs, fired.event], default=str) + fired.log_text

@@ -16,6 +16,7 @@ from campaigns.campaign import NUMBERS, ONE_RING_EACH, PEOPLE, WAIT, a_campaign,
 from waiting.conftest import channel_to
 from waiting.modes import to_the_end
 
+from formant_provider.api.row_list import read_row_list
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, BATCHES, DETAIL, LIST
 from support.object_store import ObjectStore, attached
@@ -32,7 +33,9 @@ LISTED = (NUMBERS[1], NUMBERS[2], NEVER_ON_RECORD, NUMBERS[0])
 CONTACTS = [{"customer_phone": number, "customer_name": "Asha-the-private"} for number in LISTED]
 STATUSES = ["completed", "no_answer", "no_record", "completed"]
 BY_STATUS = {"completed": 2, "no_answer": 1, "no_record": 1}
-COLUMNS = ["customer_phone", "status", "conversation_id", "started_at", "duration_seconds", "results"]
+MASKED = [f"*******{number[-4:]}" for number in LISTED]
+FIRST_COLUMNS = ["row_number", "customer_phone", "status", "reason"]
+COLUMNS = [*FIRST_COLUMNS, "conversation_id", "started_at", "duration_seconds", "results"]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -55,7 +58,8 @@ def report_on(channel: FakeSupervisor, path: Path | str, contacts: Any = CONTACT
 
 def assert_report(rows: list[dict[str, Any]], sandbox: Sandbox) -> None:
     """All recipients are there in their order, each with their own conversation."""
-    assert [row["customer_phone"] for row in rows] == list(LISTED)
+    assert [int(row["row_number"]) for row in rows] == [1, 2, 3, 4]
+    assert [row["customer_phone"] for row in rows] == MASKED
     assert [row["status"] for row in rows] == STATUSES
     (batch,) = sandbox.batches
     ids = [batch.attempt(row, batch.course(row)[0]).conversation_id for row in range(len(LISTED))]
@@ -74,7 +78,7 @@ def test_a_report_has_a_row_for_each_recipient(
     path = tmp_path / "2026-01-01" / name
     run = report_on(channel, f"{tmp_path}/{{{{ ds }}}}/{name}", deferrable=deferrable)
     assert run.state == "success", run.log_text
-    assert names(tmp_path) == [name, f"{name}.recipients"]
+    assert names(tmp_path) == [name]
     rows = read(path)
     assert [list(row) for row in rows] == [COLUMNS] * 4
     assert_report(rows, sandbox)
@@ -88,13 +92,13 @@ def test_a_report_has_a_row_for_each_recipient(
 
 
 def test_a_report_goes_to_an_object_store(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
-    """The report lies there, and who was to be called beside it."""
+    """The report lies there, and nothing beside it any more."""
     with attached(ObjectStore()) as store:
         run = report_on(channel, "s3://shop@bucket/{{ ds }}/report.csv")
     assert run.state == "success", run.log_text
     assert run.xcoms["return_value"]["results_uri"] == "s3://shop@bucket/2026-01-01/report.csv"
     where = "bucket/2026-01-01/report.csv"
-    assert sorted(store.objects) == [where, f"{where}.recipients"]
+    assert list(store.objects) == [where]
     (tmp_path / "r.csv").write_bytes(store.objects["bucket/2026-01-01/report.csv"])
     assert_report(read(tmp_path / "r.csv"), sandbox)
 
@@ -115,8 +119,8 @@ def test_only_what_the_list_does_not_tell_costs_a_request(
     run = report_on(channel, tmp_path / "r.csv", results_fields=fields)
     assert run.state == "success", run.log_text
     rows = read(tmp_path / "r.csv")
-    assert list(rows[0]) == ["customer_phone", *fields]
-    assert [row["customer_phone"] for row in rows] == list(LISTED)
+    assert list(rows[0]) == [*FIRST_COLUMNS, *(name for name in fields if name != "status")]
+    assert [row["customer_phone"] for row in rows] == MASKED
     assert (asked(sandbox, DETAIL), asked(sandbox, LIST)) == (details, 1)
     assert run.xcoms["return_value"]["by_status"] == BY_STATUS
 
@@ -159,7 +163,7 @@ def test_a_long_list_in_any_order_is_joined(list_order: str, make_sandbox: Make,
     sandbox = make_sandbox(list_order=list_order)
     contacts = [{"customer_phone": f"+1415{5550000 + number}"} for number in range(9000, 9350)]
     options: dict[str, Any] = {"results_fields": ["status", "conversation_id"], "stall_timeout": 0.5}
-    run = report_on(channel_to(sandbox), tmp_path / "r.csv", contacts, **options)
+    run = report_on(channel_to(sandbox), tmp_path / "r.csv", contacts, recipients="full", **options)
     assert run.state == "success", run.log_text
     rows = read(tmp_path / "r.csv")
     assert [row["customer_phone"] for row in rows] == [row["customer_phone"] for row in contacts]
@@ -176,12 +180,13 @@ def test_the_recipients_are_those_who_were_uploaded(make_sandbox: Make, tmp_path
     options: dict[str, Any] = {"results_uri": str(path), **WAIT, "retries": 1}
     first = run_task(a_campaign(CONTACTS, deferrable=True, **options), channel)
     assert first.state == "deferred"
-    assert (tmp_path / "r.csv.recipients").read_text().splitlines() == list(LISTED)
+    with (tmp_path / "r.csv.recipients").open("rb") as file:
+        assert [row.number for row in read_row_list(file)] == list(LISTED)
     sandbox.advance(600)
     second = to_the_end(a_campaign([{"customer_phone": STRANGER}], **options), channel, try_number=2)
     assert second.state == "success", second.log_text
     assert_report(read(path), sandbox)
-    assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
+    assert names(tmp_path) == ["r.csv"]
 
 
 def test_an_adopted_campaign_has_its_recipients_too(
@@ -204,7 +209,8 @@ def test_recipients_that_are_gone_are_replaced_by_the_list(channel: FakeSupervis
     assert run.state == "success", run.log_text
     assert "Who was to be called is no longer known" in run.log_text
     rows = read(tmp_path / "r.csv")
-    assert sorted(row["customer_phone"] for row in rows) == sorted(NUMBERS)
+    assert {row["customer_phone"] for row in rows} == {*MASKED} - {MASKED[2]}
+    assert {row["row_number"] for row in rows} == {""}
     assert run.xcoms["return_value"]["by_status"] == {"completed": 2, "no_answer": 1}
 
 
@@ -219,7 +225,7 @@ def test_a_report_that_fails_is_written_by_the_next_try(sandbox: Sandbox, channe
         operator = a_campaign(CONTACTS, results_uri=uri, **WAIT, retries=1)
         second = to_the_end(operator, channel, try_number=2)
         assert second.state == "success", second.log_text
-        assert sorted(store.objects) == ["bucket/report.csv", "bucket/report.csv.recipients"]
+        assert list(store.objects) == ["bucket/report.csv"]
     assert second.xcoms["return_value"]["by_status"] == BY_STATUS
     assert (posts(sandbox), sandbox.rings) == (1, dict.fromkeys(LISTED, 1))
 
@@ -245,7 +251,7 @@ def test_conversations_that_cannot_be_read_are_read_by_the_next_try(
     operator = a_campaign(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, retries=1)
     assert to_the_end(operator, channel, try_number=2).state == "success"
     assert_report(read(tmp_path / "r.csv"), sandbox)
-    assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
+    assert names(tmp_path) == ["r.csv"]
 
 
 @needs_state_store
@@ -263,12 +269,13 @@ def test_a_campaign_that_is_not_over_is_reported_on_as_it_stands(
     assert first.state == "failed", first.log_text
     assert [row["status"] for row in read(path)] == ["no_record"] * 4
     assert first.xcoms["return_value"]["by_status"] == {"no_record": 4}
+    assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
     sandbox.advance(600)
     operator = a_campaign(CONTACTS, results_uri=str(path), **WAIT, deferrable=deferrable)
     second = to_the_end(operator, channel, try_number=2)
     assert second.state == "success", second.log_text
     assert_report(read(path), sandbox)
-    assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
+    assert names(tmp_path) == ["r.csv"]
 
 
 @BOTH

@@ -49,7 +49,7 @@ def test_the_list_is_read_as_the_contacts_are(
     contacts.write_bytes(
         pack(f"customer_phone{delimiter}n\n{NUMBERS[0]}{delimiter}A\n4155550121{delimiter}B\n".encode())
     )
-    run = place(channel, str(contacts), suppress=str(listed), delimiter=delimiter, default_region="US")
+    run = place(channel, str(contacts), suppress=str(listed), delimiter=delimiter, default_country="US")
     assert run.state == "success", run.log_text
     assert sandbox.rings == {NUMBERS[1]: 1}
 
@@ -101,10 +101,10 @@ def test_none_in_the_dag_file_is_no_list(sandbox: Sandbox, channel: FakeSupervis
 @pytest.mark.parametrize(
     ("options", "rings"),
     [
-        ({"default_region": "DE"}, None),
-        ({"default_region": "DE", "numbers": "e164_without_plus"}, "+4915123456789"),
+        ({"default_country": "DE"}, None),
+        ({"default_country": "DE", "numbers": "e164_without_plus"}, "+4915123456789"),
         ({"numbers": "e164_without_plus"}, "+4915123456789"),
-        ({"default_region": "DE", "numbers": "national"}, "+494915123456789"),
+        ({"default_country": "DE", "numbers": "national"}, "+494915123456789"),
     ],
 )
 @pytest.mark.parametrize("number", ["4915123456789", 4915123456789, 4915123456789.0])
@@ -132,7 +132,7 @@ def test_two_spellings_of_one_phone_are_one_contact(sandbox: Sandbox, channel: F
 
 
 @pytest.mark.parametrize(
-    "options", [{"numbers": "national"}, {"numbers": "local"}, {"numbers": "", "default_region": "DE"}]
+    "options", [{"numbers": "national"}, {"numbers": "local"}, {"numbers": "", "default_country": "DE"}]
 )
 def test_numbers_that_cannot_be_meant_are_refused_when_the_file_is_parsed(options: dict[str, Any]) -> None:
     """National numbers are of somewhere, and there are two words."""

@@ -260,6 +260,7 @@ BAD = {
     "no such field": ({"parameters": {"customer_phone": NUMBER}, "phone": NUMBER}, "phone: is not a field"),
     "odd field": ({"parameters": {"customer_phone": NUMBER}, NUMBER: 1}, "returned value: is not a field"),
     "hours": ({"parameters": {"customer_phone": NUMBER}, "calling_window": None}, "calling_window: must"),
+    "dry run": ({"parameters": {"customer_phone": NUMBER}, "dry_run": False}, "dry_run: must be given to"),
     "connection": ({"parameters": {"customer_phone": NUMBER}, "region": "in"}, "region: must be given to"),
 }
 
@@ -276,6 +277,15 @@ def test_a_bad_return_is_refused_before_anything_is_sent(
     assert "No phone was rung" in str(done.error)
     assert sandbox.requests == []
     assert_private(done, "Private-0")
+
+
+def test_a_dry_run_runs_the_function_and_calls_nobody(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """What it returns is checked, and the result says so; what would be refused is refused."""
+    done = run(lambda: {"customer_phone": NUMBER}, channel, options={"dry_run": True})
+    assert (done.state, done.xcoms["return_value"]["status"]) == ("success", "dry_run"), done.log_text
+    refused = run(lambda: {"customer_phone": "x"}, channel, options={"dry_run": "{{ 'true' }}"})
+    assert refused.state == "failed"
+    assert sandbox.requests == []
 
 
 def test_a_function_may_skip_or_fail_as_any_task(sandbox: Sandbox, channel: FakeSupervisor) -> None:

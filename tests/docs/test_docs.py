@@ -206,6 +206,10 @@ def test_every_command_shown_exists(command: str, monkeypatch: pytest.MonkeyPatc
         assert set(words[1:]) <= make_targets()
     elif words[:3] == ["python", "-m", "formant_provider.sandbox"]:
         assert {word for word in words if word.startswith("--")} <= sandbox_options()
+    elif words[:3] == ["python", "-m", "formant_provider.contacts"]:
+        from formant_provider.contacts import command_line
+
+        command_line().parse_args(words[3:])
     elif words[0] == "airflow":
         from airflow.cli.cli_parser import get_parser
 

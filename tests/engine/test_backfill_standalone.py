@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.standalone, pytest.mark.timeout(300)]
 
 KEY = "key-1234567"
 TODAY, ALL_THE_SAME, CATCH_UP = "+14155550110", "+14155550111", "+14155550112"
+CONSUMER, ONCE = "+14155550113", "+14155550114"
 NOW = datetime.now(UTC)
 # Twelve hours ago, so that no day ends while the test runs.
 DAYS_END = (NOW - timedelta(hours=12)).replace(minute=0, second=0, microsecond=0)
@@ -25,7 +26,8 @@ DAYS = 30
 DAGS = f"""
 from datetime import datetime, timedelta, timezone
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Asset, task
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from formant_provider.operators.call import FormantCreateCallOperator
@@ -54,6 +56,23 @@ with DAG("backfilled", schedule=every_day(), **LONG_AGO):
 
 with DAG("wanted", schedule=every_day(), **LONG_AGO):
     call("{ALL_THE_SAME}", max_lateness=None)
+
+loans = Asset("loans")
+
+with DAG("producer", schedule=every_day(), **LONG_AGO):
+
+    @task(outlets=[loans], retries=3, retry_delay=timedelta(0))
+    def produce(dag_run=None):
+        if dag_run.run_type != "backfill":
+            raise AirflowSkipException
+
+    produce()
+
+with DAG("consumer", schedule=[loans], **LONG_AGO):
+    call("{CONSUMER}")
+
+with DAG("once", schedule="@once", start_date=end - timedelta(days=90)):
+    call("{ONCE}")
 """
 
 
@@ -70,8 +89,8 @@ def airflow_command(airflow: Standalone, *words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def backfill(airflow: Standalone, dag_id: str, days: int) -> None:
-    begin, end = DAYS_END - timedelta(days=days), DAYS_END - timedelta(days=1)
+def backfill(airflow: Standalone, dag_id: str, days: int, until: int = 1) -> None:
+    begin, end = DAYS_END - timedelta(days=days), DAYS_END - timedelta(days=until)
     options = ["--from-date", begin.isoformat(), "--to-date", end.isoformat(), "--max-active-runs", "8"]
     airflow_command(airflow, "backfill", "create", "--dag-id", dag_id, *options)
 
@@ -101,6 +120,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Itera
     airflow_command(airflow, "dags", "reserialize")
     backfill(airflow, "backfilled", DAYS)
     backfill(airflow, "wanted", 3)
+    backfill(airflow, "producer", DAYS, until=DAYS - 2)
     with airflow:
         yield airflow
 
@@ -127,3 +147,35 @@ def test_a_backfill_that_is_meant_to_ring_does(airflow: Standalone, sandbox: San
     """Without a limit each of its days is a call of its own."""
     assert {task["state"] for task in ended(airflow, "wanted", 3)} == {"success"}
     assert sandbox.rings[ALL_THE_SAME] == 3
+
+
+def test_a_backfilled_producer_rings_nobody_one_step_down(airflow: Standalone, sandbox: Sandbox) -> None:
+    """Its consumer's runs are of today, by their ids and times, and are about last month all the same."""
+
+    def after_the_producer() -> list[dict[str, Any]] | None:
+        made = airflow.api("GET", "/dags/producer/dagRuns?limit=100")["dag_runs"]
+        backfilled = [run for run in made if run["run_type"] == "backfill"]
+        runs = airflow.api("GET", "/dags/consumer/dagRuns?limit=100")["dag_runs"]
+        if (
+            len(backfilled) < 3
+            or not runs
+            or not {run["state"] for run in backfilled + runs} <= set(FINISHED)
+        ):
+            return None
+        return list(airflow.api("GET", "/dags/consumer/dagRuns/~/taskInstances")["task_instances"])
+
+    tasks = wait_for(after_the_producer, "the consumer of the backfill", timeout_s=200)
+    assert {task["state"] for task in tasks} == {"skipped"}
+    assert CONSUMER not in sandbox.rings
+    log = airflow.task_log("consumer", tasks[0]["dag_run_id"], "call")
+    assert "as after a backfill or a clear of its producer" in log
+    assert tasks[0]["dag_run_id"].startswith(f"asset_triggered__{NOW:%Y-%m-%d}")
+
+
+def test_an_old_once_says_why_it_is_late(airflow: Standalone, sandbox: Sandbox) -> None:
+    """The log says that its run counts as that of the start date, and what to set."""
+    [task] = ended(airflow, "once", 1)
+    log = airflow.task_log("once", task["dag_run_id"], "call")
+    assert (task["state"], ONCE in sandbox.rings) == ("skipped", False), log
+    assert "The schedule is @once" in log
+    assert "max_lateness=None" in log

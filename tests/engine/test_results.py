@@ -151,7 +151,7 @@ def test_rows_of_a_function_have_results_too(sandbox: Sandbox, env: dict[str, st
 CAMPAIGNS = """
 with DAG("campaign_rows", schedule=None):
     calls = FormantCreateBatchCallOperator.partial(
-        task_id="call", agent_id=456, suppress=["+14155550121"], invalid_rows="reject"
+        task_id="call", agent_id=456, suppress=["+14155550121"], invalid_rows="reject", on_empty="skip"
     ).expand_kwargs([
         {"name": "A", "reference": "north", "contacts": [{"customer_phone": "+14155550120"}]},
         {"name": "B", "reference": "east", "contacts": [{"customer_phone": "+14155550121"}]},

@@ -30,21 +30,25 @@ ARROWS: dict[str, set[str]] = {
         "waiting",
         "calling_window",
     }
-    | {"campaign", "campaign_placing", "campaign_report", "contact_files"}
+    | {"campaign", "campaign_placing", "campaign_report", "campaign_waiting"}
+    | {"contact_files", "contact_options"}
+    | {"dry_runs", "lateness"}
     | {"archive", "files", "reads", "tables"},
     "sensors": {"api", "hooks", "triggers", "runs", "state", "privacy", "failures", "links", "outcome"}
     | {"campaign", "fields", "options", "references", "results", "waiting"},
     "notifications": {"api", "hooks", "privacy"},
     "decorators": {"api", "operators", "fields", "privacy", "failures"},
     "placing": {"api", "hooks", "triggers", "runs", "state", "options", "privacy", "timing", "waiting"},
-    "timing": {"api", "calling_window", "do_not_call", "options", "privacy"},
+    "timing": {"api", "calling_window", "do_not_call", "lateness", "options", "privacy"},
+    "lateness": {"api", "options"},
+    "dry_runs": {"api"},
     "do_not_call": {"api", "fields", "file_parts", "privacy"},
     "file_parts": {"api", "files"},
     "fields": {"api.errors", "privacy"},
     "references": {"api.errors"},
     "results": {"api.errors", "runs"},
-    "receipts": {"api", "outcome", "placing", "privacy", "references", "results"},
-    "calling_window": {"api.calling_window"},
+    "receipts": {"api", "dry_runs", "state", "outcome", "placing", "privacy", "references", "results"},
+    "calling_window": {"api"},
     "waiting": {"api", "hooks", "triggers", "options"},
     "outcome": {"api", "hooks", "triggers", "links", "results", "waiting", "reads"},
     "campaign": {"api", "hooks", "triggers", "options", "results", "waiting", "reads"},
@@ -53,17 +57,34 @@ ARROWS: dict[str, set[str]] = {
         "hooks",
         "runs",
         "state",
+        "options",
         "privacy",
         "files",
         "campaign_report",
         "contact_files",
-        "do_not_call",
+        "contact_options",
+        "dry_runs",
+        "lateness",
         "references",
         "results",
+        "tables",
         "timing",
     },
-    "campaign_report": {"api", "hooks", "files", "reads", "tables"},
-    "contact_files": {"api", "do_not_call", "file_parts", "files", "options"},
+    "campaign_waiting": {
+        "api",
+        "hooks",
+        "triggers",
+        "failures",
+        "campaign",
+        "campaign_placing",
+        "campaign_report",
+        "results",
+        "waiting",
+    },
+    "contacts": {"api", "calling_window"},
+    "campaign_report": {"api", "hooks", "files", "options", "reads", "tables"},
+    "contact_files": {"api", "contact_options", "do_not_call", "file_parts", "files"},
+    "contact_options": {"api", "options"},
     "links": set(),
     "options": {"api.progress"},
     "triggers": {"api", "hooks", "triggering"},
@@ -177,11 +198,11 @@ def test_rooms_that_dag_files_load_import_nothing_heavy_at_the_top(room: str) ->
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_read_in_one_sitting(path: Path) -> None:
-    """No module has more than 300 lines, no function more than 50."""
+    """No module has more than 300 lines, no function more than 50; an operator's parameters are a table."""
     assert len(path.read_text().splitlines()) <= 300
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < 50, f"{path.name}: {node.name}"
+            assert (node.end_lineno or 0) - node.body[0].lineno < 50, f"{path.name}: {node.name}"
 
 
 def test_a_test_file_is_read_in_one_sitting() -> None:
@@ -194,6 +215,7 @@ REPLACEABLE = (
     'monkeypatch.setattr("time.sleep"',
     'monkeypatch.setattr(pendulum, "now"',
     'monkeypatch.setattr("importlib.metadata.version"',
+    'monkeypatch.setattr("sys.stdin"',
 )
 
 

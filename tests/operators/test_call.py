@@ -101,7 +101,7 @@ def test_a_field_may_be_a_function(sandbox: Sandbox, channel: FakeSupervisor) ->
 
 
 def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """All eleven fields take values from the context, and what renders to text is understood."""
+    """All fields take values from the context, and what renders to text is understood."""
     with make_dag(user_defined_macros={"me": "formant_default", "in_a_day": "2099-01-01"}) as dag:
         operator = an_operator(
             agent_id="{{ 400 + 56 }}",
@@ -116,10 +116,12 @@ def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) ->
             region="{{ 'in' }}",
             calling_window=CallingWindow("{{ '00:00' }}", "{{ '24:00' }}"),
             suppress=["{{ '+1415' ~ '5550199' }}"],
+            dry_run="{{ 'fal' ~ 'se' }}",
         )
     assert set(operator.template_fields) == {
         "agent_id", "parameters", "scheduled_for", "conversation_id", "idempotency_key",
         "metadata", "retry_context", "reference", "formant_conn_id", "region", "calling_window", "suppress",
+        "dry_run",
     }  # fmt: skip
     assert dag.dag_id == operator.dag_id
     run = run_task(operator, channel)

@@ -9,7 +9,9 @@ from typing import Any
 
 import pendulum
 import pytest
+from airflow.serialization.helpers import serialize_template_field
 
+from formant_provider.api.zone_database import database, note_version
 from formant_provider.calling_window import CallingWindow
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
@@ -240,3 +242,67 @@ def test_an_option_that_cannot_be_meant_breaks_the_dag_file(option: dict[str, An
     (name,) = option
     with pytest.raises(ValueError, match=name):
         an_operator(**option)
+
+
+MORE_HOURS = {
+    "by country": (CallingWindow(timezone={"IN": "Pacific/Auckland"}), "2026-11-25T20:00:00Z"),
+    "by branch": (
+        CallingWindow(timezone={"Pune": "Pacific/Auckland"}, timezone_by="{{ params.branch }}"),
+        "2026-11-25T20:00:00Z",
+    ),
+    "by a branch without a zone": (
+        CallingWindow(timezone={"Delhi": "UTC"}, timezone_by="{{ params.branch }}"),
+        MORNING,
+    ),
+    "a template in a mapping": (CallingWindow(timezone={"IN": "{{ params.zone }}"}), "2026-11-26T00:00:00Z"),
+    "recipient, by a template": (CallingWindow(timezone="{{ 'recipient' }}"), MORNING),
+}
+
+
+@pytest.mark.parametrize(("window", "expected"), MORE_HOURS.values(), ids=MORE_HOURS)
+def test_zones_may_be_given_by_country_or_by_a_value_of_the_run(
+    window: CallingWindow, expected: str, sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
+) -> None:
+    """Airflow renders what is in the mapping, and what it is looked up by."""
+    clock(EVENING)
+    with make_dag(params={"branch": "Pune", "zone": "Asia/Tokyo"}):
+        operator = an_operator(calling_window=window)
+    run = run_task(operator, channel)
+    assert moments(sandbox) == [expected], run.log_text
+    assert run.rendered_fields["calling_window"]["timezone"] != "{{ 'recipient' }}"
+
+
+@pytest.mark.parametrize("kind", ["object", "recipient"])
+def test_holidays_that_fill_themselves_are_kept_when_fields_are_rendered(
+    kind: str, sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
+) -> None:
+    """Airflow makes a plain mapping of any in a template field; Republic Day is a day off all the same."""
+    library = pytest.importorskip("holidays")
+    days = library.country_holidays("IN") if kind == "object" else "recipient"
+    operator = an_operator(calling_window=CallingWindow(holidays=days))
+    clock(pendulum.datetime(2027, 1, 25, 20))
+    run = run_task(operator, channel)
+    assert moments(sandbox) == ["2027-01-27T03:30:00Z"], run.log_text
+    shown = run.rendered_fields["calling_window"]["holidays"]
+    assert shown == ("holidays.IN(country='IN', categories=['public'])" if kind == "object" else "recipient")
+
+
+def test_a_window_with_holidays_is_the_same_whenever_it_is_parsed() -> None:
+    """What was asked before in the process does not show in the serialized DAG, which would be a new one."""
+    library = pytest.importorskip("holidays")
+    fields = []
+    for asked in (False, True):
+        days = library.country_holidays("IN")
+        if asked:
+            assert datetime(2027, 1, 26).date() in days
+        window = CallingWindow(holidays=days, timezone={"IN": "Asia/Kolkata"})
+        fields.append(serialize_template_field(window, "calling_window"))
+    assert fields[0] == fields[1]
+    assert "country='IN'" in str(fields[0])
+
+
+def test_the_time_zone_database_that_counts_is_in_the_log(channel: FakeSupervisor, clock: SetClock) -> None:
+    """With its version; once in a process."""
+    note_version.cache_clear()
+    clock(NOON)
+    assert f"time zone database {database().version}" in run_task(an_operator(), channel).log_text

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from formant_provider.api.errors import InvalidContacts, InvalidInput
-from formant_provider.contact_files import ContactFiles, ContactRules
+from formant_provider.api.errors import HeldBack, InvalidContacts, InvalidInput
+from formant_provider.api.row_list import read_row_list
+from formant_provider.contact_files import ContactFiles
+from formant_provider.contact_options import ContactRules
 from support.object_store import ObjectStore, attached
 
 NUMBERS = ["+14155550100", "+14155550101", "+14155550102"]
@@ -26,7 +27,8 @@ def files(tmp_path: Path) -> Callable[..., ContactFiles]:
     """Make the files of a campaign, whose own folder is apart from all else."""
 
     def make(contacts: Any = ROWS, suppress: Any = None, **options: Any) -> ContactFiles:
-        rules = {"delimiter": ",", "default_region": None, "required_variables": (), "invalid_rows": "fail"}
+        rules = {"delimiter": ",", "default_country": None, "required_variables": (), "invalid_rows": "fail"}
+        rules |= {"numbers": None, "max_rejected_rate": None, "on_empty": "fail"}
         chosen = {name: options.pop(name, value) for name, value in rules.items()}
         (tmp_path / "own").mkdir(exist_ok=True)
         return ContactFiles(tmp_path / "own", contacts, suppress, ContactRules(**chosen), **options)
@@ -71,12 +73,17 @@ def test_parquet_is_read_from_an_object_store(files: Callable[..., ContactFiles]
 
 
 def test_recipients_are_kept_for_the_report(files: Callable[..., ContactFiles], tmp_path: Path) -> None:
-    """One number a line, of those who can be called, in the order of the file and in E.164."""
+    """Each row, in the order of the file: the number in E.164, or the reason why it is not called."""
     contacts = [{"a": 'x,"y"\n+1', "customer_phone": "415-555-0102"}, *ROWS[:2]]
     uri = str(tmp_path / "new" / "r.csv.recipients")
-    made = files(contacts, ["+14155550101"], recipients_uri=uri, default_region="US", invalid_rows="reject")
+    made = files(contacts, ["+14155550101"], recipients_uri=uri, default_country="US", invalid_rows="reject")
     made.write()
-    assert Path(uri).read_text() == "+14155550102\n+14155550100\n"
+    with Path(uri).open("rb") as file:
+        assert [(row.row_number, row.number, row.reason) for row in read_row_list(file)] == [
+            (1, "+14155550102", None),
+            (2, "+14155550100", None),
+            (3, "+14155550101", "suppressed"),
+        ]
     assert [path.name for path in Path(uri).parent.iterdir()] == ["r.csv.recipients"]
 
 
@@ -121,8 +128,8 @@ def test_nobody_left_is_said_by_skipping(
     contacts: Any, files: Callable[..., ContactFiles], tmp_path: Path
 ) -> None:
     """No recipients are kept then."""
-    with pytest.raises(AirflowSkipException):
-        files(contacts, invalid_rows="reject", recipients_uri=str(tmp_path / "r")).write()
+    with pytest.raises(HeldBack, match="Nobody is left"):
+        files(contacts, invalid_rows="reject", on_empty="skip", recipients_uri=str(tmp_path / "r")).write()
     assert not (tmp_path / "r").exists()
 
 

@@ -70,7 +70,7 @@ def test_the_conversations_of_the_data_interval_become_rows(
         "conversation_id": sandbox.calls[5].conversation_id,
         "agent_id": 456,
         "status": "failed",
-        "contact_number": "+14155550103",
+        "contact_number": "*******0103",
         "trace_id": sandbox.calls[5].trace_id,
         "start_timestamp": 1767157200000,
         "end_timestamp": 1767157203000,
@@ -94,10 +94,10 @@ def test_the_conversations_of_the_data_interval_become_rows(
 
 
 def test_nothing_private_is_shown(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
-    """Numbers and results are in the file, and in no log, XCom or rendered field."""
+    """Numbers, if they are asked for, and results are in the file, and in no log, XCom or rendered field."""
     place(sandbox, 3)
     sandbox.advance(7 * 86400)
-    run = export(channel, tmp_path / "x.jsonl", fields=list(COLUMNS))
+    run = export(channel, tmp_path / "x.jsonl", fields=list(COLUMNS), recipients="full")
     shown = f"{run.log_text} {run.xcoms} {run.rendered_fields}"
     assert NUMBER in (tmp_path / "x.jsonl").read_text()
     for private in (NUMBER.strip("+"), "payment_confirmed", "good time"):
@@ -215,10 +215,10 @@ def test_start_and_end_take_the_place_of_the_data_interval(
     place(sandbox, 1, 10, 20)
     sandbox.advance(7 * 86400)
     later = "{{ data_interval_start.add(hours=9) }}"
-    assert export(channel, tmp_path / "a", start=later).xcoms["return_value"]["count"] == 2
+    assert export(channel, tmp_path / "a.csv", start=later).xcoms["return_value"]["count"] == 2
     end = NEW_YEAR - timedelta(hours=10)
-    assert export(channel, tmp_path / "b", start=later, end=end).xcoms["return_value"]["count"] == 1
-    assert export(channel, tmp_path / "c", end=end).xcoms["return_value"]["count"] == 2
+    assert export(channel, tmp_path / "b.csv", start=later, end=end).xcoms["return_value"]["count"] == 1
+    assert export(channel, tmp_path / "c.csv", end=end).xcoms["return_value"]["count"] == 2
 
 
 def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def assert_refused(run: TaskRun, reason: str) -> None:
         ({"output_uri": " "}, "output_uri: is blank"),
         ({"output_uri": "calls.jsonl"}, "output_uri: must be an absolute path"),
         ({"output_uri": "/calls/"}, "output_uri: must name a file"),
-        ({"output_uri": "nowhere://bucket/x"}, "output_uri: Airflow has no storage"),
+        ({"output_uri": "nowhere://bucket/x.csv"}, "output_uri: Airflow has no storage"),
         ({"start": datetime(2026, 1, 1)}, "start: has no time zone"),
         ({"start": "yesterday"}, "start: is not ISO 8601"),
         ({"end": "None"}, "end: is not ISO 8601"),
@@ -70,7 +70,7 @@ def test_bad_input_fails_at_once(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path, fields: dict[str, Any], reason: str
 ) -> None:
     """No request, no file, no retry, and the field is named."""
-    assert_refused(export(channel, **{"target": tmp_path / "x", **fields}), reason)
+    assert_refused(export(channel, **{"target": tmp_path / "x.jsonl", **fields}), reason)
     assert (sandbox.requests, list(tmp_path.iterdir())) == ([], [])
 
 
@@ -78,11 +78,11 @@ def test_a_run_without_a_data_interval_says_what_to_do(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """Runs by asset, and by hand without a date, have none: that is an error and no empty file."""
-    run = export(channel, tmp_path / "x", attempt={"logical_date": None})
+    run = export(channel, tmp_path / "x.csv", attempt={"logical_date": None})
     assert_refused(run, "start: is not given, and this DAG run has no data interval; give start and end")
     assert (sandbox.requests, list(tmp_path.iterdir())) == ([], [])
     given = {"start": NEW_YEAR - DAY, "end": NEW_YEAR}
-    assert export(channel, tmp_path / "x", attempt={"logical_date": None}, **given).state == "success"
+    assert export(channel, tmp_path / "x.csv", attempt={"logical_date": None}, **given).state == "success"
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,16 @@ def test_a_run_without_a_data_interval_says_what_to_do(
         {"fields": "status"},
         {"fields": []},
         {"fields": ["status", "mood"]},
-        {"file_format": "csv"},
+        {"file_format": "xlsx"},
+        {"recipients": "some"},
+        {"recipients": None},
     ],
     ids=str,
 )
 def test_an_option_that_cannot_be_meant_breaks_the_dag_file(option: dict[str, Any]) -> None:
     """It is refused where it is written, when the file is parsed."""
     with pytest.raises(ValueError, match=next(iter(option))):
-        FormantConversationsToObjectStorageOperator(task_id="x", agent_id=1, output_uri="/x", **option)
+        FormantConversationsToObjectStorageOperator(task_id="x", agent_id=1, output_uri="/x.csv", **option)
 
 
 def test_parquet_without_pyarrow_says_what_to_install() -> None:
@@ -143,7 +145,7 @@ def test_a_long_wait_is_borne(
 ) -> None:
     """An export waits for times that a call would not hold its worker for, up to an hour."""
     night.inject(LIST_CONVERSATIONS, Fault.RATE_LIMIT, retry_after=seconds)
-    assert export(channel, tmp_path / "x").state == "success"
+    assert export(channel, tmp_path / "x.csv").state == "success"
     assert len(sleeps) == 1
     assert seconds <= sleeps[0] <= seconds + 1
 
@@ -167,7 +169,7 @@ def test_a_detail_that_is_not_there_loses_no_row(
 ) -> None:
     """A 404 on a detail leaves what the list told."""
     night.inject(GET_CONVERSATION, Fault.NOT_FOUND, times=2)
-    assert export(channel, tmp_path / "x").xcoms["return_value"]["count"] == 24
+    assert export(channel, tmp_path / "x.csv").xcoms["return_value"]["count"] == 24
 
 
 def test_records_without_a_time_are_told_of(tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_records_without_a_time_are_told_of(tmp_path: Path) -> None:
     page = {"data": [{"conversation_id": f"c{number}", "status": "completed"} for number in range(3)]}
     with ScriptedServer(Answer(body=page)) as server:
         connection = {"conn_type": "formant", "host": server.base_url, "password": "k"}
-        run = export(FakeSupervisor({"formant_default": connection}), tmp_path / "x")
+        run = export(FakeSupervisor({"formant_default": connection}), tmp_path / "x.csv")
     assert (run.xcoms["return_value"]["count"], run.xcoms["return_value"]["undated"]) == (0, 3)
     assert "3 records do not say when they began" in run.log_text
 
@@ -183,4 +185,4 @@ def test_records_without_a_time_are_told_of(tmp_path: Path) -> None:
 def test_a_wrong_key_is_not_retried(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
     """A refusal that a retry cannot mend fails at once, and says what to check."""
     channel.connections["formant_default"] = sandbox.connection_uri().replace("key-1234567", "another")
-    assert_refused(export(channel, tmp_path / "x"), "Check the API key")
+    assert_refused(export(channel, tmp_path / "x.csv"), "Check the API key")

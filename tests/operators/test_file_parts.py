@@ -10,7 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.contact_files import ContactFiles, ContactRules
+from formant_provider.contact_files import ContactFiles
+from formant_provider.contact_options import ContactRules
 from formant_provider.file_parts import parts_of
 from support.object_store import ObjectStore, attached
 

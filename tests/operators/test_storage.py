@@ -75,7 +75,7 @@ def test_all_there_is_becomes_files(sandbox: Sandbox, channel: FakeSupervisor, t
     assert "हाँ" in (folder / "transcript.json").read_text()
     record = json.loads((folder / "record.json").read_text())
     assert (record["status"], record["contact_number"], record["started_at"]) == (
-        "completed", NUMBER, "2026-03-18T12:00:00.000Z",
+        "completed", "*******0100", "2026-03-18T12:00:00.000Z",
     )  # fmt: skip
     assert "transcript" not in record
     uri = f"file://{folder}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 from airflow.sdk import DAG
-from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
+from airflow.sdk.api.datamodels._generated import AssetEventDagRunReference, DagRun, TIRunContext
 from airflow.sdk.execution_time import task_runner
 
 from support.isolation import process_left_alone
@@ -50,6 +50,9 @@ class Attempt:
     :param run_type: what started the run, such as ``"scheduled"``.
     :param run_started_at: when the run, or its last clear, began; default: now by the real clock.
     :param data_interval_end: default: the logical date; the interval is a day long.
+    :param run_after: when the run was due; default: the end of its data interval.
+    :param partition_date: of a partitioned run; Airflow before 3.2 has none.
+    :param source_runs: ids of the runs whose asset events started this one; ``None`` is an event of no run.
     :param max_tries: retries that are allowed; default: the operator's ``retries``.
     :param should_retry: what the server says about another try; default: worked out from the tries.
     :param resume_event: payload of the event that ends the last deferral of this task.
@@ -66,6 +69,9 @@ class Attempt:
     run_type: str = "manual"
     run_started_at: datetime | None = None
     data_interval_end: datetime | None = None
+    run_after: datetime | None = None
+    partition_date: datetime | None = None
+    source_runs: Sequence[str | None] = ()
     conf: Mapping[str, Any] | None = None
     clear_number: int = 0
     reschedule_count: int = 0
@@ -228,17 +234,37 @@ def _dag_run(task: TaskKey, at: Attempt) -> DagRun:
         "logical_date": at.logical_date,
         "data_interval_start": end and end - timedelta(days=1),
         "data_interval_end": end,
-        "run_after": end or START,
+        "run_after": at.run_after or end or START,
         "start_date": at.run_started_at or datetime.now(UTC),
         "end_date": None,
         "clear_number": at.clear_number,
         "run_type": at.run_type,
         "state": "running",
         "conf": dict(at.conf or {}),
-        "consumed_asset_events": [],
+        "consumed_asset_events": [_asset_event(run_id) for run_id in at.source_runs],
+        "partition_key": at.partition_date and at.partition_date.isoformat(),
+        "partition_date": at.partition_date,
+    }
+    return _of_fields(DagRun, fields)
+
+
+def _asset_event(source_run_id: str | None) -> AssetEventDagRunReference:
+    fields: dict[str, Any] = {
+        "asset": {"name": "loans", "uri": "loans", "extra": {}},
+        "extra": {},
+        "source_task_id": source_run_id and "produce",
+        "source_dag_id": source_run_id and "producer",
+        "source_run_id": source_run_id,
+        "source_map_index": -1,
+        "source_aliases": [],
+        "timestamp": datetime.now(UTC),
         "partition_key": None,
     }
-    return DagRun(**{name: value for name, value in fields.items() if name in DagRun.model_fields})
+    return _of_fields(AssetEventDagRunReference, fields)
+
+
+def _of_fields(model: Any, fields: Mapping[str, Any]) -> Any:
+    return model(**{name: value for name, value in fields.items() if name in model.model_fields})
 
 
 def _resumption(deferral: Any, at: Attempt) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""Which time zone database counts, and what is in it.
+
+Python reads the files of the machine first, and those of the package ``tzdata`` only for what is missing
+there. So a machine that is a year old wins over a package of last week, and phones ring an hour late where
+clocks were changed since. Here the newest of them counts, for every zone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import zoneinfo
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache, cached_property
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+MAX_AGE = timedelta(days=365)
+
+_UNKNOWN = "0001a"  # older than any
+_VERSION = re.compile(r"# version ([0-9]{4}[a-z]+)")
+_NAME = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+# A version names no more than its year. From https://github.com/python/tzdata/releases; of those that are not
+# here, the end of their year.
+_RELEASED = {
+    "2025a": date(2025, 1, 16),
+    "2025b": date(2025, 3, 22),
+    "2025c": date(2025, 12, 11),
+    "2026a": date(2026, 3, 2),
+    "2026b": date(2026, 4, 23),
+    "2026c": date(2026, 7, 8),
+    "2026d": date(2026, 9, 11),
+    "2026e": date(2026, 9, 30),
+    "2026f": date(2026, 10, 28),
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ZoneDatabase:
+    """One copy of the IANA time zone database.
+
+    :param version: as in its ``tzdata.zi``, such as ``2026f``.
+    :param folder: where its compiled files are.
+    :param source: who keeps it, in words for a log.
+    """
+
+    version: str
+    folder: Traversable
+    source: str
+
+    def zone(self, name: str) -> ZoneInfo | None:
+        """Return a time zone by its IANA name, also by an old one; ``None`` if there is none of the name."""
+        if not _NAME.fullmatch(name):
+            return None
+        return self._read(name, name) or self._read(self.links.get(name, ""), name)
+
+    def _read(self, path: str, name: str) -> ZoneInfo | None:
+        with suppress(OSError, ValueError):  # no such file, or none that holds a zone
+            if path:
+                with self.folder.joinpath(*path.split("/")).open("rb") as file:
+                    return ZoneInfo.from_file(file, key=name)
+        return None
+
+    @cached_property
+    def links(self) -> dict[str, str]:
+        """The zone that each old name stands for. Some machines carry no files for these."""
+        lines = (line.split() for line in _text(self.folder / "tzdata.zi").splitlines() if line[:2] == "L ")
+        return {name: target for _, target, name in lines}
+
+    @cached_property
+    def countries(self) -> dict[str, tuple[str, ...]]:
+        """The names of the zones of each country, by its ISO 3166 code."""
+        zones: dict[str, tuple[str, ...]] = {}
+        for line in _text(self.folder / "zone.tab").splitlines():
+            if line and not line.startswith("#"):
+                country, _, name = line.split("\t")[:3]
+                zones[country] = (*zones.get(country, ()), name)
+        return zones
+
+
+@cache
+def database() -> ZoneDatabase:
+    """Return the newest database that can be had. One of unknown version counts for nothing."""
+    return max([_package(), *_machine()], key=lambda one: one.version)  # of equals the first
+
+
+@cache
+def zone(name: str) -> ZoneInfo | None:
+    """Return a time zone by its IANA name, from the database that counts; ``None`` if there is none."""
+    return database().zone(name) or _package().zone(name)
+
+
+@cache
+def zone_names(country: str) -> tuple[str, ...]:
+    """Return the names of the time zones of a country, by its ISO 3166 code; none if it is not known."""
+    return database().countries.get(country) or _package().countries.get(country, ())
+
+
+@cache
+def note_version() -> None:
+    """Log which database counts, and warn if it is old; once in a process."""
+    log_version(database(), datetime.now(UTC).date())
+
+
+def log_version(one: ZoneDatabase, today: date) -> None:
+    """Log the version of a database, and warn if it is old."""
+    _log.info("Calling hours go by time zone database %s (%s).", one.version, one.source)
+    if is_old(one.version, today):
+        _log.warning(
+            "Time zone database %s is older than 12 months. Where clocks were changed since, phones ring at"
+            " the wrong hour: upgrade the package tzdata.",
+            one.version,
+        )
+
+
+def is_old(version: str, today: date) -> bool:
+    """Whether a version was released more than 12 months ago."""
+    released = _RELEASED.get(version, date(int(version[:4]), 12, 31))
+    return today - released > MAX_AGE
+
+
+@cache
+def _package() -> ZoneDatabase:
+    folder = resources.files("tzdata") / "zoneinfo"
+    return ZoneDatabase(_version(folder) or _UNKNOWN, folder, "package tzdata")
+
+
+def _machine() -> list[ZoneDatabase]:
+    found = ((Path(folder), _version(Path(folder))) for folder in zoneinfo.TZPATH)
+    return [ZoneDatabase(version, folder, str(folder)) for folder, version in found if version]
+
+
+def _version(folder: Traversable) -> str | None:
+    with suppress(OSError), (folder / "tzdata.zi").open("rb") as file:
+        found = _VERSION.match(file.readline(100).decode("ascii", "replace"))
+        return found[1] if found else None
+    return None
+
+
+def _text(path: Traversable) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8")
+    return ""

@@ -1,0 +1,204 @@
+"""``python -m formant_provider.contacts``: what a campaign would find, from a shell and without Airflow."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+
+from formant_provider.contacts import main
+
+# Fictitious numbers of California and of London.
+US, UK = "+14155550120", "+442079460018"
+GOOD = f"customer_phone,name\n{US},Asha\n{UK},Ravi\n"
+BAD = f"{GOOD}4155550123,Kim\n{US},Asha again\n,Nobody\n+1415,Short\n4155550124,Lee\n"
+EIGHT_IN_LONDON = pendulum.datetime(2026, 11, 25, 8)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Any:
+    def write(text: str = BAD, name: str = "people.csv") -> str:
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
+def morning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pendulum, "now", lambda *_: EIGHT_IN_LONDON)
+
+
+def lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_it_runs_without_airflow(people: Any) -> None:
+    """Neither is Airflow imported, nor need it be there."""
+    code = (
+        "import sys\nfrom formant_provider.contacts import main\n"
+        "status = main(sys.argv[1:])\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] == 'airflow']\n"
+        "sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, people(GOOD), "--start", "09:00"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    module = [sys.executable, "-m", "formant_provider.contacts", people(GOOD)]
+    again = subprocess.run(module, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith("2 of 2 contacts can be called.")
+
+
+def test_a_good_list_ends_with_0(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """All can be called; the table says in which zones they are."""
+    assert main([people(GOOD)]) == 0
+    table = lines(capsys.readouterr().out)
+    assert ["1", "at", "any", "time", "Europe/London"] in table
+    assert ["1", "at", "any", "time", "America/Los_Angeles"] in table
+
+
+def test_what_cannot_be_called_is_told_by_reason_and_row(
+    people: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With exit status 1, the first rows of each reason, a sentence, and no number."""
+    assert main([people()]) == 1
+    text = capsys.readouterr().out
+    assert text.startswith("2 of 7 contacts can be called.")
+    for row in (["2", "not_e164", "rows", "4,", "8"], ["1", "duplicate", "row", "5", "An", "earlier"]):
+        assert row in [line[: len(row)] for line in lines(text)]
+    for digits in ("4155550123", "41555501", "79460018"):
+        assert digits not in text
+
+
+def test_of_many_rows_the_first_are_named(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Five of each reason; the rest is in the count."""
+    main([people("customer_phone\n" + "1\n" * 100)])
+    assert "rows 2, 3, 4, 5, 6 ..." in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("morning")
+def test_with_hours_it_says_when_each_may_be_called(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """By zone and next opening: at eight in London nobody yet, with hours from eight London."""
+    assert main([people(GOOD), "--timezone", "recipient"]) == 0
+    table = lines(capsys.readouterr().out)
+    assert ["1", "from", "2026-11-25T09:00:00Z", "Europe/London"] in table
+    assert ["1", "from", "2026-11-25T17:00:00Z", "America/Los_Angeles"] in table
+    assert main([people(GOOD), "--start", "08:00", "--end", "18:00", "--days", "mon,tue,wed"]) == 0
+    assert ["1", "now", "Europe/London"] in lines(capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("morning")
+def test_who_may_never_be_called_is_some_that_cannot(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number of unknown zone has no hours: the exit status is 1."""
+    path = people(f"customer_phone\n{US}\n+883510001234567\n")
+    assert main([path, "--start", "09:00"]) == 1
+    assert "time zone not known" in capsys.readouterr().out
+    assert main([path]) == 0
+
+
+@pytest.mark.usefixtures("morning")
+def test_it_prints_json_for_programs(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts, reasons with their first rows, and openings, as one object."""
+    assert main([people(), "--json", "--timezone", "Europe/London"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["total"], found["accepted"], found["rejected"]) == (7, 2, 5)
+    assert found["by_reason"]["not_e164"] == {"count": 2, "first_rows": [4, 8]}
+    [entry] = found["by_opening"]
+    expected = {"zones": "Europe/London", "is_open": False, "opens_at": "2026-11-25T09:00:00Z", "count": 2}
+    assert entry == expected
+
+
+def test_the_options_are_those_of_a_campaign(
+    people: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Country, reading, do-not-call list, required columns, delimiter, rejects."""
+    path = people("name;customer_phone\nAsha;(415) 555-0120\n;4155550121\nRavi;4155550122\n")
+    suppress = people("4155550122\n", "dnc.csv")
+    (tmp_path / "dnc.csv").write_text("phone\n4155550122\n")
+    rejects = tmp_path / "rejects.csv"
+    options = ["--delimiter", ";", "--default-country", "US", "--numbers", "national"]
+    options += ["--suppress", suppress, "--required", "name", "--rejects", str(rejects), "--json"]
+    assert main([path, *options]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {reason: entry["count"] for reason, entry in found["by_reason"].items()} == {
+        "suppressed": 1,
+        "blank_variable": 1,
+    }
+    assert [line.split(",")[:2] for line in rejects.read_text().splitlines()[1:]] == [
+        ["3", "blank_variable"],
+        ["4", "suppressed"],
+    ]
+
+
+def test_it_reads_gzip_and_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a file, and from a pipe."""
+    path = tmp_path / "people.csv.gz"
+    path.write_bytes(gzip.compress(GOOD.encode()))
+    assert main([str(path)]) == 0
+    with path.open() as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
+        assert main(["-"]) == 0
+    assert capsys.readouterr().out.count("2 of 2 contacts can be called.") == 2
+
+
+@pytest.mark.parametrize("text", ["customer_phone\n", "customer_phone\n1\n"])
+def test_nobody_that_can_be_called_is_no_good_list(text: str, people: Any) -> None:
+    """A campaign would fail, so the exit status is not 0."""
+    assert main([people(text)]) == 1
+
+
+UNREADABLE: dict[str, tuple[str | None, list[str], str]] = {
+    "no such file": (None, [], "No such file or directory"),
+    "no header": (f"{US}\n", [], "has no column customer_phone"),
+    "empty": ("", [], "is empty"),
+    "another delimiter": ("customer_phone;name\n1;2\n", [], "separated by semicolons"),
+    "no such country": (GOOD, ["--default-country", "XX"], "two"),
+    "nowhere national": (GOOD, ["--numbers", "national"], "numbers: national numbers need"),
+    "no such column": (GOOD, ["--required", "amount"], "required_variables: the contacts have no column"),
+    "no such list": (GOOD, ["--suppress", "/nowhere/dnc.csv"], "/nowhere/dnc.csv: No such file"),
+    "no such zone": (GOOD, ["--timezone", "Mars"], "calling_window.timezone: must be"),
+    "no such time": (GOOD, ["--start", "9 o'clock"], "calling_window.start: must be"),
+    "nowhere to write": (BAD, ["--rejects", "/nowhere/r.csv"], "/nowhere/r.csv: No such file"),
+}
+
+
+@pytest.mark.parametrize(("text", "options", "fault"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_ends_with_2(  # noqa: PLR0917 - a table
+    text: str | None,
+    options: list[str],
+    fault: str,
+    people: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line on the error stream says what and where, without a number; nothing else is printed."""
+    path = str(tmp_path / "nowhere.csv") if text is None else people(text)
+    assert main([path, *options]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert fault in err
+    assert "4155550" not in err
+
+
+def test_the_list_itself_is_not_written_over(people: Any) -> None:
+    """A slip of the pen must not cost the contacts."""
+    path = people()
+    assert main([path, "--rejects", path]) == 2
+    assert Path(path).read_text() == BAD
+
+
+@pytest.mark.parametrize("arguments", [[], ["--numbers", "x", "f.csv"], ["--no-such-option", "f.csv"]])
+def test_wrong_arguments_end_with_2(arguments: list[str]) -> None:
+    """As with every command line."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
