@@ -208,8 +208,8 @@ def read_numbers(clean: Path) -> Iterator[str]:
 def _tell_of_numbers(count: int) -> None:
     if count:
         log.warning(
-            "%s phone numbers are stored as numbers, not as text: a plus sign or a leading 0 that one had is"
-            " gone. Store them as text where the list is made.",
+            "Phone numbers that are stored as numbers, not as text: %s. Their plus signs and leading zeros"
+            " are gone. Store them as text where the list is made.",
             count,
         )
 

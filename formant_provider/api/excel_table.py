@@ -6,24 +6,16 @@ replaces was handled: else it would carry that one along, whose text may quote t
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, TypeVar
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.sheet_faults import ERROR_VALUES, faulty_cells
+from formant_provider.api.workbook_files import PASSWORD, check_workbook
 
 T = TypeVar("T")
 
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_ZIP = b"PK\x03\x04"
 _MOST_NAMED = 20
-_MOST_ROWS_NAMED = 5
-
-
-def may_be_workbook(start: bytes) -> bool:
-    """Whether a file is in one of the two containers that workbooks come in, by its first bytes."""
-    return start.startswith((_OLE, _ZIP))
 
 
 class ExcelTable:
@@ -50,12 +42,12 @@ class ExcelTable:
             raise InvalidInput(field, reason)
         self._library: Any = python_calamine
         self._field = field
-        _refuse_other_archives(file, field)
+        check_workbook(file, field)
         file.seek(0)
         book = self._guarded(lambda: self._library.CalamineWorkbook.from_filelike(file))
         self.sheet = self._chosen(book, sheet, only=only)
         cells = self._guarded(lambda: book.get_sheet_by_name(self.sheet).to_python(skip_empty_area=False))
-        self._faults = faulty_cells(file, self.sheet)
+        self._faults = self._guarded(lambda: faulty_cells(file, self.sheet))
         self._read_header(cells)
 
     def float_bits(self, place: int) -> None:  # noqa: ARG002 - a workbook has floats of one kind
@@ -119,7 +111,7 @@ class ExcelTable:
         try:
             return read()
         except self._library.PasswordError:
-            fault = "is a workbook with a password; save it without one"
+            fault = PASSWORD
         except OSError as error:
             if error.errno is not None:  # of the storage, and so perhaps better next time
                 raise
@@ -140,22 +132,3 @@ def _plain(value: Any) -> Any:
 
 def _is_filled(cell: object) -> bool:
     return not (isinstance(cell, str) and not cell.strip())
-
-
-def _refuse_other_archives(file: IO[bytes], field: str) -> None:
-    """Refuse a zip archive that is no workbook, such as one with a CSV file in it."""
-    file.seek(0)
-    if not file.read(len(_ZIP)).startswith(_ZIP):
-        return
-    file.seek(0)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, EOFError, ValueError):
-        names = None
-    if names is None:
-        raise InvalidInput(field, "is a zip archive or a workbook that is damaged or cut off")
-    if any(name.endswith(".iwa") for name in names):
-        raise InvalidInput(field, "is a document of Numbers; export it as CSV or as an Excel workbook")
-    if "content.xml" not in names and not any(name.lower().startswith("xl/workbook.") for name in names):
-        raise InvalidInput(field, "is a zip archive and no workbook; unpack it")

@@ -8,9 +8,10 @@ from typing import IO, Any, Protocol
 
 from formant_provider.api.csv_table import CsvTable, buffered, is_parquet
 from formant_provider.api.errors import InvalidInput
-from formant_provider.api.excel_table import ExcelTable, may_be_workbook
+from formant_provider.api.excel_table import ExcelTable
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.parquet_table import ParquetTable
+from formant_provider.api.workbook_files import may_be_workbook
 
 
 @dataclass(frozen=True)

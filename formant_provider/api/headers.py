@@ -17,8 +17,8 @@ from formant_provider.api.models import PHONE_PARAMETER
 _USUAL_NAME = re.compile(
     "(customer|contact|user|primary|main|home|work|business|recipient|to)?"
     "(phone|mobile|cell|cellphone|mobilephone|tel|telephone|telefon|telefono|teléfono|telefone|téléphone"
-    "|celular|handy|msisdn|whatsapp|contact|recipient|)"
-    "(number|numbers|no|num|nummer|)(e164|1|)"
+    "|celular|handy|msisdn|whatsapp)(number|numbers|no|num|nummer)?(e164|1)?"
+    "|(customer|contact|recipient|to)?(number|numbers|e164|contactno)|recipient"
 )
 
 
@@ -77,7 +77,7 @@ def _check(names: Sequence[str], place: int, name: str) -> None:
 
 def _told(names: Sequence[str]) -> str:
     """Say which columns there are, as far as they cannot be private, and which one may be meant."""
-    usual = [name for name in names if _USUAL_NAME.fullmatch(re.sub(r"[\W_]", "", name).lower() or "-")]
+    usual = [name for name in names if _USUAL_NAME.fullmatch(re.sub(r"[\W_]", "", name).lower())]
     hint = f"; if column {usual[0]!r} holds the numbers, say phone_column={usual[0]!r}" if usual else ""
     if all(name.isidentifier() for name in names if name):
         return f"; its columns are {', '.join(filter(None, names))}{hint}"

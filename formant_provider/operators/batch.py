@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -50,8 +50,9 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
 
     :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
     :param name: of the campaign, for people; one line. (templated)
-    :param contacts: whom to call: a URI of any storage that Airflow knows or an absolute path, of a CSV file
-        (also in gzip) or Parquet; or a list of mappings, such as the output of a task. One column is
+    :param contacts: whom to call: a URI of any storage that Airflow knows or an absolute path, of a file
+        (CSV, also compressed; Parquet; a workbook), of a folder of such files, or a pattern of their names;
+        or a list of mappings or a data frame, such as the output of a task. One column is
         ``customer_phone``; each other one becomes a parameter of the call. Airflow never shows it.
         (templated)
     :param idempotency_key: a name for this campaign, such as a month. Campaigns of one agent with the same
@@ -59,10 +60,10 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         (templated)
     :param reference: your own name of this campaign: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
-    :param suppress: numbers that must not be called: a URI or path of a file like that of the contacts, with
-        a column ``customer_phone`` or a single one, or a list. Who is on it is left out, and the campaign
-        does not fail for it. ``None`` means none; a list that is there and comes to ``None`` or holds no
-        number fails the task. Airflow never shows it. (templated)
+    :param suppress: numbers that must not be called: a URI or path like that of the contacts, with a column
+        ``customer_phone`` or a single one; or a list or a data frame. Who is on it is left out, and the
+        campaign does not fail for it. ``None`` means none; a list that is there and comes to ``None`` or
+        holds no number fails the task. Airflow never shows it. (templated)
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
@@ -76,7 +77,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         (templated)
     :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
         renders to one of these words. (templated)
-    :param delimiter: what is between the cells of a CSV file.
+    :param delimiter: what is between the cells of a CSV file, unless its first line is ``sep=;`` or the like.
     :param default_country: where numbers are from that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
     :param default_region: the old name of ``default_country``, which is deprecated.
@@ -152,10 +153,10 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         *,
         agent_id: int | str,
         name: str,
-        contacts: str | Sequence[Mapping[str, Any]],
+        contacts: Any,
         idempotency_key: str | None = None,
         reference: str | int | None = None,
-        suppress: str | Sequence[str] | None = None,
+        suppress: Any = None,
         rejects_uri: str | None = None,
         results_uri: str | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,

@@ -144,6 +144,13 @@ def changed(content: bytes, old: bytes, new: bytes) -> bytes:
     return file.getvalue()
 
 
+def with_password() -> bytes:
+    """The container that Excel writes a workbook with a password into, as far as it tells."""
+    return (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504) + "EncryptedPackage".encode("utf-16-le") + bytes(480)
+    )
+
+
 def zipped(**files: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -158,6 +165,8 @@ def zipped(**files: bytes) -> bytes:
         (zipped(contacts_csv=b"customer_phone\n"), "is a zip archive and no workbook; unpack it"),
         (zipped(Index__Document_iwa=b"x"), "is a document of Numbers"),
         (workbook({"S": [["customer_phone"], [NUMBER]]})[:-40], "damaged or cut off"),
+        (with_password(), "is a workbook with a password; save it without one"),
+        (zipped(content_xml=b"x", **{"META-INF__manifest_xml": b"<m:encryption-data/>"}), "with a password"),
         (zipped(xl__workbook_xml=b"<x/>"), "is damaged, or a workbook that cannot be read"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "is damaged, or a workbook that cannot be read"),
         (b"<html><table><tr><td>customer_phone", "save it as .xlsx or CSV"),

