@@ -14,8 +14,13 @@ FORMULA = "formula"
 WHICH_READING = (
     'Put a plus sign before the country code, or say numbers="national" or numbers="e164_without_plus"'
 )
+# The way out when plus signs were lost on the way, in a spreadsheet or a data frame.
+_LOST_PLUS = (
+    'would be valid with a plus sign: if each begins with its country code, say numbers="e164_without_plus";'
+    " better, keep the column as text where the list is made (dtype=str in pandas)"
+)
 # A handful may be odd. More than this, and more than one in a hundred, tell that the whole list was spoilt.
-A_FEW, ONE_IN = 10, 100
+A_FEW, ONE_IN = 3, 100
 
 
 class Reason(StrEnum):
@@ -109,6 +114,7 @@ class ContactReport:
     :param do_not_call: how many numbers the do-not-call list had; ``None``: there was none.
     :param completed: accepted numbers whose country code is that of ``default_country``, since they had none.
     :param round_numbers: numbers that end in six or more zeros, accepted or not.
+    :param without_plus: numbers that cannot be called, and are valid but for their plus sign.
     """
 
     total: int = 0
@@ -121,6 +127,7 @@ class ContactReport:
     do_not_call: int | None = None
     completed: int = 0
     round_numbers: int = 0
+    without_plus: int = 0
 
     @property
     def rejected(self) -> int:
@@ -191,7 +198,9 @@ class ContactReport:
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.items())
         first = "; ".join(str(problem) for problem in self.problems)
         text = f"{self.rejected} of {self.total} cannot be called: {reasons}; the first are {first}"
-        return f"{text}. {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in self.by_reason else text
+        if Reason.AMBIGUOUS_NUMBER in self.by_reason:
+            return f"{text}. {WHICH_READING}"
+        return f"{text}. {self.without_plus} of them {_LOST_PLUS}" if self.without_plus else text
 
 
 def too_many(count: int, total: int) -> bool:

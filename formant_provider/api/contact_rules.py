@@ -17,6 +17,7 @@ from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.numbers import NumberReader
 from formant_provider.api.openings import Openings
 
+_PERHAPS_WITHOUT_PLUS = {Reason.NOT_E164, Reason.IMPOSSIBLE_NUMBER, Reason.LOCAL_NUMBER}
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -74,6 +75,7 @@ class Rules:
     :param openings: the hours in which they may be; ``None`` means any.
     :raises InvalidInput: a required column does not exist.
     :ivar completed: how many accepted numbers got the country code of ``default_country``.
+    :ivar without_plus: how many cannot be called, and are valid but for their plus sign.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class Rules:
         # Recipients that are not sent as they were given, by row number, and those that were completed.
         self._rewritten: dict[int, str] = {}
         self._completed: set[int] = set()
-        self.completed = 0
+        self.completed = self.without_plus = 0
 
     def width(self, rows: Rows) -> Faults:
         """Object to rows that are not as wide as the header."""
@@ -150,6 +152,8 @@ class Rules:
         for position in unclear:
             read = self._reader.read(texts[position])
             if isinstance(read, Reason):
+                if read in _PERHAPS_WITHOUT_PLUS:
+                    self.without_plus += self._reader.lacks_plus(texts[position])
                 blank = read is Reason.NO_NUMBER and not any(map(str.strip, chunk.row(position)))
                 faults[position] = (
                     None if blank else Fault(read, None, self._reader.note(texts[position], read))

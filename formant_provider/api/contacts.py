@@ -88,6 +88,7 @@ def clean_contacts(
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
         round_numbers=reader.round_numbers,
+        without_plus=rules.without_plus,
     )
     because = _why_not(report, invalid_rows, max_rejected_rate)
     if because is not None:

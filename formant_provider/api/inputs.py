@@ -140,7 +140,7 @@ def to_phone(
 
 def is_e164(number: str) -> bool:
     """Whether a number has the form of E.164, whatever its country."""
-    from formant_provider.api.readings import E164  # not while a DAG file is parsed
+    from formant_provider.api.spelling import E164  # not while a DAG file is parsed
 
     return E164.fullmatch(number) is not None
 

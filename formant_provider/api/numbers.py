@@ -15,7 +15,8 @@ from typing import Any
 
 from formant_provider.api.contact_report import Reason
 from formant_provider.api.numbering_plans import old_forms
-from formant_provider.api.readings import LONGEST_DIGITS, SHORTEST_DIGITS, Numbers, Readings, has_zeros
+from formant_provider.api.readings import Numbers, Readings
+from formant_provider.api.spelling import LONGEST_DIGITS, SHORTEST_DIGITS, has_zeros
 
 # So many zeros at the end are what a spreadsheet leaves of a number in scientific notation.
 _ROUND = "0" * 6 + "\0"
@@ -68,6 +69,10 @@ class NumberReader:
     def is_completed(self, text: str, number: str) -> bool:
         """Whether the country code of a number that was read came from ``default_country``."""
         return self._readings.is_completed(text, number)
+
+    def lacks_plus(self, text: str) -> bool:
+        """Whether a number that cannot be called is a valid one but for its plus sign."""
+        return self._readings.lacks_plus(text)
 
     def note(self, text: str, reason: Reason) -> str | None:
         """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""

@@ -9,71 +9,23 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import Reason
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.numbering_plans import renewed
-from formant_provider.api.writing import DECIMAL, holds_two, may_have_extension, oddity, tidied
+from formant_provider.api.spelling import E164, canonical, has_zeros, possible
+from formant_provider.api.writing import DECIMAL, holds_two, may_have_extension, oddity, restored, tidied
 
 Numbers: TypeAlias = Literal["national", "e164_without_plus"]
 
-E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 # How people write numbers. Letters and commas are left out, since the library would guess.
 _WRITTEN = re.compile(r"\(?\+?[ (]*[0-9](?:[0-9 ()./-]*[0-9])?")
 # An area code, a slash and the rest, as in Germany and Austria: 0171/3920016.
 _BY_SLASH = re.compile(r"\(?(?:\+|0)[0-9 ()-]{1,11} ?/ ?[1-9][0-9 -]{3,}")
-# A country code and a number of 4 digits, as on Niue. In some plans of large countries less is "possible",
-# and one such number would have a whole batch call refused.
-SHORTEST_DIGITS = 7
-LONGEST_DIGITS = 15
 # Groups between hyphens alone that are run together: no longer than this, without the country code.
 _LONGEST_BY_HYPHENS, _SHORTEST_GROUP = 11, 3
 _NORTH_AMERICAN_DIGITS = 10
-
-
-def canonical(number: str) -> str | None:
-    """Return the one spelling of a number of the form of E.164; ``None`` if it cannot exist.
-
-    ``+4402079460123`` and ``+442079460123`` are one phone. Which digits belong to the number, such as the 0
-    of Italy, and which are dialled before it at home is for the library to know.
-
-    :param number: a plus sign and digits.
-    """
-    known = _possible(number)
-    return None if isinstance(known, Reason) else known
-
-
-def _possible(number: str) -> str | Reason:
-    import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
-
-    possible = phonenumbers.ValidationResult
-    seen: str | None = None
-    while number != seen:  # what it makes of an odd number, it may read otherwise once more
-        seen, found = number, possible.INVALID_COUNTRY_CODE
-        with suppress(phonenumbers.NumberParseException):
-            parsed = phonenumbers.parse(number)
-            found = phonenumbers.is_possible_number_with_reason(parsed)
-        if found == possible.IS_POSSIBLE_LOCAL_ONLY:
-            return Reason.LOCAL_NUMBER
-        if found != possible.IS_POSSIBLE:
-            return Reason.IMPOSSIBLE_NUMBER
-        number = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-        if not E164.fullmatch(number) or len(number) <= SHORTEST_DIGITS:
-            return Reason.IMPOSSIBLE_NUMBER
-    return number
-
-
-@cache
-def has_zeros(country_code: int) -> bool:
-    """Whether numbers of a country begin with a 0 that belongs to them, as landlines of Italy do."""
-    import phonenumbers
-
-    region = phonenumbers.region_code_for_country_code(country_code)
-    plan: Any = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(country_code, region)
-    kinds = (plan.fixed_line, plan.mobile)
-    return any(kind and (kind.example_number or "").startswith("0") for kind in kinds)
 
 
 class Readings:
@@ -108,7 +60,10 @@ class Readings:
             return Reason.NO_NUMBER
         if E164.fullmatch(text):
             return self._today(text)
-        known, takes_other_writing = tidied(text), self._country is not None or self._numbers is not None
+        known, takes_other_writing = (
+            self._tidied(text),
+            self._country is not None or self._numbers is not None,
+        )
         if not takes_other_writing or not _WRITTEN.fullmatch(known) or DECIMAL.fullmatch(known):
             return self._unread(text)
         if holds_two(known):
@@ -120,18 +75,27 @@ class Readings:
 
     def is_completed(self, text: str, number: str) -> bool:
         """Whether the country code of a number that was read is not in the text, but from ``country``."""
-        return "+" not in tidied(text) and not _digits(tidied(text)).endswith(number[1:])
+        return "+" not in self._tidied(text) and not _digits(self._tidied(text)).endswith(number[1:])
+
+    def lacks_plus(self, text: str) -> bool:
+        """Whether a text is digits alone, or a float of them, and a valid number behind a plus sign."""
+        digits = restored(tidied(text)).removeprefix("00")
+        return re.fullmatch("[1-9][0-9]+", digits) is not None and self._is_valid(f"+{digits}")
 
     def note(self, text: str, reason: Reason) -> str | None:
         """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""
         if reason is Reason.AMBIGUOUS_NUMBER:
-            return self._two_readings(tidied(text))
+            return self._two_readings(self._tidied(text))
         if reason is Reason.OLD_NUMBERING_PLAN:
-            renewal = renewed(text if E164.fullmatch(text) else self._reading(tidied(text)) or text)
+            renewal = renewed(text if E164.fullmatch(text) else self._reading(self._tidied(text)) or text)
             return renewal and f"{renewal.change}; renumber=True sends the new form"
         if reason is not Reason.NOT_E164:
             return None
         return oddity(text, as_written=self._country is not None or self._numbers is not None)
+
+    def _tidied(self, text: str) -> str:
+        """Return a text without what programs put into it; where it is known what digits are, any digits."""
+        return tidied(text) if self._numbers is None else restored(tidied(text))
 
     def lengths(self, text: str) -> str:
         """Say how long an ambiguous number is in either reading, and no digit of it."""
@@ -157,7 +121,7 @@ class Readings:
 
     def _today(self, number: str) -> str | Reason:
         """Return a number of the form of E.164 as it is called today, or why it cannot be."""
-        known = _possible(number)
+        known = possible(number)
         if not isinstance(known, Reason) and self._is_valid(known):
             return known
         if renewal := renewed(number):
@@ -194,7 +158,9 @@ class Readings:
     def _reading(self, text: str) -> str | None:
         """Read a text, or a part of one, in the way that is asked for; what comes out may be no number."""
         if "+" in text or self._numbers == "e164_without_plus":
-            number = f"+{_digits(text)}"
+            # No country code begins with the 00 that is dialled before one.
+            digits = _digits(text) if "+" in text else _digits(text).removeprefix("00")
+            number = f"+{digits}"
             return number if E164.fullmatch(number) else None
         with suppress(self._library.NumberParseException):
             parsed = self._library.parse(text, self._country)

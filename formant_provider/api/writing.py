@@ -16,7 +16,17 @@ _IN_FRONT = re.compile(r"['\u2018\u2019](?=[+(0-9])|tel:(?=\+)", re.IGNORECASE)
 # What a spreadsheet makes of a number: 919876543210.0, 9.1987654321, 03023125123.00
 DECIMAL = re.compile(r"[^.]*\.(?:[0-9]{0,3}|0+)|[0-9]?\.[^.]*")
 _EXPONENT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]*)?[eE][+-]?[0-9]+")
-_THOUSANDS = re.compile(r"[0-9]{1,3}(?:[,'\u2019][0-9]{3})+(?:\.[0-9]*)?")
+# Of English, Swiss and Indian ones; and those of German and French ones that are too many for a phone number.
+_THOUSANDS = re.compile(
+    r"[0-9]{1,3}(?:[,'\u2019][0-9]{3})+(?:\.[0-9]*)?"
+    r"|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?:\.[0-9]*)?"
+    r"|[0-9]{1,3}(?:\.[0-9]{3}){3,}(?:,[0-9]*)?|[0-9]{1,3}(?: [0-9]{3}){3,}(?:,[0-9]*)?"
+)
+# What a data frame writes of a whole number that it took for a float.
+_WHOLE_FLOAT = re.compile(r"([1-9][0-9]*)[.,]0+")
+_WHOLE_POWER = re.compile(r"([1-9])(?:[.,]([0-9]+))?[eE]\+?0*([0-9]{1,2})")
+# A float leaves out zeros at the end of a number; so many may be in one, and spreadsheets leave out more.
+_MOST_ZEROS = 3
 _DATE = re.compile(
     r"(?:[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\2[0-9]{4})(?:[ T].*)?"
 )
@@ -49,6 +59,20 @@ def _plain(char: str) -> str:
         return str(digit)
     wide = unicodedata.normalize("NFKC", char) if "\uff01" <= char <= "\uff5e" else char
     return wide if wide in "+()./" else char
+
+
+def restored(text: str) -> str:
+    """Return the digits of a whole number that was written as a float; any other text as it is.
+
+    ``4.42079460018e+11`` has all of its digits, and ``4.42E+11`` of a spreadsheet has lost most of them.
+    """
+    if found := _WHOLE_FLOAT.fullmatch(text):
+        return found[1]
+    if found := _WHOLE_POWER.fullmatch(text):
+        rest, power = (found[2] or "").rstrip("0"), int(found[3])
+        if 0 <= power - len(rest) <= _MOST_ZEROS:
+            return found[1] + rest.ljust(power, "0")
+    return text
 
 
 def holds_two(text: str) -> bool:

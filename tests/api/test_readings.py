@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formant_provider.api.contact_report import Reason
-from formant_provider.api.readings import E164, Readings, canonical
+from formant_provider.api.readings import Readings
+from formant_provider.api.spelling import E164, canonical
 
 CODES = sorted(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 AMBIGUOUS = Reason.AMBIGUOUS_NUMBER
