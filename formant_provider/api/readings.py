@@ -78,9 +78,9 @@ class Readings:
         return "+" not in self._tidied(text) and not _digits(self._tidied(text)).endswith(number[1:])
 
     def lacks_plus(self, text: str) -> bool:
-        """Whether a text is digits alone, or a float of them, and a valid number behind a plus sign."""
-        digits = restored(tidied(text)).removeprefix("00")
-        return re.fullmatch("[1-9][0-9]+", digits) is not None and self._is_valid(f"+{digits}")
+        """Whether a text is digits in groups, or a float of them, and a valid number behind a plus sign."""
+        known = restored(tidied(text)).removeprefix("00")
+        return re.fullmatch("[1-9][0-9 .]+", known) is not None and self._is_valid(f"+{_digits(known)}")
 
     def note(self, text: str, reason: Reason) -> str | None:
         """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""
