@@ -29,6 +29,9 @@ from formant_provider.api.client import FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.contact_sources import open_contacts
 from formant_provider.api.contacts import clean_contacts
+from formant_provider.api.file_kinds import FileForm
+from formant_provider.api.part_sources import opened_contacts
+from formant_provider.api.parts import local_parts
 
 ROWS = 1_000_000
 ROUNDS = 5
@@ -107,6 +110,15 @@ def validate(source: Path, target: Path) -> None:
         )
 
 
+def validate_parts(source: Path, target: Path) -> None:
+    """Do the same with a folder of parts."""
+    parts, form = local_parts(source.with_suffix(".parts")), FileForm()
+    with target.open("wb") as file, target.with_suffix(".rejects").open("wb") as other:
+        needed = ("customer_name", "due_amount")
+        with opened_contacts(parts, form) as contacts_:
+            clean_contacts(contacts_, file, rejects=other, required_variables=needed, invalid_rows="reject")
+
+
 def validate_and_upload(source: Path, target: Path) -> None:
     """Do what a task does of a campaign, Airflow apart."""
     validate(source, target)
@@ -114,7 +126,8 @@ def validate_and_upload(source: Path, target: Path) -> None:
         client.create_batch_call(456, "bench", target)
 
 
-STEPS = {"copy": copy, "validate": validate, "validate and upload": validate_and_upload}
+WHOLE = {"validate 100 parts": validate_parts, "validate and upload": validate_and_upload}
+STEPS = {"copy": copy, "validate": validate, **WHOLE}
 if find_spec("pandas"):
     STEPS = {"copy": copy, "pandas": read_with_pandas, **STEPS}
 SERVER = "BENCH_SERVER"
@@ -171,6 +184,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, server():
         source = Path(folder) / "contacts.csv"
         build(source)
+        build_parts(source, source.with_suffix(".parts"))
         print(f"{ROWS:,} rows, {source.stat().st_size / 1e6:.0f} MB", flush=True)
         step("validate", source)  # warms the disk cache and the byte code
         rounds = [{name: step(name, source) for name in STEPS} for _ in range(ROUNDS)]
