@@ -187,16 +187,15 @@ class Rules:
         return {place: Fault(Reason.CLOSED, None, str(opening)) for place, opening in closed.items()}
 
     def _repetition(self, chunk: Chunk) -> Faults:
-        keys, called = chunk.keys, self._called
-        if called.isdisjoint(keys):
-            before = len(called)
-            called.update(keys)
-            if len(called) == before + len(keys):
-                return {}
-            called.difference_update(keys)  # some come twice among these
+        keys, called = set(chunk.keys), self._called
+        again, is_each_once = keys & called, len(keys) == len(chunk.keys)
+        called |= keys
+        if is_each_once and not again:
+            return {}
         faults: dict[int, Fault | None] = {}
-        for position, key in enumerate(keys):
-            if key in called:
+        for position, key in enumerate(chunk.keys):
+            if key in again:
                 faults[position] = Fault(Reason.DUPLICATE)
-            called.add(key)
+            elif not is_each_once:  # the next of this chunk with the number repeats it
+                again.add(key)
         return faults
