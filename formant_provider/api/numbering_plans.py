@@ -35,7 +35,7 @@ _VIETNAM = {
 
 PLANS: Mapping[str, OldPlan] = {
     # Instituto Federal de Telecomunicaciones, Plan Técnico Fundamental de Numeración, 11 May 2018:
-    # https://www.itu.int/oth/T020200008A/en (communication of 12.VI.2018). libphonenumber's recipes agree:
+    # https://www.ituob.org/issues/1151-en (communication of 12.VI.2018). libphonenumber's recipes agree:
     # https://github.com/google/libphonenumber/blob/master/migrator/src/data/recipes.csv
     "52": OldPlan(
         "Mexico dropped the 1 after +52, and 01, 044 and 045 before a number, in 2019",
