@@ -41,6 +41,7 @@ nitpick_ignore = [
             "collections.Counter",
             "collections.abc.Callable",
             "collections.abc.Collection",
+            "collections.abc.Container",
             "collections.abc.Iterable",
             "collections.abc.Iterator",
             "collections.abc.Mapping",
@@ -53,6 +54,7 @@ nitpick_ignore = [
             "timedelta",
             "zoneinfo.ZoneInfo",
             "os.PathLike",
+            "pathlib.Path",
         )
     ],
     ("py:func", "time.sleep"),

@@ -175,7 +175,7 @@ class HeldBack(FormantError):
     :param skips: whether the task is skipped then, or fails.
     :param reason: the same in a word, for results: ``"closed"`` (outside of the calling window),
         ``"suppressed"`` (on the do-not-call list), ``"nobody_left"``, or ``"late"``, ``"late_once"`` and
-        ``"delayed"``, which :mod:`formant_provider.lateness` explains.
+        ``"delayed"``, which ``formant_provider.lateness`` explains.
     """
 
     def __init__(self, message: str, *, skips: bool = True, reason: str = "held_back") -> None:

@@ -122,7 +122,7 @@ class RowList:
 
 
 def read_row_list(lines: Iterable[bytes]) -> Iterator[ListedRow]:
-    """Read what :class:`RowList` wrote."""
+    """Read what a ``RowList`` wrote."""
     names = None
     for line in lines:
         if names is None:
