@@ -46,6 +46,7 @@ nitpick_ignore = [
             "collections.abc.Iterator",
             "collections.abc.Mapping",
             "collections.abc.Sequence",
+            "AbstractContextManager",
             "Context",
             "datetime",
             "datetime.date",
