@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from formant_provider.options import country, one_of, percent
+from formant_provider.options import country, flag, one_of, percent
 
 if TYPE_CHECKING:
     from formant_provider.api.file_kinds import FileForm
@@ -52,6 +52,7 @@ class ContactRules:
         if self.numbers is not None:
             one_of("numbers", self.numbers, get_args(Numbers))
         country("default_country", self.default_country)
+        flag("renumber", self.renumber)
         if self.numbers == "national" and self.default_country is None:
             raise ValueError('numbers="national" needs default_country, which says where they are from')
         if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:

@@ -40,6 +40,16 @@ def country(name: str, value: str | None) -> str | None:
     return value
 
 
+def flag(name: str, value: bool) -> bool:
+    """Return a switch. Text is refused: ``"False"`` would count as true.
+
+    :raises ValueError: it is something else than ``True`` or ``False``.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; not {value!r}")
+    return value
+
+
 def renamed(old: str, old_value: T | None, new: str, new_value: T | None) -> T | None:
     """Return an option that goes by a new name, and may still be given by the old one.
 

@@ -16,6 +16,7 @@ from formant_provider.api.file_kinds import FileForm, ValueTable, open_table
 from formant_provider.api.frames import frame_table
 from formant_provider.api.headers import phone_place
 from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.api.numbering_plans import other_writing
 from formant_provider.api.numbers import NumberReader
 from formant_provider.api.values import is_missing, phone_text
 
@@ -78,7 +79,7 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
             elif read is not Reason.NO_NUMBER:
                 unread.append(first + position)
                 reasons[read] += 1
-        numbers.update(filter(None, keys))
+        numbers.update(filter(None, keys), filter(None, map(other_writing, keys)))
     if unread:
         _refuse(unread, reasons)
     round_numbers += reader.round_numbers

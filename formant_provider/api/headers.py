@@ -79,6 +79,7 @@ def _told(names: Sequence[str]) -> str:
     """Say which columns there are, as far as they cannot be private, and which one may be meant."""
     usual = [name for name in names if _USUAL_NAME.fullmatch(re.sub(r"[\W_]", "", name).lower())]
     hint = f"; if column {usual[0]!r} holds the numbers, say phone_column={usual[0]!r}" if usual else ""
-    if all(name.isidentifier() for name in names if name):
-        return f"; its columns are {', '.join(filter(None, names))}{hint}"
+    # A blank cell is rather one of a contact than of a header.
+    if names and all(name.isidentifier() for name in names):
+        return f"; its columns are {', '.join(names)}{hint}"
     return hint or ", or no header at all; exports of Snowflake and Redshift have one only with HEADER"

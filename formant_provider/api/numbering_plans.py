@@ -125,3 +125,14 @@ def _is_valid(number: str) -> bool:
     with suppress(phonenumbers.NumberParseException):
         return phonenumbers.is_valid_number(phonenumbers.parse(number))
     return False
+
+
+def other_writing(number: int) -> int | None:
+    """Return what else people write for the same phone, though a plan knows it as a number of its own.
+
+    A mobile of Argentina has a 9 behind the country code when it is called from abroad, and many leave it
+    out, so that a do-not-call list must know both:
+    http://www.liquisearch.com/telephone_numbers_in_argentina/mobile_phone_numbers
+    """
+    country, digits = divmod(number, 10**10)
+    return {54: 549, 549: 54}[country] * 10**10 + digits if country in {54, 549} else None

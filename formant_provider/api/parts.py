@@ -16,13 +16,19 @@ from typing import IO, NamedTuple
 
 from formant_provider.api.errors import InvalidInput
 
-# Of Athena, Redshift and Hadoop; and what Excel puts beside a workbook that is open.
-_NO_PARTS = re.compile(r".*(\.metadata|manifest|manifest\.json|-manifest\.csv|\.crc|_\$folder\$)|~\$.*")
+# Of Athena, Redshift and Hadoop; what Excel puts beside a workbook that is open;
+# and what editors and people leave of an older version.
+_NO_PARTS = re.compile(
+    r".*(\.metadata|manifest|manifest\.json|-manifest\.csv|\.crc|_\$folder\$|~|\.bak|\.old|\.orig|\.swp)|~\$.*"
+)
 _UNFINISHED = {
     re.compile(
         r"_temporary|__magic.*|\.spark-staging.*"
     ): "a job is writing it still, or failed in the middle",
-    re.compile(r".*\._COPYING_|.*\.inprogress(\..*)?"): "a file in it is being written still",
+    re.compile(
+        r".*\._COPYING_|.*\.inprogress(\..*)?|.*\.(part|partial|filepart|tmp|temp|crdownload|download)",
+        re.IGNORECASE,
+    ): "a file in it is being written still",
 }
 _TABLES = {"_delta_log": "Delta", ".hoodie": "Hudi"}
 

@@ -13,9 +13,17 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from formant_provider.api.contact_report import Reason
 from formant_provider.api.errors import InvalidInput
-from formant_provider.api.numbering_plans import renewed
+from formant_provider.api.numbering_plans import Renewal, renewed
 from formant_provider.api.spelling import E164, canonical, has_zeros, possible
-from formant_provider.api.writing import DECIMAL, holds_two, may_have_extension, oddity, restored, tidied
+from formant_provider.api.writing import (
+    DECIMAL,
+    holds_two,
+    is_date,
+    may_have_extension,
+    oddity,
+    restored,
+    tidied,
+)
 
 Numbers: TypeAlias = Literal["national", "e164_without_plus"]
 
@@ -26,6 +34,8 @@ _BY_SLASH = re.compile(r"\(?(?:\+|0)[0-9 ()-]{1,11} ?/ ?[1-9][0-9 -]{3,}")
 # Groups between hyphens alone that are run together: no longer than this, without the country code.
 _LONGEST_BY_HYPHENS, _SHORTEST_GROUP = 11, 3
 _NORTH_AMERICAN_DIGITS = 10
+# A digit or two behind a long group are no group of the number, but an extension.
+_SHORT_TAIL = re.compile(r".*[0-9]{5} [0-9]{1,2}")
 
 
 class Readings:
@@ -60,13 +70,10 @@ class Readings:
             return Reason.NO_NUMBER
         if E164.fullmatch(text):
             return self._today(text)
-        known, takes_other_writing = (
-            self._tidied(text),
-            self._country is not None or self._numbers is not None,
-        )
-        if not takes_other_writing or not _WRITTEN.fullmatch(known) or DECIMAL.fullmatch(known):
+        known = self._tidied(text)
+        if not self._takes_other_writing or not _WRITTEN.fullmatch(known) or DECIMAL.fullmatch(known):
             return self._unread(text)
-        if holds_two(known):
+        if holds_two(known) or is_date(known):
             return Reason.NOT_E164
         number = self._reading(known)
         if number is None:
@@ -87,11 +94,16 @@ class Readings:
         if reason is Reason.AMBIGUOUS_NUMBER:
             return self._two_readings(self._tidied(text))
         if reason is Reason.OLD_NUMBERING_PLAN:
-            renewal = renewed(text if E164.fullmatch(text) else self._reading(self._tidied(text)) or text)
+            number = text if E164.fullmatch(text) else self._reading(self._tidied(text)) or text
+            renewal = _renewal(number, possible(number))
             return renewal and f"{renewal.change}; renumber=True sends the new form"
         if reason is not Reason.NOT_E164:
             return None
-        return oddity(text, as_written=self._country is not None or self._numbers is not None)
+        return oddity(text, as_written=self._takes_other_writing)
+
+    @property
+    def _takes_other_writing(self) -> bool:
+        return self._country is not None or self._numbers is not None
 
     def _tidied(self, text: str) -> str:
         """Return a text without what programs put into it; where it is known what digits are, any digits."""
@@ -115,16 +127,25 @@ class Readings:
             with suppress(self._library.NumberParseException):
                 if self._library.parse(tidied(text), self._country or "US").extension:
                     return Reason.EXTENSION
-            if self._library.is_alpha_number(text):
+            if self._is_spelt(text):
                 return Reason.VANITY_NUMBER
         return Reason.NOT_E164
+
+    def _is_spelt(self, text: str) -> bool:
+        """Whether letters stand in place of digits, as in 1-800-FLOWERS; any other words are none of them."""
+        library = self._library
+        with suppress(library.NumberParseException):
+            digits = library.convert_alpha_characters_in_number(text)
+            number = library.parse(digits, self._country or "US")
+            return bool(library.is_alpha_number(text) and library.is_valid_number(number))
+        return False
 
     def _today(self, number: str) -> str | Reason:
         """Return a number of the form of E.164 as it is called today, or why it cannot be."""
         known = possible(number)
         if not isinstance(known, Reason) and self._is_valid(known):
             return known
-        if renewal := renewed(number):
+        if renewal := _renewal(number, known):
             return renewal.number if self._renumber else Reason.OLD_NUMBERING_PLAN
         return Reason.LOST_ZERO if self._lost_zero(number) else known
 
@@ -192,7 +213,7 @@ class Readings:
             head, tail = text[: mark.start()], text[mark.end() :]
             if tail and self._is_valid(self._reading(head)):
                 again = tail[0] in "0+" and self._is_valid(self._reading(tail))
-                if again or mark.group() != " " or not self._is_valid(number):
+                if again or _SHORT_TAIL.fullmatch(text) or mark.group() != " " or not self._is_valid(number):
                     return True
         return False
 
@@ -217,7 +238,10 @@ class Readings:
             return True
         abroad = _abroad(text)
         other = canonical(abroad) if E164.fullmatch(abroad) else None
-        if other is None or other == number:
+        if other is None:  # 0 and a country code, which nobody dials, and people write all the same
+            behind = f"+{_digits(text).removeprefix('0')}"
+            return behind != number and not self._is_valid(number) and self._is_valid(behind)
+        if other == number:
             return False
         return self._is_valid_abroad(text, number) if self._is_valid(number) else True
 
@@ -250,6 +274,14 @@ class Readings:
             and library.number_type(library.parse(number)) == library.PhoneNumberType.FIXED_LINE
             and self._is_valid(f"+1{digits}")
         )
+
+
+def _renewal(number: str, known: str | Reason) -> Renewal | None:
+    """Return what a number of an old plan is today, also if it has the 0 of home in it: +84 (0)168 ...
+
+    :param known: its one spelling, if it is possible.
+    """
+    return renewed(number) or (None if isinstance(known, Reason) else renewed(known))
 
 
 def _digits(text: str) -> str:

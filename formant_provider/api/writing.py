@@ -24,12 +24,18 @@ _THOUSANDS = re.compile(
 )
 # What a data frame writes of a whole number that it took for a float.
 _WHOLE_FLOAT = re.compile(r"([1-9][0-9]*)[.,]0+")
-_WHOLE_POWER = re.compile(r"([1-9])(?:[.,]([0-9]+))?[eE]\+?0*([0-9]{1,2})")
-# A float leaves out zeros at the end of a number; so many may be in one, and spreadsheets leave out more.
-_MOST_ZEROS = 3
+_WHOLE_POWER = re.compile(r"([1-9])(?:[.,]([0-9]+))?(e\+?|E\+?)0*([0-9]{1,2})")
+# A float leaves out zeros at the end of a number, and so many may be in one. In the spelling of spreadsheets
+# none may be missing: they leave out other digits too.
+_MOST_ZEROS, _OF_SPREADSHEETS = 3, "E+"
+_MONTH_AND_DAY = r"(?:0?[1-9]|[12][0-9]|3[01])"
+_YEAR = "(?:19|20)[0-9]{2}"
 _DATE = re.compile(
-    r"(?:[0-9]{4}([-/.])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-/.])[0-9]{1,2}\2[0-9]{4})(?:[ T].*)?"
+    rf"(?:{_YEAR}([-/.]){_MONTH_AND_DAY}\1{_MONTH_AND_DAY}|{_MONTH_AND_DAY}([-/.]){_MONTH_AND_DAY}\2{_YEAR})"
+    "(?:[ T].*)?"
 )
+# By which a formula keeps a spreadsheet from making a number of text.
+_GUARDED = re.compile(r'="([^"]*)"')
 _LONG_RUN = re.compile("[0-9](?:[ ().-]?[0-9]){6,}")
 _GROUPS = re.compile(r"\(?\+?[0-9]+[ ()./-][0-9 ()./-]*")
 _WITH_EXTENSION = re.compile(r"[a-zA-Z#;~\u0400-\u04ff\uff03\uff5e]")
@@ -44,7 +50,8 @@ def tidied(text: str) -> str:
     if not text.isascii():
         plain = "".join(map(_plain, text))
         text = re.sub("(?<=[0-9])\0+(?=[0-9])", " ", plain).replace("\0", "")
-    return _IN_FRONT.sub("", text.strip(), count=1) if _IN_FRONT.match(text.strip()) else text.strip()
+    text = _GUARDED.sub(r"\1", text.strip())
+    return _IN_FRONT.sub("", text, count=1) if _IN_FRONT.match(text) else text
 
 
 def _plain(char: str) -> str:
@@ -69,10 +76,16 @@ def restored(text: str) -> str:
     if found := _WHOLE_FLOAT.fullmatch(text):
         return found[1]
     if found := _WHOLE_POWER.fullmatch(text):
-        rest, power = (found[2] or "").rstrip("0"), int(found[3])
-        if 0 <= power - len(rest) <= _MOST_ZEROS:
-            return found[1] + rest.ljust(power, "0")
+        rest, power = found[2] or "", int(found[4])
+        most = 0 if found[3] == _OF_SPREADSHEETS else _MOST_ZEROS
+        if power - most <= len(rest.rstrip("0")) <= power or len(rest) == power:
+            return found[1] + rest.rstrip("0").ljust(power, "0")
     return text
+
+
+def is_date(text: str) -> bool:
+    """Whether a tidied text is a date of these two centuries, as from a column that has moved."""
+    return _DATE.fullmatch(text) is not None
 
 
 def holds_two(text: str) -> bool:
@@ -91,6 +104,10 @@ def oddity(text: str, *, as_written: bool) -> str:
 def _oddities(text: str, *, as_written: bool) -> Iterator[str]:
     """Yield what is odd about a text, the most telling first."""
     known = tidied(text)
+    if _GUARDED.fullmatch(text.strip()):
+        yield "a formula that keeps the number as text; write the number alone"
+    if _WHOLE_POWER.fullmatch(known) and restored(known) != known:
+        yield "a number in scientific notation, with all of its digits; numbers= says what they are"
     for is_so, words in _SHAPES:
         if is_so(known):
             yield words
@@ -107,7 +124,7 @@ def _oddities(text: str, *, as_written: bool) -> Iterator[str]:
         yield "blanks, hyphens, dots or brackets, which are read with default_country"
     if re.fullmatch("[0-9]+", known):
         yield "no plus sign; default_country says where it is from"
-    yield "a sign that no number has"
+    yield "a character that no number has"
 
 
 def _sign(char: str) -> str | None:

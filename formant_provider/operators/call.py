@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.options import check_call_options, country, one_of, time_to_wait
+from formant_provider.options import check_call_options, country, flag, one_of, time_to_wait
 from formant_provider.outcome import (
     OnTimeout,
     end_as_it_ended,
@@ -213,7 +213,8 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
         self.formant_conn_id, self.region, self.suppress = formant_conn_id, region, suppress
-        self.default_country, self.renumber = country("default_country", default_country), renumber
+        self.default_country = country("default_country", default_country)
+        self.renumber = flag("renumber", renumber)
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.set_timing_options(calling_window, on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)

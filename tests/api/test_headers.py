@@ -63,6 +63,13 @@ def test_a_named_column_that_is_not_there_is_named() -> None:
     assert told.startswith("has no column Phone; its columns are id, phone; if column 'phone' holds")
 
 
+def test_a_contact_in_place_of_a_header_is_not_shown() -> None:
+    """A blank cell is a contact's, and then the words beside it are a name."""
+    told = refusal(lambda: contact_columns(["", "John", "Smith"], "customer_phone"))
+    assert "John" not in told
+    assert "or no header at all" in told
+
+
 def test_the_index_of_a_data_frame_is_told_with_its_remedy() -> None:
     """What pandas writes in front by default has no name."""
     told = refusal(lambda: contact_columns(["", "customer_phone"], "customer_phone"))

@@ -65,7 +65,12 @@ def test_no_second_number_range_or_extension_comes_in_by_that(text: str) -> None
     [
         ("4.42E+11", "an Excel number in scientific notation; its last digits are gone"),
         ("4,42E+11", "an Excel number in scientific notation; its last digits are gone"),
-        ("1.4155552671e+10", "an Excel number in scientific notation; its last digits are gone"),
+        ("1.415555E+10", "an Excel number in scientific notation; its last digits are gone"),
+        (
+            "1.4155552671e+10",
+            "a number in scientific notation, with all of its digits; numbers= says what they are",
+        ),
+        ('="+14155550100"', "a formula that keeps the number as text; write the number alone"),
         ("14155550100.0", "a decimal point: read as a number by a spreadsheet or data frame"),
         ("4,155,550,100", "thousands separators, as a spreadsheet shows a number"),
         ("2026-03-18", "a date, as a spreadsheet shows one"),
@@ -90,6 +95,41 @@ def test_what_is_odd_is_said_in_words(text: str, words: str) -> None:
     readings = Readings(None)
     assert readings.read(text) is Reason.NOT_E164
     assert readings.note(text, Reason.NOT_E164) == words
+
+
+@pytest.mark.parametrize("country", ["DK", "DE", "AT", "IT", "SG", "NO", "IN", "US"])
+@pytest.mark.parametrize(
+    "text",
+    ["2026-04-03", "03.04.2026", "28-11-2026", "14.07.1985", "31.12.2025", "2026/04/03", "2026-04-03 00:00"],
+)
+def test_a_date_is_never_a_number(text: str, country: str) -> None:
+    """A column that has moved calls nobody, though a date has as many digits as a phone number."""
+    for numbers in (None, "national", "e164_without_plus"):
+        read = Readings(country, numbers).read(text)  # type: ignore[arg-type]
+        assert read is Reason.NOT_E164
+        told = Readings(country, numbers).note(text, read)  # type: ignore[arg-type]
+        assert told == "a date, as a spreadsheet shows one"
+
+
+@pytest.mark.parametrize(
+    ("country", "text", "reason"),
+    [
+        ("US", "1-800-FLOWERS", Reason.VANITY_NUMBER),
+        ("DE", "0171 3920016 (privat)", Reason.NOT_E164),
+        ("DE", "+49 30 1234567 oder 1234568", Reason.NOT_E164),
+        ("GB", "020 7946 0018 ext", Reason.NOT_E164),
+        ("DE", "0171 3920016 7", Reason.NOT_E164),
+        ("DE", "01713920016 17", Reason.NOT_E164),
+        ("DE", "030 12 34 56 78", "+493012345678"),
+        ("FR", "06 12 34 56 00", "+33612345600"),
+        # 0 and a country code: a mobile of India, or no number at all.
+        ("IN", "0919876543210", Reason.AMBIGUOUS_NUMBER),
+        ("GB", '="+442079460018"', "+442079460018"),
+    ],
+)
+def test_words_tails_and_guards_are_told_from_numbers(country: str, text: str, reason: str) -> None:
+    """Letters that spell a number, words beside one, and a digit behind one are different things."""
+    assert Readings(country).read(text) == reason
 
 
 def test_with_a_country_groups_are_not_what_is_odd() -> None:

@@ -125,6 +125,35 @@ def test_nobody_is_called_because_a_plan_changed(listed: str, contact: str) -> N
         assert called == [other], counts
 
 
+@pytest.mark.parametrize(
+    ("listed", "contact"),
+    [
+        # With the 0 of home, which belongs to no number.
+        ("+55 (0)11 8765-4321", "+5511987654321"),
+        ("+8401681234567", "+84381234567"),
+        ("+84 (0)168 1234567", "+84381234567"),
+        ("+57012345678", "+576012345678"),
+        ("+57 (0)1 2345678", "+576012345678"),
+        # A mobile of Argentina, with the 9 by which it is called from abroad and without.
+        ("+541123456789", "+5491123456789"),
+        ("+5491123456789", "+541123456789"),
+    ],
+)
+def test_nobody_is_called_who_is_on_the_list_in_another_writing(listed: str, contact: str) -> None:
+    """Whatever people write for a phone, an entry of the do-not-call list means that phone."""
+    _, called = clean([contact, "+14155550100"], suppress=[listed], default_country="US")
+    assert called == ["+14155550100"]
+
+
+def test_a_number_that_was_renumbered_is_one_of_today() -> None:
+    """Also one with the 0 of home: reading it once more changes nothing."""
+    readings = Readings("US", renumber=True)
+    for text in ("+8401291269868", "+8401681234567", "+57012345678"):
+        number = readings.read(text)
+        assert isinstance(number, str)
+        assert readings.read(number) == number
+
+
 def test_the_old_and_the_new_number_of_a_person_are_one_contact() -> None:
     """The second is a duplicate, whichever comes first."""
     for numbers in (["+5215512345678", "+525512345678"], ["+525512345678", "+5215512345678"]):

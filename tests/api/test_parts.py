@@ -77,6 +77,13 @@ def test_what_lies_beside_the_parts_is_passed_over(writer: str, tmp_path: Path) 
     assert read(tmp_path) == (("customer_phone", "name"), [("part-00000.csv", 2, [NUMBERS[0], "a"])])
 
 
+@pytest.mark.parametrize("name", ["part-0.csv~", "part-0.csv.bak", "part-0.csv.old", ".part-0.csv.swp"])
+def test_an_older_version_of_a_part_is_none(name: str, tmp_path: Path) -> None:
+    """Who was taken off the list is not called because an editor kept the file."""
+    folder_of(tmp_path, {"part-0.csv": f"{HEADER}{NUMBERS[0]},a\n", name: f"{HEADER}{NUMBERS[1]},b\n"})
+    assert read(tmp_path)[1] == [("part-0.csv", 2, [NUMBERS[0], "a"])]
+
+
 def test_parts_are_read_in_the_order_in_which_a_person_counts(tmp_path: Path) -> None:
     """data_0_10 comes after data_0_9, and rows are counted within their part, with its header as row 1."""
     files = {f"data_0_{place}.csv": f"{HEADER}\n{NUMBERS[place % 10]},a\n" for place in (10, 9, 1)}
@@ -157,6 +164,9 @@ def test_parts_without_a_header_are_refused_with_what_to_say_to_the_warehouse(tm
         (("_started_5",), "is not complete: a job has started to write it"),
         (("_started_5", "_committed_6"), "is not complete: a job has started to write it"),
         (("part-1.csv._COPYING_",), "is not complete: a file in it is being written still"),
+        (("part-1.csv.filepart",), "is not complete: a file in it is being written still"),
+        (("part-1.csv.part",), "is not complete: a file in it is being written still"),
+        (("part-1.csv.tmp",), "is not complete: a file in it is being written still"),
         (("_delta_log/0.json",), "is a Delta table"),
         ((".hoodie/x",), "is a Hudi table"),
         (("dt=2026-01-01/part-0.csv", "dt=2026-01-02/part-0.csv"), "has 2 folders in it"),
