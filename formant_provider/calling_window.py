@@ -123,7 +123,9 @@ class CallingWindow:
                 _refuse_zone(self.timezone)
             return
         if not self.timezone or (by_country and not all(map(is_country, self.timezone))):
-            raise InvalidInput("calling_window.timezone", "must have ISO 3166 codes as keys, such as US")
+            raise InvalidInput(
+                "calling_window.timezone", "must have country codes of ISO 3166 as keys: US, IN, GB (not UK)"
+            )
         for name in self.timezone.values():
             if not _is_template(name):
                 _refuse_zone(name)

@@ -21,6 +21,7 @@ from formant_provider.api.errors import (
     DuplicateRequest,
     FormantError,
     HeldBack,
+    InvalidContacts,
     InvalidInput,
     InvalidRequest,
     NotFound,
@@ -34,8 +35,15 @@ log = logging.getLogger(__name__)
 _FINAL = (InvalidInput, RequestRefused, HeldBack, CallOutcomeUnknown, BatchOutcomeUnknown)
 Advice: TypeAlias = "tuple[tuple[type[FormantError], str], ...]"
 _OF_ALL: Advice = (
+    (
+        InvalidContacts,
+        'Correct these rows, or leave them out with invalid_rows="reject"; rejects_uri lists them.',
+    ),
     (InvalidInput, "Correct the field named above."),
-    (HeldBack, "To call all the same, change what kept it back and clear this task."),
+    (
+        HeldBack,
+        "To call all the same, clear this task later, or change what kept it back first.",
+    ),
     (AuthenticationFailed, "Check the API key and the region of the connection."),
 )
 _REFUSED = "A retry would be refused again; what the API said tells what to correct."

@@ -214,6 +214,6 @@ class PlacesACall(MindsTheTime):
             "Asking %s for a call by agent %s, %s, with idempotency key %s.",
             base_url,
             call.agent_id,
-            f"scheduled for {call.scheduled_for}" if call.scheduled_for else "now",
+            f"wanted for {call.scheduled_for}" if call.scheduled_for else "wanted now",
             call.idempotency_key,
         )

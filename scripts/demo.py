@@ -76,8 +76,8 @@ def show_calls(run: Any, rings: Mapping[str, int]) -> bool:
     rows = returned(run, REPORT_TASK_ID) or []
     print(f"\n1. Five calls. What the task {REPORT_TASK_ID} read from XCom (DAG run: {run.state}):\n")
     print(table(rows, COLUMNS))
-    print(f"\nPhones rung, by the sandbox's own count: {len(rings)}, {sum(rings.values())} rings in all.")
-    print("A call that has only been accepted has no conversation_id yet; its trace_id is what to keep.")
+    print("\nA call that has only been accepted has no conversation_id yet; its trace_id is what to keep.")
+    print(f"\nPhones rung, by the sandbox's own count: {len(rings)} phones, {sum(rings.values())} rings.")
     return run.state == "success" and list(rings.values()) == [1] * 5
 
 
@@ -87,7 +87,7 @@ def show_campaign(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
     print(table(read(folder / "results.csv"), REPORT_COLUMNS))
     print("\nWho was left out, and why:\n")
     print(table(read(folder / "rejects.csv"), REJECT_COLUMNS))
-    print(f"\nPhones rung, by the sandbox's own count: {len(rings)}, {sum(rings.values())} rings in all.")
+    print(f"\nPhones rung, by the sandbox's own count: {len(rings)} phones, {sum(rings.values())} rings.")
     return run.state == "success" and list(rings.values()) == [1] * 3
 
 

@@ -113,7 +113,10 @@ def _date(value: object) -> date:
         return value
     with suppress(ValueError, TypeError):
         return date.fromisoformat(value)  # type: ignore[arg-type] # what is no text is refused below
-    raise InvalidInput(_FIELD, "must be dates, or text such as 2026-12-25")
+    raise InvalidInput(
+        _FIELD,
+        "must be dates, text such as 2026-12-25, 'recipient', or holidays.country_holidays('IN') of the library",
+    )
 
 
 def _settled(value: object) -> str:

@@ -178,7 +178,9 @@ def _of_values(table: ValueTable, phone_column: str) -> Iterator[Any]:
     place, width = phone_place(table.names, phone_column), len(table.names)
     if place is None and width != 1:
         raise InvalidInput(
-            _FIELD, f"has {width} columns; expected a column {PHONE_PARAMETER} or a single one"
+            _FIELD,
+            f"has {width} columns; expected a column {PHONE_PARAMETER} or a single one: rename the one"
+            " with the numbers, or give it alone",
         )
     if table.float_bits(place or 0) in {16, 32}:
         raise InvalidInput(_FIELD, "holds its numbers as short floats, which have lost digits")

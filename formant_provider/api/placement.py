@@ -175,7 +175,12 @@ class _Flow:
 
     def _send(self, intent: Intent, moment: datetime | None) -> Placement:
         if moment and moment != self.call.scheduled_for:
-            log.info("Now is not the time to ring: the call is asked for %s.", utc_text(moment))
+            asked = self.call.scheduled_for
+            log.info(
+                "calling_window is closed %s: the call is scheduled for its next opening, %s.",
+                f"at {asked}" if asked else "now",
+                utc_text(moment),
+            )
         for _ in range(MAX_KEYS_PER_TRY):
             try:
                 receipt = self._send_key(intent, moment)
