@@ -115,7 +115,7 @@ def _date(value: object) -> date:
         return date.fromisoformat(value)  # type: ignore[arg-type] # what is no text is refused below
     raise InvalidInput(
         _FIELD,
-        "must be dates, text such as 2026-12-25, 'recipient', or holidays.country_holidays('IN') of the library",
+        "must be dates, text such as 2026-12-25, 'recipient', or an object of the library holidays",
     )
 
 

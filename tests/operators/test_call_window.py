@@ -65,7 +65,7 @@ def test_in_the_evening_a_call_is_scheduled_for_the_morning(
     assert (run.state, moments(sandbox)) == ("success", [MORNING])
     assert run.xcoms["return_value"]["status"] == "scheduled"
     assert run.xcoms["return_value"]["scheduled_for"] == MORNING
-    assert f"the call is asked for {MORNING}" in run.log_text
+    assert f"the call is scheduled for its next opening, {MORNING}" in run.log_text
 
 
 def test_at_noon_a_call_goes_out_at_once(sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock) -> None:
