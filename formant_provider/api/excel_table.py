@@ -7,7 +7,7 @@ replaces was handled: else it would carry that one along, whose text may quote t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.sheet_faults import ERROR_VALUES, faulty_cells
@@ -16,6 +16,10 @@ from formant_provider.api.workbook_files import PASSWORD, check_workbook
 T = TypeVar("T")
 
 _MOST_NAMED = 20
+_BLANK = (
+    "is blank, and a workbook of this format does not show whether it holds an error; save it as .xlsx, or"
+    " delete the row"
+)
 
 
 class ExcelTable:
@@ -47,7 +51,12 @@ class ExcelTable:
         book = self._guarded(lambda: self._library.CalamineWorkbook.from_filelike(file))
         self.sheet = self._chosen(book, sheet, only=only)
         cells = self._guarded(lambda: book.get_sheet_by_name(self.sheet).to_python(skip_empty_area=False))
-        self._faults = self._guarded(lambda: faulty_cells(file, self.sheet))
+        faults = self._guarded(lambda: faulty_cells(file, self.sheet))
+        self._faults = faults or {}
+        # In a list of numbers a blank cell may be somebody.
+        self._blanks_mean_nobody = faults is not None or not only
+        self._columns: list[int] = []
+        self.names: list[str] = []
         self._read_header(cells)
 
     def float_bits(self, place: int) -> None:  # noqa: ARG002 - a workbook has floats of one kind
@@ -60,32 +69,47 @@ class ExcelTable:
         :raises InvalidInput: a cell holds an error, or a formula without its result.
         """
         columns = [self._columns[place] for place in places]
+        # Before any row: some are below the last row that has a value, which is the last of the cells.
+        faulty = min((place for place in self._faults if place[1] - 1 in columns), default=None)
+        if faulty is not None:
+            self._refuse(*faulty)
         for number, row in enumerate(self._cells, self.first_row):
             yield tuple(self._value(number, column, row[column]) for column in columns)
 
     def _read_header(self, cells: list[list[Any]]) -> None:
         header = next((place for place, row in enumerate(cells) if any(map(_is_filled, row))), None)
+        first_fault = min(self._faults, default=None)
+        if first_fault is not None and (header is None or first_fault[0] <= header + 1):
+            self._refuse(*first_fault)
         if header is None:
             raise InvalidInput(self._field, f"sheet {self.sheet!r} is empty: there is no header")
         self.first_row = header + 2
         self._cells = cells[header + 1 :]
         # A column without a name is none, unless there is something in it.
+        faulty = {column - 1 for _, column in self._faults}
+        names = dict(enumerate(cells[header]))
         self._columns = [
             column
-            for column, name in enumerate(cells[header])
-            if _is_filled(name) or any(_is_filled(row[column]) for row in self._cells)
+            for column in sorted(faulty | names.keys())
+            if column in faulty
+            or _is_filled(names[column])
+            or any(_is_filled(row[column]) for row in self._cells)
         ]
-        self.names = [str(_plain(cells[header][column])) for column in self._columns]
+        self.names = [str(_plain(names.get(column, ""))) for column in self._columns]
 
     def _value(self, row: int, column: int, value: Any) -> Any:
-        fault = self._faults.get((row, column + 1))
-        if fault is None and isinstance(value, str) and value in ERROR_VALUES:
-            fault = f"holds {value}, an error of the spreadsheet"
-        if fault is not None:
-            name = self.names[self._columns.index(column)]
-            told = f"column {name}" if name.isidentifier() else f"column {column + 1}"
-            raise InvalidInput(self._field, f"row {row}, {told}: {fault}")
+        if isinstance(value, str) and value in ERROR_VALUES:
+            self._refuse(row, column + 1, f"holds {value}, an error of the spreadsheet")
+        if not self._blanks_mean_nobody and not _is_filled(value):
+            self._refuse(row, column + 1, _BLANK)
         return _plain(value)
+
+    def _refuse(self, row: int, column: int, fault: str | None = None) -> NoReturn:
+        """Refuse a cell, whose row and column are counted from 1."""
+        names = dict(zip(self._columns, self.names, strict=True))
+        name = names.get(column - 1, "")
+        told = f"column {name}" if name.isidentifier() else f"column {column}"
+        raise InvalidInput(self._field, f"row {row}, {told}: {fault or self._faults[row, column]}")
 
     def _chosen(self, book: Any, sheet: str | None, *, only: bool) -> str:
         names: list[str] = book.sheet_names
