@@ -78,7 +78,7 @@ def test_every_part_is_documented() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     """The prose quotes the numbers of the code."""
     assert timedelta(hours=3) == history.LONGEST_CALL
-    assert "three hours farther" in PROSE
+    assert "three hours further back" in PROSE
     assert f"{listing.MAX_PAGES * listing.PAGE_SIZE:,} records" in PROSE
     assert PATIENT.max_attempts == 8
     assert "up to eight times" in PROSE
