@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from formant_provider.campaign_report import ReportOptions, recipients_uri
+from formant_provider.campaign_report import ReportOptions
+from formant_provider.campaign_rows import recipients_uri
 from formant_provider.contact_files import ContactFiles, read_numbers
 from formant_provider.contact_options import ContactRules
 from formant_provider.dry_runs import DRY_RUN, checked, tell_openings
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.lateness import lateness_s, refuse_late
 from formant_provider.options import seconds
+from formant_provider.outputs import check_outputs
 from formant_provider.privacy import reveal
 from formant_provider.references import reference_or_none
 from formant_provider.results import NOT_KNOWN, a_result_in_any_case, not_called, of_row, push
@@ -100,18 +102,12 @@ class PlacesABatch(MindsTheWindow):
         :param folder: for what is needed while the task runs.
         :raises InvalidInput: with the name of the field at fault.
         """
-        from formant_provider.files import to_file
-        from formant_provider.tables import check_format, form_of
-
-        for name in ("rejects_uri", "results_uri"):
-            if getattr(self, name) is not None:
-                to_file(name, getattr(self, name))
-        if self.results_uri is not None:
-            check_format(form_of("results_uri", self.results_uri).file_format)
+        contacts, suppress = reveal(self.contacts), reveal(self.suppress)
+        check_outputs(contacts, suppress, self.rejects_uri, self.results_uri)
         return ContactFiles(
             folder,
-            reveal(self.contacts),
-            reveal(self.suppress),
+            contacts,
+            suppress,
             self.rules,
             rejects_uri=self.rejects_uri,
             recipients_uri=None if self.results_uri is None else recipients_uri(self.results_uri),
@@ -124,9 +120,7 @@ class PlacesABatch(MindsTheWindow):
 
         :raises InvalidInput: with the name of the field at fault.
         """
-        from formant_provider.api.batch_request import build_batch_request
         from formant_provider.api.openings import Openings
-        from formant_provider.runs import in_loop
 
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
@@ -135,6 +129,18 @@ class PlacesABatch(MindsTheWindow):
             if self.calling_window is not None:
                 files.openings = Openings(self.calling_window.hours, pendulum.now("UTC"))
             return files.write()
+
+        request = self._request(write_file, context)
+        files.campaign = request.marker
+        return request
+
+    def marker(self, context: Context) -> str:
+        """Return what tells this campaign from all others, in every try the same."""
+        return self._request(Path, context).marker
+
+    def _request(self, write_file: Callable[[], Path], context: Context) -> BatchRequest:
+        from formant_provider.api.batch_request import build_batch_request
+        from formant_provider.runs import in_loop
 
         ti = context["ti"]
         request = build_batch_request(
@@ -230,9 +236,12 @@ class PlacesABatch(MindsTheWindow):
         return of_row(context, reference_or_none(self.reference))
 
     def _refuse_twins(self, request: BatchRequest, context: Context, *, is_placed: bool) -> None:
-        """Refuse two rows of a mapped list that would be one batch call: one of them would not be made."""
+        """Refuse two rows of a mapped list that would be one batch call, or write one file.
+
+        One of the two would not be made, or not be reported on.
+        """
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.runs import announce, has_twin
+        from formant_provider.runs import announce, file_of_another, has_twin
 
         ti: Any = context["ti"]
         if ti.map_index < 0 or not self.do_xcom_push:
@@ -240,10 +249,20 @@ class PlacesABatch(MindsTheWindow):
         content = self.hook.recipients(request.agent_id).seal(
             _as_text(reveal(self.contacts), self.rules.phone_column)
         )
-        announce(context, request.key, content)
-        if not is_placed and has_twin(context, request.key, content):
+        files = self._written()
+        announce(context, request.key, content, files)
+        if is_placed:
+            return
+        if has_twin(context, request.key, content):
             field = "name" if self.idempotency_key is None else "idempotency_key"
             raise InvalidInput(field, "is the same in another row of this mapped task; give each its own")
+        if taken := file_of_another(context, request.key, files):
+            raise InvalidInput(taken, "is the same in another row of this mapped task; give each its own")
+
+    def _written(self) -> dict[str, str]:
+        """Return where files go, by the name of the field."""
+        places = {"rejects_uri": self.rejects_uri, "results_uri": self.results_uri}
+        return {name: str(uri).strip() for name, uri in places.items() if uri is not None}
 
     def _rules(self, context: Context) -> BatchRules:
         from formant_provider.api.batch_placement import BatchRules

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, get_args
 
 from formant_provider.api.row_list import REFERENCE, CarriedColumns
+from formant_provider.campaign_rows import add_rows, delete_list, recipients_uri
 from formant_provider.options import one_of, refuse_idle, some_of
 from formant_provider.tables import COLUMNS, Recipients, form_of
 
@@ -95,26 +96,24 @@ def check_report(given: Collection[str], results_uri: object, rejects_uri: objec
     refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
 
 
-def recipients_uri(results_uri: object) -> str:
-    """Return where the list of rows is kept, for this report and for one of a further try."""
-    return f"{str(results_uri).strip()}.recipients"
-
-
 def write_report(
     hook: FormantHook,
     placed: Mapping[str, Any],
     results_uri: str,
     options: ReportOptions,
     *,
+    campaign: str,
     is_complete: bool,
 ) -> dict[str, Any]:
     """Write the report, in place of an older one, unless the list of rows was deleted after that.
 
     :param placed: what is known of the batch call: ``agent_id``, ``placed_at`` (when it began at the
         earliest) and ``total_recipients``.
+    :param campaign: its marker, by which its list of rows is known.
     :param is_complete: whether the campaign is over, so that no further report is to be written.
     :return: ``results_uri``, ``by_status`` (a count of recipients for each status; ``None`` if it is not
         known) and ``rejected`` (how many rows are not called).
+    :raises InvalidInput: the list of rows is another campaign's; nothing was written.
     :raises FormantError: the conversations cannot be read; nothing was written.
     """
     from formant_provider.api.batch_report import BatchReport
@@ -122,7 +121,7 @@ def write_report(
 
     since = datetime.fromisoformat(placed["placed_at"]) - timedelta(milliseconds=CLOCK_SKEW_MS)
     with tempfile.TemporaryDirectory(prefix="formant-report-") as place, BatchReport(Path(place)) as report:
-        is_listed = _add_rows(report, results_uri)
+        is_listed = add_rows(report, results_uri, campaign)
         if not is_listed and (there := _complete_report(results_uri, since)):
             return there
         with _history(hook, placed, since) as history:
@@ -138,7 +137,7 @@ def write_report(
         uri,
     )
     if is_listed and not options.keep_recipients:
-        _delete_list(results_uri, is_complete=is_complete)
+        delete_list(results_uri, is_complete=is_complete)
     return _told(uri, report.by_status, report.rejected)
 
 
@@ -161,21 +160,6 @@ def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> I
     ):
         history.read_list()
         yield history
-
-
-def _add_rows(report: BatchReport, results_uri: str) -> bool:
-    """Note the rows of the contacts; return whether they are known."""
-    from formant_provider.api.row_list import read_row_list
-    from formant_provider.files import to_file
-
-    folder, name = to_file("results_uri", recipients_uri(results_uri))
-    path: Any = folder / name
-    try:
-        with path.open("rb") as file:
-            report.add_rows(read_row_list(file))
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None:
@@ -217,25 +201,6 @@ def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | No
         return None, None
     called = Counter({status: count for (is_rejected, status), count in counts.items() if not is_rejected})
     return called, counts.total() - called.total()
-
-
-def _delete_list(results_uri: str, *, is_complete: bool) -> None:
-    """Delete the list of rows, of which nothing is needed any more once the report is complete."""
-    from formant_provider.files import delete_file, to_file
-
-    folder, name = to_file("results_uri", recipients_uri(results_uri))
-    if not is_complete:
-        log.info("%s stays there: the campaign is not over, and a cleared task reports again.", folder / name)
-        return
-    try:
-        delete_file(folder, name)
-    except Exception as error:  # a storage that lets nobody delete, in its own words
-        log.warning(
-            "%s could not be deleted (%s). It holds the numbers of the contacts: delete it by hand, or give"
-            " the connection of the storage the right to.",
-            folder / name,
-            type(error).__name__,
-        )
 
 
 def _write(report: BatchReport, history: History, results_uri: str, options: ReportOptions) -> str:

@@ -71,6 +71,7 @@ class WaitsForTheEnd(PlacesABatch):
 
     def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
         """Write the report, and end the task as the campaign, the time or the trouble has it."""
+        from formant_provider.api.batch_request import marker_in
         from formant_provider.failures import waiting_for_a_batch
 
         with waiting_for_a_batch():
@@ -80,7 +81,13 @@ class WaitsForTheEnd(PlacesABatch):
             is_complete = end.is_over and not stands_still(result)
             with waiting_for_a_batch():
                 result |= write_report(
-                    self.hook, result, str(self.results_uri), self.report_options, is_complete=is_complete
+                    self.hook,
+                    result,
+                    str(self.results_uri),
+                    self.report_options,
+                    # By the name it was placed under; the API may have given it another one.
+                    campaign=marker_in(end.receipt.get("name")) or self.marker(context),
+                    is_complete=is_complete,
                 )
         if not end.is_over:
             self._end_timed_out(result, context)

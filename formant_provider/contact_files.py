@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from formant_provider.api.row_list import NOTHING_CARRIED, CarriedColumns
+from formant_provider.campaign_rows import refuse_taken
 from formant_provider.contact_options import PHONE_COLUMN, ContactRules
 from formant_provider.do_not_call import opened_numbers
 
@@ -38,6 +39,7 @@ class ContactFiles:
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
     :param carried: columns that go along in that list.
+    :param campaign: the campaign's marker, by which that list is known.
     :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
         leaves them out, ``"fail"`` sends nothing.
     :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
@@ -51,6 +53,7 @@ class ContactFiles:
     rejects_uri: str | None = None
     recipients_uri: str | None = None
     carried: CarriedColumns = NOTHING_CARRIED
+    campaign: str = ""
     on_closed: str = "fail"
     openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
@@ -59,9 +62,12 @@ class ContactFiles:
         """Write the clean file, and the two beside it.
 
         :return: its path.
-        :raises InvalidInput: the contacts cannot be read, or some cannot be called and that is not wanted.
+        :raises InvalidInput: another campaign has its list of rows where this one's shall be; or the contacts
+            cannot be read, or some cannot be called and that is not wanted.
         :raises HeldBack: it is not the hour, or nobody is left to be called and that is in order.
         """
+        if self.recipients_uri:
+            refuse_taken(self.recipients_uri, self.campaign)
         clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
         try:
             self.report = self._clean(clean, rejects)
@@ -81,6 +87,7 @@ class ContactFiles:
 
     def _clean(self, clean: Path, rejects: Path) -> ContactReport:
         from formant_provider.api.contacts import clean_contacts
+        from formant_provider.api.row_list import owner_line
 
         rules = self.rules
         with (
@@ -90,6 +97,8 @@ class ContactFiles:
             self._opened() as contacts,
             self._listed() as suppress,
         ):
+            if row_list is not None:
+                row_list.write(owner_line(self.campaign))
             report = clean_contacts(
                 contacts,
                 sink,

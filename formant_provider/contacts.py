@@ -29,6 +29,7 @@ from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.openings import Opening, Openings, by_opening
 from formant_provider.api.part_sources import numbers_of, opened_contacts
 from formant_provider.api.parts import Part, local_parts
+from formant_provider.api.places import local_files, refuse_overlap
 from formant_provider.api.readings import Numbers
 from formant_provider.calling_window import CallingWindow
 
@@ -96,8 +97,7 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
     :raises OSError: a file cannot be read or written.
     """
     openings = Openings(window.hours if window else None, pendulum.now("UTC"))
-    if options.rejects in {options.file, options.suppress} - {None}:
-        raise InvalidInput("--rejects", "is a file that is read, and would be written over")
+    _refuse_overwriting(options)
     form = FileForm(options.delimiter, options.sheet, options.phone_column)
     with ExitStack() as stack:
         rejects, clean = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
@@ -141,6 +141,23 @@ def in_a_table(findings: Findings, *, has_hours: bool) -> str:
     if report.rewritten:
         lines += ["", f"Numbers that would be sent in another form: {report.rewritten}."]
     return "\n".join(lines)
+
+
+def _refuse_overwriting(options: argparse.Namespace) -> None:
+    """Refuse to write rejects over what is read, under whatever name.
+
+    :raises InvalidInput: so it would be.
+    """
+    if not options.rejects:
+        return
+    read = {"FILE": options.file, "--suppress": options.suppress}
+    read = {name: place for name, place in read.items() if place and place != "-"}
+    refuse_overlap(read, {"--rejects": options.rejects})
+    rejects = Path(options.rejects)
+    for name, place in read.items():
+        # A hard link has no name of its own, and some disks know no capitals.
+        if rejects.exists() and any(rejects.samefile(path) for path in local_files(place)):
+            raise InvalidInput("--rejects", f"is a file that {name} reads, under another name")
 
 
 def _parts(place: str) -> list[Part]:

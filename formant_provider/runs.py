@@ -5,7 +5,7 @@ Most of it bounds what it cannot know: when somebody else can have asked for the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -124,14 +124,25 @@ def batch_taken_since(context: Context, *, own_name: bool) -> datetime | None:
     return run_began(context) if ti.map_index >= 0 or ti.try_number > 1 else None
 
 
-def announce(context: Context, key: str, content: str) -> None:
+def announce(context: Context, key: str, content: str, files: Mapping[str, str]) -> None:
     """Let the other rows of a mapped list see which batch call this one asks for, if the task may push XComs.
 
     :param content: tells campaigns of the same name apart.
+    :param files: what it writes, by the name of the field.
     """
     ti: Any = context["ti"]
     if ti.map_index >= 0 and ti.task.do_xcom_push:
-        ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content})
+        ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content, "files": dict(files)})
+
+
+def file_of_another(context: Context, key: str, files: Mapping[str, str]) -> str | None:
+    """Return the field whose file another row of the mapped list writes as well; ``None`` if there is none.
+
+    A row of the same key is the same campaign, which has moved in the list.
+    """
+    others = [row["files"] for row in _announced(context) if row.get("key") != key and "files" in row]
+    taken = {uri for row in others for uri in row.values()}
+    return next((field for field, uri in files.items() if uri in taken), None)
 
 
 def has_twin(context: Context, key: str, content: str) -> bool:
@@ -140,9 +151,13 @@ def has_twin(context: Context, key: str, content: str) -> bool:
     What a row announced before the list was cleared is there until that row starts again. So the same
     contacts at another position are no twin: they have moved.
     """
+    rows = _announced(context)
+    return any(row.get("key") == key and row.get("content") != content for row in rows)
+
+
+def _announced(context: Context) -> list[dict[str, Any]]:
     from airflow.providers.common.compat.sdk import XCom
 
     ti: Any = context["ti"]
     announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
-    rows = [row for row in announced if isinstance(row, dict)]
-    return any(row.get("key") == key and row.get("content") != content for row in rows)
+    return [row for row in announced if isinstance(row, dict)]

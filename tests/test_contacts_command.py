@@ -202,3 +202,31 @@ def test_wrong_arguments_end_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "way", ["in other words", "by a link", "by a hard link", "in its folder", "like a pattern"]
+)
+def test_rejects_never_replace_what_is_read(
+    way: str, people: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the two are called; nothing is written."""
+    path = Path(people())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "symlink.csv").symlink_to(path)
+    (tmp_path / "hard.csv").hardlink_to(path)
+    file, rejects = {
+        "in other words": ("people.csv", "./people.csv"),
+        "by a link": ("symlink.csv", "people.csv"),
+        "by a hard link": ("people.csv", "hard.csv"),
+        "in its folder": (str(tmp_path), "r.csv"),
+        "like a pattern": ("peop*.csv", str(tmp_path / "people-r.csv")),
+    }[way]
+    assert main([file, "--rejects", rejects]) == 2
+    assert "--rejects: is " in capsys.readouterr().err
+    assert path.read_text() == BAD
+    assert (
+        main([people("phone\n4155550122\n", "dnc.csv"), "--suppress", "people.csv", "--rejects", "hard.csv"])
+        == 2
+    )
+    assert path.read_text() == BAD

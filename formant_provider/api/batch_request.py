@@ -8,6 +8,7 @@ Vendor page: https://docs.formantai.com/platform/batch-calls
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from formant_provider.api.intent import key_for_batch, key_for_named_batch
 MAX_NAME_CHARACTERS = 100
 _MARKER_BEGINS = "[af-"
 _MARKER_DIGITS = 16
+_MARKER = re.compile(rf"{re.escape(_MARKER_BEGINS)}[0-9a-f]{{{_MARKER_DIGITS}}}\]")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,12 @@ def to_batch_name(value: object) -> str:
     if _MARKER_BEGINS in name:
         raise InvalidInput("name", f"must not hold {_MARKER_BEGINS!r}, which marks the names that we give")
     return name
+
+
+def marker_in(name: object) -> str | None:
+    """Return the marker in the name of a batch call; ``None`` if there is none, as in one made by hand."""
+    found = _MARKER.search(name) if isinstance(name, str) else None
+    return found and found[0]
 
 
 def _marker(key: str) -> str:

@@ -1,8 +1,8 @@
 """Lists what became of each row of the contacts, for the report at the end of a campaign.
 
 The list is written while the contacts are checked and read when the campaign is over, perhaps by another try
-on another machine. It is JSON Lines: the names of the cells first, then some hundred rows in each line, which
-is several times as fast as a line for each. It holds what is private.
+on another machine. It is JSON Lines: whose it is, the names of the cells, then some hundred rows in each
+line, which is several times as fast as a line for each. It holds what is private.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from formant_provider.api.models import PHONE_PARAMETER
 
 # What the column named by ``reference_column`` is called in a report.
 REFERENCE = "reference"
+_OWNER = "campaign"
 _FIRST = ("row_number", "part", "reason", PHONE_PARAMETER)
 
 
@@ -121,13 +122,33 @@ class RowList:
             self._file.write(json.dumps(line).encode() + b"\n")
 
 
+def owner_line(campaign: str) -> bytes:
+    """Return the line that says whose list it is, which goes before all others.
+
+    :param campaign: what tells the campaign from all others.
+    """
+    return json.dumps({_OWNER: campaign}).encode() + b"\n"
+
+
+def owner_in(line: bytes) -> str | None:
+    """Return whose list begins with a line; ``None`` if it does not say so, or is no such list."""
+    try:
+        first = json.loads(line)
+    except ValueError:
+        return None
+    return first.get(_OWNER) if isinstance(first, dict) else None
+
+
 def read_row_list(lines: Iterable[bytes]) -> Iterator[ListedRow]:
-    """Read what a ``RowList`` wrote."""
+    """Read what a ``RowList`` wrote, behind a line that says whose it is or without one."""
     names = None
     for line in lines:
-        if names is None:
-            names = json.loads(line)[len(_FIRST) :]
+        content = json.loads(line)
+        if isinstance(content, dict):
             continue
-        for cells in json.loads(line):
+        if names is None:
+            names = content[len(_FIRST) :]
+            continue
+        for cells in content:
             number, part, reason, phone, *carried = cells
             yield ListedRow(number, part, reason, phone, dict(zip(names, carried, strict=True)))

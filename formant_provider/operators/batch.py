@@ -17,6 +17,8 @@ from formant_provider.contact_options import ContactRules, InvalidRows, Numbers,
 from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
+from formant_provider.outputs import check_written_outputs
+from formant_provider.privacy import reveal
 from formant_provider.references import to_reference
 from formant_provider.results import push_result
 from formant_provider.tables import Recipients
@@ -238,6 +240,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
                     raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
         if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
             check_report(self.given, self.results_uri, self.rejects_uri)
+            places = (reveal(self.contacts), reveal(self.suppress))
+            check_written_outputs(*places, self.rejects_uri, self.results_uri)
             refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:

@@ -210,8 +210,10 @@ def test_an_option_of_the_report_needs_one(options: dict[str, Any]) -> None:
 def test_a_report_of_no_known_form_is_refused_before_anything_is_sent(
     name: str, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
-    """The end of its name is all that says what it shall be."""
-    run = wait_for(channel, results_uri=f"{tmp_path}/{name}")
+    """The end of its name is all that says what it shall be: of a literal when the DAG file is parsed."""
+    with pytest.raises(ValueError, match="results_uri: must end in"):
+        a_campaign(results_uri=f"{tmp_path}/{name}", **WAIT)
+    run = wait_for(channel, results_uri=f"{tmp_path}/{{{{ '{name}' }}}}")
     assert (run.state, sandbox.requests) == ("failed", [])
     assert "results_uri: " in str(run.error)
 

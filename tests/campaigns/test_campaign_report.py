@@ -291,7 +291,7 @@ def test_too_few_successes_fail_the_task_after_its_report(
 
 @pytest.mark.parametrize(
     "change",
-    [{"results_uri": "results.csv"}, {"results_uri": "/r.xlsx"}, {"rejects_uri": "rejects.csv"}],
+    [{"results_uri": "results.csv"}, {"results_uri": "/r{{ '.xlsx' }}"}, {"rejects_uri": "rejects.csv"}],
     ids=str,
 )
 def test_a_file_that_could_not_be_written_is_refused_before_anything_is_sent(
