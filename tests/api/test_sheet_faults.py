@@ -233,10 +233,18 @@ def opendocument(*rows: str) -> bytes:
     return file.getvalue()
 
 
-def test_a_blank_entry_of_a_binary_workbook_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("error.xls", "row 2, column customer_phone"),
+        ("error-last.xls", "row 3, column customer_phone"),
+        ("error-first.xls", "row 1, column 1"),
+    ],
+)
+def test_a_blank_entry_of_a_binary_workbook_is_refused(name: str, place: str) -> None:
     """Such a format does not show whether the cell holds an error, and that would be somebody."""
-    told = refused_list((FILES / "error.xls").read_bytes())
-    assert "row 2, column customer_phone: is blank, and a workbook of this format does not show" in told
+    told = refused_list((FILES / name).read_bytes())
+    assert f"{place}: is blank, and a workbook of this format does not show" in told
 
 
 @pytest.mark.parametrize("first", [NUMBER, int(NUMBER[1:])])
