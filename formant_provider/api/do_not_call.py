@@ -170,8 +170,12 @@ def _is_header(cell: str) -> bool:
     with suppress(ValueError):
         float(cell)
         return False
-    digits = len(re.findall(r"\d", cell))
+    digits = _count_digits(cell)
     return not digits or (digits < _FEWEST_DIGITS and any(map(str.isalpha, cell)))
+
+
+def _count_digits(cell: str) -> int:
+    return len(re.findall(r"\d", cell))
 
 
 def _of_values(table: ValueTable, phone_column: str) -> Iterator[Any]:
@@ -184,5 +188,7 @@ def _of_values(table: ValueTable, phone_column: str) -> Iterator[Any]:
         )
     if table.float_bits(place or 0) in {16, 32}:
         raise InvalidInput(_FIELD, "holds its numbers as short floats, which have lost digits")
+    if place is None and _count_digits(table.names[0]) >= _FEWEST_DIGITS:
+        yield table.names[0]  # there is no header, and the first entry was taken for one
     for (value,) in table.rows([place or 0]):
         yield value

@@ -83,6 +83,8 @@ class ExcelTable:
             self._refuse(*first_fault)
         if header is None:
             raise InvalidInput(self._field, f"sheet {self.sheet!r} is empty: there is no header")
+        if header and not self._blanks_mean_nobody:
+            self._refuse(header, 1, _BLANK)
         self.first_row = header + 2
         self._cells = cells[header + 1 :]
         # A column without a name is none, unless there is something in it.
