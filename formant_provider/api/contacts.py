@@ -55,9 +55,8 @@ def clean_contacts(
 
     :param contacts: from :func:`~formant_provider.api.contact_sources.open_contacts` or ``contacts_of``.
     :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
-    :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front. It holds what is
-        private, as the contacts do. A column of the contacts that is called like one of these gets
-        ``contact_`` before its name. ``None`` keeps them nowhere.
+    :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front; a column of theirs
+        with such a name gets ``contact_`` before it. It holds what is private. ``None`` keeps them nowhere.
     :param row_list: where a list goes of what became of each row, which
         :func:`~formant_provider.api.row_list.read_row_list` reads. ``None`` keeps none.
     :param carried: columns that go along in that list.
@@ -87,10 +86,9 @@ def clean_contacts(
     suppressed = None if suppress is None else read_do_not_call(suppress, listed)
     required = [PHONE_PARAMETER if name == phone_column else name for name in required_variables]
     rules = Rules(contacts.columns, reader, required, suppressed, openings)
-    given = [phone_column if name == PHONE_PARAMETER else name for name in contacts.columns]
     rows = RowList(row_list, contacts.columns, carried)
     report = replace(
-        _sift(contacts, rules, sink, _Rejects(rejects, given, in_parts=contacts.in_parts), rows),
+        _sift(contacts, rules, sink, _Rejects(rejects, contacts, phone_column), rows),
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
         round_numbers=reader.round_numbers,
@@ -182,10 +180,11 @@ def _rejects_header(own: Sequence[str], columns: Sequence[str]) -> list[str]:
 class _Rejects:
     """Writes the contacts that are not called to a file, or to none."""
 
-    def __init__(self, file: IO[bytes] | None, columns: Sequence[str], *, in_parts: bool) -> None:
-        self._file, self._in_parts = file, in_parts
-        own = [*(["part"] if in_parts else []), *REJECT_COLUMNS]
-        self._write([_rejects_header(own, columns)])
+    def __init__(self, file: IO[bytes] | None, contacts: Contacts, phone_column: str) -> None:
+        self._file, self._in_parts = file, contacts.in_parts
+        own = [*(["part"] if self._in_parts else []), *REJECT_COLUMNS]
+        given = [phone_column if name == PHONE_PARAMETER else name for name in contacts.columns]
+        self._write([_rejects_header(own, given)])
 
     def write(self, rejected: Iterable[_Rejected]) -> None:
         self._write(

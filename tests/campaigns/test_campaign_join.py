@@ -248,7 +248,7 @@ def test_rows_of_several_files_name_their_file(name: str, channel: FakeSuperviso
 )
 def test_the_column_of_numbers_cannot_be_carried_under_its_own_name(options: dict[str, Any]) -> None:
     """Else numbers would be in the report unmasked; the DAG file is refused, with what to write instead."""
-    with pytest.raises(ValueError, match="cannot name mobile.*recipients says how they are shown"):
+    with pytest.raises(ValueError, match=r"cannot name mobile.*recipients says how they are shown"):
         a_campaign(**WAIT, results_uri="/r.csv", phone_column="mobile", **options)
 
 
