@@ -96,6 +96,23 @@ def check_report(given: Collection[str], results_uri: object, rejects_uri: objec
     refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
 
 
+def refuse_carried_phone(phone_column: str, options: ReportOptions) -> None:
+    """Refuse to carry the numbers to the report a second time, and unmasked.
+
+    :param phone_column: the name that the column of numbers has in the contacts.
+    :raises ValueError: with what to write instead.
+    """
+    for field, names in (
+        ("reference_column", [options.reference_column]),
+        ("keep_columns", options.keep_columns),
+    ):
+        if phone_column in names:
+            raise ValueError(
+                f"{field} cannot name {phone_column}, which phone_column says holds the numbers: the report"
+                f" has them as {RECIPIENT}, and recipients says how they are shown"
+            )
+
+
 def write_report(
     hook: FormantHook,
     placed: Mapping[str, Any],

@@ -113,6 +113,7 @@ class ContactFiles:
                 invalid_rows=rules.invalid_rows,
                 max_rejected_rate=rules.max_rejected_rate,
                 openings=self.openings,
+                phone_column=rules.phone_column,
             )
             _tell_of_numbers(contacts.phone_cells.as_numbers)
             return report

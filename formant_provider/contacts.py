@@ -113,6 +113,7 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
             if options.suppress
             else None,
             invalid_rows="reject",
+            phone_column=options.phone_column,
         )
         if options.rejects:
             rejects.seek(0)

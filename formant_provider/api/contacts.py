@@ -15,6 +15,7 @@ from formant_provider.api.contact_sources import Contacts
 from formant_provider.api.csv_table import Rows, as_csv
 from formant_provider.api.do_not_call import read_do_not_call
 from formant_provider.api.errors import InvalidContacts, InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.api.numbers import NumberReader
 from formant_provider.api.openings import Openings
 from formant_provider.api.parts import in_order
@@ -45,6 +46,7 @@ def clean_contacts(
     invalid_rows: InvalidRows = "fail",
     max_rejected_rate: float | None = None,
     openings: Openings | None = None,
+    phone_column: str = PHONE_PARAMETER,
 ) -> ContactReport:
     """Write the contacts that can be called, in their order and with all of their columns.
 
@@ -53,12 +55,12 @@ def clean_contacts(
 
     :param contacts: from :func:`~formant_provider.api.contact_sources.open_contacts` or ``contacts_of``.
     :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
-    :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front. It holds what is
-        private, as the contacts do. ``None`` keeps them nowhere.
+    :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front; a column of theirs
+        with such a name gets ``contact_`` before it. It holds what is private. ``None`` keeps them nowhere.
     :param row_list: where a list goes of what became of each row, which
         :func:`~formant_provider.api.row_list.read_row_list` reads. ``None`` keeps none.
     :param carried: columns that go along in that list.
-    :param required_variables: columns that must not be blank.
+    :param required_variables: columns that must not be blank, by their names in the contacts.
     :param default_country: where numbers are from that are written without a country code, as two letters of
         ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
     :param numbers: what digits without a plus sign are, ``"national"`` or ``"e164_without_plus"``, of the
@@ -70,6 +72,7 @@ def clean_contacts(
         unless all that cannot be called are suppressed or closed, which is no fault of theirs.
     :param max_rejected_rate: percent of the contacts that may be left out so; ``None`` means any.
     :param openings: the calling hours. Contacts that are closed now are left out; ``None`` means no hours.
+    :param phone_column: the name that the column of numbers has in the contacts, and so in the rejects.
     :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
         ``max_rejected_rate`` cannot; or the whole list is in doubt: more than a few numbers are ambiguous, or
         end in six or more zeros.
@@ -81,10 +84,11 @@ def clean_contacts(
     reader = NumberReader(default_country, numbers, renumber=renumber)
     listed = NumberReader(default_country, numbers, renumber=True)
     suppressed = None if suppress is None else read_do_not_call(suppress, listed)
-    rules = Rules(contacts.columns, reader, required_variables, suppressed, openings)
+    required = [PHONE_PARAMETER if name == phone_column else name for name in required_variables]
+    rules = Rules(contacts.columns, reader, required, suppressed, openings)
     rows = RowList(row_list, contacts.columns, carried)
     report = replace(
-        _sift(contacts, rules, sink, _Rejects(rejects, contacts.columns, in_parts=contacts.in_parts), rows),
+        _sift(contacts, rules, sink, _Rejects(rejects, contacts, phone_column), rows),
         do_not_call=None if suppressed is None else len(suppressed),
         completed=rules.completed,
         round_numbers=reader.round_numbers,
@@ -162,12 +166,25 @@ def _place(problem: Problem) -> tuple[list[tuple[int, str]], int]:
     return in_order(problem.part or ""), problem.row
 
 
+def _rejects_header(own: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return our columns and those of the contacts, each name once: who reads it by names takes the last."""
+    header = list(own)
+    for name in columns:
+        unique = name
+        while unique in header or (unique != name and unique in columns):
+            unique = f"contact_{unique}"
+        header.append(unique)
+    return header
+
+
 class _Rejects:
     """Writes the contacts that are not called to a file, or to none."""
 
-    def __init__(self, file: IO[bytes] | None, columns: Sequence[str], *, in_parts: bool) -> None:
-        self._file, self._in_parts = file, in_parts
-        self._write([(*(["part"] if in_parts else []), *REJECT_COLUMNS, *columns)])
+    def __init__(self, file: IO[bytes] | None, contacts: Contacts, phone_column: str) -> None:
+        self._file, self._in_parts = file, contacts.in_parts
+        own = [*(["part"] if self._in_parts else []), *REJECT_COLUMNS]
+        given = [phone_column if name == PHONE_PARAMETER else name for name in contacts.columns]
+        self._write([_rejects_header(own, given)])
 
     def write(self, rejected: Iterable[_Rejected]) -> None:
         self._write(

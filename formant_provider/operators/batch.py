@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.campaign import BatchOptions, OnBelowThreshold, OnStalled
-from formant_provider.campaign_report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
+from formant_provider.campaign_report import (
+    DEFAULT_REPORT_COLUMNS,
+    ReportOptions,
+    check_report,
+    refuse_carried_phone,
+)
 from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
 from formant_provider.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.dry_runs import is_dry_run
@@ -218,6 +223,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.report_options = ReportOptions(
             results_fields, recipients, reference_column, keep_columns, keep_recipients
         )
+        refuse_carried_phone(phone_column, self.report_options)
         self.set_placement_options(max_lateness, lookup_timeout, resubmit_if_missing=resubmit_if_missing)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))

@@ -7,6 +7,7 @@ import gzip
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from campaigns.campaign import (
@@ -242,12 +243,56 @@ def test_rows_of_several_files_name_their_file(name: str, channel: FakeSuperviso
     ]
 
 
-def test_the_column_of_numbers_cannot_be_carried_under_its_own_name(
-    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+@pytest.mark.parametrize(
+    "options", [{"keep_columns": ["id", "mobile"]}, {"reference_column": "mobile"}], ids=str
+)
+def test_the_column_of_numbers_cannot_be_carried_under_its_own_name(options: dict[str, Any]) -> None:
+    """Else numbers would be in the report unmasked; the DAG file is refused, with what to write instead."""
+    with pytest.raises(ValueError, match=r"cannot name mobile.*recipients says how they are shown"):
+        a_campaign(**WAIT, results_uri="/r.csv", phone_column="mobile", **options)
+
+
+def test_the_column_of_numbers_may_be_required_by_its_own_name(
+    sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """Else numbers would be in the report unmasked."""
-    contacts = [{"mobile": number} for number in NUMBERS]
-    options = {"results_uri": f"{tmp_path}/r.csv", "keep_columns": ["mobile"], "phone_column": "mobile"}
-    run = wait_for(channel, contacts, **options)
-    assert (run.state, posts(sandbox)) == ("failed", 0)
-    assert "keep_columns: the contacts have no column mobile" in str(run.error)
+    """It means the numbers, which no contact can lack anyway."""
+    contacts = [{"mobile": NUMBERS[0], "name": "Asha"}]
+    run = wait_for(channel, contacts, phone_column="mobile", required_variables=["mobile", "name"])
+    assert (run.state, posts(sandbox)) == ("success", 1), run.log_text
+
+
+def test_rejects_have_each_name_once_and_those_of_the_contacts(
+    channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """The column of numbers keeps its name; one that is called like ours gets contact_ before it."""
+    header = ["mobile", "reason", "part", "row_number", "detail", "contact_detail"]
+    contacts = write_csv(tmp_path / "c.csv", [header, [NUMBERS[0], *"abcde"], ["+1415", *"abcde"]])
+    options = {"phone_column": "mobile", "invalid_rows": "reject", "rejects_uri": f"{tmp_path}/x.csv"}
+    assert wait_for(channel, contacts, **options).state == "success"
+    assert read_csv(tmp_path / "x.csv") == [
+        {
+            "row_number": "3",
+            "reason": "impossible_number",
+            "detail": ANY,
+            "mobile": "+1415",
+            "contact_reason": "a",
+            "part": "b",
+            "contact_row_number": "c",
+            "contact_contact_detail": "d",
+            "contact_detail": "e",
+        }
+    ]
+
+
+def test_rejects_of_several_files_tell_the_file_from_a_column_part(
+    channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """Both are there, under a name each."""
+    (tmp_path / "in").mkdir()
+    for name in ("p-0.csv", "p-1.csv"):
+        number = NUMBERS[0] if name == "p-0.csv" else "+1415"
+        write_csv(tmp_path / "in" / name, [["customer_phone", "part"], [number, "own"]])
+    options = {"invalid_rows": "reject", "rejects_uri": f"{tmp_path}/x.csv"}
+    assert wait_for(channel, f"{tmp_path}/in/", **options).state == "success"
+    (row,) = read_csv(tmp_path / "x.csv")
+    assert (row["part"], row["contact_part"]) == ("p-1.csv", "own")

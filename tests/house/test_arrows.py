@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     }
     | {"campaign", "campaign_placing", "campaign_report", "campaign_waiting"}
     | {"contact_files", "contact_options"}
-    | {"dry_runs", "lateness"}
+    | {"dry_runs", "lateness", "outputs"}
     | {"archive", "files", "reads", "tables"},
     "sensors": {"api", "hooks", "triggers", "runs", "state", "privacy", "failures", "links", "outcome"}
     | {"campaign", "fields", "options", "references", "results", "waiting"},
@@ -59,15 +59,15 @@ ARROWS: dict[str, set[str]] = {
         "state",
         "options",
         "privacy",
-        "files",
+        "outputs",
         "campaign_report",
+        "campaign_rows",
         "contact_files",
         "contact_options",
         "dry_runs",
         "lateness",
         "references",
         "results",
-        "tables",
         "timing",
     },
     "campaign_waiting": {
@@ -82,8 +82,10 @@ ARROWS: dict[str, set[str]] = {
         "waiting",
     },
     "contacts": {"api", "calling_window"},
-    "campaign_report": {"api", "hooks", "files", "options", "reads", "tables"},
-    "contact_files": {"api", "contact_options", "do_not_call", "file_parts", "files"},
+    "campaign_report": {"api", "hooks", "campaign_rows", "files", "options", "reads", "tables"},
+    "campaign_rows": {"api", "files"},
+    "outputs": {"api", "campaign_rows", "file_parts", "files", "options", "tables"},
+    "contact_files": {"api", "campaign_rows", "contact_options", "do_not_call", "file_parts", "files"},
     "contact_options": {"api", "options"},
     "links": set(),
     "options": {"api.progress"},
