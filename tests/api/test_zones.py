@@ -215,6 +215,34 @@ def test_a_number_that_is_possible_and_no_more_may_be_in_any_country_of_its_code
     assert zones_of("+7000") == zones_of("+") == zones_of("nobody") == regions_of("nobody") == ()
 
 
+@pytest.mark.parametrize(
+    ("number", "region"),
+    [("+77271234567", "KZ"), ("+12420001234", "BS"), ("+18762001234", "JM"), ("+12684041234", "AG")],
+)
+def test_a_number_that_is_new_to_the_library_is_of_the_country_of_its_first_digits(
+    number: str, region: str
+) -> None:
+    """Where countries share a code, and none of them has the number in its plan yet."""
+    assert not phonenumbers.is_valid_number(phonenumbers.parse(number))
+    assert regions_of(number) == (region,)
+    assert {clock(key) for key in keys(number)} == {clock(name) for name in zone_names(region)}
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        ("+61255501234", "Australia/Sydney"),
+        ("+551131234567", "America/Sao_Paulo"),
+        ("+78462123456", "Europe/Samara"),
+        ("+556832123456", "America/Rio_Branco"),
+        ("+559232123456", "America/Manaus"),
+    ],
+)
+def test_a_zone_has_the_name_that_is_known_best(number: str, name: str) -> None:
+    """The map's own for the number, not the first of its clock in zone.tab."""
+    assert keys(number) == {name}
+
+
 CHANGED_IN_2026 = [
     ("+16042340100", -7),  # Vancouver
     ("+12502340100", -7),  # Victoria, and the east of the province an hour ahead
