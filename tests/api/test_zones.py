@@ -324,7 +324,7 @@ def test_the_library_s_names_of_places_are_in_the_zones_of_their_states(code: st
 
 
 def test_exchanges_of_one_town_have_the_same_clocks() -> None:
-    """Of North America, within an area code: one that differs from its town's others is a fault of the map."""
+    """Of North America, within an area code: one that differs is a fault of the map."""
     towns: dict[tuple[str, str], set[frozenset[tuple[timedelta | None, ...]]]] = {}
     for prefix, names in GEOCODE_DATA.items():
         place = names.get("en", "")
