@@ -50,7 +50,7 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
     "1778": _BOTH_SIDES_OF_BC,
     # The northeast of British Columbia, and Creston: they are an hour behind Alberta; the map has Edmonton.
     **{f"1250{local}": ("America/Dawson_Creek",) for local in (242, 262, 428, 774, 782, 785, 787, 788)},
-    # These lie over 418, eastern Quebec, of which the Magdalen Islands are an hour ahead; the map has Toronto.
+    # Over 418, eastern Quebec, of which the Magdalen Islands are an hour ahead; the map has Toronto.
     "1367": ("America/Toronto", "America/Halifax"),
     "1581": ("America/Toronto", "America/Halifax"),
     # Over 306, Saskatchewan; the map has Winnipeg.
