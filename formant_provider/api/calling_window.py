@@ -62,12 +62,17 @@ class Hours:
     def _by(self, zone: ZoneInfo, days: Iterable[date]) -> Iterator[_Interval]:
         """Yield the hours of these days by the clocks of one zone."""
         for day in days:
-            if DAYS[day.weekday()] in self.days and day not in self.holidays:
+            if self._begins_on(day):
                 midnight = datetime.combine(day, time())
                 opens = max(_readings(midnight + self.start, zone))
-                closes = min(_readings(midnight + self.end, zone))
+                # Whole days that follow each other have no seam, even if the clock is changed at midnight.
+                goes_on = self.end - self.start == _DAY and self._begins_on(day + _DAY)
+                closes = (max if goes_on else min)(_readings(midnight + self.end, zone))
                 if opens < closes:
                     yield opens, closes
+
+    def _begins_on(self, day: date) -> bool:
+        return DAYS[day.weekday()] in self.days and day not in self.holidays
 
 
 def _days(moment: datetime, until: datetime) -> Iterator[date]:

@@ -4,6 +4,7 @@ Found by comparing, for phonenumbers 9.0.43 and IANA 2026f, the map (``phonenumb
 library's own names of places (``phonenumbers.geodata``): the state or province of each with the zone that
 IANA's ``zone.tab`` gives it. Compared was every prefix of the countries that have more than one clock: +1,
 +7, +34, +351, +380, +52, +55, +56, +593, +61, +62, +64, +675, +686, +689, +691, +243, +299, +86 and +976.
+Exchanges of North America were compared with the town itself, since a state may have two clocks.
 What is given here goes for the whole prefix; in doubt it is more than one zone, and the hours are those that
 all have in common.
 """
@@ -30,6 +31,16 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
     "1448": ("America/New_York", "America/Chicago"),  # over 850, Florida; the same
     "1930": ("America/New_York", "America/Chicago"),  # over 812, Indiana; the same
     "1458": ("America/Los_Angeles", "America/Boise"),  # over 541, Oregon; the map has the first alone
+    # Exchanges whose town has another clock than the map says, or is at the border of two.
+    **{f"1850{local}": ("America/New_York",) for local in (227, 229)},  # Port St. Joe; the map has Chicago
+    **{f"1850{local}": ("America/New_York", "America/Chicago") for local in (431, 681)},  # Tallahassee
+    "1812427": ("America/New_York",),  # Vevay; the map has Chicago
+    "1812478": ("America/New_York", "America/Chicago"),  # Terre Haute, as its other exchanges
+    "1907581": ("America/Anchorage",),  # Unalaska; the map has Honolulu
+    "1605223": ("America/Chicago", "America/Denver"),  # Fort Pierre, across the river from Pierre
+    "1701854": ("America/Chicago", "America/Denver"),  # Fort Yates, at the border of both
+    "1208319": ("America/Boise",),  # Boise, as its other exchanges
+    "1808424": ("Pacific/Honolulu", "Pacific/Wake"),  # Wake Island, of which the map has only Honolulu
     "1689": ("America/New_York",),  # over 407, Orlando; the map has Chicago
     # Canada.
     # These four lie over the whole of British Columbia, and its east has Alberta's clocks.
@@ -39,6 +50,9 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
     "1778": _BOTH_SIDES_OF_BC,
     # The northeast of British Columbia, and Creston: they are an hour behind Alberta; the map has Edmonton.
     **{f"1250{local}": ("America/Dawson_Creek",) for local in (242, 262, 428, 774, 782, 785, 787, 788)},
+    # Over 418, eastern Quebec, of which the Magdalen Islands are an hour ahead; the map has Toronto.
+    "1367": ("America/Toronto", "America/Halifax"),
+    "1581": ("America/Toronto", "America/Halifax"),
     # Over 306, Saskatchewan; the map has Winnipeg.
     "1474": ("America/Regina",),
     # Three territories; the map has Fort Nelson, which is in none of them.
@@ -110,6 +124,13 @@ CORRECTIONS: dict[str, tuple[str, ...]] = {
     # Indonesia: Tamiang Layang has Jakarta's clock, and Tanjung Makassar's; the Moluccas and Papua have one.
     "62526": ("Asia/Jakarta", "Asia/Makassar"),
     "629": ("Asia/Jayapura",),
+    # New Zealand: Ashburton and Akaroa share a prefix with the Chatham Islands, which alone the map has.
+    "64330": ("Pacific/Auckland", "Pacific/Chatham"),
+    # Australian bases in Antarctica, in the code of Norfolk Island, which alone the map has.
+    "67210": ("Antarctica/Davis", "Pacific/Norfolk"),
+    "67211": ("Antarctica/Mawson", "Pacific/Norfolk"),
+    "67212": ("Antarctica/Casey", "Pacific/Norfolk"),
+    "67213": ("Antarctica/Macquarie", "Pacific/Norfolk"),
     # Papua New Guinea and French Polynesia: no area codes that the library could tell islands by.
     "675": ("Pacific/Port_Moresby", "Pacific/Bougainville"),
     "6894": ("Pacific/Tahiti", "Pacific/Marquesas", "Pacific/Gambier"),

@@ -132,7 +132,13 @@ def _package() -> ZoneDatabase:
 
 def _machine() -> list[ZoneDatabase]:
     found = ((Path(folder), _version(Path(folder))) for folder in zoneinfo.TZPATH)
-    return [ZoneDatabase(version, folder, str(folder)) for folder, version in found if version]
+    there = [ZoneDatabase(version, folder, str(folder)) for folder, version in found if version]
+    return [one for one in there if _is_whole(one)]
+
+
+def _is_whole(one: ZoneDatabase) -> bool:
+    """Whether a folder has more than its version: countries, and compiled files of their zones."""
+    return any(one.zone(name) for names in one.countries.values() for name in names)
 
 
 def _version(folder: Traversable) -> str | None:

@@ -10,6 +10,7 @@ zones of its country.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -86,7 +87,15 @@ def _candidates(number: str) -> tuple[str, ...]:
         names
     ):  # a prefix may reach into another country, as 618 does to Christmas Island
         return corrected
-    return _fitting(names, _mapped(digits)) if _tells_a_place(parsed) else names
+    mapped = _mapped(digits)
+    found = _fitting(names, mapped) if _tells_a_place(parsed) else names
+    return tuple(sorted(found, key=lambda name: (name not in mapped, -_uses()[name])))
+
+
+@cache
+def _uses() -> Counter[str]:
+    """Return how often the map names each zone: of several with one clock, this tells the best known."""
+    return Counter(name for names in _map().values() for name in names)
 
 
 def _tells_a_place(number: PhoneNumber) -> bool:
@@ -112,7 +121,8 @@ def _regions(number: PhoneNumber) -> tuple[str, ...]:
         return all_of_code if reason == phonenumbers.ValidationResult.IS_POSSIBLE else ()
     if len(all_of_code) == 1 or _tells_a_place(number):
         return (first,)
-    return tuple(it for it in all_of_code if phonenumbers.is_valid_number_for_region(number, it))
+    valid = tuple(it for it in all_of_code if phonenumbers.is_valid_number_for_region(number, it))
+    return valid or (first,)  # too new for the library, but its first digits are of one region alone
 
 
 @lru_cache(maxsize=4096)

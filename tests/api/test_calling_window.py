@@ -133,6 +133,21 @@ def test_whole_days_have_no_seam() -> None:
     assert ring(window, INDIA, None, now=at("11-27 23:59:00")) == at("11-30 00:00")
 
 
+@pytest.mark.parametrize("zone", ["America/Santiago", "Asia/Beirut", "America/Havana", "Africa/Cairo"])
+def test_whole_days_have_no_seam_where_clocks_are_changed_at_midnight(zone: str) -> None:
+    """Around every change within a year one may call, whether midnight is skipped or shown twice."""
+    hours = CallingWindow("00:00", "24:00", timezone=zone).hours(INDIA)
+    year = [at("11-25 00:00") + n * timedelta(minutes=30) for n in range(365 * 48)]
+    changes = [
+        it
+        for it in year
+        if it.astimezone(to_zone(zone)).utcoffset() != (it - DAY).astimezone(to_zone(zone)).utcoffset()
+    ]
+    assert changes
+    assert [it for it in changes if hours.opening(it - DAY / 8, it - DAY / 8) != it - DAY / 8] == []
+    assert [it for it in changes if hours.opening(it, it) != it] == []
+
+
 def test_a_phone_has_a_minute_to_ring() -> None:
     """A call that leaves at 19:59:59 would ring at 20:00:05: from a minute before the end it waits."""
     window = CallingWindow(timezone="UTC")

@@ -39,6 +39,7 @@ def a_machine(folder: Path, version: str | None, **zones: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(PACKAGE.joinpath(*source.split("/")).read_bytes())
     if version:
+        (folder / "zone.tab").write_bytes((PACKAGE / "zone.tab").read_bytes())
         (folder / "tzdata.zi").write_text(f"# version {version}\nL Asia/Kolkata Asia/Old_Name\n")
     return folder
 
@@ -76,6 +77,15 @@ def test_newer_files_of_the_machine_count(tmp_path: Path) -> None:
     printed, logged = run(tmp_path / "empty", a_machine(tmp_path / "new", "2099a", **OLD))
     assert printed[:4] == ["2099a", *AN_HOUR_LATE]
     assert f"time zone database 2099a ({tmp_path / 'new'})" in logged
+
+
+@pytest.mark.parametrize("zones", [{}, {"Asia__Kolkata": "Asia/Kolkata"}])
+def test_a_folder_that_only_names_a_version_does_not_count(zones: dict[str, str], tmp_path: Path) -> None:
+    """Without zone.tab, or without a compiled zone, none of it would be used."""
+    a_machine(tmp_path, "2099a", **zones)
+    if zones:
+        (tmp_path / "zone.tab").unlink()
+    assert run(tmp_path)[0][0] == database().version != "2099a"
 
 
 @pytest.mark.parametrize("text", [b"", b"version 2099a", b"# version unknown\n", b"\xff\xfe# version 2099a"])

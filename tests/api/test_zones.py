@@ -103,7 +103,7 @@ def test_a_country_with_one_clock_has_that_clock() -> None:
     for region, kind, number in examples():
         clocks = {clock(name) for name in zone_names(PART_OF.get(region, region))}
         country_code = phonenumbers.parse(number).country_code
-        if len(clocks) == 1 and len(regions_of(number)) == 1 and country_code != 90:
+        if len(clocks) == 1 and len(regions_of(number)) == 1 and country_code not in (90, 672):
             assert {clock(key) for key in keys(number)} == clocks, (region, kind)
 
 
@@ -146,6 +146,28 @@ KNOWN = {
     "Brisbane": ("+61731234567", {"Australia/Brisbane"}),
     "Cairns": ("+61740412345", {"Australia/Brisbane", "Australia/Sydney"}),
     "Tenerife": ("+34922123456", {"Atlantic/Canary"}),
+    "Ashburton, Akaroa or the Chatham Islands": (
+        "+6433071234",
+        {"Pacific/Auckland", "Pacific/Chatham"},
+    ),
+    "Port St. Joe": ("+18502270100", {"America/New_York"}),
+    "Port St. Joe, its other exchange": ("+18502290100", {"America/New_York"}),
+    "Tallahassee": ("+18504310100", {"America/New_York", "America/Chicago"}),
+    "Tallahassee, another exchange": ("+18506810100", {"America/New_York", "America/Chicago"}),
+    "Vevay": ("+18124270100", {"America/New_York"}),
+    "Terre Haute": ("+18124780100", {"America/New_York", "America/Chicago"}),
+    "Unalaska": ("+19075810100", {"America/Anchorage"}),
+    "Fort Pierre": ("+16052230100", {"America/Chicago", "America/Denver"}),
+    "Fort Yates": ("+17018540100", {"America/Chicago", "America/Denver"}),
+    "eastern Quebec": ("+14182340100", {"America/Toronto", "America/Halifax"}),
+    "eastern Quebec, a newer code": ("+15812340100", {"America/Toronto", "America/Halifax"}),
+    "eastern Quebec, its newest code": ("+13672340100", {"America/Toronto", "America/Halifax"}),
+    "Wake Island": ("+18084240100", {"Pacific/Honolulu", "Pacific/Wake"}),
+    "Davis, Antarctica": ("+672101234", {"Antarctica/Davis", "Pacific/Norfolk"}),
+    "Mawson, Antarctica": ("+672112345", {"Antarctica/Mawson", "Pacific/Norfolk"}),
+    "Casey, Antarctica": ("+672121234", {"Antarctica/Casey", "Pacific/Norfolk"}),
+    "Macquarie Island": ("+672131234", {"Antarctica/Macquarie", "Pacific/Norfolk"}),
+    "Norfolk Island": ("+672322345", {"Pacific/Norfolk"}),
     "Cáceres": ("+34827123456", {"Europe/Madrid"}),
 }
 
@@ -191,6 +213,34 @@ def test_a_number_that_is_possible_and_no_more_may_be_in_any_country_of_its_code
     assert set(regions_of("+70001234567")) == {"RU", "KZ"}
     assert {clock("Asia/Almaty"), clock("Asia/Kamchatka")} <= set(map(clock, keys("+70001234567")))
     assert zones_of("+7000") == zones_of("+") == zones_of("nobody") == regions_of("nobody") == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "region"),
+    [("+77271234567", "KZ"), ("+12420001234", "BS"), ("+18762001234", "JM"), ("+12684041234", "AG")],
+)
+def test_a_number_that_is_new_to_the_library_is_of_the_country_of_its_first_digits(
+    number: str, region: str
+) -> None:
+    """Where countries share a code, and none of them has the number in its plan yet."""
+    assert not phonenumbers.is_valid_number(phonenumbers.parse(number))
+    assert regions_of(number) == (region,)
+    assert {clock(key) for key in keys(number)} == {clock(name) for name in zone_names(region)}
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        ("+61255501234", "Australia/Sydney"),
+        ("+551131234567", "America/Sao_Paulo"),
+        ("+78462123456", "Europe/Samara"),
+        ("+556832123456", "America/Rio_Branco"),
+        ("+559232123456", "America/Manaus"),
+    ],
+)
+def test_a_zone_has_the_name_that_is_known_best(number: str, name: str) -> None:
+    """The map's own for the number, not the first of its clock in zone.tab."""
+    assert keys(number) == {name}
 
 
 CHANGED_IN_2026 = [
@@ -271,6 +321,18 @@ def test_the_library_s_names_of_places_are_in_the_zones_of_their_states(code: st
             assert clock(expected[state]) in found, (prefix, place, keys(number))
             seen += 1
     assert seen > {"1": 10_000, "52": 10, "55": 900}[code]
+
+
+def test_exchanges_of_one_town_have_the_same_clocks() -> None:
+    """Of North America, within an area code: one that differs is a fault of the map."""
+    towns: dict[tuple[str, str], set[frozenset[tuple[timedelta | None, ...]]]] = {}
+    for prefix, names in GEOCODE_DATA.items():
+        place = names.get("en", "")
+        if prefix.startswith("1") and len(prefix) == 7 and ", " in place:
+            found = frozenset(map(clock, keys(f"+{prefix}0100")))
+            towns.setdefault((prefix[:4], place), set()).add(found)
+    assert len(towns) > 5_000
+    assert [town for town, clocks in towns.items() if len(clocks) > 1] == []
 
 
 def test_what_is_known_of_an_exchange_is_so_of_each_of_its_numbers() -> None:
