@@ -105,7 +105,9 @@ class CallingWindow:
     def _zones(self, recipient: str) -> tuple[ZoneInfo, ...]:
         if not isinstance(self.timezone, Mapping):
             return _zones_called(self.timezone, recipient)
-        keys = regions_of(recipient) if self.timezone_by == COUNTRY else (str(self.timezone_by),)
+        by_country = self.timezone_by == COUNTRY
+        _refuse_mapping(self.timezone, by_country=by_country)  # also what this number has no need of
+        keys = regions_of(recipient) if by_country else (str(self.timezone_by),)
         zones = {str(key): value for key, value in self.timezone.items()}
         # A number that may be of several countries keeps the hours of all of them.
         names = {zones.get(key, RECIPIENT): None for key in keys} or {RECIPIENT: None}
@@ -122,13 +124,7 @@ class CallingWindow:
                     raise InvalidInput("calling_window.timezone_by", "needs a mapping as timezone")
                 _refuse_zone(self.timezone)
             return
-        if not self.timezone or (by_country and not all(map(is_country, self.timezone))):
-            raise InvalidInput(
-                "calling_window.timezone", "must have country codes of ISO 3166 as keys: US, IN, GB (not UK)"
-            )
-        for name in self.timezone.values():
-            if not _is_template(name):
-                _refuse_zone(name)
+        _refuse_mapping(self.timezone, by_country=by_country)
 
     def serialize(self) -> dict[str, Any]:
         """Return what Airflow shows of it: the same in every process."""
@@ -144,6 +140,17 @@ class CallingWindow:
 
 def _zones_called(name: str, recipient: str) -> tuple[ZoneInfo, ...]:
     return recipient_zones(recipient) if name == RECIPIENT else (to_zone(name),)
+
+
+def _refuse_mapping(zones: Mapping[str, str], *, by_country: bool) -> None:
+    """Refuse a mapping of zones of which any part cannot be meant; a template in it is read later."""
+    if not zones or (by_country and not all(map(is_country, zones))):
+        raise InvalidInput(
+            "calling_window.timezone", "must have country codes of ISO 3166 as keys: US, IN, GB (not UK)"
+        )
+    for name in zones.values():
+        if not _is_template(name):
+            _refuse_zone(name)
 
 
 def _refuse_zone(name: object) -> None:

@@ -178,9 +178,9 @@ class ContactFiles:
 
     def _tell(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
-            log.info("The do-not-call list has %s numbers.", report.do_not_call)
+            log.info("Numbers on the do-not-call list: %s.", report.do_not_call)
         log.info(
-            "%s of %s contacts can be called, as phonenumbers %s has it.",
+            "%s of %s contacts can be called, according to phonenumbers %s.",
             report.accepted,
             report.total,
             report.phonenumbers,

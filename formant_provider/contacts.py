@@ -9,6 +9,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -54,8 +55,7 @@ class Findings:
     @property
     def status(self) -> int:
         """The exit status."""
-        never = any(not opening.is_open and opening.opens_at is None for opening in self.openings)
-        some_cannot = self.report.rejected or not self.report.accepted or never
+        some_cannot = self.report.rejected or not self.report.accepted
         return SOME_CANNOT if some_cannot else ALL_CAN_BE_CALLED
 
     def as_data(self) -> dict[str, Any]:
@@ -86,7 +86,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{parser.prog}: {error.filename or options.file}: {error.strerror or error}", file=sys.stderr)
         return CANNOT_BE_READ
-    print(json.dumps(findings.as_data()) if options.json else in_a_table(findings, has_hours=bool(window)))
+    text = json.dumps(findings.as_data()) if options.json else in_a_table(findings, has_hours=bool(window))
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        _forget_what_is_buffered()
+        if not isinstance(error, BrokenPipeError):  # whoever reads may have seen enough, as `head` has
+            print(f"{parser.prog}: standard output: {error.strerror or error}", file=sys.stderr)
+            return CANNOT_BE_READ
     return findings.status
 
 
@@ -96,7 +103,8 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
     :raises InvalidInput: it cannot be read, or an option makes no sense for it.
     :raises OSError: a file cannot be read or written.
     """
-    openings = Openings(window.hours if window else None, pendulum.now("UTC"))
+    # Who may be called later can be called; who has no hours, or none that are known, cannot.
+    openings = Openings(window.hours if window else None, pendulum.now("UTC"), refuse_later=False)
     _refuse_overwriting(options)
     form = FileForm(options.delimiter, options.sheet, options.phone_column)
     with ExitStack() as stack:
@@ -114,6 +122,7 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
             else None,
             invalid_rows="reject",
             phone_column=options.phone_column,
+            openings=openings if window else None,
         )
         if options.rejects:
             rejects.seek(0)
@@ -164,6 +173,8 @@ def _refuse_overwriting(options: argparse.Namespace) -> None:
 def _parts(place: str) -> list[Part]:
     if place != "-":
         return local_parts(place)
+    if sys.stdin is None:
+        raise InvalidInput("contacts", "standard input is closed; give the name of a file, or a pipe")
     # Parquet and workbooks are read from any place, and a pipe from one alone.
     return [Part(None, lambda: io.BytesIO(sys.stdin.buffer.read()))]
 
@@ -202,7 +213,7 @@ def _when(entry: dict[str, Any], has_hours: bool) -> str:
         return "at any time"
     if entry["opens_at"]:
         return f"from {entry['opens_at']}"
-    return {True: "now", False: "not within 30 days", None: "at different times"}[entry["is_open"]]
+    return "now" if entry["is_open"] else "at different times"
 
 
 def _aligned(rows: Any) -> list[str]:
@@ -215,9 +226,26 @@ def _aligned(rows: Any) -> list[str]:
 
 
 def _window(options: argparse.Namespace) -> CallingWindow | None:
-    given = {name: getattr(options, name) for name in ("start", "end", "days", "timezone")}
+    given = {name: getattr(options, name) for name in ("start", "end", "days", "timezone", "holidays")}
     given = {name: value for name, value in given.items() if value is not None}
     return CallingWindow(**given) if given else None
+
+
+def _forget_what_is_buffered() -> None:
+    """Send it nowhere, since Python would write it, and fail at it once more, when it ends."""
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _not_blank(value: str) -> str:
+    """Refuse what an unset variable of the shell leaves: ignored, it would mean that there is none."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("is blank")
+    return value
+
+
+def _country(value: str) -> str:
+    return _not_blank(value).strip().upper()
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -228,27 +256,36 @@ def command_line() -> argparse.ArgumentParser:
         epilog="Exit status: 0 all can be called, 1 some cannot, 2 the list or the options cannot be read.",
     )
     parser.add_argument(
-        "file", metavar="FILE", help="a file, a folder or a pattern of files; - reads standard input"
+        "file",
+        metavar="FILE",
+        type=_not_blank,
+        help="a file, a folder or a pattern of files; - reads standard input",
     )
     country = "two letters, such as IN: where numbers without a country code are from"
-    parser.add_argument("--default-country", metavar="CC", help=country)
+    parser.add_argument("--default-country", metavar="CC", type=_country, help=country)
     parser.add_argument("--numbers", choices=get_args(Numbers), help="what digits without a plus sign are")
     old_plan = "take numbers of an old numbering plan as what they are today"
     parser.add_argument("--renumber", action="store_true", help=old_plan)
     column = "the name of the column of numbers (default: customer_phone)"
-    parser.add_argument("--phone-column", metavar="NAME", default=PHONE_PARAMETER, help=column)
     parser.add_argument(
-        "--sheet", metavar="NAME", help="of a workbook (default: the first that is not hidden)"
+        "--phone-column", metavar="NAME", type=_not_blank, default=PHONE_PARAMETER, help=column
     )
-    parser.add_argument("--suppress", metavar="FILE", help="the do-not-call list")
+    sheet = "of a workbook (default: the first that is not hidden)"
+    parser.add_argument("--sheet", metavar="NAME", type=_not_blank, help=sheet)
+    parser.add_argument("--suppress", metavar="FILE", type=_not_blank, help="the do-not-call list")
     parser.add_argument("--required", metavar="A,B", default="", help="columns that must not be blank")
-    parser.add_argument("--rejects", metavar="OUT.csv", help="where to write what cannot be called")
+    rejects = "where to write what cannot be called"
+    parser.add_argument("--rejects", metavar="OUT.csv", type=_not_blank, help=rejects)
     parser.add_argument("--delimiter", default=",", help="between the cells of a CSV file (default: a comma)")
     hours = parser.add_argument_group("calling hours", "any of these asks when each contact may be called")
     hours.add_argument("--start", metavar="HH:MM", help="when they begin (default: 09:00)")
     hours.add_argument("--end", metavar="HH:MM", help="when they end (default: 20:00)")
     hours.add_argument("--timezone", metavar="ZONE", help="an IANA name, or recipient (the default)")
     hours.add_argument("--days", metavar="mon,tue", help="days of the week (default: all)")
+    holidays = (
+        "dates such as 2026-12-25, with commas between them, or recipient: those of each number's country"
+    )
+    hours.add_argument("--holidays", metavar="DATES", help=holidays)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     return parser
 

@@ -94,5 +94,5 @@ def _read(suppress: object, default_country: str | None) -> DoNotCall:
     with opened_numbers(suppress) as entries:
         # Nobody is called because a numbering plan has changed since they asked not to be.
         numbers = read_do_not_call(entries, NumberReader(default_country, renumber=True))
-    log.info("The do-not-call list has %s numbers.", len(numbers))
+    log.info("Numbers on the do-not-call list: %s.", len(numbers))
     return numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pendulum
@@ -51,17 +52,23 @@ def checked(check: Callable[[], T]) -> tuple[T | None, str | None]:
         return None, error.reason
 
 
-def tell_openings(openings: Openings | None, numbers: Iterable[str]) -> list[dict[str, Any]]:
+def tell_openings(
+    openings: Openings | None, numbers: Iterable[str], *, at: datetime | None = None
+) -> list[dict[str, Any]]:
     """Log and return how many of these numbers, and of those that are closed, may be called when.
 
     :param openings: the calling hours; ``None`` means that there are none.
+    :param at: the moment that the hours are asked for, aware; ``None`` means now.
     """
+    from formant_provider.api.models import utc_text
     from formant_provider.api.openings import Openings, by_opening
 
     openings = openings or Openings(None, pendulum.now("UTC"))
     entries = by_opening(openings.closed + Counter(map(openings.of, numbers)))
+    wanted = f"at {utc_text(at)}" if at else "now"
     for entry in entries:
-        when = "now" if entry["is_open"] else f"from {entry['opens_at'] or 'an unknown time'} on"
+        later = f"from {entry['opens_at']} on" if entry["opens_at"] else "at no time that is known"
+        when = wanted if entry["is_open"] else later
         log.info("Dry run: %s may be called %s (%s).", entry["count"], when, entry["zones"] or "zone unknown")
     log.info("Dry run: nothing was asked of FormantAI, and nobody is called.")
     return entries

@@ -61,8 +61,9 @@ def refuse_late(context: Context, max_lateness_s: float | None, *, now: datetime
     if due is None or now - due.moment <= allowed:
         return
     reason, why = _why(context, due, allowed)
+    enough = f"timedelta(days={_days(now - due.moment)})"
     raise HeldBack(
-        f"{why} It would call with max_lateness=None, or with more than {_hours(now - due.moment)} hours."
+        f"{why} It would call with max_lateness=None, or with max_lateness={enough}."
         f" This run is that of {_text(due.moment)}, {due.because}, longer ago than max_lateness ({allowed})"
         " allows",
         reason=reason,
@@ -107,7 +108,10 @@ def _of_producer(run_id: str | None) -> Due | None:
     found = _DATED_RUN.match(run_id or "")
     if found is None:
         return None
-    moment = datetime.fromisoformat(found[1]).astimezone(UTC)
+    try:
+        moment = datetime.fromisoformat(found[1]).astimezone(UTC)
+    except (ValueError, OverflowError):  # somebody gave the run an id that only looks like Airflow's
+        return None
     return Due(moment, "when the run was due whose asset event started this one")
 
 
@@ -131,8 +135,9 @@ def _moment(due: Due) -> datetime:
     return due.moment
 
 
-def _hours(span: timedelta) -> int:
-    return int(span.total_seconds() // 3600) + 1
+def _days(span: timedelta) -> int:
+    """Return in whole days more than a span."""
+    return span.days + 1
 
 
 def _text(moment: datetime) -> str:

@@ -134,7 +134,8 @@ def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met
     """
     idle = [] if met else [name for name in names if name in given]
     if idle:
-        raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add it, or leave them out")
+        them = "it" if len(idle) == 1 else "them"
+        raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add that, or leave {them} out")
 
 
 def is_template(value: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,15 +60,23 @@ class LeavesAReceipt(PlacesACall):
 
         :raises FormantError: as placing it would, unless the task would be skipped for it.
         """
+        from formant_provider.api.inputs import refuse_past
         from formant_provider.api.models import utc_text
         from formant_provider.api.openings import Openings
         from formant_provider.state import note_nothing_sent
 
         call, now = self.build_call(context), pendulum.now("UTC")
+
+        def ring_at() -> datetime:
+            moment = when(call.scheduled_for, now)
+            refuse_past(moment, now=now)
+            return moment or now
+
         with self.ready_to_place(call, context) as (_, when):
-            rings_at, reason = checked(lambda: when(call.scheduled_for, now) or now)
+            rings_at, reason = checked(ring_at)
         note_nothing_sent(context)
-        openings = Openings(self.calling_window.hours if self.calling_window else None, now)
+        hours_of = self.calling_window.hours if self.calling_window else None
+        openings = Openings(hours_of, now, at=call.scheduled_for)
         result = {
             **dict.fromkeys((*RECEIPT_FIELDS, "placement")),
             **self.of_row(context),
@@ -75,7 +84,7 @@ class LeavesAReceipt(PlacesACall):
             "scheduled_for": utc_text(rings_at) if rings_at and rings_at != now else None,
             "status": DRY_RUN,
             "reason": reason,
-            "by_opening": tell_openings(openings, [call.recipient]),
+            "by_opening": tell_openings(openings, [call.recipient], at=call.scheduled_for),
         }
         push_apart(context, result, APART)
         return result

@@ -96,11 +96,94 @@ def test_with_hours_it_says_when_each_may_be_called(people: Any, capsys: pytest.
 
 @pytest.mark.usefixtures("morning")
 def test_who_may_never_be_called_is_some_that_cannot(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """A number of unknown zone has no hours: the exit status is 1."""
+    """A number of unknown zone has no hours: headline, table and exit status say so alike."""
     path = people(f"customer_phone\n{US}\n+883510001234567\n")
     assert main([path, "--start", "09:00"]) == 1
-    assert "time zone not known" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert text.startswith("1 of 2 contacts can be called.")
+    assert ["1", "hours_unknown", "row", "3"] in [line[:4] for line in lines(text)]
     assert main([path]) == 0
+
+
+@pytest.mark.usefixtures("morning")
+def test_hours_that_do_not_come_are_said_alike(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody of a list can be called whose hours never come within 30 days."""
+    days = ",".join(f"{EIGHT_IN_LONDON.add(days=number):%Y-%m-%d}" for number in range(-3, 40))
+    assert main([people(GOOD), "--holidays", days, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["accepted"], found["by_opening"]) == (0, [])
+    assert found["by_reason"]["closed"]["count"] == 2
+
+
+@pytest.mark.usefixtures("morning")
+def test_holidays_are_days_off(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dates for everybody, with commas between them."""
+    assert main([people(GOOD), "--holidays", "2026-11-25, 2026-11-26"]) == 0
+    table = lines(capsys.readouterr().out)
+    assert ["1", "from", "2026-11-27T09:00:00Z", "Europe/London"] in table
+
+
+@pytest.mark.usefixtures("morning")
+def test_holidays_may_be_those_of_each_country(people: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """On Thanksgiving, the day after, California rests and London does not."""
+    pytest.importorskip("holidays")
+    options = ["--holidays", "recipient", "--days", "thu,fri"]
+    assert main([people(GOOD), *options]) == 0
+    table = lines(capsys.readouterr().out)
+    assert ["1", "from", "2026-11-26T09:00:00Z", "Europe/London"] in table
+    assert ["1", "from", "2026-11-27T17:00:00Z", "America/Los_Angeles"] in table
+
+
+def test_a_country_may_be_in_small_letters(people: Any) -> None:
+    """A shell is no DAG file."""
+    assert main([people("customer_phone\n(415) 555-0120\n"), "--default-country", " us"]) == 0
+
+
+def in_a_shell(command: str, path: str) -> subprocess.CompletedProcess[str]:
+    line = f'set -o pipefail; "$0" -m formant_provider.contacts {command}'
+    return subprocess.run(
+        ["bash", "-c", line, sys.executable, path], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_reader_that_has_gone_is_no_fault(people: Any) -> None:
+    """As behind `head`: not a word on the error stream, and the exit status is that of the list."""
+    done = in_a_shell('"$1" > >(exec true)', people())
+    gone = in_a_shell('"$1" | true', people())
+    assert (done.stderr, gone.stderr) == ("", "")
+    assert gone.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("- <&-", "contacts: standard input is closed"),
+        pytest.param(
+            '"$1" > /dev/full',
+            "standard output: No space left",
+            marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it"),
+        ),
+    ],
+)
+def test_streams_that_cannot_be_used_end_with_2(command: str, fault: str, people: Any) -> None:
+    """In one line, and with no traceback."""
+    done = in_a_shell(command, people(GOOD))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert fault in done.stderr
+
+
+BLANKS = ["--suppress", "--rejects", "--default-country", "--sheet", "--phone-column"]
+
+
+@pytest.mark.parametrize("arguments", [[""], [" "], *([option, "", "f.csv"] for option in BLANKS)])
+def test_what_an_unset_variable_leaves_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blank is neither the current folder nor "no list": that would call who must not be called."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "is blank" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("morning")

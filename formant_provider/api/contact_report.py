@@ -39,6 +39,7 @@ class Reason(StrEnum):
     SUPPRESSED = "suppressed"
     BLANK_VARIABLE = "blank_variable"
     CLOSED = "closed"
+    HOURS_UNKNOWN = "hours_unknown"
     DUPLICATE = "duplicate"
 
     @property
@@ -62,6 +63,7 @@ _SENTENCES = {
     Reason.SUPPRESSED: "The number is on the do-not-call list.",
     Reason.BLANK_VARIABLE: "A variable that the agent needs is blank.",
     Reason.CLOSED: "The calling window is closed now where this number is.",
+    Reason.HOURS_UNKNOWN: "The hours of this number are not known: its time zone or its holidays are not.",
     Reason.DUPLICATE: "An earlier row calls the same number.",
 }
 
@@ -178,6 +180,13 @@ class ContactReport:
             return f"{self.two_readings} of {self.total} numbers can be read as two phones. {WHICH_READING}"
         return None
 
+    @property
+    def _which(self) -> str:
+        """How a sentence goes on before the problems."""
+        if self.rejected == 1:
+            return "it is"
+        return "they are" if self.rejected == len(self.problems) else "the first are"
+
     def counts(self) -> dict[str, Any]:
         """Return the numbers alone, as plain data."""
         return {
@@ -197,7 +206,7 @@ class ContactReport:
         """Return what is wrong with the rejected contacts, in a sentence for a log or an error."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.by_reason.items())
         first = "; ".join(str(problem) for problem in self.problems)
-        text = f"{self.rejected} of {self.total} cannot be called: {reasons}; the first are {first}"
+        text = f"{self.rejected} of {self.total} cannot be called: {reasons}; {self._which} {first}"
         if Reason.AMBIGUOUS_NUMBER in self.by_reason:
             return f"{text}. {WHICH_READING}"
         return f"{text}. {self.without_plus} of them {_LOST_PLUS}" if self.without_plus else text

@@ -184,7 +184,10 @@ class Rules:
         if self._openings is None:
             return {}
         closed = self._openings.refuse_closed(chunk.recipients())
-        return {place: Fault(Reason.CLOSED, None, str(opening)) for place, opening in closed.items()}
+        return {
+            place: Fault(Reason.HOURS_UNKNOWN if opening.fault else Reason.CLOSED, None, str(opening))
+            for place, opening in closed.items()
+        }
 
     def _repetition(self, chunk: Chunk) -> Faults:
         keys, called = set(chunk.keys), self._called

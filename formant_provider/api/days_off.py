@@ -97,7 +97,8 @@ def _public_holidays(country: str) -> Container[date]:
         return country_holidays(country)
     except NotImplementedError:
         raise InvalidInput(
-            _FIELD, f"those of {country} are not known to the library holidays; give dates instead"
+            _FIELD,
+            f"the public holidays of {country} are not known to the library holidays; give dates instead",
         ) from None
 
 

@@ -102,9 +102,9 @@ def _refuse(unread: list[int], reasons: Counter[str]) -> None:
     which = ", ".join(map(str, unread[:MAX_EXAMPLES]))
     why = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
     hint = f". {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in reasons else ""
-    raise InvalidInput(
-        _FIELD, f"{len(unread)} entries cannot be read as numbers ({why}), first those at {which}{hint}"
-    )
+    one = len(unread) == 1
+    what = "1 entry cannot be read as a number" if one else f"{len(unread)} entries cannot be read as numbers"
+    raise InvalidInput(_FIELD, f"{what} ({why}), {'that' if one else 'first those'} at {which}{hint}")
 
 
 def _entry(entry: object, *, digits_are_told: bool) -> str:

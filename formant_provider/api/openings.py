@@ -28,8 +28,8 @@ class Opening(NamedTuple):
     """When numbers of certain zones may be called.
 
     :param zones: their names; blank if they are not known.
-    :param is_open: whether they may be called now.
-    :param opens_at: when they may be called next, if not now; ``None`` if that is not known, or not soon.
+    :param is_open: whether they may be called at the moment in question.
+    :param opens_at: when they may be called next, if not then; ``None`` if that is not known, or not soon.
     :param fault: why the hours are not known; ``None`` if they are.
     """
 
@@ -50,13 +50,23 @@ class Openings:
     """The calling hours of a list of numbers at one moment.
 
     :param hours_of: returns the hours for a number; ``None`` means that all may be called at any time.
-    :param now: that moment, aware.
+    :param now: the current time, aware. Openings are looked for until 30 days from it.
+    :param at: the moment in question, aware; ``None`` means now.
+    :param refuse_later: whether numbers are refused that may be called later, and not at that moment.
     :ivar closed: how many numbers were refused for being closed, by opening.
     :raises InvalidInput: the hours make no sense, whatever the number.
     """
 
-    def __init__(self, hours_of: Callable[[str], Hours] | None, now: datetime) -> None:
-        self._hours_of, self._now = hours_of, now
+    def __init__(
+        self,
+        hours_of: Callable[[str], Hours] | None,
+        now: datetime,
+        *,
+        at: datetime | None = None,
+        refuse_later: bool = True,
+    ) -> None:
+        self._hours_of, self._at, self._until = hours_of, at or now, now + MAX_SCHEDULE_AHEAD - MARGIN
+        self._refuse_later = refuse_later
         self._known: dict[Any, Opening] = {}
         self.closed: Counter[Opening] = Counter()
         if hours_of is not None:
@@ -82,16 +92,21 @@ class Openings:
         return known
 
     def refuse_closed(self, numbers: Iterable[str]) -> Mapping[int, Opening]:
-        """Return the openings of those numbers that may not be called now, by their position; count them."""
+        """Return the openings of those numbers that may not be called, by their position.
+
+        Those whose hours are known are counted as closed.
+        """
         found = {
-            position: opening for position, opening in enumerate(map(self.of, numbers)) if not opening.is_open
+            position: opening
+            for position, opening in enumerate(map(self.of, numbers))
+            if not opening.is_open and (self._refuse_later or opening.opens_at is None)
         }
-        self.closed.update(found.values())
+        self.closed.update(opening for opening in found.values() if opening.fault is None)
         return found
 
     def _opening(self, hours: Hours) -> Opening:
-        first = hours.opening(self._now, self._now + MAX_SCHEDULE_AHEAD - MARGIN)
-        is_open = first is not None and first <= self._now
+        first = hours.opening(self._at, self._until)
+        is_open = first is not None and first <= self._at
         return Opening(_names(zone.key for zone in hours.zones), is_open, None if is_open else first)
 
 
@@ -131,7 +146,7 @@ def in_words(counts: Mapping[Opening, int]) -> str:
         later = sum(until[moment] for moment in moments[_NAMED:])
         texts.append(f"{later} longer, the last until {utc_text(moments[-1])}")
     if until[None]:
-        texts.append(f"{until[None]} for an unknown time")
+        texts.append(f"{until[None]} for more than {MAX_SCHEDULE_AHEAD.days} days")
     return ", ".join(texts)
 
 

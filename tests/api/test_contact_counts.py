@@ -111,3 +111,14 @@ def test_every_reason_has_words_and_no_digit_of_the_number() -> None:
         assert words in told
     for digits in ("4155550100", "5550100", "669812345", "5512345678"):
         assert digits not in told
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(1, "it is row 1 (no_number)"), (2, "they are row 1 (no_number); row 2"), (11, "the first are row 1")],
+)
+def test_a_summary_says_whether_it_names_all(count: int, words: str) -> None:
+    """One row is not the first of several, nor are two."""
+    contacts = contacts_of([{"customer_phone": "", "name": "x"}] * count)
+    report = clean_contacts(contacts, io.BytesIO(), invalid_rows="reject")
+    assert f"{count} of {count} cannot be called: {count} no_number; {words}" in report.summary()

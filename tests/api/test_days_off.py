@@ -143,7 +143,7 @@ def test_a_number_of_several_countries_has_the_holidays_of_all() -> None:
 
 REFUSED = [
     (NOWHERE, "the country of this number is not known"),
-    ("+38328012345", "those of XK are not known to the library holidays"),
+    ("+38328012345", "the public holidays of XK are not known to the library holidays"),
 ]
 
 

@@ -17,6 +17,7 @@ NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)
 LONDON, PARIS, SATELLITE = "+442079460018", "+33199005123", "+883510001234567"
 # A toll-free number of North America may be anywhere in it.
 ANYWHERE = "+18005550123"
+EVERY_DAY = [date(2026, 11, 20) + timedelta(days=days) for days in range(60)]
 
 
 def test_a_number_is_open_or_says_when_it_will_be() -> None:
@@ -51,8 +52,7 @@ def test_many_zones_are_counted_and_not_listed() -> None:
 
 def test_hours_that_do_not_come_are_said() -> None:
     """A holiday each day is a list of holidays that went wrong, and no error of each row."""
-    holidays = [date(2026, 11, 20) + timedelta(days=days) for days in range(60)]
-    opening = Openings(CallingWindow(holidays=holidays).hours, NOW).of(LONDON)
+    opening = Openings(CallingWindow(holidays=EVERY_DAY).hours, NOW).of(LONDON)
     assert str(opening) == "it does not open within 30 days (Europe/London)"
 
 
@@ -63,12 +63,53 @@ def test_hours_of_nonsense_are_no_fault_of_a_number() -> None:
         Openings(window.hours, NOW)
 
 
+@pytest.mark.parametrize("country", ["US", "GB", "XK"])
+def test_a_zone_of_nonsense_in_a_mapping_is_no_fault_of_a_number(country: str) -> None:
+    """Whatever country it is given for, it is refused before any row is read, and leaves out nobody."""
+    window = CallingWindow(timezone={"IN": "Asia/Kolkata", country: "{{ zone }}"})
+    window.timezone = {"IN": "Asia/Kolkata", country: "Mars/X"}  # as Airflow renders it
+    with pytest.raises(InvalidInput, match=r"calling_window\.timezone"):
+        Openings(window.hours, NOW)
+
+
+def test_a_mapping_that_another_task_gives_is_checked_as_well() -> None:
+    """UK is no code of a country: with it, British numbers would keep a clock of their own unnoticed."""
+    window = CallingWindow(timezone="{{ zones }}")
+    window.timezone = {"UK": "Europe/London"}  # as Airflow renders it
+    with pytest.raises(InvalidInput, match="ISO 3166"):
+        Openings(window.hours, NOW)
+
+
 def test_closed_numbers_are_found_by_position_and_counted() -> None:
     """For the rows to be left out, and for the sentence at the end."""
     openings = Openings(CallingWindow().hours, NOW)
     assert list(openings.refuse_closed([PARIS, LONDON, PARIS, SATELLITE])) == [1, 3]
     assert list(openings.refuse_closed([LONDON])) == [0]
-    assert in_words(openings.closed) == "2 until 2026-11-25T09:00:00Z, 1 for an unknown time"
+    assert in_words(openings.closed) == "2 until 2026-11-25T09:00:00Z"
+
+
+def test_hours_that_do_not_come_are_counted_in_words() -> None:
+    """They are known, and further than is looked."""
+    openings = Openings(CallingWindow(holidays=EVERY_DAY).hours, NOW)
+    openings.refuse_closed([PARIS, LONDON])
+    assert in_words(openings.closed) == "2 for more than 30 days"
+
+
+def test_another_moment_than_now_may_be_asked_for() -> None:
+    """Such as that for which a call is scheduled; openings are looked for until 30 days from now."""
+    openings = Openings(CallingWindow().hours, NOW, at=NOW + timedelta(days=3, hours=2))
+    assert openings.of(LONDON).is_open
+    late = Openings(CallingWindow().hours, NOW, at=NOW + timedelta(days=31))
+    assert str(late.of(LONDON)) == "it does not open within 30 days (Europe/London)"
+
+
+def test_who_may_be_called_later_need_not_be_refused() -> None:
+    """A list may be checked at night; who has no hours in 30 days, or none that are known, is refused."""
+    window = CallingWindow(timezone={"GB": "Europe/London"})
+    openings = Openings(window.hours, NOW, refuse_later=False)
+    assert list(openings.refuse_closed([PARIS, LONDON, SATELLITE])) == [2]
+    never = Openings(CallingWindow(holidays=EVERY_DAY).hours, NOW, refuse_later=False)
+    assert list(never.refuse_closed([PARIS, LONDON])) == [0, 1]
 
 
 def test_the_hours_of_a_zone_are_reckoned_with_once() -> None:

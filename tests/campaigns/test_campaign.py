@@ -258,7 +258,7 @@ def test_other_keys_agents_and_runs_are_other_batch_calls(sandbox: Sandbox, chan
         ({"suppress": "None"}, "suppress: is blank"),
         ({"suppress": "numbers.csv"}, "suppress: must be an absolute path"),
         ({"suppress": 5}, "suppress: must be"),
-        ({"suppress": ["abc"]}, "suppress: 1 entries cannot be read"),
+        ({"suppress": ["abc"]}, "suppress: 1 entry cannot be read"),
         ({"rejects_uri": "rejects.csv"}, "rejects_uri: must be an absolute path"),
         ({"rejects_uri": " "}, "rejects_uri: is blank"),
         ({"results_uri": "results.csv", **WAIT}, "results_uri: must be an absolute path"),

@@ -26,7 +26,8 @@ def test_a_hit_is_no_failure_of_the_campaign(
     assert sandbox.rings == {NUMBERS[2]: 1}
     assert run.xcoms["return_value"]["contacts"]["by_reason"] == {"suppressed": 2}
     assert [row["reason"] for row in read_csv(rejects)] == ["suppressed", "suppressed"]
-    assert "The do-not-call list has 2 numbers" in run.log_text
+    assert "Numbers on the do-not-call list: 2." in run.log_text
+    assert "contacts can be called, according to phonenumbers " in run.log_text
 
 
 def test_a_contact_that_is_invalid_fails_it_all_the_same(sandbox: Sandbox, channel: FakeSupervisor) -> None:

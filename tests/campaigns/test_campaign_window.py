@@ -20,7 +20,7 @@ from support.versions import needs_state_store
 
 # India has one clock; so have New York's numbers, and those of London for fiction.
 INDIA, NEW_YORK, LONDON = "+919876543210", "+12125550123", "+442079460018"
-SATELLITE = "+883510001234567"
+SATELLITE, KOSOVO = "+883510001234567", "+38328012345"
 # 11:30 in India, one at night in New York, six in the morning in London.
 NOON_IN_INDIA = pendulum.datetime(2026, 11, 25, 6)
 # Half past nine at night in India, eleven in the morning in New York, four in the afternoon in London.
@@ -151,12 +151,40 @@ def test_a_number_of_unknown_zone_is_left_out_with_the_reason(
     """In doubt nobody is called, and one such row does not stop the others."""
     clock(NOON_IN_INDIA)
     rejects = tmp_path / "rejects.csv"
-    run = place(channel, [*ALL[:1], {"customer_phone": SATELLITE}], rejects_uri=str(rejects))
+    contacts = [*ALL[:1], {"customer_phone": SATELLITE}]
+    run = place(channel, contacts, rejects_uri=str(rejects), invalid_rows="reject")
     assert (run.state, called(sandbox)) == ("success", [INDIA])
     [row] = read_csv(rejects)
-    assert row["reason"] == "closed"
-    assert "time zone" in row["detail"]
-    assert "1 for an unknown time" in run.log_text
+    assert row["reason"] == "hours_unknown"
+    assert "the time zone of this number is not known" in row["detail"]
+    assert "1 of 2 cannot be called: 1 hours_unknown; it is row 2 (hours_unknown)" in run.log_text
+    assert "is closed now" not in run.log_text
+
+
+@pytest.mark.parametrize("options", [{}, {"invalid_rows": "reject", "max_rejected_rate": 10}])
+def test_a_number_of_unknown_hours_is_a_fault_and_not_closed(
+    options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
+) -> None:
+    """No later run would call it, so invalid_rows and max_rejected_rate are about it."""
+    clock(NOON_IN_INDIA)
+    run = place(channel, [*ALL[:1], {"customer_phone": SATELLITE}], **options)
+    assert (run.state, sandbox.requests) == ("failed", [])
+    assert "1 hours_unknown" in str(run.error)
+
+
+def test_holidays_that_nobody_knows_are_a_fault_of_the_row(
+    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock, tmp_path: Path
+) -> None:
+    """The detail says whose they are: the library has none of Kosovo."""
+    pytest.importorskip("holidays")
+    clock(NOON_IN_INDIA)
+    options = {"rejects_uri": str(tmp_path / "rejects.csv"), "invalid_rows": "reject"}
+    contacts = [*ALL[:1], {"customer_phone": KOSOVO}]
+    run = place(channel, contacts, calling_window=CallingWindow(holidays="recipient"), **options)
+    assert (run.state, called(sandbox)) == ("success", [INDIA])
+    [row] = read_csv(tmp_path / "rejects.csv")
+    assert row["reason"] == "hours_unknown"
+    assert "Here: the public holidays of XK are not known" in row["detail"]
 
 
 def test_faults_and_the_do_not_call_list_come_before_the_hours(
@@ -223,6 +251,7 @@ def test_hours_that_make_no_sense_refuse_the_whole(
         {
             "calling_window.start": CallingWindow("{{ 'nine' }}"),
             "calling_window.timezone": CallingWindow(timezone="{{ 'Mars' }}"),
+            "calling_window.timezone: must": CallingWindow(timezone={"US": "{{ 'Mars/X' }}"}),
             "calling_window.days": CallingWindow(days="{{ 'someday' }}"),
         }.items()
     ):

@@ -20,6 +20,7 @@ TODAY = datetime.now(UTC).date()
 LATER = CallingWindow(
     "12:00", "13:00", timezone="UTC", holidays=[TODAY + timedelta(days=n) for n in (-1, 0, 1)]
 )
+ANY, PAST = CallingWindow("00:00", "24:00"), datetime.now(UTC) - timedelta(hours=1)
 OPENS_AT = f"{TODAY + timedelta(days=2)}T12:00:00Z"
 
 pytestmark = pytest.mark.usefixtures("sleeps")
@@ -68,6 +69,17 @@ def test_a_time_of_your_own_is_said_too(sandbox: Sandbox, channel: FakeSuperviso
     assert sandbox.requests == []
 
 
+def test_the_hours_are_those_of_the_time_of_your_own(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """A call for an open hour two days ahead is not said to wait for it, nor to ring now."""
+    moment = datetime.fromisoformat(OPENS_AT) + timedelta(minutes=30)
+    run = rehearse(channel, scheduled_for=moment, calling_window=LATER)
+    assert (run.state, sandbox.requests) == ("success", [])
+    result = run.xcoms["return_value"]
+    assert result["scheduled_for"] == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    assert result["by_opening"] == [{"zones": "UTC", "is_open": True, "opens_at": None, "count": 1}]
+    assert f"1 may be called at {moment:%Y-%m-%dT%H:%M:%SZ} (UTC)" in run.log_text
+
+
 LATE = {"run_type": "backfill", "data_interval_end": datetime.now(UTC) - timedelta(days=30)}
 SKIPS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "on the do-not-call list": ({"suppress": [NUMBER]}, {}, "suppressed"),
@@ -92,6 +104,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no number": ({"parameters": {"customer_phone": "nobody"}}, "customer_phone: "),
     "no agent": ({"agent_id": "agent"}, "agent_id: "),
     "a list that is lost": ({"suppress": []}, "suppress: "),
+    "a time that is past": ({"scheduled_for": PAST}, "scheduled_for: lies in the past"),
+    "a past time in the hours": ({"scheduled_for": PAST, "calling_window": ANY}, "scheduled_for: lies in"),
     "no connection": ({"formant_conn_id": "nowhere"}, "formant_conn_id"),
     "hours of nonsense": ({"calling_window": CallingWindow("{{ 'x' }}")}, "calling_window.start: "),
     "closed hours": ({"calling_window": LATER, "on_closed": "fail"}, "calling_window is closed now"),

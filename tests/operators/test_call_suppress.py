@@ -48,7 +48,7 @@ def test_who_is_on_the_list_is_not_called(
     number, suppress = forms[form]
     run = call(channel, number, suppress=suppress)
     assert (run.state, sandbox.requests) == ("skipped", [])
-    assert "The do-not-call list has 2 numbers" in run.log_text
+    assert "Numbers on the do-not-call list: 2." in run.log_text
     assert "The number is on the do-not-call list" in run.log_text
     assert number[3:] not in run.log_text
     assert OTHER[1:] not in run.log_text

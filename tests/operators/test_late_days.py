@@ -99,6 +99,8 @@ PRODUCERS: dict[str, tuple[list[str | None], bool]] = {
     "a run that an asset started": ([f"asset_triggered__{OLD.isoformat()}_x7Gh2Kq1"], True),
     "no event at all": ([], True),
     "an id that looks like it": (["backfill__of_last_month"], True),
+    "an id with a month that is none": (["scheduled__2026-99-01T00:00:00+00:00"], True),
+    "an id before all time": (["scheduled__0001-01-01T00:00:00+14:00"], True),
 }
 
 
@@ -118,7 +120,7 @@ def test_the_log_of_a_consumer_names_the_day_and_what_to_set(channel: FakeSuperv
     assert "as after a backfill or a clear of its producer" in run.log_text
     assert f"that of {OLD:%Y-%m-%dT%H:%M:%S}" in run.log_text
     assert "when the run was due whose asset event started this one" in run.log_text
-    assert "max_lateness=None, or with more than 721 hours" in run.log_text
+    assert "max_lateness=None, or with max_lateness=timedelta(days=31)" in run.log_text
 
 
 def test_an_old_once_is_not_late_without_a_word(sandbox: Sandbox, channel: FakeSupervisor) -> None:
@@ -154,4 +156,4 @@ def test_an_approval_that_took_a_weekend_is_not_late_without_a_word(
     assert (result(run), sandbox.requests) == (("skipped", "delayed"), [])
     assert "The run began in time" in run.log_text
     assert "such as an approval" in run.log_text
-    assert "with more than 61 hours" in run.log_text
+    assert "with max_lateness=timedelta(days=3)" in run.log_text
