@@ -95,7 +95,7 @@ def _public_holidays(country: str) -> Container[date]:
         ) from None
     try:
         return country_holidays(country)
-    except NotImplementedError:
+    except NotImplementedError:  # so the library says that it has no such country
         raise InvalidInput(
             _FIELD,
             f"the public holidays of {country} are not known to the library holidays; give dates instead",

@@ -49,5 +49,6 @@ def _in_archive(file: IO[bytes]) -> tuple[set[str], bool]:
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
             return names, _MANIFEST in names and b"encryption-data" in archive.read(_MANIFEST)
+    # The last two: packed in a way that zipfile does not know, or encrypted.
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError):
         return set(), False

@@ -33,7 +33,8 @@ _AREA_CODE = 4  # digits of one in North America, with the country code
 # clocks.
 _PART_OF = {"AC": "SH", "TA": "SH", "XK": "RS"}
 _NOT_A_COUNTRY = "001"
-# Clocks are the same if they agree from here to two years from now.
+# Clocks are the same if they agree from here to the beginning of the third year from now. Not from today on:
+# a process may run over a change of clocks, and two of them must come to the same.
 _SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _Clock = tuple[tuple[datetime, timedelta | None], ...]
@@ -83,9 +84,8 @@ def _candidates(number: str) -> tuple[str, ...]:
     names = tuple(name for region in _regions(parsed) for name in _zones_in(region))
     digits = f"{parsed.country_code}{national_significant_number(parsed)}"
     corrected = CORRECTIONS.get(_longest_prefix(digits, CORRECTIONS), ())
-    if set(corrected) & set(
-        names
-    ):  # a prefix may reach into another country, as 618 does to Christmas Island
+    # A prefix may reach into another country, as 618 does to Christmas Island.
+    if not set(corrected).isdisjoint(names):
         return corrected
     mapped = _mapped(digits)
     found = _fitting(names, mapped) if _tells_a_place(parsed) else names
