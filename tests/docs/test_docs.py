@@ -296,7 +296,7 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     from formant_provider.api import errors, retry
-    from formant_provider.tasks.failures import placing_a_call
+    from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
 
     every = (kind for kind in vars(errors).values() if isinstance(kind, type))
     kinds = {kind.__name__: kind for kind in every if issubclass(kind, errors.FormantError)}
@@ -304,7 +304,7 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
     assert set(rows) == set(kinds) - {"FormantError", "RetryableError"}
     for name, (sent_again, retried, rung) in rows.items():
         error = kinds[name]("a", "b") if name == "InvalidInput" else kinds[name]("a")
-        with pytest.raises(Exception, match="a") as caught, placing_a_call():
+        with pytest.raises(Exception, match="a") as caught, ending_the_task(PLACING_A_CALL):
             raise error
         assert (sent_again == "yes") is retry.may_repeat(error), name
         assert (retried == "no") is isinstance(caught.value, AirflowFailException), name
