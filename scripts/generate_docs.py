@@ -1,0 +1,228 @@
+"""Fill the generated blocks of the pages from the code: ``--check`` shows what is stale and writes nothing.
+
+A block of a page stands between two comments. Its first one says what is in it::
+
+    <!-- generated: parameters formant_provider.hooks.formant.FormantHook -->
+    <!-- generated: parameters formant_provider.hooks.formant.FormantHook region -->
+    <!-- generated: modules formant_provider.hooks -->
+    <!-- end generated -->
+
+*parameters* is the table of a class's parameters, or of those that are named after it: one class may have
+several blocks, and all of them together must name each parameter. *modules* is the table of a package's
+modules with the first line of their docstrings; each module of the package must be in one.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import os
+import re
+import sys
+import tempfile
+import types
+import typing
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "formant_provider"
+BLOCK = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end generated -->)", re.DOTALL)
+PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+PARAM = re.compile(r"^:param (\w+):(.*?)(?=^:|^\S|\Z)", re.DOTALL | re.MULTILINE)
+
+
+class Stale(Exception):
+    """A block cannot be filled: it names what is not there, or some are missing."""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with ``--check`` print how they would change; return the exit code."""
+    changed = False
+    for page, old, new in filled(pages()):
+        if old == new:
+            continue
+        changed = True
+        if "--check" in arguments:
+            name = str(page.relative_to(ROOT))
+            lines = (old.splitlines(keepends=True), new.splitlines(keepends=True))
+            sys.stdout.writelines(difflib.unified_diff(*lines, name, f"{name} (generated)"))
+        else:
+            page.write_text(new)
+    return int(changed and "--check" in arguments)
+
+
+def pages() -> list[Path]:
+    """Return the pages that may have blocks."""
+    docs = (path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+    return [ROOT / "README.md", ROOT / "AGENTS.md", *sorted(docs)]
+
+
+def filled(files: list[Path]) -> list[tuple[Path, str, str]]:
+    """Return each page as it is and as it should be; refuse blocks that together leave something out."""
+    named: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def fill(match: re.Match[str]) -> str:
+        opening, words, end = match.groups()
+        kind, subject, *names = words.split()
+        if kind not in KINDS:
+            raise Stale(f"no block is called {kind!r}")
+        head, rows = KINDS[kind][0], KINDS[kind][1](subject)
+        if unknown := set(names) - set(rows):
+            raise Stale(f"{subject} has no {', '.join(sorted(unknown))}")
+        named[kind, subject] |= set(names or rows)
+        return "\n".join([opening, head + "".join(rows[name] for name in names or rows), end])
+
+    result = [(page, text := page.read_text(), BLOCK.sub(fill, text)) for page in files]
+    for (kind, subject), there in named.items():
+        if missing := KINDS[kind][1](subject).keys() - there:
+            raise Stale(f"no block of {subject} names {', '.join(sorted(missing))}")
+    return result
+
+
+def row(*cells: str) -> str:
+    """Return a line of a table."""
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |\n"
+
+
+# Parameters
+
+PARAMETERS_HEAD = row("Parameter", "Type", "Default", "Meaning") + "|---|---|---|---|\n"
+
+
+def parameters(dotted: str) -> dict[str, str]:
+    """Return a row for each parameter of a class or function, by its name, in the order of the signature."""
+    subject = named_object(dotted)
+    doc = inspect.getdoc(subject) or ""
+    texts = {name: " ".join(text.split()) for name, text in PARAM.findall(doc)}
+    taken = inspect.signature(subject.__init__ if isinstance(subject, type) else subject).parameters
+    if unknown := texts.keys() - taken.keys():
+        raise Stale(f"the docstring of {dotted} explains {', '.join(unknown)}, which it does not take")
+    templates, types_of, rows = getattr(subject, "template_fields", ()), hints(subject), {}
+    for name, parameter in taken.items():
+        if name == "self" or parameter.kind in PASSED_ON:
+            continue
+        if name not in texts:
+            raise Stale(f"the docstring of {dotted} has no :param {name}:")
+        if "(templated)" in doc and ("(templated)" in texts[name]) is not (name in templates):
+            raise Stale(f"{dotted}: '(templated)' and template_fields disagree about {name}")
+        text = texts[name].removesuffix("(templated)") + (" *Templated.*" if name in templates else "")
+        rows[name] = row(
+            f"`{name}`", type_text(types_of[name]), default_text(parameter.default), sentence(text)
+        )
+    return rows
+
+
+def named_object(dotted: str) -> Any:
+    """Import the class or function of that name."""
+    module, _, name = dotted.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        raise Stale(f"there is no {dotted}") from None
+
+
+def hints(subject: Any) -> dict[str, Any]:
+    """Return the types of the parameters, also those that a module imports for type checkers alone."""
+    module = sys.modules[subject.__module__]
+    only_typing: dict[str, Any] = {}
+    for block in ast.parse(inspect.getsource(module)).body:
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING"):
+            exec(ast.unparse(block.body), only_typing)  # noqa: S102 - imports of our own modules
+    known = {**vars(module), **only_typing}
+    return typing.get_type_hints(subject.__init__ if isinstance(subject, type) else subject, known)
+
+
+def type_text(kind: Any) -> str:
+    """Write a type as words: each member of a union, each value of a literal."""
+    union = typing.get_origin(kind) in {types.UnionType, typing.Union}
+    words = [word for part in (typing.get_args(kind) if union else [kind]) for word in one_type(part)]
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def one_type(kind: Any) -> list[str]:
+    """Write a type that is no union; a literal has several words."""
+    if typing.get_origin(kind) is typing.Literal:
+        return [f"`{code(value)}`" for value in typing.get_args(kind)]
+    if kind is Any:
+        return ["any"]
+    if kind is type(None):
+        return ["`None`"]
+    text = kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
+    # What a collection may hold is in the text of its parameter.
+    text = re.sub(r"typing\.Literal\[.*?\]", "str", text)
+    return ["`" + re.sub(r"(?:[a-z_]+\.)+", "", text) + "`"]
+
+
+def default_text(value: Any) -> str:
+    """Write a default as Python would read it, or as the words that it is a list of."""
+    if value is inspect.Parameter.empty:
+        return "required"
+    if isinstance(value, tuple | list):
+        return ", ".join(f"`{each}`" for each in value) or "none"
+    return f"`{code(value)}`"
+
+
+def code(value: Any) -> str:
+    """Write a value as the project writes it in code."""
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def sentence(text: str) -> str:
+    """Turn the reST of a docstring into Markdown that begins like a sentence."""
+    text = re.sub(r"``(.+?)``", r"`\1`", text)
+    text = re.sub(r":[\w:]+:`~(?:\w+\.)*(\w+)`", r"`\1`", text)
+    text = re.sub(r":[\w:]+:`(.+?)`", r"`\1`", text)
+    text = re.sub(r"`([^`<]+) <(\S+)>`_+", r"[\1](\2)", text)
+    return text[:1].upper() + text[1:]
+
+
+# Modules
+
+MODULES_HEAD = row("Module", "What it answers", "Imports of the package") + "|---|---|---|\n"
+
+
+def modules(dotted: str) -> dict[str, str]:
+    """Return a row for each module that is directly in a package, by its name."""
+    folder = ROOT.joinpath(*dotted.split("."))
+    rows = {}
+    for path in sorted(folder.glob("*.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+        if path.stem == "__init__" and folder != PACKAGE:
+            continue
+        imports = ", ".join(f"`{name}`" for name in imported(path)) or "-"
+        rows[path.stem] = row(f"`{path.stem}`", sentence(doc.partition("\n")[0]), imports)
+    if not rows:
+        raise Stale(f"there are no modules in {dotted}")
+    return rows
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield what a module imports of other packages of ours: the package, or the module at the top."""
+    own = ".".join(path.relative_to(ROOT).parent.parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name + "."):
+            name = ROOT.joinpath(*str(node.module).split("."))
+            package = node.module if name.is_dir() else str(node.module).rpartition(".")[0]
+            found.add(str(node.module if package == PACKAGE.name else package))
+    yield from sorted(name.removeprefix(PACKAGE.name + ".") for name in found - {own})
+
+
+KINDS: dict[str, tuple[str, Callable[[str], dict[str, str]]]] = {
+    "parameters": (PARAMETERS_HEAD, parameters),
+    "modules": (MODULES_HEAD, modules),
+}
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # the pages are of this checkout, whatever is installed
+    try:
+        # The package brings Airflow, which would make itself a home in ~/airflow.
+        with tempfile.TemporaryDirectory(prefix="airflow-docs-") as os.environ["AIRFLOW_HOME"]:
+            sys.exit(main(sys.argv[1:]))
+    except Stale as problem:
+        sys.exit(f"generate_docs: {problem}")
