@@ -21,13 +21,13 @@ import requests
 import urllib3
 
 from formant_provider import __version__
-from formant_provider.api.answers import read_answer, read_file, transport_error
 from formant_provider.api.batch_client import BatchEndpoints
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import BadResponse, FormantError
 from formant_provider.api.exchange import Exchange
+from formant_provider.api.fingerprints import Fingerprints
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage, Recording
-from formant_provider.api.recipients import Recipients
+from formant_provider.api.responses import read_answer, read_file, transport_error
 from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
 from formant_provider.api.transport import MarkingAdapter
 
@@ -102,9 +102,9 @@ class FormantClient(BatchEndpoints):
         """Where requests go, without the path."""
         return self._config.base_url
 
-    def recipients(self, agent_id: int | None) -> Recipients:
+    def recipients(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises this agent's recipients by marks made with our API key."""
-        return Recipients(self._config.api_key, agent_id)
+        return Fingerprints(self._config.api_key, agent_id)
 
     def close(self) -> None:
         """Give the pooled connections back."""
@@ -141,7 +141,7 @@ class FormantClient(BatchEndpoints):
         :param before_send: asked right before every send; the error it returns is raised instead.
         :param after_send: called right after every send, whatever came of it.
         :raises RequestRefused: the server said no; with :class:`DuplicateRequest` an earlier send was used.
-        :raises TryLater: the server took no call within the retry policy; see ``retry_after_s``.
+        :raises RetryableError: the server took no call within the retry policy; see ``retry_after_s``.
         :raises FormantError: of any kind; ``maybe_placed`` says whether one of these sends may have rung.
         """
         answer = self._exchange(

@@ -24,12 +24,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from formant_provider.api.errors import (
-    AnswerLost,
     BadResponse,
     DuplicateRequest,
     FormantError,
+    ResponseLost,
+    RetryableError,
     ServerError,
-    TryLater,
     Unreachable,
 )
 
@@ -105,12 +105,12 @@ def may_repeat(error: FormantError, *, guarded: bool = True) -> bool:
     """
     if not guarded and is_unclear(error):
         return False
-    return isinstance(error, TryLater | Unreachable | AnswerLost | BadResponse)
+    return isinstance(error, RetryableError | Unreachable | ResponseLost | BadResponse)
 
 
 def is_unclear(error: FormantError) -> bool:
     """Whether the server may have done what was asked, now or in an earlier try, without saying so."""
-    return isinstance(error, ServerError | AnswerLost | BadResponse | DuplicateRequest)
+    return isinstance(error, ServerError | ResponseLost | BadResponse | DuplicateRequest)
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:

@@ -14,7 +14,7 @@ from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NA
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
     from formant_provider.api.config import ClientConfig
-    from formant_provider.api.recipients import Recipients
+    from formant_provider.api.fingerprints import Fingerprints
     from formant_provider.api.retry import RetryPolicy
 
 
@@ -76,11 +76,11 @@ class FormantHook(BaseHook):
         """
         return self._read(self.get_connection(self.formant_conn_id))
 
-    def recipients(self, agent_id: int | None) -> Recipients:
+    def recipients(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises an agent's recipients without their numbers being written down."""
-        from formant_provider.api.recipients import Recipients
+        from formant_provider.api.fingerprints import Fingerprints
 
-        return Recipients(self.get_config().api_key, agent_id)
+        return Fingerprints(self.get_config().api_key, agent_id)
 
     def _read(self, connection: Any) -> ClientConfig:
         from formant_provider.api.config import read_config

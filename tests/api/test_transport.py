@@ -11,7 +11,7 @@ import pytest
 
 from formant_provider.api.client import FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import AnswerLost, FormantError, Unreachable
+from formant_provider.api.errors import FormantError, ResponseLost, Unreachable
 from formant_provider.api.retry import RetryPolicy
 from support.ledgers import CALL
 from support.sockets import Received, answer, serving, with_tls, write_certificate
@@ -56,7 +56,7 @@ def assert_not_sent(error: FormantError, *said: str) -> None:
 
 
 def assert_in_doubt(error: FormantError) -> None:
-    assert isinstance(error, AnswerLost), error
+    assert isinstance(error, ResponseLost), error
     assert error.maybe_placed
 
 
