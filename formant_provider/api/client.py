@@ -20,7 +20,7 @@ from urllib.parse import quote
 import requests
 import urllib3
 
-from formant_provider import __version__
+from formant_provider.__about__ import __version__
 from formant_provider.api.batch_client import BatchEndpoints
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import BadResponse, FormantError
