@@ -4,12 +4,14 @@ A block of a page stands between two comments. Its first one says what is in it:
 
     <!-- generated: parameters formant_provider.hooks.formant.FormantHook -->
     <!-- generated: parameters formant_provider.hooks.formant.FormantHook region -->
+    <!-- generated: layers formant_provider -->
     <!-- generated: modules formant_provider.hooks -->
     <!-- end generated -->
 
 *parameters* is the table of a class's parameters, or of those that are named after it: one class may have
-several blocks, and all of them together must name each parameter. *modules* is the table of a package's
-modules with the first line of their docstrings; each module of the package must be in one.
+several blocks, and all of them together must name each parameter. *layers* is what import-linter holds of a
+package, from the top down. *modules* is the table of a package's modules: the first line of each docstring,
+and what is imported; where one package has such a table, all have one.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ import os
 import re
 import sys
 import tempfile
+import tomllib
 import types
 import typing
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,9 @@ def filled(files: list[Path]) -> list[tuple[Path, str, str]]:
     for (kind, subject), there in named.items():
         if missing := KINDS[kind][1](subject).keys() - there:
             raise Stale(f"no block of {subject} names {', '.join(sorted(missing))}")
+    mapped = {subject for kind, subject in named if kind == "modules"}
+    if mapped and (missing := {dotted_name(path.parent) for path in PACKAGE.rglob("__init__.py")} - mapped):
+        raise Stale(f"no block shows the modules of {', '.join(sorted(missing))}")
     return result
 
 
@@ -181,40 +187,60 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-# Modules
+# Layers and modules
 
-MODULES_HEAD = row("Module", "What it answers", "Imports of the package") + "|---|---|---|\n"
+LAYERS_HEAD = row("Layer", "Package", "What it holds") + "|---|---|---|\n"
+MODULES_HEAD = row("Module", "What it is about", "Imports of the package") + "|---|---|---|\n"
+
+
+def layers(dotted: str) -> dict[str, str]:
+    """Return a row for each package in the contract of layers that pyproject.toml has for this one."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (found,) = (each["layers"] for each in contracts if each.get("containers") == [dotted])
+    rooms = [(number, room) for number, layer in enumerate(found, 1) for room in re.findall(r"\w+", layer)]
+    folder = ROOT.joinpath(*dotted.split("."))
+    return {room: row(str(number), f"`{room}`", first_line(folder / room)) for number, room in rooms}
 
 
 def modules(dotted: str) -> dict[str, str]:
     """Return a row for each module that is directly in a package, by its name."""
-    folder = ROOT.joinpath(*dotted.split("."))
-    rows = {}
-    for path in sorted(folder.glob("*.py")):
-        doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-        if path.stem == "__init__" and folder != PACKAGE:
-            continue
-        imports = ", ".join(f"`{name}`" for name in imported(path)) or "-"
-        rows[path.stem] = row(f"`{path.stem}`", sentence(doc.partition("\n")[0]), imports)
-    if not rows:
-        raise Stale(f"there are no modules in {dotted}")
-    return rows
+    paths = sorted(ROOT.joinpath(*dotted.split(".")).glob("*.py"))
+    names = {path.stem: path.with_suffix("") for path in paths if path.stem != "__init__"}
+    return {
+        name: row(f"`{name}`", first_line(path), ", ".join(f"`{each}`" for each in imported(path)) or "-")
+        for name, path in names.items()
+    }
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield what a module imports of other packages of ours: the package, or the module at the top."""
-    own = ".".join(path.relative_to(ROOT).parent.parts)
+def dotted_name(path: Path) -> str:
+    """Return the name of a module or package, as Python spells it."""
+    return ".".join(path.relative_to(ROOT).parts)
+
+
+def source(path: Path) -> str:
+    """Return the text of a module or package, whose path is without a suffix."""
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of the docstring of a module or package."""
+    return sentence((ast.get_docstring(ast.parse(source(path))) or "").partition("\n")[0])
+
+
+def imported(path: Path) -> list[str]:
+    """Name what a module imports of other packages of ours: the package, or a module that is in none."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name + "."):
-            name = ROOT.joinpath(*str(node.module).split("."))
-            package = node.module if name.is_dir() else str(node.module).rpartition(".")[0]
-            found.add(str(node.module if package == PACKAGE.name else package))
-    yield from sorted(name.removeprefix(PACKAGE.name + ".") for name in found - {own})
+    for node in ast.walk(ast.parse(source(path))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE.name}."):
+            target = ROOT.joinpath(*str(node.module).split("."))
+            found.add(target if target.is_dir() or target.parent == PACKAGE else target.parent)
+    others = found - {path.parent, path if path.parent == PACKAGE else PACKAGE}
+    return sorted(dotted_name(each).removeprefix(f"{PACKAGE.name}.") for each in others)
 
 
 KINDS: dict[str, tuple[str, Callable[[str], dict[str, str]]]] = {
     "parameters": (PARAMETERS_HEAD, parameters),
+    "layers": (LAYERS_HEAD, layers),
     "modules": (MODULES_HEAD, modules),
 }
 

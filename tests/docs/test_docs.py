@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
 import inspect
 import json
@@ -419,28 +418,6 @@ def test_what_a_test_can_look_at_exists() -> None:
     }
     public = {name for name in vars(Sandbox) if not name.startswith("_")}
     assert names == public
-
-
-def test_the_arrows_of_the_architecture_are_those_of_the_code() -> None:
-    """The table of rooms lists every module outside the sandbox, with exactly the imports it has."""
-    package = ROOT / "formant_provider"
-    found = {}
-    for path in package.rglob("*.py"):
-        name = ".".join(path.relative_to(package).with_suffix("").parts)
-        if not name.endswith("__init__") and not name.startswith("sandbox"):
-            found[name] = own_imports(path)
-    rows = table("architecture.md", "## One question, one room")
-    assert {code(module)[0]: set(code(imports)) for _, module, imports in rows} == found
-
-
-def own_imports(path: Path) -> set[str]:
-    """The modules of the package that a file imports, named without the package."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("formant_provider."):
-            module = str(node.module).removeprefix("formant_provider.")
-            names |= {f"api.{alias.name}" for alias in node.names} if module == "api" else {module}
-    return names
 
 
 # Links and names
