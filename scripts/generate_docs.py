@@ -6,12 +6,14 @@ A block of a page stands between two comments. Its first one says what is in it:
     <!-- generated: parameters formant_provider.hooks.formant.FormantHook region -->
     <!-- generated: layers formant_provider -->
     <!-- generated: modules formant_provider.hooks -->
+    <!-- generated: table faults -->
     <!-- end generated -->
 
 *parameters* is the table of a class's parameters, or of those that are named after it: one class may have
 several blocks, and all of them together must name each parameter. *layers* is what import-linter holds of a
 package, from the top down. *modules* is the table of a package's modules: the first line of each docstring,
-and what is imported; where one package has such a table, all have one.
+and what is imported; where one package has such a table, all have one. *table* is a list of the sandbox:
+faults, test-numbers.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ def filled(files: list[Path]) -> list[tuple[Path, str, str]]:
         kind, subject, *names = words.split()
         if kind not in KINDS:
             raise Stale(f"no block is called {kind!r}")
-        head, rows = KINDS[kind][0], KINDS[kind][1](subject)
+        head, rows = KINDS[kind](subject)
         if unknown := set(names) - set(rows):
             raise Stale(f"{subject} has no {', '.join(sorted(unknown))}")
         named[kind, subject] |= set(names or rows)
@@ -82,7 +84,7 @@ def filled(files: list[Path]) -> list[tuple[Path, str, str]]:
 
     result = [(page, text := page.read_text(), BLOCK.sub(fill, text)) for page in files]
     for (kind, subject), there in named.items():
-        if missing := KINDS[kind][1](subject).keys() - there:
+        if missing := KINDS[kind](subject)[1].keys() - there:
             raise Stale(f"no block of {subject} names {', '.join(sorted(missing))}")
     mapped = {subject for kind, subject in named if kind == "modules"}
     if mapped and (missing := {dotted_name(path.parent) for path in PACKAGE.rglob("__init__.py")} - mapped):
@@ -90,18 +92,25 @@ def filled(files: list[Path]) -> list[tuple[Path, str, str]]:
     return result
 
 
+Table = tuple[str, dict[str, str]]
+"""The head of a table, and each row by its name."""
+
+
 def row(*cells: str) -> str:
     """Return a line of a table."""
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |\n"
 
 
+def head(*cells: str) -> str:
+    """Return the first two lines of a table."""
+    return row(*cells) + "|---" * len(cells) + "|\n"
+
+
 # Parameters
 
-PARAMETERS_HEAD = row("Parameter", "Type", "Default", "Meaning") + "|---|---|---|---|\n"
 
-
-def parameters(dotted: str) -> dict[str, str]:
-    """Return a row for each parameter of a class or function, by its name, in the order of the signature."""
+def parameters(dotted: str) -> Table:
+    """Return a row for each parameter of a class or function, in the order of the signature."""
     subject = named_object(dotted)
     doc = inspect.getdoc(subject) or ""
     texts = {name: " ".join(text.split()) for name, text in PARAM.findall(doc)}
@@ -120,7 +129,7 @@ def parameters(dotted: str) -> dict[str, str]:
         rows[name] = row(
             f"`{name}`", type_text(types_of[name]), default_text(parameter.default), sentence(text)
         )
-    return rows
+    return head("Parameter", "Type", "Default", "Meaning"), rows
 
 
 def named_object(dotted: str) -> Any:
@@ -189,27 +198,26 @@ def sentence(text: str) -> str:
 
 # Layers and modules
 
-LAYERS_HEAD = row("Layer", "Package", "What it holds") + "|---|---|---|\n"
-MODULES_HEAD = row("Module", "What it is about", "Imports of the package") + "|---|---|---|\n"
 
-
-def layers(dotted: str) -> dict[str, str]:
+def layers(dotted: str) -> Table:
     """Return a row for each package in the contract of layers that pyproject.toml has for this one."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (found,) = (each["layers"] for each in contracts if each.get("containers") == [dotted])
     rooms = [(number, room) for number, layer in enumerate(found, 1) for room in re.findall(r"\w+", layer)]
     folder = ROOT.joinpath(*dotted.split("."))
-    return {room: row(str(number), f"`{room}`", first_line(folder / room)) for number, room in rooms}
+    rows = {room: row(str(number), f"`{room}`", first_line(folder / room)) for number, room in rooms}
+    return head("Layer", "Package", "What it holds"), rows
 
 
-def modules(dotted: str) -> dict[str, str]:
-    """Return a row for each module that is directly in a package, by its name."""
+def modules(dotted: str) -> Table:
+    """Return a row for each module that is directly in a package."""
     paths = sorted(ROOT.joinpath(*dotted.split(".")).glob("*.py"))
     names = {path.stem: path.with_suffix("") for path in paths if path.stem != "__init__"}
-    return {
+    rows = {
         name: row(f"`{name}`", first_line(path), ", ".join(f"`{each}`" for each in imported(path)) or "-")
         for name, path in names.items()
     }
+    return head("Module", "What it is about", "Imports of the package"), rows
 
 
 def dotted_name(path: Path) -> str:
@@ -238,10 +246,34 @@ def imported(path: Path) -> list[str]:
     return sorted(dotted_name(each).removeprefix(f"{PACKAGE.name}.") for each in others)
 
 
-KINDS: dict[str, tuple[str, Callable[[str], dict[str, str]]]] = {
-    "parameters": (PARAMETERS_HEAD, parameters),
-    "layers": (LAYERS_HEAD, layers),
-    "modules": (MODULES_HEAD, modules),
+# Lists that the code holds
+
+
+def table(name: str) -> Table:
+    """Return one of the sandbox's own lists."""
+    from formant_provider.sandbox import faults, numbers
+
+    if name == "faults":
+        rows = {
+            fault.name: row(f"`{fault}`", "after" if fault.after else "before", faults.DESCRIPTIONS[fault])
+            for fault in faults.Fault
+        }
+        return head("Fault", "When", "What happens"), rows
+    if name != "test-numbers":
+        raise Stale(f"there is no table of {name}")
+    rows = {}
+    for each in numbers.table_rows():
+        seconds = [f"{each[key]} s" if each[key] else "-" for key in ("lasts_seconds", "duration_seconds")]
+        cells = [f"`{each['status']}`", *seconds, str(each["failure_reason"] or "-"), str(each["note"])]
+        rows[str(each["ends_in"])] = row(str(each["ends_in"]), *cells)
+    return head("Ends in", "Status", "Lasts", "Talk time", "Failure reason", "What happens"), rows
+
+
+KINDS: dict[str, Callable[[str], Table]] = {
+    "parameters": parameters,
+    "layers": layers,
+    "modules": modules,
+    "table": table,
 }
 
 if __name__ == "__main__":
