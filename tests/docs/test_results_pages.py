@@ -12,7 +12,7 @@ import pytest
 
 from formant_provider.sandbox import Sandbox
 from support.engine import DagResult, run_dag_source
-from support.pages import DOCS, code, table
+from support.pages import DOCS, code, of_an_outcome, table
 
 pytestmark = pytest.mark.engine
 FENCE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -48,12 +48,12 @@ def test_the_sentence_of_getting_started_on_conversation_ids_is_so(tmp_path: Pat
 def test_results_go_back_to_the_rows_as_the_recipe_shows(tmp_path: Path) -> None:
     """The recipe ends in the table that is on its page, the refused row in its place."""
     result, sandbox = run(
-        source_of("recipes.md", "results_to_rows"), "results_to_rows", tmp_path, speed=500_000
+        source_of("results-to-rows.md", "results_to_rows"), "results_to_rows", tmp_path, speed=500_000
     )
     assert result.state == "success", result.log_text[-3000:]
     with closing(sqlite3.connect(Path(gettempdir()) / "formant_outcomes.db")) as database:
         rows = database.execute("SELECT * FROM outcomes ORDER BY loan_id").fetchall()
-    shown = table("recipes.md", "## Results back to the rows")
+    shown = table("results-to-rows.md", "## From single calls")
     assert [["" if cell is None else str(cell) for cell in row] for row in rows] == shown
     assert sandbox.rings == {"+14155550101": 1, "+14155550128": 1}
 
@@ -63,7 +63,7 @@ def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
     from formant_provider.api import errors
     from formant_provider.tasks.results import in_a_word, not_called
 
-    rows = {code(row[0])[0]: code(row[2]) for row in table("operator.md", "### Results and references")}
+    rows = {code(row[0])[0]: code(row[2]) for row in table("results.md", "### When no call is placed")}
     assert list(rows) == ["skipped", "refused", "not_placed", "unconfirmed"]
     kinds = [
         kind
@@ -79,3 +79,15 @@ def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
         for error.maybe_placed in (False, True):
             assert not_called(error, skipped="skipped")[0] in rows
     assert {word for reasons in rows.values() for word in reasons} <= words
+
+
+def test_every_outcome_is_documented() -> None:
+    """The table of outcomes is the code's own list, and so is the list of what is returned."""
+    from formant_provider.core.conversations.statuses import FINAL, Endings
+    from formant_provider.tasks.calls.outcome import RECORD_FIELDS
+
+    rows = {code(row[0])[0]: row[2] for row in table("results.md", "## Outcomes") if code(row[0])}
+    assert set(rows) == FINAL
+    for status, ends in rows.items():
+        assert ends.endswith("success") is Endings().is_success(status)
+    assert of_an_outcome() == [*RECORD_FIELDS, "transcript"]

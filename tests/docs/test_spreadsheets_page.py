@@ -95,7 +95,7 @@ def test_what_data_frames_do_is_what_they_do(call: str, tmp_path: Path) -> None:
 
 
 def test_every_reason_on_the_page_exists() -> None:
-    """The page speaks of reasons that a campaign gives."""
-    shown = [code(row[0])[0] for row in table(PAGE, "## What the campaign says")]
+    """The page speaks of reasons that a batch call gives."""
+    shown = [code(row[0])[0] for row in table(PAGE, "## What the batch call says")]
     assert shown
     assert set(shown) <= {str(reason) for reason in Reason}

@@ -31,7 +31,7 @@ def code(cell: str) -> list[str]:
 
 def of_an_outcome() -> list[str]:
     """The fields of a record that are documented to be handed on."""
-    return [name for row in table("waiting.md", "## What comes of it") for name in code(row[0])]
+    return [name for row in table("results.md", "## A call that was waited for") for name in code(row[0])]
 
 
 def assert_campaign(sandbox: Sandbox, placed: list[dict[str, Any]], documented: dict[str, list[str]]) -> None:
