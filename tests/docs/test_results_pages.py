@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from tempfile import gettempdir
@@ -56,6 +57,20 @@ def test_results_go_back_to_the_rows_as_the_recipe_shows(tmp_path: Path) -> None
     shown = table("results-to-rows.md", "## From single calls")
     assert [["" if cell is None else str(cell) for cell in row] for row in rows] == shown
     assert sandbox.rings == {"+14155550101": 1, "+14155550128": 1}
+
+
+def test_who_was_not_reached_is_called_again_in_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run calls both people, the next two only who did not answer, and the fourth nobody."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    source = source_of("call-again.md", "remind_until_reached")
+    rings = []
+    for _ in range(4):
+        result, sandbox = run(source, "remind_until_reached", tmp_path, speed=500_000)
+        assert result.state == "success", result.log_text[-3000:]
+        rings.append(dict(sandbox.rings))
+    assert rings == [{"+14155550101": 1, "+14155550128": 1}, *[{"+14155550101": 1}] * 2, {}]
 
 
 def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
