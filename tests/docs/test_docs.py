@@ -20,7 +20,7 @@ import requests
 
 from formant_provider.sandbox import Sandbox
 from support.airflow_home import use_own_airflow_home
-from support.pages import PAGES, ROOT, assert_batch_call, code, of_an_outcome, returned_by, table
+from support.pages import PAGES, ROOT, TEXT, assert_batch_call, code, of_an_outcome, returned_by, table
 
 CONNECTION = "AIRFLOW_CONN_FORMANT_DEFAULT"
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -173,7 +173,7 @@ def test_the_body_shown_is_the_body_sent() -> None:
     from formant_provider.core import keys
     from formant_provider.core.validation import to_parameters
 
-    section = (ROOT / "docs" / "operator.md").read_text().split("## What is sent")[1]
+    section = TEXT.split("\n## What is sent\n")[1]
     operator = run(next(block for block in SCRIPTS if "2026-04-08T14:00:00Z" in block.text))["call"]
     parameters = to_parameters(operator.parameters)
     request = models.CallRequest(
