@@ -143,13 +143,13 @@ def named_object(dotted: str) -> Any:
 
 def hints(subject: Any) -> dict[str, Any]:
     """Return the types of the parameters, also those that a module imports for type checkers alone."""
-    module = sys.modules[subject.__module__]
+    function = subject.__init__ if isinstance(subject, type) else subject
+    module = sys.modules[function.__module__]
     only_typing: dict[str, Any] = {}
     for block in ast.parse(inspect.getsource(module)).body:
         if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING"):
             exec(ast.unparse(block.body), only_typing)  # noqa: S102 - imports of our own modules
-    known = {**vars(module), **only_typing}
-    return typing.get_type_hints(subject.__init__ if isinstance(subject, type) else subject, known)
+    return typing.get_type_hints(function, {**vars(module), **only_typing})
 
 
 def type_text(kind: Any) -> str:
