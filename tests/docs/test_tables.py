@@ -37,6 +37,25 @@ def make(kind: Any) -> Any:
     return kind("field", "reason") if kind is errors.InvalidInput else kind("text")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "calling_window.CallingWindow",
+        "notifications.call.FormantCallNotifier",
+        "operators.batch.FormantCreateBatchCallOperator",
+        "operators.call.FormantCreateCallOperator",
+        "operators.export.FormantConversationsToObjectStorageOperator",
+        "operators.storage.FormantConversationToObjectStorageOperator",
+        "sandbox.settings.Settings",
+        "sensors.batch.FormantBatchCallSensor",
+        "sensors.conversation.FormantConversationSensor",
+    ],
+)
+def test_every_parameter_is_documented(name: str) -> None:
+    """A generated table, which holds every parameter or is refused, is on some page."""
+    assert f"<!-- generated: parameters formant_provider.{name} " in TEXT
+
+
 VALUES = table("Value", "Sent as")
 
 
