@@ -194,9 +194,9 @@ class DuplicateRequest(RequestRefused):
 
     advice = Advice(
         call="This key was used within the last 24 hours: by an earlier try of this task, by another task"
-        " with the same idempotency_key, or by another mapped task with the same agent and recipient. Look for"
-        " the call in the FormantAI dashboard. To place a second call on purpose, give it an idempotency_key of"
-        " its own.",
+        " with the same idempotency_key, or by another mapped task with the same agent and recipient. Look"
+        " for the call in the FormantAI dashboard. To place a second call on purpose, give it an"
+        " idempotency_key of its own.",
         batch_call=RequestRefused.advice.call,
         read=RequestRefused.advice.call,
     )
