@@ -77,8 +77,8 @@ nitpick_ignore = [
     ("py:class", "RedialTraceId"),
     ("py:class", "UncountedOutcomes"),
     # How the sandbox reads a request; of no use to anybody outside of it.
-    ("py:class", "formant_provider.sandbox.schema.CreateCall"),
-    ("py:class", "formant_provider.sandbox.rows.Rows"),
+    ("py:class", "formant_provider.sandbox.request_schemas.CreateCall"),
+    ("py:class", "formant_provider.sandbox.batch_file.Rows"),
     # An error that a docstring names without its module.
     ("py:class", "DuplicateRequest"),
 ]
