@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from formant_provider.campaign import BatchOptions, OnBelowThreshold, OnStalled
-from formant_provider.campaign_report import (
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.tasks.batches.completion import OnBatchTimeout, WaitsForTheEnd
+from formant_provider.tasks.batches.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
+from formant_provider.tasks.batches.outputs import check_written_outputs
+from formant_provider.tasks.batches.report import (
     DEFAULT_REPORT_COLUMNS,
     ReportOptions,
     check_report,
     refuse_carried_phone,
 )
-from formant_provider.campaign_waiting import OnBatchTimeout, WaitsForTheEnd
-from formant_provider.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
-from formant_provider.dry_runs import is_dry_run
-from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
-from formant_provider.outputs import check_written_outputs
-from formant_provider.privacy import reveal
-from formant_provider.references import to_reference
-from formant_provider.results import push_result
-from formant_provider.tables import Recipients
-from formant_provider.waiting import deferrable_or_default
+from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
+from formant_provider.tasks.dry_run import is_dry_run
+from formant_provider.tasks.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
+from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.references import to_reference
+from formant_provider.tasks.results import push_result
+from formant_provider.tasks.storage.tables import NumberDisplay
+from formant_provider.tasks.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.timing import OnClosedUpload
+    from formant_provider.tasks.timing import OnClosedUpload
 
 
 class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
@@ -183,7 +183,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         on_empty: OnEmpty = "fail",
         on_closed: OnClosedUpload = "fail",
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
-        recipients: Recipients = "masked",
+        recipients: NumberDisplay = "masked",
         reference_column: str | None = None,
         keep_columns: Sequence[str] = (),
         keep_recipients: bool = False,
@@ -252,8 +252,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
-        from formant_provider.failures import placing_a_batch
-        from formant_provider.state import BATCHES_ENTRY, telling_that_nothing_was_sent
+        from formant_provider.tasks.failures import placing_a_batch
+        from formant_provider.tasks.ledger import BATCHES_ENTRY, telling_that_nothing_was_sent
 
         with (
             self.leaving_a_result(context),

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.contact_report import Reason
-from formant_provider.campaign_report import REPORT_COLUMNS
+from formant_provider.core.numbers.reasons import Reason
 from formant_provider.operators.batch import FormantCreateBatchCallOperator as Operator
 from formant_provider.sensors.batch import FormantBatchCallSensor as Sensor
+from formant_provider.tasks.batches.report import REPORT_COLUMNS
 from support.pages import DOCS, code, table
 
 PROSE = " ".join((DOCS / "campaigns.md").read_text().split())

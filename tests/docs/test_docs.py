@@ -175,8 +175,9 @@ def test_json_and_ini_snippets_parse() -> None:
 
 def test_the_body_shown_is_the_body_sent() -> None:
     """The JSON under "What is sent" is what the shown operator sends, key included."""
-    from formant_provider.api import intent, models
-    from formant_provider.api.inputs import to_parameters
+    from formant_provider.api import models
+    from formant_provider.core import keys
+    from formant_provider.core.validation import to_parameters
 
     section = (ROOT / "docs" / "operator.md").read_text().split("## What is sent")[1]
     operator = run(next(block for block in SCRIPTS if "2026-04-08T14:00:00Z" in block.text))["call"]
@@ -185,7 +186,7 @@ def test_the_body_shown_is_the_body_sent() -> None:
         agent_id=operator.agent_id,
         parameters=parameters,
         scheduled_for=datetime.fromisoformat(operator.scheduled_for),
-        idempotency_key=intent.key_for_task(
+        idempotency_key=keys.key_for_task(
             dag_id="remind",
             run_id="manual__2026-04-07T09:00:00+00:00",
             task_id=operator.task_id,
@@ -275,7 +276,7 @@ def test_every_parameter_of_the_operator_is_documented() -> None:
 def test_values_become_text_as_the_table_says() -> None:
     """Each row of the value table holds: the Python value on the left is sent as the text on the right."""
     from formant_provider.api.errors import InvalidInput
-    from formant_provider.api.inputs import to_parameters
+    from formant_provider.core.validation import to_parameters
 
     names = {"Decimal": Decimal, "date": date, "datetime": datetime, "UTC": UTC}
     rows = table("operator.md", "### The recipient and what the agent is told")
@@ -295,12 +296,12 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     from formant_provider.api import errors, retry
-    from formant_provider.failures import placing_a_call
+    from formant_provider.tasks.failures import placing_a_call
 
     every = (kind for kind in vars(errors).values() if isinstance(kind, type))
     kinds = {kind.__name__: kind for kind in every if issubclass(kind, errors.FormantError)}
     rows = {code(row[1])[0]: row[2:] for row in table("operator.md", "## When something goes wrong")}
-    assert set(rows) == set(kinds) - {"FormantError", "TryLater"}
+    assert set(rows) == set(kinds) - {"FormantError", "RetryableError"}
     for name, (sent_again, retried, rung) in rows.items():
         error = kinds[name]("a", "b") if name == "InvalidInput" else kinds[name]("a")
         with pytest.raises(Exception, match="a") as caught, placing_a_call():

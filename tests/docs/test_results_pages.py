@@ -61,14 +61,16 @@ def test_results_go_back_to_the_rows_as_the_recipe_shows(tmp_path: Path) -> None
 def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
     """The table names each status and the reasons that are there, by the names of the errors."""
     from formant_provider.api import errors
-    from formant_provider.results import in_a_word, not_called
+    from formant_provider.tasks.results import in_a_word, not_called
 
     rows = {code(row[0])[0]: code(row[2]) for row in table("operator.md", "### Results and references")}
     assert list(rows) == ["skipped", "refused", "not_placed", "unconfirmed"]
     kinds = [
         kind
         for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.FormantError) and kind is not errors.HeldBack
+        if isinstance(kind, type)
+        and issubclass(kind, errors.FormantError)
+        and kind is not errors.CallNotAllowed
     ]
     words = {"closed", "late", "suppressed", "by_function", "error"}
     for kind in kinds:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.contact_report import Reason
+from formant_provider.core.numbers.reasons import Reason
 from support.pages import code, table
 
 PAGE = "spreadsheets.md"

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from formant_provider import archive, files, tables
-from formant_provider.api import history, listing
+from formant_provider.core import paging
+from formant_provider.core.conversations import history
 from formant_provider.operators import export, storage
-from formant_provider.reads import PATIENT
+from formant_provider.tasks.reads import PATIENT
+from formant_provider.tasks.storage import archive, files, tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
 PROSE = " ".join(PAGE.split())
@@ -79,7 +80,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     """The prose quotes the numbers of the code."""
     assert timedelta(hours=3) == history.LONGEST_CALL
     assert "three hours further back" in PROSE
-    assert f"{listing.MAX_PAGES * listing.PAGE_SIZE:,} records" in PROSE
+    assert f"{paging.MAX_PAGES * paging.PAGE_SIZE:,} records" in PROSE
     assert PATIENT.max_attempts == 8
     assert "up to eight times" in PROSE
     assert PATIENT.max_inline_wait_s == PATIENT.max_total_wait_s == 3600

@@ -22,8 +22,8 @@ def test_every_parameter_of_the_sensor_is_documented() -> None:
 
 def test_every_outcome_is_documented() -> None:
     """The table of outcomes is the code's own list, and so is the list of what is handed on."""
-    from formant_provider.api.progress import FINAL, Endings
-    from formant_provider.outcome import RECORD_FIELDS
+    from formant_provider.core.conversations.statuses import FINAL, Endings
+    from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 
     rows = {code(row[0])[0]: row[2] for row in table("waiting.md", "## Outcomes") if code(row[0])}
     assert set(rows) == FINAL

@@ -62,8 +62,8 @@ def test_the_words_of_the_page_are_those_of_the_code() -> None:
     """The page explains each word that a placement can be, and quotes limits as they are."""
     import inspect
 
-    from formant_provider.api.placement import Result
     from formant_provider.api.retry import RetryPolicy
+    from formant_provider.core.calls.placement import Result
     from formant_provider.operators.call import FormantCreateCallOperator
 
     words = PAGE.split("\n## The words\n")[1].split("\n## ")[0]
