@@ -5,7 +5,7 @@ import pytest
 PHONE = "+14155550100"
 
 
-def test_an_inbound_call_has_a_record_and_rings_nobody(start):
+def test_an_inbound_call_has_a_record_and_no_ring(start):
     """A call that an agent received is a record with its own trace id; it is no ring, no call, no request."""
     api = start()
     call = api.sandbox.receive(PHONE, agent_id=123, lasts_seconds=30)
@@ -18,8 +18,8 @@ def test_an_inbound_call_has_a_record_and_rings_nobody(start):
     assert (record["status"], record["duration_seconds"]) == ("completed", 30)
 
 
-def test_the_digits_of_a_caller_decide_nothing(start):
-    """Whoever calls is there: the number that nobody picks up talks as long as it was asked to."""
+def test_the_digits_of_a_caller_do_not_matter(start):
+    """A caller with the digits of an unanswered call talks for as long as was given."""
     api = start(record_appears="start")
     api.sandbox.receive("+14155550101")
     assert api.only_record()["status"] == "in_progress"
@@ -47,8 +47,8 @@ def test_a_call_can_join_an_inbound_one(start):
 @pytest.mark.parametrize(
     ("phone", "options"), [("nobody", {}), (PHONE, {"agent_id": 1}), (PHONE, {"lasts_seconds": 0})]
 )
-def test_nobody_calls_who_cannot_be(start, phone, options):
-    """A number, an agent or a length that cannot be is a ValueError."""
+def test_an_invalid_caller_is_a_value_error(start, phone, options):
+    """An invalid number, an unknown agent and an invalid length are refused."""
     api = start()
     with pytest.raises(ValueError, match=r"E\.164|agent 1|lasts_seconds"):
         api.sandbox.receive(phone, **options)
@@ -57,7 +57,7 @@ def test_nobody_calls_who_cannot_be(start, phone, options):
 @pytest.mark.parametrize(
     ("choice", "shown"), [("full", PHONE), ("masked", "+1415*****00"), ("none", "left out")]
 )
-def test_the_list_may_hold_numbers_back(start, choice, shown):
+def test_the_list_may_mask_or_omit_numbers(start, choice, shown):
     """``list_numbers`` masks the number in the list or leaves it out; the detail has it in full."""
     api = start(list_numbers=choice)
     call = api.sandbox.place(PHONE)
@@ -67,8 +67,8 @@ def test_the_list_may_hold_numbers_back(start, choice, shown):
     assert api.conversation(call.conversation_id).json()["data"]["contact_number"] == PHONE
 
 
-def test_a_detail_may_lack_its_times(start):
-    """Without ``times_in_detail`` a detail says no start and no end, as the vendor's sample does not."""
+def test_a_detail_may_come_without_times(start):
+    """Without ``times_in_detail`` a detail has no start and no end, like the vendor's sample."""
     api = start(times_in_detail=False)
     api.sandbox.place(PHONE)
     api.sandbox.advance(142)

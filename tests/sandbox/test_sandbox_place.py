@@ -32,7 +32,7 @@ def test_it_can_be_scheduled(start):
     assert (call.starts_at - NOON).total_seconds() == 3600
 
 
-def test_it_takes_a_line_but_needs_none(start):
+def test_it_counts_towards_the_cap_but_is_never_refused(start):
     """It is accepted beyond the cap, and counts towards it for everybody else."""
     api = start(max_concurrent_calls=1)
     api.sandbox.place(PHONE)
@@ -51,7 +51,7 @@ def test_it_takes_a_line_but_needs_none(start):
     ],
 )
 def test_what_the_api_would_refuse_is_a_value_error(start, phone, options):
-    """A number, an agent, a parameter or a time that POST /v1/call refuses rings nobody here either."""
+    """A number, an agent, a parameter or a time that POST /v1/call refuses is refused here too."""
     api = start()
     with pytest.raises(ValueError, match=r"E\.164|agent 1|string|scheduled_for"):
         api.sandbox.place(phone, **options)
