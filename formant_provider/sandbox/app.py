@@ -96,7 +96,7 @@ def _plan(state: State, request: ApiRequest, endpoint: Endpoint | None) -> Plan:
     """Decide how a request is answered, and let it take its effect."""
     fault = state.faults.take(request.endpoint, after=False)
     if fault:
-        if fault.fault in FAILING_FAULTS:
+        if fault.kind in FAILING_FAULTS:
             _use_key_after_failure(state, request)
         return _apply(state, fault, None)
     response = _true_response(state, request, endpoint)

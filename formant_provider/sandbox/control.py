@@ -50,8 +50,7 @@ def advance(state: State, body: bytes) -> dict[str, Any]:
 
 def inject(state: State, body: bytes) -> dict[str, Any]:
     """POST /sandbox/faults: queue a fault."""
-    wanted = read_body(Inject, body)
-    state.faults.add(**wanted.model_dump())
+    state.faults.add(faults.QueuedFault(**read_body(Inject, body).model_dump()))
     return {"faults": state.faults.queued()}
 
 

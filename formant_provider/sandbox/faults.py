@@ -67,7 +67,7 @@ class Fault(StrEnum):
     @property
     def after(self) -> bool:
         """Whether the request is accepted before the fault applies."""
-        return self in _AFTER
+        return self.endswith("_after") or self in (Fault.GARBAGE, Fault.TRUNCATED)
 
     @property
     def endpoints(self) -> Collection[str]:
@@ -75,16 +75,9 @@ class Fault(StrEnum):
         return _ONLY_AT.get(self, ENDPOINTS)
 
 
-_AFTER = {
-    Fault.ERROR_500_AFTER,
-    Fault.ERROR_503_AFTER,
-    Fault.DROP_AFTER,
-    Fault.HANG_AFTER,
-    Fault.GARBAGE,
-    Fault.TRUNCATED,
-}
-_HANG = {Fault.HANG_BEFORE, Fault.HANG_AFTER}
-_TIMED_LIMIT = {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY}
+_DROPS = (Fault.DROP_BEFORE, Fault.DROP_AFTER)
+_HANGS = (Fault.HANG_AFTER, Fault.HANG_BEFORE)
+_TIMED_LIMITS = (Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY)
 _ONLY_AT = {
     Fault.CONCURRENCY_LIMIT: (CALL, BATCH),
     Fault.NOT_FOUND: tuple(_THINGS),
@@ -116,15 +109,23 @@ class QueuedFault:
     """A fault that waits for its requests.
 
     :param times: how many more requests it applies to.
-    :param seconds: how long a hang holds the response, real seconds.
-    :param retry_after: how long a 429 tells the client to wait, real seconds.
+    :param seconds: how long a hang holds the response, real seconds; None is 30.
+    :param retry_after: how long a 429 tells the client to wait, real seconds; None is 1.
+    :raises ValueError: the endpoint or the fault is unknown, or a value does not apply to the fault.
     """
 
     endpoint: str
-    fault: Fault
+    fault: str
     times: int = 1
-    seconds: float = DEFAULT_HANG_SECONDS
-    retry_after: int = DEFAULT_RETRY_AFTER_SECONDS
+    seconds: float | None = None
+    retry_after: int | None = None
+
+    def __post_init__(self) -> None:
+        self.kind = _known(self.endpoint, self.fault)
+        if self.times < 1:
+            raise ValueError("times must be 1 or more")
+        _check_seconds("seconds", self.seconds, self.kind, _HANGS)
+        _check_seconds("retry_after", self.retry_after, self.kind, _TIMED_LIMITS)
 
 
 @dataclass(frozen=True)
@@ -149,25 +150,9 @@ class FaultQueues:
     def __init__(self) -> None:
         self._queues: dict[str, deque[QueuedFault]] = {endpoint: deque() for endpoint in ENDPOINTS}
 
-    def add(
-        self,
-        endpoint: str,
-        fault: str,
-        *,
-        times: int = 1,
-        seconds: float | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        """Queue a fault. ``Sandbox.inject`` says what the parameters mean and what is raised."""
-        kind = _known(endpoint, fault)
-        queued = QueuedFault(endpoint, kind, _at_least_one(times))
-        if seconds is not None:
-            _require_fitting("seconds", seconds, kind, _HANG)
-            queued.seconds = seconds
-        if retry_after is not None:
-            _require_fitting("retry_after", retry_after, kind, _TIMED_LIMIT)
-            queued.retry_after = retry_after
-        self._queues[endpoint].append(queued)
+    def add(self, fault: QueuedFault) -> None:
+        """Queue a fault behind the others of its endpoint."""
+        self._queues[fault.endpoint].append(fault)
 
     def take(self, endpoint: str, *, after: bool) -> QueuedFault | None:
         """Return the next fault, if it applies now, and count it down.
@@ -175,7 +160,7 @@ class FaultQueues:
         :param after: whether the request has been accepted.
         """
         queue = self._queues.get(endpoint)
-        if not queue or queue[0].fault.after is not after:
+        if not queue or queue[0].kind.after is not after:
             return None
         queue[0].times -= 1
         return queue[0] if queue[0].times else queue.popleft()
@@ -183,8 +168,8 @@ class FaultQueues:
     def queued(self) -> list[dict[str, Any]]:
         """Return the queued faults as plain rows, in the order in which they apply."""
         return [
-            {"endpoint": fault.endpoint, "fault": str(fault.fault), "times": fault.times}
-            for queue in self._queues.values()
+            {"endpoint": endpoint, "fault": str(fault.kind), "times": fault.times}
+            for endpoint, queue in self._queues.items()
             for fault in queue
         ]
 
@@ -199,13 +184,14 @@ def plan_fault(
     :param max_calls: cap to quote in a concurrency error.
     :param now: virtual time of the request.
     """
-    fault = queued.fault
-    if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
+    fault = queued.kind
+    if fault in _DROPS:
         return Plan(None, fault=fault)
     if fault is Fault.TRUNCATED:
         return Plan(true_response, fault=fault, truncated=True)
-    if fault in _HANG:
-        return Plan(true_response or unavailable(), queued.seconds, fault)
+    if fault in _HANGS:
+        hold_seconds = DEFAULT_HANG_SECONDS if queued.seconds is None else queued.seconds
+        return Plan(true_response or unavailable(), hold_seconds, fault)
     responses = {
         Fault.ERROR_500_BEFORE: internal_error().response,
         Fault.ERROR_500_AFTER: internal_error().response,
@@ -220,11 +206,12 @@ def plan_fault(
 
 
 def _rate_limit_response(queued: QueuedFault, limit: int, now: datetime) -> ApiResponse:
+    seconds = DEFAULT_RETRY_AFTER_SECONDS if queued.retry_after is None else queued.retry_after
     headers: dict[str, str] = {}
-    if queued.fault is Fault.RATE_LIMIT_RESET_ONLY:
-        headers = reset_header(queued.retry_after, now)
-    if queued.fault is Fault.RATE_LIMIT:
-        headers = rate_headers(limit, 0, queued.retry_after, now) | retry_after(queued.retry_after)
+    if queued.kind is Fault.RATE_LIMIT_RESET_ONLY:
+        headers = reset_header(seconds, now)
+    if queued.kind is Fault.RATE_LIMIT:
+        headers = rate_headers(limit, 0, seconds, now) | retry_after(seconds)
     return replace(rate_limited().response, headers=headers)
 
 
@@ -239,14 +226,10 @@ def _known(endpoint: str, fault: str) -> Fault:
     return kind
 
 
-def _at_least_one(times: int) -> int:
-    if times < 1:
-        raise ValueError("times must be 1 or more")
-    return times
-
-
-def _require_fitting(name: str, value: float, fault: Fault, takes_it: set[Fault]) -> None:
+def _check_seconds(name: str, value: float | None, fault: Fault, takes_it: Collection[Fault]) -> None:
+    if value is None:
+        return
     if fault not in takes_it:
-        raise ValueError(f"{name} does not apply to {fault}; it belongs to {', '.join(sorted(takes_it))}")
+        raise ValueError(f"{name} does not apply to {fault}; it belongs to {', '.join(takes_it)}")
     if not 0 <= value < 10**9:
         raise ValueError(f"{name} must be 0 or more, in seconds")

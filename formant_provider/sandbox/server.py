@@ -15,6 +15,7 @@ from formant_provider.sandbox.batch_file import rows_of
 from formant_provider.sandbox.batch_form import CreateBatch
 from formant_provider.sandbox.batches import Batch
 from formant_provider.sandbox.calls import Attempt, Call
+from formant_provider.sandbox.faults import QueuedFault
 from formant_provider.sandbox.recording import Recording
 from formant_provider.sandbox.request_log import SeenRequest
 from formant_provider.sandbox.request_schemas import new_call
@@ -170,8 +171,9 @@ class Sandbox(Settings):
         :param retry_after: for the timed rate limits: real seconds the client is told to wait. None is 1.
         :raises ValueError: the endpoint or the fault is unknown, or a value does not apply to the fault.
         """
+        queued = QueuedFault(endpoint, fault, times, seconds, retry_after)
         with self._state.lock:
-            self._state.faults.add(endpoint, fault, times=times, seconds=seconds, retry_after=retry_after)
+            self._state.faults.add(queued)
 
     def reset(self) -> None:
         """Forget calls, batch calls, used keys, spent limits, counts and faults. The clock keeps its time."""
