@@ -4,6 +4,7 @@ import pytest
 
 from formant_provider.sandbox.numbers import COMPLETED, ENDINGS, ending_of, table_rows
 
+PHONE = "+14155550100"
 START_MS = 1_773_835_200_000
 IN_AN_HOUR = "2026-03-18T13:00:00Z"
 
@@ -276,6 +277,29 @@ def test_where_trace_ids_appear_is_a_switch(start, in_list, in_detail):
     (item,) = api.conversations().json()["data"]
     assert item.get("trace_id", "left out") == (trace_id if in_list else "left out")
     assert api.only_record().get("trace_id", "left out") == (trace_id if in_detail else "left out")
+
+
+@pytest.mark.parametrize(
+    ("choice", "shown"), [("full", PHONE), ("masked", "+1415*****00"), ("none", "left out")]
+)
+def test_the_list_may_mask_or_omit_numbers(start, choice, shown):
+    """``list_numbers`` masks the number in the list or leaves it out; the detail has it in full."""
+    api = start(list_numbers=choice)
+    call = api.sandbox.place(PHONE)
+    api.sandbox.advance(142)
+    (item,) = api.conversations().json()["data"]
+    assert item.get("contact_number", "left out") == shown
+    assert api.conversation(call.conversation_id).json()["data"]["contact_number"] == PHONE
+
+
+def test_a_detail_may_come_without_times(start):
+    """Without ``times_in_detail`` a detail has no start and no end, like the vendor's sample."""
+    api = start(times_in_detail=False)
+    api.sandbox.place(PHONE)
+    api.sandbox.advance(142)
+    (item,) = api.conversations().json()["data"]
+    assert item["end_timestamp"] - item["start_timestamp"] == 142_000
+    assert not {"start_timestamp", "end_timestamp"} & api.only_record().keys()
 
 
 def test_results_may_come_later_than_the_record(start):
