@@ -28,7 +28,7 @@ from formant_provider.sandbox.state import State
 class Sandbox(Settings):
     """A local FormantAI Voice API, to be used in a ``with`` block.
 
-    Takes the settings of :class:`~formant_provider.sandbox.settings.Settings`, all by name and all optional.
+    Takes the settings of :class:`~formant_provider.sandbox.Settings`, all by name and all optional.
     Its state and its clock exist from construction on, whether the server runs or not. The server can be
     stopped and started again on the same port. All methods may be called from any thread.
     """
