@@ -125,9 +125,8 @@ def test_a_number_that_is_not_e164_or_not_possible_is_refused(number: object) ->
 def test_a_possible_number_outside_the_known_ranges_is_let_through() -> None:
     """The library's ranges age, so they may only warn."""
     unknown_range = "+11005552671"
-    assert validation.to_parameters({"customer_phone": unknown_range})
-    assert not validation.in_known_range(unknown_range)
-    assert validation.in_known_range(NUMBER)
+    assert not validation.to_phone(unknown_range).is_in_use
+    assert validation.to_phone(NUMBER).is_in_use
 
 
 @pytest.mark.parametrize(

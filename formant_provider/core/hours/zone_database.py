@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import re
 import zoneinfo
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 MAX_AGE = timedelta(days=365)
@@ -37,6 +39,11 @@ _RELEASED = {
     "2026e": date(2026, 9, 30),
     "2026f": date(2026, 10, 28),
 }
+# Clocks are the same if they agree from here to the beginning of the third year from now. Not from today on:
+# a process may run over a change of clocks, and two of them must come to the same.
+_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+Clock: TypeAlias = tuple[tuple[datetime, timedelta | None], ...]
 _log = logging.getLogger(__name__)
 
 
@@ -152,3 +159,39 @@ def _text(path: Traversable) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8")
     return ""
+
+
+@lru_cache(maxsize=4096)
+def one_per_clock(names: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
+    """Return one zone for each clock, by the first of its names."""
+    first = {clock(name): name for name in reversed(names)}
+    return tuple(found for name in dict.fromkeys(names) if name in first.values() and (found := zone(name)))
+
+
+@cache
+def clock(name: str) -> Clock:
+    """Return what the clocks of a zone show: their difference from UTC, and when it changes."""
+    found = zone(name)
+    return tuple(_changes(found)) if found else ()
+
+
+def _changes(where: ZoneInfo) -> Iterator[tuple[datetime, timedelta | None]]:
+    until = _SINCE.replace(year=max(_SINCE.year, datetime.now(UTC).year) + 3)
+    day, before = _SINCE, None
+    while day < until:
+        offset = day.astimezone(where).utcoffset()
+        if offset != before:
+            yield (_change(where, day - _DAY, day) if before is not None else day), offset
+        day, before = day + _DAY, offset
+
+
+def _change(where: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    """Return when within a day a clock is changed, to the minute."""
+    wanted = after.astimezone(where).utcoffset()
+    while after - before > timedelta(minutes=1):
+        middle = before + (after - before) / 2
+        if middle.astimezone(where).utcoffset() == wanted:
+            after = middle
+        else:
+            before = middle
+    return after
