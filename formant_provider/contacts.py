@@ -185,11 +185,12 @@ def _first_rows(rejects: IO[bytes]) -> dict[str, list[int | str]]:
     found: dict[str, list[int | str]] = {}
     rows = _rows(rejects)
     header = next(rows)
-    place, reason = header.index("row_number"), header.index("reason")
+    reason = header.index("reason")
     for row in rows:
         some = found.setdefault(row[reason], [])
         if len(some) < FIRST_ROWS:
-            some.append(" ".join((row[0], row[place])) if place else int(row[place]))
+            number, *part = row[:reason]
+            some.append(f"{part[0]} {number}" if part else int(number))
     return found
 
 

@@ -59,7 +59,7 @@ def test_the_list_of_a_task_becomes_one_batch_call(sandbox: Sandbox, channel: Fa
         "map_index": -1,
         "reference": None,
         "contacts": {
-            "total": 3, "accepted": 3, "rejected": 0, "by_reason": {}, "formulas": 0, "rewritten": 0,
+            "total": 3, "accepted": 3, "rejected": 0, "by_reason": {}, "rewritten": 0,
             "completed": 0, "round_numbers": 0, "two_readings": 0, "phonenumbers": version("phonenumbers"),
         },
     }  # fmt: skip

@@ -203,9 +203,6 @@ class ContactFiles:
             log.warning("%s numbers can be read as two phones, and are not called.", report.two_readings)
         if report.rejected:
             log.warning("%s.", report.summary())
-        if report.formulas:
-            cells = ", ".join(str(problem) for problem in report.formula_examples)
-            log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
 
 
 def read_numbers(clean: Path) -> Iterator[str]:

@@ -225,12 +225,11 @@ def test_rejects_and_problems_name_the_part(tmp_path: Path) -> None:
     with opened_contacts(local_parts(folder_of(tmp_path, files)), FileForm()) as contacts:
         report = clean_contacts(contacts, io.BytesIO(), rejects=rejects, invalid_rows="reject")
     header, *rows = csv.reader(io.StringIO(rejects.getvalue().decode()))
-    assert header == ["part", "row_number", "reason", "detail", "customer_phone", "name"]
-    assert [row[:3] for row in rows] == [["p-9.csv", "3", "not_e164"], ["p-10.csv", "2", "duplicate"]]
+    assert header == ["row_number", "part", "reason", "detail", "customer_phone", "name"]
+    assert [row[:3] for row in rows] == [["3", "p-9.csv", "not_e164"], ["2", "p-10.csv", "duplicate"]]
     first, second = map(str, report.problems)
     assert first.startswith("p-9.csv row 3 (not_e164")
     assert second == "p-10.csv row 2 (duplicate)"
-    assert list(map(str, report.formula_examples)) == ["p-10.csv row 3 (formula name)"]
 
 
 def test_a_do_not_call_list_may_be_in_parts(tmp_path: Path) -> None:
