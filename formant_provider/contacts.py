@@ -26,14 +26,14 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.calling_window import CallingWindow
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.part_sources import numbers_of, opened_contacts
+from formant_provider.core.contacts.do_not_call import numbers_of
 from formant_provider.core.contacts.report import ContactReport
+from formant_provider.core.contacts.sources import opened_contacts
 from formant_provider.core.hours.openings import Opening, Openings, by_opening
 from formant_provider.core.numbers.reading import Numbers
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.tables.file_kinds import FileForm
-from formant_provider.core.tables.parts import Part, local_parts
-from formant_provider.core.tables.places import local_files, refuse_overlap
+from formant_provider.core.tables.parts import Part, local_files, local_parts, refuse_overlap
 
 ALL_CAN_BE_CALLED, SOME_CANNOT, CANNOT_BE_READ = 0, 1, 2
 # So many rows are named for each reason.

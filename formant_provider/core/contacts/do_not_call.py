@@ -16,9 +16,10 @@ from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.plans import other_writing
 from formant_provider.core.numbers.reasons import WHICH_READING, Reason
 from formant_provider.core.tables.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
-from formant_provider.core.tables.file_kinds import FileForm, ValueTable, open_table
-from formant_provider.core.tables.frames import frame_table
+from formant_provider.core.tables.file_kinds import FileForm, open_table
 from formant_provider.core.tables.headers import phone_place
+from formant_provider.core.tables.parts import Part
+from formant_provider.core.tables.value_tables import ValueTable, frame_table
 from formant_provider.core.values import is_missing, phone_text
 
 _FIELD = "suppress"
@@ -133,6 +134,22 @@ def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:
     table = open_table(file, _FIELD, form, as_list=True)
     phone_column = form.phone_column
     return _of_csv(table, phone_column) if isinstance(table, CsvTable) else _of_values(table, phone_column)
+
+
+def numbers_of(parts: Sequence[Part], form: FileForm) -> Iterator[Any]:
+    """Read a list of numbers from one file or several.
+
+    :raises InvalidInput: while it is read, as
+        :func:`open_numbers` does.
+    """
+    for part in parts:
+        with part.opened() as file:
+            yield from _each(part, part.told(lambda: open_numbers(file, form)))
+
+
+def _each(part: Part, entries: Iterator[Any]) -> Iterator[Any]:
+    while (entry := part.told(lambda: next(entries, entries))) is not entries:
+        yield entry
 
 
 def entries_of(numbers: Iterable[object], form: FileForm = FileForm()) -> Iterable[object]:  # noqa: B008

@@ -147,8 +147,7 @@ class ContactFiles:
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.core.contacts.part_sources import opened_contacts
-        from formant_provider.core.contacts.sources import contacts_of
+        from formant_provider.core.contacts.sources import contacts_of, opened_contacts
         from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
 
         rules = self.rules

@@ -12,9 +12,8 @@ import pytest
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.do_not_call import read_do_not_call
-from formant_provider.core.contacts.part_sources import numbers_of, opened_contacts
-from formant_provider.core.contacts.sources import Contacts
+from formant_provider.core.contacts.do_not_call import numbers_of, read_do_not_call
+from formant_provider.core.contacts.sources import Contacts, opened_contacts
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import local_parts
