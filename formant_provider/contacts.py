@@ -22,11 +22,11 @@ from typing import IO, Any, get_args
 
 import pendulum
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.calling_window import CallingWindow
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.do_not_call import numbers_of
+from formant_provider.core.contacts.do_not_call import NumbersInFiles
 from formant_provider.core.contacts.report import ContactReport
 from formant_provider.core.contacts.sources import opened_contacts
 from formant_provider.core.hours.openings import Opening, Openings, by_opening
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         window = _window(options)
         findings = check(options, window)
-    except (InvalidInput, ValueError) as error:
+    except (FormantError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return CANNOT_BE_READ
     except OSError as error:
@@ -118,7 +118,7 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
             default_country=options.default_country,
             numbers=options.numbers,
             renumber=options.renumber,
-            suppress=numbers_of(local_parts(options.suppress, "suppress"), form)
+            suppress=NumbersInFiles(local_parts(options.suppress, "suppress"), form)
             if options.suppress
             else None,
             invalid_rows="reject",

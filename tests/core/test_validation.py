@@ -110,6 +110,14 @@ def test_parameters_of_any_other_shape_are_refused(wrong: object) -> None:
     assert NUMBER.strip("+") not in str(error)
 
 
+def test_a_list_of_rows_names_the_ways_to_call_them_all() -> None:
+    """One call has one recipient: the error names expand() and the operator of batch calls."""
+    error = refusal(validation.to_parameters, [{"customer_phone": NUMBER, "due": 1}] * 2)
+    assert error.field == "parameters"
+    assert ".expand(parameters=rows)" in error.reason
+    assert "FormantCreateBatchCallOperator" in error.reason
+
+
 @pytest.mark.parametrize(
     "number",
     ["14155552671", "+0155552671", "+1 415 555 2671", "+1-415-555-2671", "tel:+14155552671", "+", "", "+1415",

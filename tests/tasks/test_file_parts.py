@@ -129,12 +129,6 @@ def test_a_relative_path_is_refused(place: Any, tmp_path: Path) -> None:
         written(tmp_path, place)
 
 
-def test_a_file_that_is_not_there_is_for_the_storage_to_tell(tmp_path: Path) -> None:
-    """It may come yet: Airflow tries again."""
-    with pytest.raises(FileNotFoundError):
-        written(tmp_path, str(tmp_path / "missing.csv"))
-
-
 def test_the_log_says_how_many_parts_there_are(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A part that was passed over would be missed in vain otherwise."""
     place.put(FILES)

@@ -115,7 +115,7 @@ def opened_contacts(
         only while the rows are read.
     """
     if parts[0].name is None:
-        with parts[0].opened() as file:
+        with parts[0].open("contacts") as file:
             yield open_contacts(
                 file,
                 delimiter=form.delimiter,
@@ -232,7 +232,7 @@ class _PartReader:
     def blocks(self, parts: Sequence[Part]) -> Generator[RowBlock, None, None]:
         """Return the rows of all parts, behind an empty block when the first header is known."""
         for part in parts:
-            with part.opened() as file:
+            with part.open("contacts") as file:
                 contacts = part.told(lambda: self._open(file))
                 if contacts is None:
                     continue

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidInput
 
 T = TypeVar("T")
 
@@ -49,6 +49,30 @@ class Part(NamedTuple):
 
     name: str | None
     opened: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    def open(self, field: str) -> AbstractContextManager[IO[bytes]]:
+        """Open it.
+
+        A file that is not there may be written yet, by another program or in a storage that shows it late, so
+        that is for a retry to find out. What is no file will be none next time.
+
+        :param field: to be named in an error.
+        :raises InputNotFound: it is not there.
+        :raises InvalidInput: it is no file.
+        :raises OSError: as its storage does otherwise.
+        """
+        try:
+            return self.opened()
+        except FileNotFoundError as error:
+            path = error.filename or self.name or "the file that it names"
+        except (IsADirectoryError, NotADirectoryError):
+            path = None
+        if path is None:
+            raise InvalidInput(field, "must name a file: this is a folder, or lies below a file")
+        raise InputNotFound(
+            field,
+            f"{path}: No such file or directory. If it is written later, a retry finds it; a sensor can wait",
+        )
 
     def told(self, read: Callable[[], T]) -> T:
         """Read, and name the part in an error."""
