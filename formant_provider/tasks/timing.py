@@ -91,7 +91,7 @@ class MindsTheTime(MindsTheWindow):
 
         :raises InvalidInput: the calling window cannot be understood, or not for this recipient.
         """
-        from formant_provider.core.hours.opening_hours import ring_at
+        from formant_provider.core.hours.opening_hours import allowed_at
 
         refuse_suppressed = self.suppression(call.recipient)
         hours = self.calling_window.hours(call.recipient) if self.calling_window else None
@@ -99,6 +99,6 @@ class MindsTheTime(MindsTheWindow):
         def when(asked: datetime | None, now: datetime) -> datetime | None:
             refuse_late(context, self.max_lateness_s, now=now)
             refuse_suppressed()
-            return ring_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
+            return allowed_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
 
         return when
