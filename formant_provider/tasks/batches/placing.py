@@ -288,7 +288,7 @@ class PlacesABatch(PrivateFields):
 
 def _as_text(contacts: Any, phone_column: str) -> str:
     """Write where contacts are, or what they are if they are in memory."""
-    from formant_provider.core.tables.frames import frame_table
+    from formant_provider.core.tables.value_tables import frame_table
 
     frame = frame_table(contacts, "contacts", phone_column)
     if frame is not None:

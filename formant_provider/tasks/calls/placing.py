@@ -222,9 +222,9 @@ class PlacesACall(PrivateFields):
         )
 
     def _log_request(self, call: CallRequest, base_url: str) -> None:
-        from formant_provider.core.validation import in_known_range
+        from formant_provider.core.numbers.recipient import Recipient
 
-        if not in_known_range(call.recipient):
+        if not Recipient.of(call.recipient).is_in_use:
             self.log.warning("customer_phone lies in no range known to be in use. It is called all the same.")
         self.log.info(
             "Asking %s for a call by agent %s, %s, with idempotency key %s.",
