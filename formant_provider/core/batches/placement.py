@@ -37,9 +37,9 @@ from formant_provider.api.retry import is_unclear
 from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.batches.request import BatchRequest
 from formant_provider.core.calls.placement import Result
-from formant_provider.core.conversations.lookup import look_for
 from formant_provider.core.ledger import Ledger, Sent, became_of
 from formant_provider.core.paging import recent_batches, run
+from formant_provider.core.searching import search_until_found
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -181,7 +181,7 @@ class _Flow:
         since = min(intent.written_at, self.rules.taken_since or intent.written_at) - SKEW
         others_s = LOOK_FOR_OTHERS_S if self.rules.taken_since else 0.0
         longest_s = math.inf if in_doubt or self.rules.was_cleared else others_s
-        batch, trouble = look_for(
+        batch, trouble = search_until_found(
             lambda: find_batch(self.client, self.request.agent_id, self.request.marker, since),
             min(self.rules.lookup_timeout_s, longest_s),
             self.rules.sleep,

@@ -30,9 +30,10 @@ from formant_provider.core.conversations.evidence import (
     first_of,
     last_of,
 )
-from formant_provider.core.conversations.lookup import Finding, Search, look_for
+from formant_provider.core.conversations.lookup import Finding, Search
 from formant_provider.core.keys import KEY_PROTECTS
 from formant_provider.core.ledger import Ledger, Sent
+from formant_provider.core.searching import search_until_found
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -181,7 +182,7 @@ class Recovery:
             last = search.find(spans, other_than=intent.earlier, own_traces=self.rules.own_traces)
             return last.record
 
-        _, trouble = look_for(look, self.rules.lookup_timeout_s, self.rules.sleep)
+        _, trouble = search_until_found(look, self.rules.lookup_timeout_s, self.rules.sleep)
         return last, trouble
 
     def server_now(self) -> datetime:

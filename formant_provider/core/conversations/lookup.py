@@ -8,16 +8,14 @@ Vendor pages: https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFound
+from formant_provider.api.errors import CallOutcomeUnknown, NotFound
 from formant_provider.api.models import Conversation
-from formant_provider.api.retry import may_repeat
 from formant_provider.core.conversations.evidence import Span, first_of
 from formant_provider.core.paging import recent, run
 from formant_provider.core.vendor_clock import skew_of
@@ -25,12 +23,7 @@ from formant_provider.core.vendor_clock import skew_of
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
-log = logging.getLogger(__name__)
-
-LONGEST_PAUSE_S = 10.0
 _PLAIN_NUMBER = re.compile(r"\+?[0-9 ().-]+")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -163,36 +156,6 @@ class Search:
     def _skew(self) -> timedelta | None:
         """Return how far the vendor's clock is ahead of ours; ask right after an answer."""
         return skew_of(self.client.server_date, self.now())
-
-
-def look_for(
-    look: Callable[[], T | None], timeout_s: float, sleep: Callable[[float], None]
-) -> tuple[T | None, FormantError | None]:
-    """Look until something is there or the time is up; return it, or what hindered the last look.
-
-    :param look: looks once; ``None`` means that it is not there.
-    :param timeout_s: seconds to look for; 0 looks once.
-    :param sleep: waits for so many seconds.
-    """
-    waited_s, pause_s = 0.0, 1.0
-    while True:
-        found, trouble = _once(look)
-        left_s = timeout_s - waited_s
-        asked_s = (trouble.retry_after_s if trouble else None) or 0.0
-        final = trouble is not None and not may_repeat(trouble)
-        if found is not None or final or left_s <= 0 or asked_s > left_s:
-            return found, trouble
-        pause_s = max(min(pause_s, left_s), asked_s)
-        sleep(pause_s)
-        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
-
-
-def _once(look: Callable[[], T | None]) -> tuple[T | None, FormantError | None]:
-    try:
-        return look(), None
-    except FormantError as error:
-        log.warning("%s. Looking on.", error)
-        return None, error
 
 
 def find_detail(client: FormantClient, conversation_id: str) -> Conversation | None:
