@@ -31,11 +31,20 @@ class Finding:
     """What a look brought.
 
     :param record: the conversation that is proven to be the call's.
+    :param is_own: whether its trace id is known to be that of a call of this task.
     :param others: conversations with the recipient that may be the call's, or may not.
+    :param spans: in which the call can have begun, by our clock.
     """
 
     record: Conversation | None = None
+    is_own: bool = False
     others: int = 0
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no conversation at all that may be the call's."""
+        return self.record is None and not self.others
 
 
 @dataclass
@@ -82,12 +91,11 @@ class Search:
             if (began := _began(record)) and any(span.holds(began) for span in asked)
         ]
         calls = list(self._calls(fitting))
-        if calls:
-            own = set(own_traces())
-            calls = [call for call in calls if call.trace_id in own] or calls
+        own = set(own_traces()) if calls else set()
+        calls = [call for call in calls if call.trace_id in own] or calls
         if len(calls) == 1 and self._is_read(calls[0]):
-            return Finding(calls[0])
-        return Finding(others=len(possible))
+            return Finding(calls[0], calls[0].trace_id in own, spans=tuple(spans))
+        return Finding(others=len(possible), spans=tuple(spans))
 
     def since(self, span: Span) -> list[Conversation]:
         """Return all conversations with the recipient that began since a span did, oldest first.
