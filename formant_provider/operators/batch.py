@@ -64,8 +64,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         ``customer_phone``; each other one becomes a parameter of the call. Airflow never shows it.
         (templated)
     :param idempotency_key: a name for this batch call, such as a month. Those of one agent with the same
-        name are one batch call, whichever task, DAG or run asks for them. ``None`` means one for each DAG run and task.
-        (templated)
+        name are one batch call, whichever task, DAG or run asks for them. ``None`` means one for each DAG run
+        and task. (templated)
     :param reference: your own name of this batch call: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
     :param suppress: numbers that must not be called: a URI or path like that of the contacts, with a column
