@@ -338,12 +338,12 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         except RetryableError as error:
             wait_s = error.retry_after_s or 0
             if self.deferrable and wait_s > self.placing.max_inline_wait_s:
-                self._defer_to_limit(error, timedelta(seconds=wait_s))
+                self._defer_to_limit(placer.limit, error, timedelta(seconds=wait_s))
             raise
 
-    def _defer_to_limit(self, error: RetryableError, wait: timedelta) -> None:
+    def _defer_to_limit(self, limit: LimitWait, error: RetryableError, wait: timedelta) -> None:
         """Wait in the triggerer, unless the task has waited long enough."""
-        trigger = self._limit.trigger(wait)
+        trigger = limit.trigger(wait)
         if trigger is not None:
             self.log.warning("%s. Continuing at %s, without holding a worker.", error, trigger.until)
             self.defer(trigger=trigger, method_name="execute_after_limit", timeout=wait + GRACE)

@@ -55,7 +55,7 @@ class PlacingOptions:
         return seconds("max_inline_wait", self.max_inline_wait)
 
 
-@dataclass
+@dataclass(frozen=True)
 class LimitWait:
     """What a task has to know when it continues after the API's rate limit.
 
@@ -174,7 +174,8 @@ class CallPlacer:
                 return place(call, client, ledger, policy, callbacks)
         except RetryableError as error:
             if error.maybe_placed:
-                self.limit.doubt_since = self.limit.doubt_since or run.earliest_send(began)
+                doubt_since = self.limit.doubt_since or run.earliest_send(began)
+                self.limit = replace(self.limit, doubt_since=doubt_since)
             raise
 
     def _check_before_send(self) -> FormantError | None:
