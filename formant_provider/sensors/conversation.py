@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, hand_on, show_link
+from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, push_outcome, show_link
 from formant_provider.tasks.privacy import PrivateFields, reveal
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
@@ -219,7 +219,7 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
 
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
         result |= self._of_row(context)
         end_as_it_ended(self.waiting, result, context)
         return result

@@ -36,10 +36,10 @@ from formant_provider.api.models import utc_text
 from formant_provider.api.retry import is_unclear
 from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.batches.request import BatchRequest
-from formant_provider.core.calls.placement import Result
-from formant_provider.core.conversations.lookup import look_for
-from formant_provider.core.ledger import Ledger, Sent, became_of
+from formant_provider.core.ledger import Ledger, Sent, outcome_of
 from formant_provider.core.paging import recent_batches, run
+from formant_provider.core.placing import Result
+from formant_provider.core.searching import search_until_found
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -159,7 +159,7 @@ class _Flow:
         return self.rules.keep_back() if self.rules.keep_back else None
 
     def _after_error(self, intent: BatchIntent, error: FormantError) -> BatchPlacement:
-        intent = replace(intent, sent=became_of(intent.sent, [*error.earlier, error]))
+        intent = replace(intent, sent=outcome_of(intent.sent, [*error.earlier, error]))
         error.maybe_placed = intent.sent is Sent.UNCLEAR
         if intent.sent is not Sent.UNCLEAR:
             self._note(intent)
@@ -181,7 +181,7 @@ class _Flow:
         since = min(intent.written_at, self.rules.taken_since or intent.written_at) - SKEW
         others_s = LOOK_FOR_OTHERS_S if self.rules.taken_since else 0.0
         longest_s = math.inf if in_doubt or self.rules.was_cleared else others_s
-        batch, trouble = look_for(
+        batch, trouble = search_until_found(
             lambda: find_batch(self.client, self.request.agent_id, self.request.marker, since),
             min(self.rules.lookup_timeout_s, longest_s),
             self.rules.sleep,
