@@ -32,7 +32,7 @@ lint: .venv/.ready ## check style, types and layers
 	@$(BIN)/lint-imports --no-cache --no-logo
 
 docs: .venv/.ready ## build the documentation into docs/_build/html; warnings are errors
-	@$(BIN)/python scripts/generate_docs.py && $(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
+	@$(BIN)/python scripts/generate_docs.py --check && $(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
 
 bench: .venv/.ready ## measure what importing the operator costs
 	@$(BIN)/python scripts/bench_import.py

@@ -41,24 +41,24 @@ PASSED_ON = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 PARAM = re.compile(r"^:param (\w+):(.*?)(?=^:|^\S|\Z)", re.DOTALL | re.MULTILINE)
 
 
-class Stale(Exception):
-    """A block cannot be filled: it names what is not there, or some are missing."""
+class Incomplete(Exception):
+    """A block names what is not there, or all of them together leave something out."""
 
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or with ``--check`` print how they would change; return the exit code."""
-    changed = False
-    for page, old, new in filled(pages()):
-        if old == new:
-            continue
-        changed = True
-        if "--check" in arguments:
-            name = str(page.relative_to(ROOT))
-            lines = (old.splitlines(keepends=True), new.splitlines(keepends=True))
-            sys.stdout.writelines(difflib.unified_diff(*lines, name, f"{name} (generated)"))
-        else:
+    stale = [each for each in filled(pages()) if each[1] != each[2]]
+    if "--check" not in arguments:
+        for page, _, new in stale:
             page.write_text(new)
-    return int(changed and "--check" in arguments)
+        return 0
+    for page, old, new in stale:
+        name = str(page.relative_to(ROOT))
+        lines = (old.splitlines(keepends=True), new.splitlines(keepends=True))
+        sys.stdout.writelines(difflib.unified_diff(*lines, name, f"{name} (generated)"))
+    if stale:
+        print("Tables are stale: run scripts/generate_docs.py", file=sys.stderr)
+    return int(bool(stale))
 
 
 def pages() -> list[Path]:
@@ -75,20 +75,20 @@ def filled(files: list[Path]) -> list[tuple[Path, str, str]]:
         opening, words, end = match.groups()
         kind, subject, *names = words.split()
         if kind not in KINDS:
-            raise Stale(f"no block is called {kind!r}")
+            raise Incomplete(f"no block is called {kind!r}")
         head, rows = KINDS[kind](subject)
         if unknown := set(names) - set(rows):
-            raise Stale(f"{subject} has no {', '.join(sorted(unknown))}")
+            raise Incomplete(f"{subject} has no {', '.join(sorted(unknown))}")
         named[kind, subject] |= set(names or rows)
         return "\n".join([opening, head + "".join(rows[name] for name in names or rows), end])
 
     result = [(page, text := page.read_text(), BLOCK.sub(fill, text)) for page in files]
     for (kind, subject), there in named.items():
         if missing := KINDS[kind](subject)[1].keys() - there:
-            raise Stale(f"no block of {subject} names {', '.join(sorted(missing))}")
+            raise Incomplete(f"no block of {subject} names {', '.join(sorted(missing))}")
     mapped = {subject for kind, subject in named if kind == "modules"}
     if mapped and (missing := {dotted_name(path.parent) for path in PACKAGE.rglob("__init__.py")} - mapped):
-        raise Stale(f"no block shows the modules of {', '.join(sorted(missing))}")
+        raise Incomplete(f"no block shows the modules of {', '.join(sorted(missing))}")
     return result
 
 
@@ -116,15 +116,15 @@ def parameters(dotted: str) -> Table:
     texts = {name: " ".join(text.split()) for name, text in PARAM.findall(doc)}
     taken = inspect.signature(subject.__init__ if isinstance(subject, type) else subject).parameters
     if unknown := texts.keys() - taken.keys():
-        raise Stale(f"the docstring of {dotted} explains {', '.join(unknown)}, which it does not take")
+        raise Incomplete(f"the docstring of {dotted} explains {', '.join(unknown)}, which it does not take")
     templates, types_of, rows = getattr(subject, "template_fields", ()), hints(subject), {}
     for name, parameter in taken.items():
         if name == "self" or parameter.kind in PASSED_ON:
             continue
         if name not in texts:
-            raise Stale(f"the docstring of {dotted} has no :param {name}:")
+            raise Incomplete(f"the docstring of {dotted} has no :param {name}:")
         if "(templated)" in doc and ("(templated)" in texts[name]) is not (name in templates):
-            raise Stale(f"{dotted}: '(templated)' and template_fields disagree about {name}")
+            raise Incomplete(f"{dotted}: '(templated)' and template_fields disagree about {name}")
         text = texts[name].removesuffix("(templated)") + (" *Templated.*" if name in templates else "")
         rows[name] = row(
             f"`{name}`", type_text(types_of[name]), default_text(parameter.default), sentence(text)
@@ -138,18 +138,18 @@ def named_object(dotted: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
-        raise Stale(f"there is no {dotted}") from None
+        raise Incomplete(f"there is no {dotted}") from None
 
 
 def hints(subject: Any) -> dict[str, Any]:
     """Return the types of the parameters, also those that a module imports for type checkers alone."""
-    module = sys.modules[subject.__module__]
+    function = subject.__init__ if isinstance(subject, type) else subject
+    module = sys.modules[function.__module__]
     only_typing: dict[str, Any] = {}
     for block in ast.parse(inspect.getsource(module)).body:
         if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING"):
             exec(ast.unparse(block.body), only_typing)  # noqa: S102 - imports of our own modules
-    known = {**vars(module), **only_typing}
-    return typing.get_type_hints(subject.__init__ if isinstance(subject, type) else subject, known)
+    return typing.get_type_hints(function, {**vars(module), **only_typing})
 
 
 def type_text(kind: Any) -> str:
@@ -260,7 +260,7 @@ def table(name: str) -> Table:
         }
         return head("Fault", "When", "What happens"), rows
     if name != "test-numbers":
-        raise Stale(f"there is no table of {name}")
+        raise Incomplete(f"there is no table of {name}")
     rows = {}
     for each in numbers.table_rows():
         seconds = [f"{each[key]} s" if each[key] else "-" for key in ("lasts_seconds", "duration_seconds")]
@@ -282,5 +282,5 @@ if __name__ == "__main__":
         # The package brings Airflow, which would make itself a home in ~/airflow.
         with tempfile.TemporaryDirectory(prefix="airflow-docs-") as os.environ["AIRFLOW_HOME"]:
             sys.exit(main(sys.argv[1:]))
-    except Stale as problem:
+    except Incomplete as problem:
         sys.exit(f"generate_docs: {problem}")
