@@ -71,7 +71,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         last four digits) or ``"none"``, which leaves out the column.
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :raises ValueError: at parse time, for an option that cannot be meant.
+    :raises ValueError: at parse time, for an invalid option.
     """
 
     template_fields: Sequence[str] = (

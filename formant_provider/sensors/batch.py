@@ -66,7 +66,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     :param batch_id: of the batch call: an integer, or a template that renders to digits. (templated)
     :param total_recipients: how many recipients it has. ``None`` asks the API. (templated)
-    :param reference: your own name of the campaign: text or an integer, and never a phone number. It is in
+    :param reference: your own name of the batch call: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)

@@ -86,7 +86,7 @@ class WaitsForTheEnd(PlacesABatch):
                     str(self.results_uri),
                     self.report_options,
                     # By the name it was placed under; the API may have given it another one.
-                    campaign=marker_in(end.receipt.get("name")) or self.marker(context),
+                    marker=marker_in(end.receipt.get("name")) or self.marker(context),
                     is_complete=is_complete,
                 )
         if not end.is_over:

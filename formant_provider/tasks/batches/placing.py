@@ -80,7 +80,7 @@ class PlacesABatch(MindsTheWindow):
     ) -> None:
         """Keep the options of the placement, which are documented at the operator.
 
-        :raises ValueError: for what cannot be meant.
+        :raises ValueError: for an invalid option.
         """
         self.max_lateness_s = lateness_s(max_lateness)
         self.lookup_timeout_s = seconds("lookup_timeout", lookup_timeout)
@@ -131,7 +131,7 @@ class PlacesABatch(MindsTheWindow):
             return files.write()
 
         request = self._request(write_file, context)
-        files.campaign = request.marker
+        files.marker = request.marker
         return request
 
     def marker(self, context: Context) -> str:
@@ -246,7 +246,7 @@ class PlacesABatch(MindsTheWindow):
         ti: Any = context["ti"]
         if ti.map_index < 0 or not self.do_xcom_push:
             return
-        content = self.hook.recipients(request.agent_id).seal(
+        content = self.hook.fingerprints(request.agent_id).seal(
             _as_text(reveal(self.contacts), self.rules.phone_column)
         )
         files = self._written()
