@@ -61,7 +61,7 @@ class Looking:
 
     def _vendor_now(self) -> datetime:
         """Ask for the vendor's time; ours when it does not say."""
-        client = self.client.without_repeats()
+        client = self.client.without_retries()
         with suppress(FormantError):
             client.list_conversations(self.call.agent_id, limit=1)
         return client.server_date or self.callbacks.now()
@@ -117,7 +117,7 @@ class Looking:
         return [*spans, Span(moment, moment + STARTS_LATE_BY)] if moment else spans
 
     def _search(self) -> Search:
-        client = self.client.without_repeats()
+        client = self.client.without_retries()
         return Search(client, self.call.agent_id, self.call.recipient, self.callbacks.now)
 
 
