@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, Self, TypeVar
 
-from formant_provider.api.errors import FormantError, RequestRefused, RetryableError
+from formant_provider.api.errors import FormantError, RequestRefused, RetryableError, SendAborted
 from formant_provider.api.retry import is_unclear
+
+log = logging.getLogger(__name__)
 
 
 class Sent(StrEnum):
@@ -73,7 +76,7 @@ class Ledger(Protocol[RememberedT]):
         """
 
 
-def became_of(before: Sent, errors: Iterable[FormantError]) -> Sent:
+def outcome_of(before: Sent, errors: Iterable[FormantError]) -> Sent:
     """Add what these sends came to: a doubt outlives every refusal."""
     errors = list(errors)
     if before is Sent.UNCLEAR or any(map(is_unclear, errors)):
@@ -81,3 +84,28 @@ def became_of(before: Sent, errors: Iterable[FormantError]) -> Sent:
     if any(isinstance(error, RetryableError | RequestRefused) for error in errors):
         return Sent.REFUSED
     return before
+
+
+def note(ledger: Ledger[RememberedT], intent: RememberedT) -> None:
+    """Write what is good to know, but no condition for sending."""
+    try:
+        ledger.write(intent)
+    except SendAborted as error:
+        log.warning("%s. The next try will ask the API instead.", error)
+
+
+def write_doubt(
+    ledger: Ledger[RememberedT], intent: RememberedT, check: Callable[[], FormantError | None] | None
+) -> FormantError | None:
+    """Write that this may have been sent, right before it is; return what aborts the send.
+
+    From here on the process may die at any moment. And a process whose task was given to another one is told
+    so by this write alone.
+
+    :param check: asked last, since a task may be stopped while it writes.
+    """
+    try:
+        ledger.write(intent)
+    except SendAborted as error:
+        return error
+    return check() if check else None

@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 from batches.modes import phones
 
-from formant_provider.core.batches.placement import BatchRules, place_batch
+from formant_provider.core.batches.placement import BatchPolicy, Callbacks, place_batch
 from formant_provider.core.batches.request import build_batch_request
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.sandbox import Fault, Sandbox
@@ -57,15 +57,12 @@ class Campaign(BaseOperator):
             task=(ti.dag_id, ti.run_id, ti.task_id),
             is_mapped=ti.map_index >= 0,
         )
-        rules = BatchRules(
-            taken_since=batch_taken_since(context, own_name=self.own_name is not None),
-            lookup_timeout_s=0,
-            resubmit_if_missing=False,
-            now=lambda: pendulum.now("UTC"),
-            sleep=time.sleep,
-        )
+        taken_since = batch_taken_since(context, own_name=self.own_name is not None)
+        policy = BatchPolicy(taken_since, lookup_timeout_s=0, resubmit_if_missing=False)
+        callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep)
+        ledger = batch_ledger_for(context, request.key)
         with placing_a_batch(), FormantHook().get_conn() as client:
-            placement = place_batch(request, client, batch_ledger_for(context, request.key), rules)
+            placement = place_batch(request, client, ledger, policy, callbacks)
         return {"batch_id": placement.batch_id, "result": placement.result.value}
 
 

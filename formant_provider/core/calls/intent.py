@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from formant_provider.api.models import CallReceipt
-from formant_provider.core.conversations.evidence import Send
+from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.keys import KEY_PROTECTS
 from formant_provider.core.ledger import Remembered
 
@@ -37,7 +37,7 @@ class Intent(Remembered):
     shared_since: datetime | None = None
     used_since: datetime | None = None
     redials: str | None = None
-    sends: tuple[Send, ...] = ()
+    sends: tuple[SendRecord, ...] = ()
     looked_at: datetime | None = None
     earlier: tuple[str, ...] = ()
 
@@ -59,7 +59,7 @@ class Intent(Remembered):
                 "shared_since": _moment(entry.get("shared_since")),
                 "used_since": _moment(entry.get("used_since")),
                 "redials": entry.get("redials"),
-                "sends": tuple(map(Send.from_json, entry.get("sends", ()))),
+                "sends": tuple(map(SendRecord.from_json, entry.get("sends", ()))),
                 "looked_at": _moment(entry.get("looked_at")),
                 "earlier": tuple(entry.get("earlier", ())),
             }

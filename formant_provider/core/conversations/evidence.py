@@ -61,7 +61,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Send:
+class SendRecord:
     """One request of ours that the API may have taken.
 
     :param at: when it was about to leave, aware.
@@ -90,7 +90,7 @@ class Send:
         return {**texts, "ahead_s": self.ahead_s}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Send:
+    def from_json(cls, fields: Mapping[str, Any]) -> SendRecord:
         """Read what :meth:`to_json` wrote."""
         ended_at, scheduled_for = fields.get("ended_at"), fields.get("scheduled_for")
         return cls(
@@ -101,8 +101,8 @@ class Send:
         )
 
 
-def among(sends: Iterable[Send]) -> tuple[Send, ...]:
-    """Return the sends, of very many the last ones, and one that stands for all before."""
+def latest(sends: Iterable[SendRecord]) -> tuple[SendRecord, ...]:
+    """Return the sends in order; of very many the latest ones, and one that stands for all before."""
     kept = sorted(sends, key=lambda send: send.at)
     while len(kept) > MOST_SENDS:
         first, second, *rest = kept

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.api.errors import FormantError
-    from formant_provider.core.batches.placement import BatchPlacement, BatchRules
+    from formant_provider.core.batches.placement import BatchPlacement, BatchPolicy, Callbacks
     from formant_provider.core.batches.request import BatchRequest
 
 
@@ -196,7 +196,7 @@ class PlacesABatch(MindsTheWindow):
         self._refuse_twins(request, context, is_placed=known is not None and known.receipt is not None)
         self.log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
         with self.hook.get_conn() as client:
-            return place_batch(request, client, ledger, self._rules(context))
+            return place_batch(request, client, ledger, self._policy(context), self._callbacks())
 
     def hand_on_receipt(
         self, placement: BatchPlacement, agent_id: int, files: ContactFiles, context: Context
@@ -264,21 +264,23 @@ class PlacesABatch(MindsTheWindow):
         places = {"rejects_uri": self.rejects_uri, "results_uri": self.results_uri}
         return {name: str(uri).strip() for name, uri in places.items() if uri is not None}
 
-    def _rules(self, context: Context) -> BatchRules:
-        from formant_provider.core.batches.placement import BatchRules
+    def _policy(self, context: Context) -> BatchPolicy:
+        from formant_provider.core.batches.placement import BatchPolicy
         from formant_provider.tasks.run import batch_taken_since, was_cleared
 
-        return BatchRules(
+        return BatchPolicy(
             taken_since=batch_taken_since(context, own_name=self.idempotency_key is not None),
             lookup_timeout_s=self.lookup_timeout_s,
             resubmit_if_missing=self.resubmit_if_missing,
-            now=lambda: pendulum.now("UTC"),
-            sleep=time.sleep,
             was_cleared=was_cleared(context),
-            keep_back=self._keep_back,
         )
 
-    def _keep_back(self) -> FormantError | None:
+    def _callbacks(self) -> Callbacks:
+        from formant_provider.core.batches.placement import Callbacks
+
+        return Callbacks(lambda: pendulum.now("UTC"), time.sleep, self._check_before_send)
+
+    def _check_before_send(self) -> FormantError | None:
         from formant_provider.api.errors import SendAborted
 
         return SendAborted("The task was stopped before the upload") if self._stopped else None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
     from formant_provider.api.errors import FormantError
     from formant_provider.api.models import CallRequest
-    from formant_provider.core.calls.placement import Placement, Rules
+    from formant_provider.core.calls.placement import CallCallbacks, Placement, Policy
     from formant_provider.tasks.timing import When
 
 OnUnconfirmed = Literal["succeed", "fail", "skip"]
@@ -158,24 +158,30 @@ class PlacesACall(MindsTheTime):
         ledger = ledger_for(
             context, call.idempotency_key, former_key=call.former_key, doubt_since=self._doubt_since
         )
-        return place(call, client, ledger, self._rules(context, when))
+        return place(call, client, ledger, self._policy(context), self._callbacks(context, when))
 
-    def _rules(self, context: Context, when: When) -> Rules:
-        from formant_provider.core.calls.placement import Rules
-        from formant_provider.tasks.run import look_since, own_traces, taken_since, was_cleared
+    def _policy(self, context: Context) -> Policy:
+        from formant_provider.core.calls.placement import Policy
+        from formant_provider.tasks.run import look_since, taken_since, was_cleared
 
-        own_name = self.idempotency_key is not None
-        return Rules(
-            taken_since=taken_since(context, own_name=own_name),
+        return Policy(
+            taken_since=taken_since(context, own_name=self.idempotency_key is not None),
             look_since=look_since(context),
-            own_traces=lambda: own_traces(context, own_name=own_name),
             was_cleared=was_cleared(context),
+            redial_on=self.redial_on,
             lookup_timeout_s=self.lookup_timeout_s,
+        )
+
+    def _callbacks(self, context: Context, when: When) -> CallCallbacks:
+        from formant_provider.core.calls.placement import CallCallbacks
+        from formant_provider.tasks.run import own_traces
+
+        return CallCallbacks(
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
-            redial_on=self.redial_on,
-            keep_back=self._keep_back,
+            check_before_send=self._check_before_send,
             when=when,
+            own_traces=lambda: own_traces(context, own_name=self.idempotency_key is not None),
         )
 
     def _check_redial(self, context: Context) -> None:
@@ -184,7 +190,7 @@ class PlacesACall(MindsTheTime):
         if self.redial_on and context.get("task_state_store") is None:
             raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
 
-    def _keep_back(self) -> FormantError | None:
+    def _check_before_send(self) -> FormantError | None:
         from formant_provider.api.errors import SendAborted
 
         return SendAborted("The task was stopped before this send") if self._stopped else None

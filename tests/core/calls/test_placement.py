@@ -177,7 +177,7 @@ DEATHS_BEFORE_SENDING: dict[str, dict[str, Any]] = {
 def test_a_process_that_died_before_sending_costs_nothing(point: str, start: Start) -> None:
     """The next try places the call, once."""
     task = start(ledger=MemoryLedger(**DEATHS_BEFORE_SENDING[point]))
-    task.die(keep_back=on_ask(1, Died()))
+    task.die(check_before_send=on_ask(1, Died()))
     assert task.keys == []
     assert task.place().result is Result.PLACED
     assert task.rings == 1
@@ -211,7 +211,7 @@ def test_a_process_that_died_between_two_sends_rings_nobody_twice(
     """Whether the first of the two was accepted or not, the phone rings once in the end."""
     task = start()
     task.sandbox.inject(CREATE_CALL, fault)
-    task.die(keep_back=on_ask(2, Died()))
+    task.die(check_before_send=on_ask(2, Died()))
     assert task.place().result is then
     assert task.rings == 1
 
@@ -248,7 +248,7 @@ def test_a_call_that_is_kept_back_is_not_sent(start: Start) -> None:
     """The error that keeps it back is raised as it is, and the next try is free to send."""
     task = start()
     kept_back = SendAborted("The task was stopped")
-    error = task.fail(keep_back=lambda: kept_back)
+    error = task.fail(check_before_send=lambda: kept_back)
     assert error is kept_back
     assert not error.maybe_placed
     assert (task.keys, task.ledger.last.sent) == ([], Sent.NEVER)
@@ -269,7 +269,7 @@ def test_a_call_kept_back_between_two_sends_remembers_the_first(
     """A task stopped while it waits sends no more, and what its first send came to is not forgotten."""
     task = start()
     task.sandbox.inject(CREATE_CALL, fault)
-    error = task.fail(keep_back=on_ask(2, SendAborted("The task was stopped")))
+    error = task.fail(check_before_send=on_ask(2, SendAborted("The task was stopped")))
     assert isinstance(error, SendAborted)
     assert (error.maybe_placed, task.ledger.last.sent, len(task.keys)) == (maybe_placed, sent, 1)
     assert task.place().result is not Result.UNCONFIRMED
