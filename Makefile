@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-matrix test-browser lint docs bench bench-batch bench-faults bench-wait clean
+.PHONY: help demo airflow test coverage test-long test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-wait clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,6 +37,13 @@ lint: .venv/.ready ## check style and types
 docs: .venv/.ready ## build the documentation into docs/_build/html; warnings are errors
 	@$(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
 
+dist: .venv/.ready ## build the sdist, and from it the wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
+
+test-dist: .venv/.ready ## test what is in dist/ as it is: its metadata, and the wheel in a venv of its own
+	@DIST="$(CURDIR)/dist" $(PYTEST) tests/house/test_packaging.py tests/house/test_wheel.py
+
 bench: .venv/.ready ## measure what importing the operator costs
 	@$(BIN)/python scripts/bench_import.py
 
@@ -50,7 +57,7 @@ bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: req
 	@$(BIN)/python scripts/bench_wait.py
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-* .airflow docs/_build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .airflow dist docs/_build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The marker is written last, so a set-up that broke off is done again.
 .venv/.ready: pyproject.toml constraints.txt scripts/setup.sh
