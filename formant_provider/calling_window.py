@@ -8,7 +8,9 @@ from datetime import date
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from formant_provider.api.calling_window import (
+from formant_provider.api.errors import InvalidInput
+from formant_provider.core.hours.days_off import AskedDays, days_off_in, is_asked, to_days_off
+from formant_provider.core.hours.opening_hours import (
     DAYS,
     Hours,
     recipient_zones,
@@ -17,10 +19,8 @@ from formant_provider.api.calling_window import (
     to_time,
     to_zone,
 )
-from formant_provider.api.days_off import AskedDays, days_off_in, is_asked, to_days_off
-from formant_provider.api.errors import InvalidInput
-from formant_provider.api.zone_database import note_version
-from formant_provider.api.zones import is_country, regions_of
+from formant_provider.core.hours.zone_database import note_version
+from formant_provider.core.hours.zones import is_country, regions_of
 
 RECIPIENT = "recipient"
 COUNTRY = "country"

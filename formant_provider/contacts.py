@@ -22,17 +22,18 @@ from typing import IO, Any, get_args
 
 import pendulum
 
-from formant_provider.api.contact_report import ContactReport, Reason
-from formant_provider.api.contacts import clean_contacts
 from formant_provider.api.errors import InvalidInput
-from formant_provider.api.file_kinds import FileForm
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.api.openings import Opening, Openings, by_opening
-from formant_provider.api.part_sources import numbers_of, opened_contacts
-from formant_provider.api.parts import Part, local_parts
-from formant_provider.api.places import local_files, refuse_overlap
-from formant_provider.api.readings import Numbers
 from formant_provider.calling_window import CallingWindow
+from formant_provider.core.contacts.cleaning import clean_contacts
+from formant_provider.core.contacts.part_sources import numbers_of, opened_contacts
+from formant_provider.core.contacts.report import ContactReport
+from formant_provider.core.hours.openings import Opening, Openings, by_opening
+from formant_provider.core.numbers.reading import Numbers
+from formant_provider.core.numbers.reasons import Reason
+from formant_provider.core.tables.file_kinds import FileForm
+from formant_provider.core.tables.parts import Part, local_parts
+from formant_provider.core.tables.places import local_files, refuse_overlap
 
 ALL_CAN_BE_CALLED, SOME_CANNOT, CANNOT_BE_READ = 0, 1, 2
 # So many rows are named for each reason.

@@ -14,7 +14,7 @@ except ImportError as error:
     ) from error
 
 from formant_provider.api.errors import FormantError
-from formant_provider.failures import is_final
+from formant_provider.tasks.failures import is_final
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -82,11 +82,11 @@ async def _longest_gap_while(work: asyncio.Future[list[bool]]) -> tuple[float, l
 
 
 def _our_waits(calls: list[dict[str, str]], seconds: float) -> list[Callable[[], Awaitable[bool]]]:
-    from formant_provider.api.waiters import Watch
+    from formant_provider.core.conversations.waiters import Watch
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.conversation import ConversationTrigger
 
-    recipients = FormantHook().recipients(AGENT)
+    recipients = FormantHook().fingerprints(AGENT)
     deadline = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
     def wait_for(call: dict[str, str]) -> Callable[[], Awaitable[bool]]:

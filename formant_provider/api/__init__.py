@@ -1,1 +1,1 @@
-"""FormantAI over HTTP. Nothing in here imports Airflow."""
+"""A plain client of FormantAI's HTTP API, without Airflow."""

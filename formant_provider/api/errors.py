@@ -10,15 +10,15 @@
     │   ├── AuthenticationFailed    401
     │   ├── NotFound                404
     │   └── DuplicateRequest        409, the idempotency key was used before
-    ├── TryLater                the server said not now; ``retry_after_s`` when it said how long
+    ├── RetryableError                the server said not now; ``retry_after_s`` when it said how long
     │   ├── RateLimited             429
     │   ├── ConcurrencyLimited      429, too many calls at once
     │   └── ServerError             5xx, which for a call may come after it was accepted
     ├── Unreachable             no connection was made, so nothing was sent
-    ├── AnswerLost              sent, but the answer never came
+    ├── ResponseLost              sent, but the answer never came
     ├── BadResponse             answered, but not in a form that can be read
-    ├── NotSent                 kept back here: the task was stopped, or could not write down its intent
-    ├── HeldBack                nobody is to be rung now: outside of the hours for it, or too late
+    ├── SendAborted                 kept back here: the task was stopped, or could not write down its intent
+    ├── CallNotAllowed                nobody is to be rung now: outside of the hours for it, or too late
     ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
     ├── BatchOutcomeUnknown     a batch call may have been placed, and is not to be found, or not yet
     └── CallUnsuccessful        the conversation is over, and ended otherwise than was hoped for
@@ -137,19 +137,19 @@ class DuplicateRequest(RequestRefused):
     """409: this idempotency key was used within the last 24 hours."""
 
 
-class TryLater(FormantError):
+class RetryableError(FormantError):
     """The server cannot take the request now."""
 
 
-class RateLimited(TryLater):
+class RateLimited(RetryableError):
     """429: too many requests, or too many for one number."""
 
 
-class ConcurrencyLimited(TryLater):
+class ConcurrencyLimited(RetryableError):
     """429: the workspace has as many calls in progress as it may."""
 
 
-class ServerError(TryLater):
+class ServerError(RetryableError):
     """5xx: a fault at the server. What it did before the fault is not known."""
 
 
@@ -157,7 +157,7 @@ class Unreachable(FormantError):
     """No connection was made, so nothing was sent."""
 
 
-class AnswerLost(FormantError):
+class ResponseLost(FormantError):
     """The request was sent, but the answer was not received."""
 
 
@@ -165,17 +165,17 @@ class BadResponse(FormantError):
     """The server answered, but not in a form that can be read."""
 
 
-class NotSent(FormantError):
+class SendAborted(FormantError):
     """A call was kept back at the last moment, since sending it would not have been safe."""
 
 
-class HeldBack(FormantError):
+class CallNotAllowed(FormantError):
     """Nobody is to be rung now, as the user wished: it is not the time of the day, or too late.
 
     :param skips: whether the task is skipped then, or fails.
     :param reason: the same in a word, for results: ``"closed"`` (outside of the calling window),
         ``"suppressed"`` (on the do-not-call list), ``"nobody_left"``, or ``"late"``, ``"late_once"`` and
-        ``"delayed"``, which ``formant_provider.lateness`` explains.
+        ``"delayed"``, which ``formant_provider.tasks.lateness`` explains.
     """
 
     def __init__(self, message: str, *, skips: bool = True, reason: str = "held_back") -> None:
@@ -204,7 +204,7 @@ class CallUnsuccessful(FormantError):
 
 
 @contextmanager
-def not_denied() -> Iterator[None]:
+def may_have_been_placed() -> Iterator[None]:
     """Let no error of a read deny a call that was placed before."""
     try:
         yield

@@ -18,7 +18,7 @@ from typing import Any
 
 import pendulum
 
-from formant_provider.api.scrub import without_numbers
+from formant_provider.api.redaction import without_numbers
 
 PHONE_PARAMETER = "customer_phone"
 # The end of the year 9999, beyond which there are no dates.

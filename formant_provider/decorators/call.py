@@ -13,9 +13,9 @@ from airflow.providers.common.compat.sdk import (
     task_decorator_factory,
 )
 
-from formant_provider.fields import refuse_none
 from formant_provider.operators.call import FormantCreateCallOperator
-from formant_provider.privacy import hide, mask_numbers, reveal
+from formant_provider.tasks.given_fields import refuse_none
+from formant_provider.tasks.privacy import hide, mask_numbers, reveal
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -83,7 +83,7 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
 
     def execute(self, context: Context) -> Any:
         """Run the function, then do with what it returned as the operator does."""
-        from formant_provider.failures import placing_a_call
+        from formant_provider.tasks.failures import placing_a_call
 
         args, kwargs = reveal(self.op_args), reveal(self.op_kwargs)
         wanted = determine_kwargs(self.python_callable, args, {**context, **kwargs})

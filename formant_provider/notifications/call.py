@@ -16,7 +16,7 @@ from airflow.providers.common.compat.sdk import BaseNotifier
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.notifications.event import Event, event_of
-from formant_provider.privacy import mask_numbers
+from formant_provider.tasks.privacy import mask_numbers
 
 if TYPE_CHECKING:
     import jinja2
@@ -136,8 +136,8 @@ class FormantCallNotifier(BaseNotifier):
 
         :raises FormantError: it cannot be asked for.
         """
-        from formant_provider.api.errors import NotSent
-        from formant_provider.api.request import build_request
+        from formant_provider.api.errors import SendAborted
+        from formant_provider.core.calls.request import build_request
 
         event = event_of(context, self)
         fields = self._rendered(context, event)
@@ -146,7 +146,7 @@ class FormantCallNotifier(BaseNotifier):
         if fields["idempotency_key"] is None:
             fields["idempotency_key"] = event.name
         if fields["idempotency_key"] is None:
-            raise NotSent("The context of this callback does not tell which event it is about")
+            raise SendAborted("The context of this callback does not tell which event it is about")
         call = build_request(
             **fields,
             scheduled_for=None,
@@ -181,14 +181,14 @@ class FormantCallNotifier(BaseNotifier):
 
         :raises FormantError: of any kind.
         """
-        from formant_provider.api.errors import AnswerLost, NotSent
+        from formant_provider.api.errors import ResponseLost, SendAborted
 
         began = time.monotonic()
 
         def too_late() -> FormantError | None:
             if time.monotonic() - began <= NO_SEND_AFTER_S:
                 return None
-            return NotSent(f"The API took no call within {NO_SEND_AFTER_S:g} s")
+            return SendAborted(f"The API took no call within {NO_SEND_AFTER_S:g} s")
 
         def ring() -> CallReceipt:
             return client.with_timeouts(LONGEST_TIMEOUT_S).create_call(page.call, before_send=too_late)
@@ -198,7 +198,7 @@ class FormantCallNotifier(BaseNotifier):
         try:
             receipt = _within(LONGEST_S, ring)
         except TimeoutError:
-            raise AnswerLost(
+            raise ResponseLost(
                 f"The API did not finish its answer within {LONGEST_S:g} s", maybe_placed=True
             ) from None
         self.log.info("The call is placed: status %s, trace_id %s.", receipt.status, receipt.trace_id)

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from formant_provider.dry_runs import is_dry_run
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.options import check_call_options, country, flag, one_of, time_to_wait
-from formant_provider.outcome import (
+from formant_provider.tasks.calls.outcome import (
     OnTimeout,
     end_as_it_ended,
     end_timed_out,
@@ -22,11 +20,13 @@ from formant_provider.outcome import (
     show_link,
     tell_doubt,
 )
-from formant_provider.placing import OnUnconfirmed
-from formant_provider.privacy import reveal
-from formant_provider.receipts import LeavesAReceipt
-from formant_provider.references import recipient_in, to_reference
-from formant_provider.waiting import (
+from formant_provider.tasks.calls.placing import OnUnconfirmed
+from formant_provider.tasks.calls.receipts import LeavesAReceipt
+from formant_provider.tasks.dry_run import is_dry_run
+from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
+from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.references import recipient_in, to_reference
+from formant_provider.tasks.waiting import (
     GRACE,
     SUCCESSFUL,
     OnUnsuccessful,
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
     from formant_provider.api.models import CallRequest
-    from formant_provider.api.placement import Placement
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.timing import OnClosed
+    from formant_provider.core.calls.placement import Placement
+    from formant_provider.tasks.timing import OnClosed
     from formant_provider.triggers.conversation import WaitEnd
 
 
@@ -228,7 +228,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call, hand its ids downstream, and wait for its conversation if asked to."""
-        from formant_provider.failures import end_unconfirmed, placing_a_call
+        from formant_provider.tasks.failures import end_unconfirmed, placing_a_call
 
         with self.leaving_a_result(context), placing_a_call():
             self.refuse_missing()
@@ -258,7 +258,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self, call: CallRequest, placement: Placement, receipt: dict[str, Any], context: Context
     ) -> dict[str, Any]:
         """Wait for the conversation, here or in the triggerer."""
-        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import waiting_for_a_call
         from formant_provider.triggers.conversation import WaitEnd
 
         watch = watch_for(self.hook, call, placement, receipt, self.waiting)
@@ -276,7 +276,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task as the conversation, the time or the trouble has it."""
-        from formant_provider.failures import end_unconfirmed, waiting_for_a_call
+        from formant_provider.tasks.failures import end_unconfirmed, waiting_for_a_call
 
         with waiting_for_a_call():
             end.raise_trouble()

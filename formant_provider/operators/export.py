@@ -11,15 +11,22 @@ import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import is_template, one_of, some_of
-from formant_provider.tables import COLUMNS, CONTACT_NUMBER, DEFAULT_COLUMNS, FileFormat, Recipients, form_of
+from formant_provider.tasks.options import is_template, one_of, some_of
+from formant_provider.tasks.storage.tables import (
+    COLUMNS,
+    CONTACT_NUMBER,
+    DEFAULT_COLUMNS,
+    FileFormat,
+    NumberDisplay,
+    form_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from formant_provider.api.history import History, Interval
     from formant_provider.api.models import Conversation
-    from formant_provider.tables import FileForm
+    from formant_provider.core.conversations.history import History, Interval
+    from formant_provider.tasks.storage.tables import FileForm
 
 # Calls that are not over have no record yet, or one that still changes.
 _FRESH = timedelta(minutes=10)
@@ -64,7 +71,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         last four digits) or ``"none"``, which leaves out the column.
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :raises ValueError: at parse time, for an option that cannot be meant.
+    :raises ValueError: at parse time, for an invalid option.
     """
 
     template_fields: Sequence[str] = (
@@ -86,7 +93,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         end: datetime | str | None = None,
         fields: Sequence[str] = DEFAULT_COLUMNS,
         file_format: FileFormat | None = None,
-        recipients: Recipients = "masked",
+        recipients: NumberDisplay = "masked",
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         **kwargs: Any,
@@ -96,7 +103,7 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         self.output_uri = output_uri
         self.start = start
         self.end = end
-        self.recipients = one_of("recipients", recipients, get_args(Recipients))
+        self.recipients = one_of("recipients", recipients, get_args(NumberDisplay))
         self.fields = _without_numbers(fields) if recipients == "none" else some_of("fields", fields, COLUMNS)
         if file_format is not None:
             one_of("file_format", file_format, get_args(FileFormat))
@@ -108,11 +115,11 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the interval and write the file; return what was counted."""
-        from formant_provider.api.history import History, to_interval
-        from formant_provider.api.inputs import to_agent_id
-        from formant_provider.files import to_file
-        from formant_provider.reads import PATIENT, reading
-        from formant_provider.tables import check_format
+        from formant_provider.core.conversations.history import History, to_interval
+        from formant_provider.core.validation import to_agent_id
+        from formant_provider.tasks.reads import PATIENT, reading
+        from formant_provider.tasks.storage.files import to_file
+        from formant_provider.tasks.storage.tables import check_format
 
         with reading():
             agent_id = to_agent_id(self.agent_id)
@@ -146,8 +153,8 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
     def _write(
         self, history: History, folder: ObjectStoragePath, name: str, form: FileForm, interval: Interval
     ) -> dict[str, Any]:
-        from formant_provider.files import write_file
-        from formant_provider.tables import row, write_rows
+        from formant_provider.tasks.storage.files import write_file
+        from formant_provider.tasks.storage.tables import row, write_rows
 
         by_status: Counter[str] = Counter()
 
@@ -190,7 +197,7 @@ def _counted(records: Iterable[Conversation], by_status: Counter[str]) -> Iterat
 
 
 def _summary(by_status: Counter[str], undated: int) -> dict[str, Any]:
-    from formant_provider.api.progress import Endings
+    from formant_provider.core.conversations.statuses import Endings
 
     is_over = Endings().is_over
     return {

@@ -15,13 +15,13 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import one_of, seconds, some_of
-from formant_provider.tables import Recipients
+from formant_provider.tasks.options import one_of, seconds, some_of
+from formant_provider.tasks.storage.tables import NumberDisplay
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.archive import Archive
+    from formant_provider.tasks.storage.archive import Archive
 
 Part = Literal["recording", "transcript", "record"]
 OnMissing = Literal["fail", "skip"]
@@ -61,7 +61,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         the task is skipped if it wrote nothing at all.
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :raises ValueError: at parse time, for an option that cannot be meant.
+    :raises ValueError: at parse time, for an invalid option.
     """
 
     template_fields: Sequence[str] = ("conversation_id", "output_uri", "formant_conn_id", "region")
@@ -73,7 +73,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         conversation_id: str,
         output_uri: str,
         include: Collection[Part] = ("recording", "transcript", "record"),
-        recipients: Recipients = "masked",
+        recipients: NumberDisplay = "masked",
         wait_for: float | timedelta = 300,
         poll_interval: float | timedelta = 15,
         on_missing: OnMissing = "fail",
@@ -85,7 +85,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         self.conversation_id = conversation_id
         self.output_uri = output_uri
         self.include = some_of("include", include, get_args(Part))
-        self.recipients = one_of("recipients", recipients, get_args(Recipients))
+        self.recipients = one_of("recipients", recipients, get_args(NumberDisplay))
         self.wait_for_s = seconds("wait_for", wait_for)
         self.poll_interval_s = seconds("poll_interval", poll_interval)
         if not self.poll_interval_s:
@@ -96,9 +96,9 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
         """Write what there is, wait for the rest; return where the files are."""
-        from formant_provider.archive import Archive
-        from formant_provider.files import safe_name, to_folder
-        from formant_provider.reads import PATIENT, reading
+        from formant_provider.tasks.reads import PATIENT, reading
+        from formant_provider.tasks.storage.archive import Archive
+        from formant_provider.tasks.storage.files import safe_name, to_folder
 
         with reading():
             conversation_id = self._checked_id()
@@ -108,11 +108,11 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
                 self._gather(archive)
         if archive.missing:
             self._end_incomplete(archive)
-        return self._hand_on(archive)
+        return self._result(archive)
 
     def _checked_id(self) -> str:
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.api.inputs import to_optional_text
+        from formant_provider.core.validation import to_optional_text
 
         text = to_optional_text("conversation_id", self.conversation_id)
         if text is None:
@@ -144,7 +144,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             raise AirflowSkipException(text)
         self.log.warning("%s The task goes on without.", text)
 
-    def _hand_on(self, archive: Archive) -> dict[str, Any]:
+    def _result(self, archive: Archive) -> dict[str, Any]:
         written = archive.written
         for part, file in written.items():
             self.log.info("Wrote the %s to %s, %s bytes.", part, file.uri, file.size)

@@ -15,7 +15,8 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from formant_provider.campaign import (
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.tasks.batches.waiting import (
     BatchOptions,
     OnBelowThreshold,
     OnStalled,
@@ -24,18 +25,17 @@ from formant_provider.campaign import (
     end_by_threshold,
     hand_on_batch,
 )
-from formant_provider.fields import GivenFields
-from formant_provider.hooks.formant import FormantHook
-from formant_provider.options import refuse_idle
-from formant_provider.references import reference_or_none, to_reference
-from formant_provider.results import a_result_in_any_case, no_outcome, of_row
-from formant_provider.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
+from formant_provider.tasks.given_fields import GivenFields
+from formant_provider.tasks.options import refuse_idle
+from formant_provider.tasks.references import reference_or_none, to_reference
+from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
+from formant_provider.tasks.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.api.batch_feed import BatchWaiter, BatchWatch
-    from formant_provider.api.batch_progress import Sight
+    from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
+    from formant_provider.core.batches.progress import Sight
     from formant_provider.triggers.batch import BatchEnd
 
 # What the last change was, for the next process of a sensor in mode "reschedule".
@@ -66,7 +66,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     :param batch_id: of the batch call: an integer, or a template that renders to digits. (templated)
     :param total_recipients: how many recipients it has. ``None`` asks the API. (templated)
-    :param reference: your own name of the campaign: text or an integer, and never a phone number. It is in
+    :param reference: your own name of the batch call: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
@@ -139,7 +139,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
             return self._defer() if self.deferrable else super().execute(context)
 
     def _defer(self) -> Any:
-        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import waiting_for_a_batch
 
         with waiting_for_a_batch():
             watch = self._watch()
@@ -152,7 +152,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once."""
-        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import waiting_for_a_batch
         from formant_provider.triggers.batch import BatchEnd
 
         with waiting_for_a_batch():
@@ -167,7 +167,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import waiting_for_a_batch
         from formant_provider.triggers.batch import BatchEnd
 
         end = BatchEnd.from_event(event)
@@ -188,7 +188,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         return a_result_in_any_case(context, nothing, no_outcome)
 
     def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
-        from formant_provider.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import waiting_for_a_batch
 
         with waiting_for_a_batch():
             result = hand_on_batch(self.hook, end)
@@ -198,7 +198,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     def _watch(self) -> BatchWatch:
         """Check the rendered fields; return what is waited for."""
-        from formant_provider.api.inputs import to_whole_number
+        from formant_provider.core.validation import to_whole_number
 
         self.refuse_missing()
         to_reference(self.reference)
@@ -227,7 +227,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
                 store.set(self._missing_entry(waiter), waiter.missing_since.isoformat())
 
     def _recall(self, waiter: BatchWaiter, context: Context) -> Sight | None:
-        from formant_provider.api.batch_progress import Sight
+        from formant_provider.core.batches.progress import Sight
 
         store = self._store(context)
         with suppress(Exception):

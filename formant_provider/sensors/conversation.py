@@ -15,14 +15,14 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from formant_provider.fields import GivenFields
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.outcome import APART, end_as_it_ended, hand_on, show_link
-from formant_provider.privacy import reveal
-from formant_provider.references import reference_or_none, to_reference
-from formant_provider.results import a_result_in_any_case, no_outcome, of_row
-from formant_provider.waiting import (
+from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, hand_on, show_link
+from formant_provider.tasks.given_fields import GivenFields
+from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.references import reference_or_none, to_reference
+from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
+from formant_provider.tasks.waiting import (
     GRACE,
     SHORTEST_POLL_INTERVAL_S,
     SUCCESSFUL,
@@ -37,7 +37,7 @@ from formant_provider.waiting import (
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
-    from formant_provider.api.waiters import Waiter, Watch
+    from formant_provider.core.conversations.waiters import Waiter, Watch
     from formant_provider.triggers.conversation import WaitEnd
 
 
@@ -161,7 +161,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
             return self._defer(context) if self.deferrable else super().execute(context)
 
     def _defer(self, context: Context) -> Any:
-        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import waiting_for_a_call
 
         with waiting_for_a_call():
             agent_id, watch = self._watch(context)
@@ -174,7 +174,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once."""
-        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import waiting_for_a_call
         from formant_provider.triggers.conversation import WaitEnd
 
         with waiting_for_a_call():
@@ -190,7 +190,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import waiting_for_a_call
         from formant_provider.triggers.conversation import WaitEnd
 
         end = WaitEnd.from_event(event)
@@ -216,7 +216,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
-        from formant_provider.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import waiting_for_a_call
 
         with waiting_for_a_call():
             result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
@@ -226,21 +226,21 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
 
     def _watch(self, context: Context) -> tuple[int | None, Watch]:
         """Check the rendered fields; return the agent and what is waited for."""
-        from formant_provider.api import inputs
-        from formant_provider.api.waiters import Watch
-        from formant_provider.runs import run_began
+        from formant_provider.core import validation
+        from formant_provider.core.conversations.waiters import Watch
+        from formant_provider.tasks.run import run_began
 
         self.refuse_missing()
         to_reference(self.reference, reveal(self.recipient))
-        agent_id = None if self.agent_id is None else inputs.to_agent_id(self.agent_id)
+        agent_id = None if self.agent_id is None else validation.to_agent_id(self.agent_id)
         recipient = reveal(self.recipient)
         if recipient is not None:
-            recipient = inputs.to_phone(recipient, "recipient")
+            recipient = validation.to_phone(recipient, "recipient")
         return agent_id, Watch(
-            since=run_began(context) if self.since is None else inputs.to_moment("since", self.since),
-            trace_id=inputs.to_optional_text("trace_id", self.trace_id),
-            conversation_id=inputs.to_optional_text("conversation_id", self.conversation_id),
-            recipient=self.hook.recipients(agent_id).mark(recipient),
+            since=run_began(context) if self.since is None else validation.to_moment("since", self.since),
+            trace_id=validation.to_optional_text("trace_id", self.trace_id),
+            conversation_id=validation.to_optional_text("conversation_id", self.conversation_id),
+            recipient=self.hook.fingerprints(agent_id).mark(recipient),
             endings=self.waiting.endings,
             poll_interval_s=self.waiting.poll_interval_s,
         )

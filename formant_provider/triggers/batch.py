@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.triggering import End, shared_poller, trouble_of
+from formant_provider.triggers.shared import End, shared_poller, trouble_of
 
 if TYPE_CHECKING:
-    from formant_provider.api.batch_feed import BatchWaiter, BatchWatch
-    from formant_provider.api.poller import Poller
+    from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
+    from formant_provider.core.polling.async_poller import Poller
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class BatchTrigger(BaseTrigger):
     :param formant_conn_id: connection of type ``formant``.
     :param region: ``None`` means the connection's.
     :param watch: which batch call is waited for, as
-        :meth:`~formant_provider.api.batch_feed.BatchWatch.to_json` writes it.
+        :meth:`~formant_provider.core.batches.feed.BatchWatch.to_json` writes it.
     :param deadline: ISO 8601 text with an offset.
     :param receipt: handed back in the event: plain values, nothing private.
     """
@@ -84,7 +84,7 @@ class BatchTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait. Whatever happens, the task goes on: a trigger that fails would use up none of its retries."""
-        from formant_provider.api.batch_feed import BatchWatch
+        from formant_provider.core.batches.feed import BatchWatch
 
         batch_id = self.watch["batch_id"]
         self.log.info("Waiting until %s for batch call %s.", self.deadline, batch_id)
@@ -105,8 +105,8 @@ class BatchTrigger(BaseTrigger):
         )
 
     def _poller(self) -> Poller[BatchWatch, BatchWaiter]:
-        from formant_provider.api.batch_feed import BatchFeed
-        from formant_provider.api.poller import utc_now
+        from formant_provider.core.batches.feed import BatchFeed
+        from formant_provider.core.polling.async_poller import utc_now
 
         hook = FormantHook(self.formant_conn_id, self.region)
         return shared_poller(hook, "batch calls", lambda: BatchFeed(utc_now))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.triggering import End, shared_poller, trouble_of
+from formant_provider.triggers.shared import End, shared_poller, trouble_of
 
 if TYPE_CHECKING:
-    from formant_provider.api.poller import Poller
-    from formant_provider.api.waiters import Waiter, Watch
+    from formant_provider.core.conversations.waiters import Waiter, Watch
+    from formant_provider.core.polling.async_poller import Poller
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,9 @@ class ConversationTrigger(BaseTrigger):
     :param formant_conn_id: connection of type ``formant``.
     :param region: ``None`` means the connection's.
     :param agent_id: whose conversations are listed; ``None`` when the watch has a ``conversation_id``.
-    :param watch: which call is waited for, as :meth:`~formant_provider.api.waiters.Watch.to_json` writes it.
-        The recipient is in it as a mark that nobody without the API key can read.
+    :param watch: which call is waited for, as
+        :meth:`~formant_provider.core.conversations.waiters.Watch.to_json` writes it. It holds the recipient
+        as a fingerprint that nobody without the API key can read.
     :param deadline: ISO 8601 text with an offset.
     :param receipt: handed back in the event: plain values, nothing private.
     """
@@ -87,7 +88,7 @@ class ConversationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait. Whatever happens, the task goes on: a trigger that fails would use up none of its retries."""
-        from formant_provider.api.waiters import Watch
+        from formant_provider.core.conversations.waiters import Watch
 
         self.log.info("Waiting until %s for the conversation of %s.", self.deadline, self._name())
         try:
@@ -110,8 +111,8 @@ class ConversationTrigger(BaseTrigger):
         return f"trace_id {trace_id}" if trace_id else f"conversation_id {conversation_id}"
 
     def _poller(self) -> Poller[Watch, Waiter]:
-        from formant_provider.api.feed import Feed
-        from formant_provider.api.poller import utc_now
+        from formant_provider.core.conversations.feed import Feed
+        from formant_provider.core.polling.async_poller import utc_now
 
         hook = FormantHook(self.formant_conn_id, self.region)
         return shared_poller(hook, ("conversations", self.agent_id), lambda: Feed(self.agent_id, utc_now))

@@ -15,7 +15,6 @@ from formant_provider import __version__
 from formant_provider.api.client import CREATE_CALL, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import (
-    AnswerLost,
     AuthenticationFailed,
     BadResponse,
     ConcurrencyLimited,
@@ -25,6 +24,7 @@ from formant_provider.api.errors import (
     NotFound,
     RateLimited,
     RequestRefused,
+    ResponseLost,
     ServerError,
     Unreachable,
 )
@@ -163,7 +163,7 @@ def test_a_refusal_without_a_readable_body_is_still_a_refusal(body: Any, client_
 PASSING_FAULTS = [
     (Fault.ERROR_500_BEFORE, ServerError),
     (Fault.ERROR_503_BEFORE, ServerError),
-    (Fault.DROP_BEFORE, AnswerLost),
+    (Fault.DROP_BEFORE, ResponseLost),
     (Fault.RATE_LIMIT, RateLimited),
     (Fault.RATE_LIMIT_RESET_ONLY, RateLimited),
     (Fault.RATE_LIMIT_NO_HEADERS, RateLimited),
@@ -192,7 +192,7 @@ def test_what_does_not_pass_is_given_up_after_four_sends(
     sandbox.inject(CREATE_CALL, fault, times=9)
     caught = failure(lambda: client_for(sandbox.base_url).create_call(CALL))
     assert type(caught) is expected
-    assert caught.maybe_placed is (expected in {ServerError, AnswerLost})
+    assert caught.maybe_placed is (expected in {ServerError, ResponseLost})
     assert len(sandbox.requests) == 4
     assert sum(sleeps) < 60
     assert sandbox.rings == {}
@@ -275,7 +275,7 @@ def test_an_answer_cut_short_is_a_lost_answer(client_for: Any) -> None:
     """A connection that ends inside the body leaves the outcome open."""
     with ScriptedServer(replace(OK, cut_at=10)) as server:
         caught = failure(lambda: client_for(server.base_url).create_call(CALL))
-    assert isinstance(caught, AnswerLost)
+    assert isinstance(caught, ResponseLost)
     assert caught.maybe_placed
 
 

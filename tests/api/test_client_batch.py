@@ -12,20 +12,19 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
-from formant_provider.api.client import FormantClient
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import (
-    AnswerLost,
     BadResponse,
     ConcurrencyLimited,
     FormantError,
     InvalidRequest,
     NotFound,
-    NotSent,
     RateLimited,
     RequestRefused,
+    ResponseLost,
+    SendAborted,
     ServerError,
     Unreachable,
 )
@@ -123,7 +122,7 @@ def test_a_batch_is_never_sent_twice_after_an_unclear_answer(
     sandbox.inject(CREATE_BATCH_CALL, fault, seconds=20 if hangs else None)
     client = client_for(sandbox.base_url, read_timeout_s=0.05 if hangs else 2.0)
     error = failure(lambda: client.create_batch_call(456, "n", contacts))
-    assert isinstance(error, ServerError | AnswerLost | BadResponse)
+    assert isinstance(error, ServerError | ResponseLost | BadResponse)
     assert error.maybe_placed
     assert error.earlier == ()
     assert len(sandbox.requests) == 1
@@ -150,7 +149,7 @@ def test_an_unclear_answer_after_a_refusal_is_the_last(
     sandbox.inject(CREATE_BATCH_CALL, Fault.RATE_LIMIT)
     sandbox.inject(CREATE_BATCH_CALL, Fault.DROP_AFTER)
     error = failure(lambda: client_for(sandbox.base_url).create_batch_call(456, "n", contacts))
-    assert isinstance(error, AnswerLost)
+    assert isinstance(error, ResponseLost)
     assert error.maybe_placed
     assert [type(earlier) for earlier in error.earlier] == [RateLimited]
     assert sandbox.rings == {NUMBER: 1}
@@ -185,18 +184,18 @@ def test_without_a_connection_it_is_tried_again(client_for: Any, sleeps: list[fl
         (RateLimited("x"), True),
         (ConcurrencyLimited("x"), True),
         (ServerError("x", retry_after_s=1.0), False),
-        (AnswerLost("x"), False),
+        (ResponseLost("x"), False),
         (BadResponse("x"), False),
         (RequestRefused("x"), False),
         (InvalidRequest("x"), False),
         (NotFound("x"), False),
-        (NotSent("x"), False),
+        (SendAborted("x"), False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, FormantError) else "",
 )
 def test_what_may_be_repeated_without_a_key(error: FormantError, repeated: bool) -> None:
     """The last column of the retry table, row by row."""
-    decision = RetryPolicy().decide(attempt=1, waited_s=0, error=error, jitter=0, guarded=False)
+    decision = RetryPolicy().decide(attempt=1, waited_s=0, error=error, jitter=0, idempotent=False)
     assert isinstance(decision, Wait) is repeated
 
 
@@ -224,11 +223,11 @@ def test_nothing_is_sent_when_something_speaks_against_it(
     sandbox: Sandbox, client_for: Any, contacts: Path
 ) -> None:
     """``before_send`` is asked before every send, and its error ends the matter."""
-    asked: list[FormantError | None] = [NotSent("stopped"), None]
+    asked: list[FormantError | None] = [SendAborted("stopped"), None]
     sandbox.inject(CREATE_BATCH_CALL, Fault.RATE_LIMIT)
     client = client_for(sandbox.base_url)
     error = failure(lambda: client.create_batch_call(456, "n", contacts, before_send=asked.pop))
-    assert isinstance(error, NotSent)
+    assert isinstance(error, SendAborted)
     assert not error.maybe_placed
     assert (asked, len(sandbox.requests)) == ([], 1)
 
@@ -283,7 +282,7 @@ def test_an_upload_is_waited_for_longer_than_other_answers(
     sandbox.inject(CREATE_BATCH_CALL, Fault.HANG_AFTER, seconds=0.5)
     assert client.create_batch_call(456, "n", contacts).batch_id
     sandbox.inject(LIST_BATCH_CALLS, Fault.HANG_AFTER, seconds=0.5, times=4)
-    assert isinstance(failure(client.list_batch_calls), AnswerLost)
+    assert isinstance(failure(client.list_batch_calls), ResponseLost)
 
 
 def test_batches_are_listed_and_read(sandbox: Sandbox, client_for: Any, contacts: Path) -> None:

@@ -8,15 +8,15 @@ import pytest
 import requests
 
 from formant_provider.api import errors
-from formant_provider.api.answers import transport_error
 from formant_provider.api.errors import (
-    AnswerLost,
     CallUnsuccessful,
     FormantError,
     InvalidContacts,
     InvalidInput,
+    ResponseLost,
     Unreachable,
 )
+from formant_provider.api.responses import transport_error
 
 
 def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[FormantError]]:
@@ -26,7 +26,9 @@ def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[Formant
 
 
 SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
-    errors.HeldBack: lambda: errors.HeldBack("calling_window is closed now", skips=False, reason="closed"),
+    errors.CallNotAllowed: lambda: errors.CallNotAllowed(
+        "calling_window is closed now", skips=False, reason="closed"
+    ),
     errors.CallUnsuccessful: lambda: errors.CallUnsuccessful("busy"),
     errors.InvalidContacts: lambda: errors.InvalidContacts(
         "2 of 3", by_reason={"duplicate": 2}, examples=((1, "duplicate"),)
@@ -99,5 +101,5 @@ def test_every_error_of_requests_is_mapped_and_only_sure_ones_count_as_not_sent(
         error = cls("boom")
     except TypeError:  # JSONDecodeError wants more
         error = requests.exceptions.JSONDecodeError("boom", "", 0)
-    expected = Unreachable if cls.__name__ in SURELY_NOT_SENT else AnswerLost
+    expected = Unreachable if cls.__name__ in SURELY_NOT_SENT else ResponseLost
     assert type(transport_error("POST /v1/call", error)) is expected

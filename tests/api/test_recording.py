@@ -12,11 +12,11 @@ import pytest
 from formant_provider.api.client import GET_RECORDING, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import (
-    AnswerLost,
     BadResponse,
     NotFound,
     RateLimited,
     RequestRefused,
+    ResponseLost,
     ServerError,
 )
 from formant_provider.api.models import Recording
@@ -75,7 +75,7 @@ def test_a_download_that_breaks_off_is_begun_again(sandbox: Sandbox, talk: str) 
 def test_a_download_that_always_breaks_off_is_an_error(sandbox: Sandbox, talk: str) -> None:
     """The retry policy's count holds, and the error says what happened without naming the conversation."""
     sandbox.inject(GET_RECORDING, Fault.TRUNCATED, times=9)
-    with pytest.raises(AnswerLost, match="the download broke off") as caught:
+    with pytest.raises(ResponseLost, match="the download broke off") as caught:
         download(sandbox, talk)
     assert len(sandbox.requests) == 4
     assert len(caught.value.earlier) == 3
@@ -190,7 +190,7 @@ def test_a_silent_server_is_given_up() -> None:
     with (
         ScriptedServer(stalled) as server,
         client_for(server, read_timeout_s=0.1) as client,
-        pytest.raises(AnswerLost, match="broke off"),
+        pytest.raises(ResponseLost, match="broke off"),
     ):
         client.download_recording("c-1", io.BytesIO())
 

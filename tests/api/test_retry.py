@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from formant_provider.api.errors import (
-    AnswerLost,
     AuthenticationFailed,
     BadResponse,
     CallOutcomeUnknown,
@@ -16,6 +15,7 @@ from formant_provider.api.errors import (
     InvalidRequest,
     NotFound,
     RateLimited,
+    ResponseLost,
     ServerError,
     Unreachable,
 )
@@ -36,7 +36,7 @@ def decide(error: FormantError, attempt: int = 1, waited_s: float = 0.0, jitter:
         (RateLimited("x"), True, False),
         (ConcurrencyLimited("x"), True, False),
         (ServerError("x"), True, True),
-        (AnswerLost("x"), True, True),
+        (ResponseLost("x"), True, True),
         (BadResponse("x"), True, True),
         (InvalidRequest("x"), False, False),
         (AuthenticationFailed("x"), False, False),

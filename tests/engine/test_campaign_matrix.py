@@ -20,7 +20,7 @@ from airflow.sdk.listener import get_listener_manager
 
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, BATCHES
-from formant_provider.state import BATCHES_ENTRY
+from formant_provider.tasks.ledger import BATCHES_ENTRY
 from support.engine import DagResult, TaskId, run_dag_source
 from support.versions import needs_state_store
 

@@ -34,7 +34,7 @@ from engine.matrix import (
     Strike,
 )
 
-from formant_provider.api.intent import key_for_task
+from formant_provider.core.keys import key_for_task
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.faults import CALL
 from support.engine import DagResult, TaskId, run_dag_source

@@ -9,8 +9,8 @@ import pytest
 import requests
 
 from formant_provider.operators.call import FormantCreateCallOperator
-from formant_provider.results import storable
 from formant_provider.sandbox import Sandbox
+from formant_provider.tasks.results import storable
 from support.scripted_server import Answer, ScriptedServer
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task, run_trigger

@@ -13,7 +13,7 @@ import pytest
 from formant_provider.api.errors import InvalidRequest, RateLimited, ServerError
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
-from formant_provider.state import CALLS_ENTRY
+from formant_provider.tasks.ledger import CALLS_ENTRY
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task, run_trigger
 from support.versions import needs_retry_policies, needs_state_store

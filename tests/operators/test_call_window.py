@@ -11,8 +11,8 @@ import pendulum
 import pytest
 from airflow.serialization.helpers import serialize_template_field
 
-from formant_provider.api.zone_database import database, note_version
 from formant_provider.calling_window import CallingWindow
+from formant_provider.core.hours.zone_database import database, note_version
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.supervisor import FakeSupervisor

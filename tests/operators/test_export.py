@@ -13,7 +13,7 @@ import pytest
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
 from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
 from formant_provider.sandbox import Sandbox
-from formant_provider.tables import COLUMNS, DEFAULT_COLUMNS
+from formant_provider.tasks.storage.tables import COLUMNS, DEFAULT_COLUMNS
 from support.object_store import ObjectStore, attached
 from support.scripted_server import Answer, ScriptedServer, Seen
 from support.supervisor import FakeSupervisor

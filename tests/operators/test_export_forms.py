@@ -16,7 +16,15 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
 from formant_provider.operators.storage import FormantConversationToObjectStorageOperator
 from formant_provider.sandbox import Sandbox
-from formant_provider.tables import COLUMNS, SUFFIXES, FileForm, form_of, read_rows, shown_number, write_rows
+from formant_provider.tasks.storage.tables import (
+    COLUMNS,
+    SUFFIXES,
+    FileForm,
+    form_of,
+    read_rows,
+    shown_number,
+    write_rows,
+)
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 

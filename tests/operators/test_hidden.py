@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import pytest
 
-from formant_provider.privacy import HIDDEN, hide, reveal
 from formant_provider.sandbox import Sandbox
+from formant_provider.tasks.privacy import HIDDEN, hide, reveal
 from support.supervisor import FakeSupervisor
 from support.task_run import make_dag, run_task
 

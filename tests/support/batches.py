@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
-from formant_provider.api.batch_placement import BatchPlacement, BatchRules, place_batch
-from formant_provider.api.batch_request import BatchRequest, build_batch_request
-from formant_provider.api.client import FormantClient
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import FormantError
-from formant_provider.api.intent import BatchIntent
 from formant_provider.api.retry import RetryPolicy
+from formant_provider.core.batches.intent import BatchIntent
+from formant_provider.core.batches.placement import BatchPlacement, BatchRules, place_batch
+from formant_provider.core.batches.request import BatchRequest, build_batch_request
 from formant_provider.sandbox import Sandbox
 from support.ledgers import NOON, NUMBER, Died, MemoryLedger
 

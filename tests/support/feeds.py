@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.feed import Feed
-from formant_provider.api.listing import run
+from formant_provider.api.fingerprints import Fingerprints
 from formant_provider.api.models import Conversation
-from formant_provider.api.recipients import Recipients
 from formant_provider.api.retry import RetryPolicy
-from formant_provider.api.waiters import Waiter, Watch
+from formant_provider.core.conversations.feed import Feed
+from formant_provider.core.conversations.waiters import Waiter, Watch
+from formant_provider.core.paging import run
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.calls import Call
 from support.ledgers import CALL, NOON, NUMBER
@@ -48,7 +48,7 @@ class Waiting:
         if call:
             chosen = {"since": call.starts_at, "trace_id": call.trace_id, "recipient": call.customer_phone}
         chosen |= fields
-        chosen["recipient"] = self.client.recipients(AGENT).mark(chosen.get("recipient"))
+        chosen["recipient"] = self.client.fingerprints(AGENT).mark(chosen.get("recipient"))
         return Watch(**chosen)
 
     def join(self, call: Call | None = None, **fields: Any) -> Waiter:
@@ -163,7 +163,7 @@ class Reader:
         self.feed = Feed(agent_id, lambda: self.now)
 
     def join(self, trace_id: str | None = None, *, recipient: str | None = NUMBER, **fields: Any) -> Waiter:
-        mark = Recipients("key", AGENT).mark(recipient)
+        mark = Fingerprints("key", AGENT).mark(recipient)
         return self.feed.join(Watch(**{"since": NOON, "trace_id": trace_id, "recipient": mark, **fields}))
 
     def poll(self, after: float = 0.0) -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from formant_provider.api.client import CREATE_CALL, FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import FormantError, NotSent
-from formant_provider.api.intent import Intent
+from formant_provider.api.errors import FormantError, SendAborted
 from formant_provider.api.models import CallRequest
-from formant_provider.api.placement import Placement, Rules, place
 from formant_provider.api.retry import RetryPolicy
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.calls.placement import Placement, Rules, place
 from formant_provider.sandbox import Sandbox
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
@@ -71,7 +71,7 @@ class MemoryLedger:
         if self.writes in self.dies_before:
             raise Died
         if self.writes in self.fails_at:
-            raise NotSent("The ledger cannot be written")
+            raise SendAborted("The ledger cannot be written")
         self.history.append(json.dumps(intent.to_json()))
         if self.writes in self.dies_after:
             raise Died
@@ -93,7 +93,7 @@ class StaleTwin:
         return None
 
     def write(self, intent: Any) -> None:
-        raise NotSent(f"Not this process's to write: {intent.key}")
+        raise SendAborted(f"Not this process's to write: {intent.key}")
 
 
 @dataclass

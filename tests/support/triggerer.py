@@ -11,10 +11,10 @@ from typing import Any
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import InvalidInput
-from formant_provider.api.feed import Feed
-from formant_provider.api.pace import Pace
-from formant_provider.api.poller import Poller, utc_now
-from formant_provider.api.waiters import Waiter, Watch
+from formant_provider.core.conversations.feed import Feed
+from formant_provider.core.conversations.waiters import Waiter, Watch
+from formant_provider.core.polling.async_poller import Poller, utc_now
+from formant_provider.core.polling.pacing import RateLimiter
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.calls import Call
 from support.feeds import AGENT, ONCE, Waiting
@@ -51,7 +51,7 @@ class Triggerer:
         async def whole() -> None:
             self.poller = Poller(
                 Feed(AGENT, utc_now),
-                Pace(utc_now, lambda: 0.0),
+                RateLimiter(utc_now, lambda: 0.0),
                 self.open_client,
                 (InvalidInput, LookupError),
             )

@@ -1,0 +1,1 @@
+"""The rules of placing and following calls: internal, without Airflow and without HTTP."""

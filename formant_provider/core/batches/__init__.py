@@ -1,0 +1,1 @@
+"""Batch calls: named, placed, followed and reported. Internal."""

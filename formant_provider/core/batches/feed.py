@@ -1,0 +1,216 @@
+"""One poll serves all who wait for batch calls: the metrics of each are read once, whoever asks for them.
+
+What is read is a flow (see :mod:`formant_provider.core.paging`): others send, and others wait.
+
+Vendor page: https://docs.formantai.com/api-reference/batch-calls
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.api.batch_models import BatchCall, BatchMetrics
+from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
+from formant_provider.api.retry import may_repeat
+from formant_provider.core.batches.progress import BatchProgress
+from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, Waits
+from formant_provider.core.paging import Flow
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+# A batch call that was just placed may not be known everywhere yet.
+DEFAULT_MISSING_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class BatchWatch:
+    """Which batch call is waited for. Nothing private.
+
+    :param total_recipients: ``None`` when nobody said; then the API is asked.
+    :param stall_timeout_s: seconds without any change after which it is over.
+    :param poll_interval_s: seconds between two looks, if the API's limits allow it.
+    :param missing_timeout_s: seconds after which one that the API does not know is taken not to exist.
+    """
+
+    batch_id: int
+    total_recipients: int | None
+    stall_timeout_s: float
+    poll_interval_s: float = DEFAULT_POLL_INTERVAL_S
+    missing_timeout_s: float = DEFAULT_MISSING_TIMEOUT_S
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` makes the same watch of: plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> BatchWatch:
+        """Read what :meth:`to_json` wrote."""
+        return cls(**fields)
+
+
+@dataclass(eq=False)
+class BatchWaiter(Waits):
+    """Somebody who waits for a batch call.
+
+    :param tell: called once, when the wait has ended.
+    :ivar outcome: the metrics, once they say that it is over, or once it has stalled.
+    :ivar trouble: that there is no such batch call, once it has been missing for long.
+    :ivar looks: looks that brought metrics, or that there are none.
+    :ivar missing_since: when it was first not there, since it was last seen; may be set to that of another
+        process.
+    """
+
+    watch: BatchWatch
+    tell: Callable[[], None] | None = None
+    outcome: BatchMetrics | None = None
+    trouble: FormantError | None = None
+    looks: int = 0
+    missing_since: datetime | None = None
+    progress: BatchProgress = field(init=False)
+    _has_news: bool = False
+    _is_missed: bool = False
+    _told_at: datetime | None = None
+    # Airflow keeps the lines of tasks apart by their context, and all who wait share one poll.
+    _context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    def __post_init__(self) -> None:
+        stall_timeout = timedelta(seconds=self.watch.stall_timeout_s)
+        self.progress = BatchProgress(self.watch.total_recipients, stall_timeout)
+
+    def see(self, metrics: BatchMetrics, now: datetime) -> None:
+        """Take in what a look brought; the wait may end with it."""
+        self.missing_since = None
+        self._has_news |= self.progress.see(metrics, now)
+        if self.progress.is_over:
+            self.outcome = metrics
+        self._say(now)
+        if self.outcome and self.tell:
+            self.tell()
+
+    def miss(self, error: FormantError, now: datetime) -> None:
+        """Learn that there is nothing to be read, or not yet: said once, and believed after a while."""
+        self.missing_since = self.missing_since or now
+        if now - self.missing_since >= timedelta(seconds=self.watch.missing_timeout_s):
+            self.trouble = error
+            if self.tell:
+                self.tell()
+        elif not self._is_missed:
+            self._is_missed = True
+            self._context.run(log.warning, "%s. Waiting on for batch call %s.", error, self.watch.batch_id)
+
+    def _say(self, now: datetime) -> None:
+        batch_id, interval = self.watch.batch_id, timedelta(seconds=self.watch.poll_interval_s)
+        is_time = self._told_at is None or now - self._told_at >= interval or self.outcome is not None
+        if self._has_news and is_time:
+            self._has_news, self._told_at = False, now
+            self._context.run(log.info, "Batch call %s: %s.", batch_id, self.progress.in_words())
+
+
+class BatchFeed:
+    """All who wait for batch calls of one account.
+
+    :param now: tells the current time, aware.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.waiters: list[BatchWaiter] = []
+        self._now = now
+        self._asked_at: dict[int, datetime] = {}
+        self._totals: dict[int, int | None] = {}
+
+    def join(self, watch: BatchWatch, tell: Callable[[], None] | None = None) -> BatchWaiter:
+        """Begin to wait; served from the next poll on."""
+        waiter = BatchWaiter(watch, tell)
+        self.waiters.append(waiter)
+        return waiter
+
+    def leave(self, waiter: BatchWaiter) -> None:
+        """Wait no more, whether it was served or not."""
+        self.waiters.remove(waiter)
+        batch_id = waiter.watch.batch_id
+        if batch_id not in self._waiting():
+            self._asked_at.pop(batch_id, None)
+            self._totals.pop(batch_id, None)
+
+    def use(self, client: FormantClient) -> None:
+        """Do nothing: whichever client sends, a batch call is the same."""
+
+    def interval_s(self) -> float:
+        """Return the seconds between two polls that the most impatient waiter asked for."""
+        intervals = [waiter.watch.poll_interval_s for waiter in self.waiters]
+        return min(intervals, default=DEFAULT_POLL_INTERVAL_S)
+
+    def due_at(self) -> datetime | None:
+        """Return when the first batch call is to be asked for; ``None`` when nobody waits."""
+        return min(self._due(self._now()).values(), default=None)
+
+    def poll(self) -> Flow[None]:
+        """Look once at every batch call whose interval has passed."""
+        now, trouble = self._now(), None
+        for batch_id in [batch_id for batch_id, due_at in self._due(now).items() if due_at <= now]:
+            try:
+                yield from self._look_at(batch_id)
+            except FormantError as error:
+                if not may_repeat(error):
+                    raise
+                trouble = error  # one batch call that cannot be read holds up no other
+        if trouble:
+            raise trouble
+
+    def _waiting(self) -> dict[int, list[BatchWaiter]]:
+        waiting = defaultdict(list)
+        for waiter in self.waiters:
+            if not waiter.is_done:
+                waiting[waiter.watch.batch_id].append(waiter)
+        return waiting
+
+    def _due(self, now: datetime) -> dict[int, datetime]:
+        """Return when each batch call is due; newcomers have a first look at once."""
+        due = {}
+        for batch_id, waiters in self._waiting().items():
+            asked_at = self._asked_at.get(batch_id)
+            interval = timedelta(seconds=min(waiter.watch.poll_interval_s for waiter in waiters))
+            everybody_looked = all(waiter.looks for waiter in waiters)
+            due[batch_id] = asked_at + interval if asked_at and everybody_looked else now
+        return due
+
+    def _look_at(self, batch_id: int) -> Flow[None]:
+        self._asked_at[batch_id] = self._now()
+        total: int | None = yield from self._total(batch_id)
+        metrics: BatchMetrics | None = yield from self._if_there(
+            batch_id, lambda client: client.get_batch_metrics(batch_id)
+        )
+        for waiter in self._waiting()[batch_id]:
+            waiter.looks += 1
+            waiter.progress.total_recipients = waiter.watch.total_recipients or total
+            if metrics is not None:
+                waiter.see(metrics, self._now())
+
+    def _total(self, batch_id: int) -> Flow[int | None]:
+        """Ask how many recipients there are, unless everybody knows."""
+        if all(waiter.watch.total_recipients for waiter in self._waiting()[batch_id]):
+            return None
+        if not self._totals.get(batch_id):
+            batch: BatchCall | None = yield from self._if_there(
+                batch_id, lambda client: client.get_batch_call(batch_id)
+            )
+            self._totals[batch_id] = batch.total_recipients if batch else None
+        return self._totals[batch_id]
+
+    def _if_there(self, batch_id: int, ask: Callable[[FormantClient], Any]) -> Flow[Any]:
+        """Ask for what may not be there yet: then it is ``None``."""
+        try:
+            return (yield ask)
+        except (NotFound, InvalidRequest) as error:
+            for waiter in self._waiting()[batch_id]:
+                waiter.miss(error, self._now())
+            return None

@@ -1,0 +1,1 @@
+"""One call: what it is, and whether it may be placed. Internal."""

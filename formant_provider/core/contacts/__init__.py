@@ -1,0 +1,1 @@
+"""Contacts: which rows of a list may be called. Internal."""

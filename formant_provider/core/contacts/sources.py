@@ -1,0 +1,184 @@
+"""Reads a campaign's contacts, some hundred at a time: mappings, a file, or a data frame.
+
+What cannot be read for sure is refused as a whole. An error names rows and columns, never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import IO, Any, NamedTuple
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.core.numbers.reading import Numbers
+from formant_provider.core.tables.csv_table import ROWS_AT_ONCE, CsvTable, Rows
+from formant_provider.core.tables.file_kinds import FileForm, ValueTable, open_table
+from formant_provider.core.tables.frames import frame_table
+from formant_provider.core.tables.headers import contact_columns, is_text
+from formant_provider.core.values import as_text, is_missing, phone_text
+
+
+class RowBlock(NamedTuple):
+    """Some rows that follow each other.
+
+    :param first_row: the number of the first, as a person counts them: in a file with a header as a
+        spreadsheet does, so that the header is row 1.
+    :param rows: those of a CSV file may be blank, too short or too long.
+    :param part: the name of the file they are in, when the contacts are in several.
+    """
+
+    first_row: int
+    rows: Rows
+    part: str | None = None
+
+
+@dataclass
+class PhoneCells:
+    """What is counted of the cells with numbers while they are read.
+
+    :param as_numbers: cells that hold a number and no text, so that a plus sign or a leading 0 is gone.
+    """
+
+    as_numbers: int = 0
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Contacts that are being read.
+
+    :param columns: the header, with ``customer_phone`` in it.
+    :param blocks: the rows, some at a time.
+    :param phone_cells: complete once all rows are read.
+    :param in_parts: whether they are in several files, so that a row is told by its file as well.
+    """
+
+    columns: tuple[str, ...]
+    blocks: Iterator[RowBlock]
+    phone_cells: PhoneCells = field(default_factory=PhoneCells)
+    in_parts: bool = False
+
+
+def open_contacts(
+    file: IO[bytes],
+    *,
+    delimiter: str = ",",
+    numbers: Numbers | None = None,
+    sheet: str | None = None,
+    phone_column: str = PHONE_PARAMETER,
+) -> Contacts:
+    """Read contacts from a file, which is known by its content: a workbook, Parquet, or CSV, also compressed.
+
+    :param file: open for reading, and left open. A workbook and Parquet need one that can be read from any
+        place.
+    :param delimiter: what is between the cells of a CSV file.
+    :param numbers: what the digits of a number that is no text are; ``None`` refuses one that is a decimal.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
+    :param phone_column: the name that the column of numbers has in the file.
+    :raises InvalidInput: it cannot be read; some of that shows only while the chunks are read.
+    """
+    contacts = read_part(file, FileForm(delimiter, sheet, phone_column), numbers, PhoneCells())
+    if contacts is None:
+        raise InvalidInput("contacts", "is empty: there is no header")
+    return contacts
+
+
+def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells) -> Contacts | None:
+    """Read contacts from a file that may be one of several.
+
+    :param cells: where cells with numbers are counted.
+    :return: ``None`` for an empty file, without a header.
+    :raises InvalidInput: as :func:`open_contacts` does.
+    """
+    table = open_table(file, "contacts", form)
+    if not isinstance(table, CsvTable):
+        return _of_values(table, numbers, form.phone_column, cells)
+    if not table.first:
+        return None
+    columns = contact_columns(table.first, form.phone_column)
+    return Contacts(columns, _blocks(table.chunks(), table.first_row + 1), cells)
+
+
+def contacts_of(
+    rows: Any, *, numbers: Numbers | None = None, phone_column: str = PHONE_PARAMETER
+) -> Contacts:
+    """Read contacts that are in memory. A variable that a row does not have is blank there.
+
+    :param rows: mappings from variables to values, which are written as those of a single call are; or a
+        data frame of pandas, polars or pyarrow.
+    :param numbers: as for :func:`open_contacts`.
+    :param phone_column: the name that the numbers have in the mappings.
+    :raises InvalidInput: a row is no mapping; or, while the chunks are read, a value cannot be written.
+    """
+    frame = frame_table(rows, "contacts", phone_column)
+    if frame is not None:
+        return _of_values(frame, numbers, phone_column, PhoneCells())
+    known = list(rows)
+    for number, row in enumerate(known, 1):
+        if not isinstance(row, Mapping):
+            raise InvalidInput("contacts", f"row {number}: must be a mapping; got {type(row).__name__}")
+    names = tuple(dict.fromkeys(chain.from_iterable(known))) if known else (phone_column,)
+    columns, cells = contact_columns(names, phone_column), PhoneCells()
+    rows_of_cells = ([row.get(name) for name in names] for row in known)
+    texts = _chunked(_Writer(columns, numbers, cells), rows_of_cells, 1)
+    return Contacts(columns, _blocks(texts), cells)
+
+
+def _of_values(table: ValueTable, numbers: Numbers | None, phone_column: str, cells: PhoneCells) -> Contacts:
+    columns = contact_columns(table.names, phone_column)
+    if table.float_bits(columns.index(PHONE_PARAMETER)) in {16, 32}:
+        reason = f"column {phone_column}: holds short floats, which have lost digits; make it text"
+        raise InvalidInput("contacts", reason)
+    rows = table.rows(range(len(columns)))
+    texts = _chunked(_Writer(columns, numbers, cells), rows, table.first_row)
+    return Contacts(columns, _blocks(texts, table.first_row), cells)
+
+
+def _blocks(chunks: Iterable[Rows], first_row: int = 1) -> Iterator[RowBlock]:
+    """Number the rows of chunks, from the first on."""
+    for rows in chunks:
+        yield RowBlock(first_row, rows)
+        first_row += len(rows)
+
+
+def _chunked(writer: _Writer, rows: Iterable[Sequence[Any]], first_row: int) -> Iterator[Rows]:
+    """Write the values of rows as text, some rows at a time."""
+    texts = (writer.texts(number, row) for number, row in enumerate(rows, first_row))
+    while some := list(islice(texts, ROWS_AT_ONCE)):
+        yield some
+
+
+class _Writer:
+    """Writes values as text, by the columns they are in.
+
+    :param numbers: what the digits of a number that is no text are.
+    :param cells: where cells with numbers are counted.
+    """
+
+    def __init__(self, columns: Sequence[str], numbers: Numbers | None, cells: PhoneCells) -> None:
+        self._columns, self._digits_are_told, self._cells = columns, numbers is not None, cells
+
+    def texts(self, row: int, values: Sequence[Any]) -> list[str]:
+        """Return the cells of a row.
+
+        :raises InvalidInput: a value cannot be written.
+        """
+        return [self._text(row, name, value) for name, value in zip(self._columns, values, strict=True)]
+
+    def _text(self, row: int, column: str, value: Any) -> str:
+        if type(value) is not str and is_missing(value):  # as in queries and data frames
+            return ""
+        try:
+            text = self._phone(value) if column == PHONE_PARAMETER else as_text(column, value)
+            fault = None if is_text(text) else "holds a NUL, or half of a character"
+        except InvalidInput as error:
+            fault = error.reason
+        if fault is None:
+            return text
+        # Raised after the other one was handled, which would come along otherwise.
+        raise InvalidInput("contacts", f"row {row}, column {column}: {fault}")
+
+    def _phone(self, value: Any) -> str:
+        self._cells.as_numbers += not isinstance(value, str)
+        return phone_text(value, digits_are_told=self._digits_are_told)

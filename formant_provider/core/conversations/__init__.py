@@ -1,0 +1,1 @@
+"""Conversations: found, matched to calls, and followed to their end. Internal."""

@@ -1,0 +1,178 @@
+"""Reads the conversations that began within an interval: all of them, each once, the oldest first.
+
+The list is read first and as fast as it goes, since it shifts while calls come in; its records wait on disk.
+Then each is read in detail, if that is wanted. In memory, only ids and times grow with their number.
+
+Vendor page: https://docs.formantai.com/platform/conversations
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import logging
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from formant_provider.api.errors import BadResponse, InvalidInput
+from formant_provider.api.models import Conversation
+from formant_provider.core.conversations.lookup import find_detail
+from formant_provider.core.paging import MAX_PAGES, PAGE_SIZE, Flow, recent, run
+from formant_provider.core.validation import to_moment
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+# What the list does not tell. It may tell the trace id, or not.
+DETAIL_ONLY = frozenset({"failure_reason", "results", "transcript"})
+# A list may be sorted by the end of a call. A long one that began before the interval then stands before
+# shorter ones that began within it, so we read on until the list is farther back than any call lasts.
+LONGEST_CALL = timedelta(hours=3)
+_PROGRESS_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A span of time: from ``start`` on, up to and without ``end``. Both are aware."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def start_ms(self) -> int:
+        """The first millisecond since 1970 that lies in it."""
+        return _ms(self.start)
+
+    @property
+    def end_ms(self) -> int:
+        """The first millisecond since 1970 that lies after it."""
+        return _ms(self.end)
+
+
+def to_interval(start: object, end: object) -> Interval:
+    """Return the interval between two moments, each an aware datetime or ISO 8601 text with an offset.
+
+    :raises InvalidInput: one is missing or cannot be read, or nothing lies between them.
+    """
+    for field, value in (("start", start), ("end", end)):
+        if value is None:
+            raise InvalidInput(field, f"is not given, and this DAG run has no data interval; {_REMEDY}")
+    interval = Interval(to_moment("start", start), to_moment("end", end))
+    if interval.end < interval.start:
+        raise InvalidInput("end", "lies before start")
+    if interval.end_ms == interval.start_ms:
+        raise InvalidInput("end", f"is the same moment as start, and nothing lies between; {_REMEDY}")
+    return interval
+
+
+_REMEDY = (
+    "give start and end, or give the DAG a schedule whose data intervals have a length, such as"
+    " CronDataIntervalTimetable (in Airflow 3 a cron text or @daily makes intervals of no length)"
+)
+
+
+class History:
+    """The conversations of an agent that began within an interval; to be used in a ``with`` block.
+
+    :param max_pages: how far the list may go on; a bound against one without an end.
+    """
+
+    def __init__(
+        self, client: FormantClient, agent_id: int, interval: Interval, *, max_pages: int = MAX_PAGES
+    ) -> None:
+        self._client = client
+        self._agent_id = agent_id
+        self._interval = interval
+        self._max_pages = max_pages
+        self._places: dict[str, tuple[int, int]] = {}
+        self._undated: set[str] = set()
+        self._records = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the history
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._records.close()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def undated(self) -> int:
+        """How many records do not say when they began, and so belong to no interval."""
+        return len(self._undated)
+
+    def read_list(self) -> None:
+        """Find out which conversations there are.
+
+        :raises BadResponse: the list has no end within reach, so that some may be missing.
+        """
+        since_ms = self._interval.start_ms - LONGEST_CALL // timedelta(milliseconds=1)
+        flow = recent(self._agent_id, since_ms, self._take, max_pages=self._max_pages)
+        if run(_counted(flow), self._client) >= self._max_pages:
+            raise BadResponse(
+                f"The list of conversations goes on beyond {self._max_pages * PAGE_SIZE} records, so some of"
+                " the interval may be missing"
+            )
+
+    def records(self, fields: Collection[str]) -> Iterator[Conversation]:
+        """Yield the conversations that :meth:`read_list` found, the oldest first.
+
+        :param fields: what is wanted of them. If the list did not tell it, each is read in detail.
+        """
+        places = sorted((start, conversation_id, at) for conversation_id, (start, at) in self._places.items())
+        for number, (_, _, at) in enumerate(places, start=1):
+            yield self.complete(self._kept(at), fields)
+            if number % _PROGRESS_EVERY == 0:
+                log.info("%s of %s conversations are read.", number, len(places))
+
+    def _take(self, record: Conversation) -> None:
+        start = record.start_timestamp
+        if start is None:
+            self._undated.add(record.conversation_id)
+        elif (
+            self._interval.start_ms <= start < self._interval.end_ms
+            and record.conversation_id not in self._places
+        ):
+            self._places[record.conversation_id] = (start, self._records.tell())
+            self._records.write(json.dumps(asdict(record)).encode() + b"\n")
+
+    def _kept(self, at: int) -> Conversation:
+        self._records.seek(at)
+        return Conversation(**json.loads(self._records.readline()))
+
+    def complete(self, record: Conversation, fields: Collection[str]) -> Conversation:
+        """Return the record with all that its detail tells, if the list did not tell what is wanted of it.
+
+        :param fields: what is wanted.
+        """
+        if DETAIL_ONLY.isdisjoint(fields) and ("trace_id" not in fields or record.trace_id is not None):
+            return record
+        detail = find_detail(self._client, record.conversation_id)
+        known = {name: value for name, value in asdict(detail).items() if value is not None} if detail else {}
+        return replace(record, **known)
+
+
+def _counted(flow: Flow[bool]) -> Flow[int]:
+    """Carry on a flow and return how many requests it made."""
+    requests, ask = 0, next(flow)
+    while True:
+        requests += 1
+        answer = yield ask
+        try:
+            ask = flow.send(answer)
+        except StopIteration:
+            return requests
+
+
+def _ms(moment: datetime) -> int:
+    """Return the first whole millisecond since 1970 that is not before the moment."""
+    return calendar.timegm(moment.utctimetuple()) * 1000 - (-moment.microsecond // 1000)

@@ -1,0 +1,212 @@
+"""Finds the conversation of a call whose ids were lost, in the list that is all the vendor offers.
+
+The list has no filter but the agent, and its entries may lack the trace id and the number; then the detail is
+read. What counts as proof is said in :mod:`formant_provider.core.conversations.evidence`.
+
+Vendor pages: https://docs.formantai.com/platform/conversations
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFound
+from formant_provider.api.models import Conversation
+from formant_provider.api.retry import may_repeat
+from formant_provider.core.conversations.evidence import Span, first_of
+from formant_provider.core.paging import recent, run
+from formant_provider.core.vendor_clock import skew_of
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_S = 10.0
+_PLAIN_NUMBER = re.compile(r"\+?[0-9 ().-]+")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look brought.
+
+    :param record: the conversation that is proven to be the call's.
+    :param others: conversations with the recipient that may be the call's, or may not.
+    """
+
+    record: Conversation | None = None
+    others: int = 0
+
+
+@dataclass
+class Search:
+    """Looks for the conversation of one call.
+
+    :param client: sends every request once.
+    :param agent_id: whose conversations are listed.
+    :param recipient: E.164.
+    :param now: tells the current time, aware.
+    """
+
+    client: FormantClient
+    agent_id: int
+    recipient: str
+    now: Callable[[], datetime]
+    _details: dict[str, Conversation] = field(default_factory=dict, init=False)
+
+    def find(
+        self,
+        spans: Sequence[Span],
+        *,
+        other_than: Collection[str] = (),
+        own_traces: Callable[[], Collection[str]] = tuple,
+    ) -> Finding:
+        """Look once.
+
+        :param spans: in which the call can have begun, by our clock.
+        :param other_than: ids of conversations that are known not to be the call's.
+        :param own_traces: asked when there is something to decide: trace ids that are known to be the call's.
+        """
+        records = self._with_recipient(spans)
+        skew = self._skew()
+        asked = [span.moved(skew) for span in spans]
+        possible = [
+            record
+            for record in records
+            if record.conversation_id not in other_than
+            and ((began := _began(record)) is None or began >= first_of(asked))
+        ]
+        fitting = [
+            record
+            for record in possible
+            if (began := _began(record)) and any(span.holds(began) for span in asked)
+        ]
+        calls = list(self._calls(fitting))
+        if calls:
+            own = set(own_traces())
+            calls = [call for call in calls if call.trace_id in own] or calls
+        if len(calls) == 1 and self._is_read(calls[0]):
+            return Finding(calls[0])
+        return Finding(others=len(possible))
+
+    def since(self, span: Span) -> list[Conversation]:
+        """Return all conversations with the recipient that began since a span did, oldest first.
+
+        Those that do not say when they began come before all others.
+
+        :param span: by our clock.
+        """
+        records = self._with_recipient([span])
+        begin = span.moved(self._skew()).begin
+        recent_ones = [record for record in records if (began := _began(record)) is None or began >= begin]
+        return sorted(map(self._in_detail, recent_ones), key=lambda record: record.start_timestamp or 0)
+
+    def _calls(self, records: Sequence[Conversation]) -> Iterator[Conversation]:
+        """Return the first record of each call: those with the same trace id are attempts at one."""
+        seen: set[str] = set()
+        for record in sorted(map(self._in_detail, records), key=lambda each: each.start_timestamp or 0):
+            if record.agent_id != self.agent_id or not self._is_their_number(record.contact_number):
+                continue
+            if record.trace_id is None or record.trace_id not in seen:
+                yield record
+            seen.add(record.trace_id or "")
+
+    def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
+        begin = self._first_of(spans)
+        listed = self._listed(begin)
+        if self._first_of(spans) < begin:  # by its clock, of which the list was the first to tell
+            listed = self._listed(self._first_of(spans))
+        return [record for record in listed if self._is_with_recipient(record)]
+
+    def _first_of(self, spans: Sequence[Span]) -> datetime:
+        skew = self._skew()
+        return first_of([span.moved(skew) for span in spans])
+
+    def _listed(self, begin: datetime) -> Collection[Conversation]:
+        listed: dict[str, Conversation] = {}
+        since_ms = int(begin.timestamp() * 1000)
+        flow = recent(self.agent_id, since_ms, lambda each: listed.update({each.conversation_id: each}))
+        if not run(flow, self.client):
+            text = "There are too many conversations of this agent to find that of one call among them"
+            raise CallOutcomeUnknown(text, maybe_placed=True)
+        return listed.values()
+
+    def _is_with_recipient(self, record: Conversation) -> bool:
+        number = record.contact_number
+        if number is None or not _PLAIN_NUMBER.fullmatch(number):  # left out, or masked
+            number = self._in_detail(record).contact_number
+        return self._is_their_number(number)
+
+    def _is_their_number(self, number: str | None) -> bool:
+        return _digits(number) == _digits(self.recipient)
+
+    def _in_detail(self, record: Conversation) -> Conversation:
+        """Read the detail, which may lack what the list has; the record itself if there is none yet."""
+        known = self._details.get(record.conversation_id)
+        if known is None:
+            known = find_detail(self.client, record.conversation_id)
+            if known is None:
+                return record
+            known = self._details[record.conversation_id] = known.filled_from(record)
+        return known
+
+    def _is_read(self, record: Conversation) -> bool:
+        return record.conversation_id in self._details
+
+    def _skew(self) -> timedelta | None:
+        """Return how far the vendor's clock is ahead of ours; ask right after an answer."""
+        return skew_of(self.client.server_date, self.now())
+
+
+def look_for(
+    look: Callable[[], T | None], timeout_s: float, sleep: Callable[[float], None]
+) -> tuple[T | None, FormantError | None]:
+    """Look until something is there or the time is up; return it, or what hindered the last look.
+
+    :param look: looks once; ``None`` means that it is not there.
+    :param timeout_s: seconds to look for; 0 looks once.
+    :param sleep: waits for so many seconds.
+    """
+    waited_s, pause_s = 0.0, 1.0
+    while True:
+        found, trouble = _once(look)
+        left_s = timeout_s - waited_s
+        asked_s = (trouble.retry_after_s if trouble else None) or 0.0
+        final = trouble is not None and not may_repeat(trouble)
+        if found is not None or final or left_s <= 0 or asked_s > left_s:
+            return found, trouble
+        pause_s = max(min(pause_s, left_s), asked_s)
+        sleep(pause_s)
+        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _once(look: Callable[[], T | None]) -> tuple[T | None, FormantError | None]:
+    try:
+        return look(), None
+    except FormantError as error:
+        log.warning("%s. Looking on.", error)
+        return None, error
+
+
+def find_detail(client: FormantClient, conversation_id: str) -> Conversation | None:
+    """Return one conversation in detail, or ``None`` when the API does not know it, or not yet."""
+    try:
+        return client.get_conversation(conversation_id)
+    except NotFound:
+        return None
+
+
+def _began(record: Conversation) -> datetime | None:
+    milliseconds = record.start_timestamp
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _digits(number: str | None) -> str:
+    return re.sub(r"\D", "", number or "")

@@ -1,0 +1,152 @@
+"""Who waits for which call, until when, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from formant_provider.api.errors import FormantError
+from formant_provider.api.models import Conversation
+from formant_provider.core.conversations.statuses import Endings
+from formant_provider.core.paging import CLOCK_SKEW_MS
+
+CLOCK_SKEW = timedelta(milliseconds=CLOCK_SKEW_MS)
+DEFAULT_POLL_INTERVAL_S = 30.0
+# A first look may have to wait for the API's rate limit, or for a long list.
+FIRST_LOOK = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Which call is waited for. Nothing private.
+
+    :param since: when its conversation can have begun at the earliest, aware, by our own clock.
+    :param trace_id: of the call; ``None`` when its receipt was lost.
+    :param conversation_id: of its record, when that was seen.
+    :param recipient: the mark of its recipient; ``None`` when nobody said.
+    :param endings: what ends the wait.
+    :param poll_interval_s: seconds between two looks, if the API's limits allow it.
+    :param until: when its conversation can have begun at the latest, aware, by our own clock; ``None``: not
+        known.
+    :param has_begun: whether the call was due when this was written, so that it is looked for at once, even
+        where the clock is behind that of the machine that wrote it.
+    """
+
+    since: datetime
+    trace_id: str | None = None
+    conversation_id: str | None = None
+    recipient: str | None = None
+    endings: Endings = field(default_factory=Endings)
+    poll_interval_s: float = DEFAULT_POLL_INTERVAL_S
+    until: datetime | None = None
+    has_begun: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` makes the same watch of: plain values."""
+        endings = self.endings
+        return {
+            "since": self.since.isoformat(),
+            "trace_id": self.trace_id,
+            "conversation_id": self.conversation_id,
+            "recipient": self.recipient,
+            "poll_interval_s": self.poll_interval_s,
+            "successful": sorted(endings.successful),
+            "further": sorted(endings.further),
+            "settle_for_s": endings.settle_for.total_seconds(),
+            "until": self.until.isoformat() if self.until else None,
+            "has_begun": self.has_begun,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Watch:
+        """Read what :meth:`to_json` wrote, here or in an older version, which knew fewer fields."""
+        until = fields.get("until")
+        return cls(
+            since=datetime.fromisoformat(fields["since"]),
+            trace_id=fields["trace_id"],
+            conversation_id=fields["conversation_id"],
+            recipient=fields["recipient"],
+            poll_interval_s=fields["poll_interval_s"],
+            endings=Endings(
+                successful=frozenset(fields["successful"]),
+                further=frozenset(fields["further"]),
+                settle_for=timedelta(seconds=fields["settle_for_s"]),
+            ),
+            until=datetime.fromisoformat(until) if until else None,
+            has_begun=bool(fields.get("has_begun")),
+        )
+
+    @property
+    def due_at(self) -> datetime:
+        """The moment from which it is worth to look: two clocks may differ."""
+        return self.since - CLOCK_SKEW
+
+
+class Waits:
+    """Somebody who waits, for whatever it is.
+
+    :ivar outcome: what ended the wait.
+    :ivar trouble: what broke off this wait alone.
+    :ivar looks: polls that looked for it.
+    """
+
+    outcome: object | None = None
+    trouble: FormantError | None = None
+    looks: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.outcome is not None or self.trouble is not None
+
+    def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
+        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
+
+        :param begun: when the wait began, in this process.
+        """
+        return deadline if self.looks else max(deadline, begun + FIRST_LOOK)
+
+
+@dataclass(eq=False)
+class Waiter(Waits):
+    """Somebody who waits for a call.
+
+    :param tell: called once, when the wait has ended.
+    :ivar record: the conversation that is this call's, once it is over; it may not count yet.
+    :ivar seen_at: when it was first seen to be over.
+    :ivar outcome: the same conversation, once it counts.
+    :ivar looks: polls that looked for it.
+    :ivar others: conversations with the recipient that ended since then and belong to other calls.
+    :ivar candidates: how many calls to the recipient may be this one, where no trace id tells; see
+        ``formant_provider.core.conversations.matching``.
+    :ivar likely: the only candidate as yet, while others may still appear.
+    :ivar keeps_trace: whether a redial of this call by the platform was seen to bear its trace id.
+    """
+
+    watch: Watch
+    tell: Callable[[], None] | None = None
+    record: Conversation | None = None
+    seen_at: datetime | None = None
+    outcome: Conversation | None = None
+    looks: int = 0
+    others: set[str] = field(default_factory=set)
+    candidates: int = 0
+    likely: Conversation | None = None
+    keeps_trace: bool = False
+
+    @property
+    def call(self) -> object:
+        """What tells its call from others: the same for all who name it."""
+        return self.watch.trace_id or self.watch.conversation_id or self
+
+    def take(self, record: Conversation, now: datetime) -> None:
+        """Take a conversation as this call's; a further attempt replaces the one before."""
+        self.record, self.seen_at = record, now
+
+    def end(self) -> None:
+        """Let the conversation that was taken be the outcome."""
+        self.outcome = self.record
+        if self.tell:
+            self.tell()

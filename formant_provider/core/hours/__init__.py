@@ -1,0 +1,1 @@
+"""Calling hours, by the recipient's own clock. Internal."""

@@ -1,0 +1,1 @@
+"""Phone numbers: what a written number means. Internal."""

@@ -1,0 +1,122 @@
+"""Tells, a million times in a second, which numbers can be called.
+
+``phonenumbers`` takes some 40 microseconds for a number. But almost every number of a good list can be known
+at a glance: it has a length that its country has, and does not begin with what is dialled before a number at
+home (the 0 in +44 020 ...), which ``phonenumbers`` would take off. One pattern knows that of all countries.
+What it does not match is left to the library, so that the answer is always the library's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from formant_provider.core.numbers.plans import old_forms
+from formant_provider.core.numbers.reading import Numbers, Readings
+from formant_provider.core.numbers.reasons import Reason
+from formant_provider.core.numbers.spelling import LONGEST_DIGITS, SHORTEST_DIGITS, has_zeros
+
+# So many zeros at the end are what a spreadsheet leaves of a number in scientific notation.
+_ROUND = "0" * 6 + "\0"
+
+
+class NumberReader:
+    """Reads the numbers of one list.
+
+    :param default_country: where a number is from that is written without its country code, as two letters of
+        ISO 3166. ``None`` takes E.164 alone.
+    :param numbers: what digits without a plus sign are: ``"national"`` of ``default_country``, or
+        ``"e164_without_plus"``. ``None`` refuses those that could be either.
+    :param renumber: whether a number of an old numbering plan is read as that of today; else it is refused.
+    :raises InvalidInput: there is no such country, or no such word, or national numbers are of nowhere.
+    :ivar round_numbers: how many of those looked at so far end in six or more zeros.
+    """
+
+    def __init__(
+        self, default_country: str | None = None, numbers: Numbers | None = None, *, renumber: bool = False
+    ) -> None:
+        self.digits_are_told = numbers is not None
+        self.round_numbers = 0
+        self._readings = Readings(default_country, numbers, renumber=renumber)
+        self._are_plain = _plain().fullmatch
+
+    def at_a_glance(self, texts: Sequence[str]) -> list[int]:
+        """Return each number as an integer; 0 for one that :meth:`read` has to look at.
+
+        :param texts: none holds a NUL.
+        """
+        together = "\0".join([*texts, ""])
+        self.round_numbers += together.count(_ROUND)
+        return self._integers(texts, together)
+
+    def _integers(self, texts: Sequence[str], together: str) -> list[int]:
+        """Match all at once, which is fast, and halve what does not match as a whole."""
+        if self._are_plain(together):
+            return list(map(int, texts))
+        if len(texts) == 1:
+            return [0]
+        half = len(texts) // 2
+        parts = (texts[:half], texts[half:])
+        return [number for part in parts for number in self._integers(part, "\0".join([*part, ""]))]
+
+    def read(self, text: str) -> tuple[int, str] | Reason:
+        """Return a number as an integer and as the text to be sent, or why it cannot be called."""
+        number = self._readings.read(text)
+        return number if isinstance(number, Reason) else (int(number), number)
+
+    def is_completed(self, text: str, number: str) -> bool:
+        """Whether the country code of a number that was read came from ``default_country``."""
+        return self._readings.is_completed(text, number)
+
+    def lacks_plus(self, text: str) -> bool:
+        """Whether a number that cannot be called is a valid one but for its plus sign."""
+        return self._readings.lacks_plus(text)
+
+    def note(self, text: str, reason: Reason) -> str | None:
+        """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""
+        return self._readings.note(text, reason)
+
+
+@cache
+def _plain() -> re.Pattern[str]:
+    """Return the pattern of numbers that need no further look, with a NUL behind each."""
+    import phonenumbers
+
+    codes = map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
+    numbers = _by_digit({code: _of_country(phonenumbers, code) for code in codes})
+    return re.compile(rf"(?:\+{numbers}\0)*+", re.ASCII)
+
+
+def _by_digit(patterns: Mapping[str, str], start: str = "") -> str:
+    """Join patterns digit by digit of their codes, so that a number is not compared with those of all."""
+    if start in patterns:
+        return patterns[start]
+    digits = sorted({code[len(start)] for code in patterns if code.startswith(start)})
+    return f"(?:{'|'.join(digit + _by_digit(patterns, start + digit) for digit in digits)})"
+
+
+def _of_country(library: Any, code: str) -> str:
+    """Return the pattern of what follows a country code in a number that needs no further look."""
+    region = library.region_code_for_country_code(int(code))
+    plan = library.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    sizes = range(SHORTEST_DIGITS - len(code), LONGEST_DIGITS + 1 - len(code))
+    lengths = [size for size in plan.general_desc.possible_length if size in sizes]
+    ahead = ""
+    if prefix := plan.national_prefix_for_parsing:
+        # Some of these also match nothing at all, which takes nothing off.
+        ahead += f"(?!(?:{_at_end(prefix)})(?<!\\+{code}))"
+    if old := old_forms(code):
+        ahead += rf"(?!(?:{old})\0)"
+    if has_zeros(int(code)):
+        # A 0 that belongs to a number may be lost: without it, only mobile numbers are plain there.
+        ahead += rf"(?=0|(?:{_at_end(plan.mobile.national_number_pattern)})\0)"
+    if lengths == list(range(lengths[0], lengths[-1] + 1)):
+        return ahead + f"[0-9]{{{lengths[0]},{lengths[-1]}}}"
+    return ahead + f"(?:{'|'.join(f'[0-9]{{{size}}}' for size in lengths)})"
+
+
+def _at_end(pattern: str) -> str:
+    """Let a pattern of the library, where it sees the end of a number, see the NUL behind it."""
+    return pattern.replace("$", r"(?=\0)")

@@ -1,0 +1,175 @@
+"""Polls for many waiters in one event loop, which it never blocks: requests are sent by threads.
+
+Each poller has a thread of its own while it asks, so one whose server hangs holds up no other, and nothing
+else in this event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from formant_provider.api.errors import FormantError, InvalidInput
+from formant_provider.core.conversations.waiters import Waits
+from formant_provider.core.paging import Ask
+from formant_provider.core.polling.loop import Opening, Pause, Polling, Source, Step, Steps
+from formant_provider.core.polling.pacing import RateLimiter
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+# The longest sleep by one clock alone: the wall clock may be set, and a machine be put to sleep.
+LONGEST_SLEEP_S = 60.0
+
+Watch_contra = TypeVar("Watch_contra", contravariant=True)
+WaiterT = TypeVar("WaiterT", bound=Waits)
+
+
+class Feed(Source, Protocol[Watch_contra, WaiterT]):
+    """A source that is joined by those who wait."""
+
+    def join(self, watch: Watch_contra, tell: Callable[[], None] | None = None) -> WaiterT:
+        """Begin to wait; ``tell`` is called once, when the wait has ended."""
+
+    def leave(self, waiter: WaiterT) -> None:
+        """Wait no more, whether it was served or not."""
+
+
+def utc_now() -> datetime:
+    """Return the current time, aware."""
+    return datetime.now(UTC)
+
+
+class Poller(Generic[Watch_contra, WaiterT]):
+    """Serves all who wait at one feed. It polls while somebody waits, and rests when nobody does.
+
+    Belongs to one event loop.
+
+    :param feed: nobody else polls it.
+    :param pace: shared by all pollers with the same API key.
+    :param open_client: gives a client that sends every request once; asked anew for every poll, so that a
+        connection that was changed is used.
+    :param lasting: as for :class:`~formant_provider.core.polling.loop.Opening`.
+    """
+
+    def __init__(
+        self,
+        feed: Feed[Watch_contra, WaiterT],
+        pace: RateLimiter,
+        open_client: Callable[[], Awaitable[FormantClient]],
+        lasting: tuple[type[Exception], ...] = (InvalidInput,),
+    ) -> None:
+        self._feed = feed
+        self._polling = Polling(self._feed, pace, utc_now)
+        self._open_client = open_client
+        self._lasting = lasting
+        self._changed = asyncio.Event()
+        self._futures: dict[WaiterT, asyncio.Future[None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def wait(self, watch: Watch_contra, deadline: datetime) -> WaiterT:
+        """Wait until what is watched is over or the time is up; what came of it is in the waiter.
+
+        :param deadline: aware.
+        :raises RequestRefused: the API refuses to be asked, for good.
+        :raises FormantError: what broke off this wait alone.
+        :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = self._feed.join(watch, tell=lambda: _settle(future))
+        self._futures[waiter] = future
+        self._wake()
+        try:
+            await self._until(waiter, future, deadline)
+        finally:
+            del self._futures[waiter]
+            self._feed.leave(waiter)
+            self._rest()
+        if waiter.trouble:
+            raise waiter.trouble
+        return waiter
+
+    @staticmethod
+    async def _until(waiter: WaiterT, future: asyncio.Future[None], deadline: datetime) -> None:
+        """Wait by the wall clock, so that a machine that was put to sleep does not wait anew."""
+        begun = utc_now()
+        while not future.done():
+            left_s = (waiter.gives_up_at(deadline, begun) - utc_now()).total_seconds()
+            if left_s <= 0:
+                return
+            # A first look lets the deadline count again, so none is waited for too long.
+            await asyncio.wait([future], timeout=min(left_s, LONGEST_SLEEP_S if waiter.looks else 1.0))
+        if future.done():
+            future.result()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        if self._task is None or self._task.done():
+            # A context of its own: what is logged of a poll is not one waiter's alone.
+            self._task = asyncio.create_task(self._poll(), context=contextvars.Context())
+
+    def _rest(self) -> None:
+        if not self._futures and self._task:
+            self._task.cancel()
+            self._task = None
+
+    async def _poll(self) -> None:
+        """Poll until nobody waits; an error that does not pass is everybody's."""
+        try:
+            await self._carry_out(self._polling.steps())
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            for future in self._futures.values():
+                if not future.done():
+                    future.set_exception(error)
+
+    async def _carry_out(self, steps: Steps) -> None:
+        step = next(steps)
+        while True:
+            if isinstance(step, Pause):
+                await self._sleep(step.seconds)
+                step = next(steps)
+                continue
+            client = await self._opened()
+            self._feed.use(client)
+            # Both are given up for a pause: a connection that rests is soon a dead one.
+            thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="formant-poll")
+            try:
+                while not isinstance(step, Pause):
+                    step = await _answer(steps, step, client, thread)
+            finally:
+                thread.shutdown(wait=False)
+                client.close()
+
+    async def _opened(self) -> FormantClient:
+        """Open a client, however often it takes; those who wait leave at their deadlines."""
+        opening = Opening(self._lasting)
+        while True:
+            try:
+                return await self._open_client()
+            except Exception as error:  # it is not ours, and may be of any kind
+                await asyncio.sleep(opening.pause_s(error, self._feed.interval_s()))
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but no longer than until somebody joins."""
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_S))
+
+
+async def _answer(steps: Steps, ask: Ask, client: FormantClient, thread: ThreadPoolExecutor) -> Step:
+    """Send one request, hand its answer or error to the steps, and return the next step."""
+    try:
+        result = await asyncio.get_running_loop().run_in_executor(thread, ask, client)
+    except FormantError as error:
+        return steps.throw(error)
+    return steps.send(result)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""Files and frames of rows, read row by row or refused. Internal."""

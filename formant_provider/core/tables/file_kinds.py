@@ -1,0 +1,67 @@
+"""Opens a table of contacts or of numbers, whatever kind of file it is in. The content tells the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Protocol
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.core.tables.csv_table import CsvTable, buffered, is_parquet
+from formant_provider.core.tables.excel_table import ExcelTable
+from formant_provider.core.tables.parquet_table import ParquetTable
+from formant_provider.core.tables.workbook_files import may_be_workbook
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """How a file of contacts is written, as far as its content does not tell.
+
+    :param delimiter: between the cells of a CSV file.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
+    :param phone_column: the name that the column of numbers has in the file.
+    """
+
+    delimiter: str = ","
+    sheet: str | None = None
+    phone_column: str = PHONE_PARAMETER
+
+
+class ValueTable(Protocol):
+    """A table whose cells are values, and not text alone.
+
+    :ivar names: of its columns, as they are.
+    :ivar first_row: the number of its first row.
+    """
+
+    names: list[str]
+    first_row: int
+
+    def float_bits(self, place: int) -> int | None:
+        """Return in how many bits a column holds floats; ``None`` if it holds none, or nobody knows."""
+
+    def rows(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """Return the values of some columns, by row."""
+
+
+def open_table(
+    file: IO[bytes], field: str, form: FileForm, *, as_list: bool = False
+) -> CsvTable | ValueTable:
+    """Open a file by its content: Parquet, a workbook, or CSV, also compressed.
+
+    :param file: open for reading, and left open. Parquet and workbooks need one that can be read from any
+        place.
+    :param field: to be named in an error.
+    :param as_list: whether it is a list of numbers, of which no part may be missed: the delimiter of CSV is
+        then found out, and of a workbook with several sheets none is taken by its place.
+    :raises InvalidInput: it cannot be read, or is of another kind.
+    """
+    raw = buffered(file)
+    if is_parquet(raw):
+        return ParquetTable(file, field)
+    if may_be_workbook(raw.peek(8)):
+        return ExcelTable(file, field, form.sheet, only=as_list)
+    if form.sheet is not None and not as_list:
+        raise InvalidInput("sheet", "is the name of a sheet, and the contacts are in no workbook")
+    return CsvTable(raw, form.delimiter, field, any_delimiter=as_list, phone_column=form.phone_column)

@@ -1,0 +1,76 @@
+"""What a user asks of contacts, checked when the DAG file is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from formant_provider.tasks.options import country, flag, one_of, percent
+
+if TYPE_CHECKING:
+    from formant_provider.core.tables.file_kinds import FileForm
+
+InvalidRows = Literal["fail", "reject"]
+OnEmpty = Literal["fail", "skip"]
+Numbers = Literal["national", "e164_without_plus"]
+PHONE_COLUMN = "customer_phone"
+
+
+@dataclass(frozen=True)
+class ContactRules:
+    """What a user asks of contacts, checked when the DAG file is parsed.
+
+    :param delimiter: between the cells of a CSV file.
+    :param default_country: where numbers without a country code are from; ``None`` takes E.164 alone.
+    :param required_variables: columns that must not be blank.
+    :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
+    :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
+    :param max_rejected_rate: percent that may be left out for a fault of theirs; ``None`` means any.
+    :param on_empty: what becomes of the task when nobody can be called.
+    :param renumber: whether numbers of an old numbering plan are called under those of today.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
+    :param phone_column: the name that the column of numbers has in the contacts.
+    :raises ValueError: for an invalid option.
+    """
+
+    delimiter: str
+    default_country: str | None
+    required_variables: Sequence[str]
+    invalid_rows: InvalidRows
+    numbers: Numbers | None = None
+    renumber: bool = False
+    sheet: str | None = None
+    phone_column: str = PHONE_COLUMN
+    max_rejected_rate: float | None = None
+    on_empty: OnEmpty = "fail"
+
+    def __post_init__(self) -> None:
+        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
+        percent("max_rejected_rate", self.max_rejected_rate)
+        one_of("on_empty", self.on_empty, get_args(OnEmpty))
+        if self.numbers is not None:
+            one_of("numbers", self.numbers, get_args(Numbers))
+        country("default_country", self.default_country)
+        flag("renumber", self.renumber)
+        if self.numbers == "national" and self.default_country is None:
+            raise ValueError('numbers="national" needs default_country, which says where they are from')
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
+        if isinstance(self.required_variables, str):
+            raise ValueError("required_variables must be a list of names, not one text")
+        if self.sheet is not None and not (isinstance(self.sheet, str) and self.sheet):
+            raise ValueError(f"sheet must be the name of a sheet, or None for the first; not {self.sheet!r}")
+        if (
+            not isinstance(self.phone_column, str)
+            or self.phone_column != self.phone_column.strip()
+            or not self.phone_column
+        ):
+            raise ValueError(f"phone_column must be the name of a column; not {self.phone_column!r}")
+
+    @property
+    def form(self) -> FileForm:
+        """How the files are written."""
+        from formant_provider.core.tables.file_kinds import FileForm
+
+        return FileForm(self.delimiter, self.sheet, self.phone_column)

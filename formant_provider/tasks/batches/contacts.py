@@ -1,0 +1,240 @@
+"""A batch call's contacts, from wherever they are to the one clean file that is uploaded.
+
+Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
+and, for the report at the end, a list of what became of each row.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from formant_provider.core.contacts.row_list import NOTHING_CARRIED, CarriedColumns
+from formant_provider.tasks.batches.contact_options import PHONE_COLUMN, ContactRules
+from formant_provider.tasks.batches.row_list import refuse_taken
+from formant_provider.tasks.do_not_call import opened_numbers
+
+if TYPE_CHECKING:
+    from formant_provider.core.contacts.report import ContactReport
+    from formant_provider.core.contacts.sources import Contacts
+    from formant_provider.core.hours.openings import Openings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ContactFiles:
+    """The contacts of one batch call.
+
+    :param folder: on this machine, for as long as the task runs; it holds what is private.
+    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings or
+        a data frame.
+    :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
+    :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
+    :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
+    :param carried: columns that go along in that list.
+    :param marker: of the batch call, by which that list is known.
+    :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
+        leaves them out, ``"fail"`` sends nothing.
+    :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
+    :ivar report: what was found, once the contacts were read.
+    """
+
+    folder: Path
+    contacts: Any
+    suppress: Any
+    rules: ContactRules
+    rejects_uri: str | None = None
+    recipients_uri: str | None = None
+    carried: CarriedColumns = NOTHING_CARRIED
+    marker: str = ""
+    on_closed: str = "fail"
+    openings: Openings | None = field(default=None, init=False)
+    report: ContactReport | None = field(default=None, init=False)
+
+    def write(self) -> Path:
+        """Write the clean file, and the two beside it.
+
+        :return: its path.
+        :raises InvalidInput: another batch call has its list of rows where this one's goes; or the contacts
+            cannot be read, or some cannot be called and that is not wanted.
+        :raises CallNotAllowed: it is not the hour, or nobody is left to be called and that is in order.
+        """
+        if self.recipients_uri:
+            refuse_taken(self.recipients_uri, self.marker)
+        clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
+        try:
+            self.report = self._clean(clean, rejects)
+        finally:
+            self._hand_over_rejects(rejects)
+        self._tell(self.report)
+        self._refuse_closed(self.report)
+        if not self.report.accepted:
+            self._end_empty(self.report)
+        if self.recipients_uri:
+            _publish("results_uri", self.recipients_uri, self._row_list)
+        return clean
+
+    @property
+    def _row_list(self) -> Path:
+        return self.folder / "rows.jsonl"
+
+    def _clean(self, clean: Path, rejects: Path) -> ContactReport:
+        from formant_provider.core.contacts.cleaning import clean_contacts
+        from formant_provider.core.contacts.row_list import owner_line
+
+        rules = self.rules
+        with (
+            clean.open("wb") as sink,
+            rejects.open("wb") as other,
+            self._row_list.open("wb") if self.recipients_uri else nullcontext() as row_list,
+            self._opened() as contacts,
+            self._listed() as suppress,
+        ):
+            if row_list is not None:
+                row_list.write(owner_line(self.marker))
+            report = clean_contacts(
+                contacts,
+                sink,
+                rejects=other,
+                row_list=row_list,
+                carried=self.carried,
+                required_variables=rules.required_variables,
+                default_country=rules.default_country,
+                numbers=rules.numbers,
+                renumber=rules.renumber,
+                suppress=suppress,
+                invalid_rows=rules.invalid_rows,
+                max_rejected_rate=rules.max_rejected_rate,
+                openings=self.openings,
+                phone_column=rules.phone_column,
+            )
+            _tell_of_numbers(contacts.phone_cells.as_numbers)
+            return report
+
+    def _refuse_closed(self, report: ContactReport) -> None:
+        from formant_provider.api.errors import CallNotAllowed
+        from formant_provider.core.hours.openings import in_words
+
+        if self.openings is None or not report.closed:
+            return
+        until = in_words(self.openings.closed)
+        text = f"calling_window is closed now for {report.closed} of {report.total} contacts: {until}"
+        if self.on_closed == "fail":
+            raise CallNotAllowed(text, skips=False, reason="closed")
+        if not report.accepted:
+            raise CallNotAllowed(f"{text}. Nobody is left to be called", reason="closed")
+        log.warning("%s. They are left out.", text)
+
+    def _end_empty(self, report: ContactReport) -> None:
+        from formant_provider.api.errors import CallNotAllowed
+        from formant_provider.core.contacts.cleaning import invalid_contacts
+
+        if self.rules.on_empty == "skip":
+            raise CallNotAllowed(
+                "Nobody is left to be called, so no batch call is placed", reason="nobody_left"
+            )
+        raise invalid_contacts(
+            report, 'nobody is left to be called; if that is in order, say on_empty="skip"'
+        )
+
+    @contextmanager
+    def _opened(self) -> Iterator[Contacts]:
+        from formant_provider.api.errors import InvalidInput
+        from formant_provider.core.contacts.part_sources import opened_contacts
+        from formant_provider.core.contacts.sources import contacts_of
+        from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
+
+        rules = self.rules
+        if names_files(self.contacts):
+            parts = parts_of("contacts", self.contacts)
+            with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
+                yield contacts
+        elif is_table(self.contacts) and not isinstance(self.contacts, Mapping):
+            yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
+        else:
+            raise InvalidInput(
+                "contacts", "must be a URI, an absolute path, a list of mappings or a data frame"
+            )
+
+    @contextmanager
+    def _listed(self) -> Iterator[Iterable[object] | None]:
+        if self.suppress is None:
+            yield None
+        else:
+            with opened_numbers(self.suppress, self.rules.form) as numbers:
+                yield numbers
+
+    def _hand_over_rejects(self, rejects: Path) -> None:
+        with rejects.open("rb") as file:
+            has_rows = sum(1 for _ in zip(file, range(2), strict=False)) > 1
+        if has_rows and self.rejects_uri:
+            uri = _publish("rejects_uri", self.rejects_uri, rejects)
+            log.warning("The contacts that cannot be called, and why, are in %s.", uri)
+
+    def _tell(self, report: ContactReport) -> None:
+        if report.do_not_call is not None:
+            log.info("Numbers on the do-not-call list: %s.", report.do_not_call)
+        log.info(
+            "%s of %s contacts can be called, according to phonenumbers %s.",
+            report.accepted,
+            report.total,
+            report.phonenumbers,
+        )
+        if report.completed:
+            log.info(
+                "%s numbers had no country code, and got that of default_country, %s.",
+                report.completed,
+                self.rules.default_country,
+            )
+        if report.round_numbers:
+            log.warning(
+                "%s numbers end in six or more zeros. If the list went through a spreadsheet, their last"
+                " digits may be gone: look at them.",
+                report.round_numbers,
+            )
+        if report.two_readings:
+            log.warning("%s numbers can be read as two phones, and are not called.", report.two_readings)
+        if report.rejected:
+            log.warning("%s.", report.summary())
+        if report.formulas:
+            cells = ", ".join(str(problem) for problem in report.formula_examples)
+            log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
+
+
+def read_numbers(clean: Path) -> Iterator[str]:
+    """Yield the numbers of a clean file, E.164."""
+    with clean.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        place = next(rows).index(PHONE_COLUMN)
+        for row in rows:
+            yield row[place]
+
+
+def _tell_of_numbers(count: int) -> None:
+    if count:
+        log.warning(
+            "Phone numbers that are stored as numbers, not as text: %s. Their plus signs and leading zeros"
+            " are gone. Store them as text where the list is made.",
+            count,
+        )
+
+
+def _publish(field: str, uri: str, path: Path) -> str:
+    """Copy a file to its place, whole or not at all."""
+    from formant_provider.tasks.storage.files import to_file, write_file
+
+    folder, name = to_file(field, uri)
+
+    def fill(sink: IO[bytes]) -> str:
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sink)
+        return name
+
+    return write_file(folder, fill).uri

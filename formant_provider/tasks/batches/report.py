@@ -1,0 +1,255 @@
+"""Writes what came of a batch call, one row for each row of its contacts."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, get_args
+
+from formant_provider.core.contacts.row_list import REFERENCE, CarriedColumns
+from formant_provider.tasks.batches.row_list import add_rows, delete_list, recipients_uri
+from formant_provider.tasks.options import one_of, refuse_idle, some_of
+from formant_provider.tasks.storage.tables import COLUMNS, NumberDisplay, form_of
+
+if TYPE_CHECKING:
+    from formant_provider.core.batches.report import BatchReport
+    from formant_provider.core.conversations.history import History
+    from formant_provider.hooks.formant import FormantHook
+
+log = logging.getLogger(__name__)
+
+FOR_EVER = timedelta(days=3650)
+RECIPIENT = "customer_phone"
+_OF_THE_REPORT = ("results_fields", "recipients", "keep_recipients")
+# Columns that results_fields may name.
+REPORT_COLUMNS = tuple(name for name in COLUMNS if name not in {"contact_number", "agent_id", "transcript"})
+DEFAULT_REPORT_COLUMNS = ("status", "conversation_id", "started_at", "duration_seconds", "results")
+# What a kept column cannot be called, lest two columns have one name, or one a type that is not its own.
+RESERVED = frozenset({"row_number", "part", RECIPIENT, REFERENCE, "reason", *COLUMNS})
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a user asks of the report, checked when the DAG file is parsed.
+
+    :param fields: columns of what came of a call.
+    :param recipients: how much of the numbers is shown.
+    :param reference_column: the column of the contacts that is called ``reference`` in the report.
+    :param keep_columns: further columns of the contacts that are in the report.
+    :param keep_recipients: whether the list of rows stays when the report is complete.
+    :raises ValueError: for an invalid option.
+    """
+
+    fields: Sequence[str] = DEFAULT_REPORT_COLUMNS
+    recipients: NumberDisplay = "masked"
+    reference_column: str | None = None
+    keep_columns: Sequence[str] = ()
+    keep_recipients: bool = False
+
+    def __post_init__(self) -> None:
+        some_of("results_fields", self.fields, REPORT_COLUMNS)
+        one_of("recipients", self.recipients, get_args(NumberDisplay))
+        reference = self.reference_column
+        if reference is not None and not (isinstance(reference, str) and reference.strip()):
+            raise ValueError(f"reference_column must be the name of a column, or None; not {reference!r}")
+        if reference == RECIPIENT:
+            raise ValueError(f"reference_column cannot be {RECIPIENT}: recipients says how it is shown")
+        names = self.keep_columns
+        if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise ValueError("keep_columns must be a list of names of columns")
+        if len(set(names)) < len(names):
+            raise ValueError("keep_columns names a column twice")
+        if taken := sorted(RESERVED & set(names)):
+            raise ValueError(
+                f"keep_columns cannot name {', '.join(taken)}: the report has a column of that name. Rename"
+                " it in the contacts, or make one of them the reference_column"
+            )
+
+    @property
+    def carried(self) -> CarriedColumns:
+        """What is carried from the contacts to the report."""
+        return CarriedColumns(self.reference_column, tuple(self.keep_columns))
+
+    def columns(self, *, has_parts: bool) -> tuple[str, ...]:
+        """Return the columns of the report, in their order."""
+        place = ("row_number", "part") if has_parts else ("row_number",)
+        number = () if self.recipients == "none" else (RECIPIENT,)
+        asked = [name for name in dict.fromkeys(self.fields) if name != "status"]
+        return (*place, *number, *self.carried.names, "status", "reason", *asked)
+
+
+def check_report(given: Collection[str], results_uri: object, rejects_uri: object) -> None:
+    """Refuse options that cannot act.
+
+    :param given: names of the options that the DAG file gives itself.
+    :raises ValueError: with what to write instead.
+    """
+    refuse_idle(given, _OF_THE_REPORT, "results_uri", met=results_uri is not None)
+    # The rejects have all columns of the contacts in any case.
+    is_written = results_uri is not None or rejects_uri is not None
+    refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
+
+
+def refuse_carried_phone(phone_column: str, options: ReportOptions) -> None:
+    """Refuse to carry the numbers to the report a second time, and unmasked.
+
+    :param phone_column: the name that the column of numbers has in the contacts.
+    :raises ValueError: with what to write instead.
+    """
+    for field, names in (
+        ("reference_column", [options.reference_column]),
+        ("keep_columns", options.keep_columns),
+    ):
+        if phone_column in names:
+            raise ValueError(
+                f"{field} cannot name {phone_column}, which phone_column says holds the numbers: the report"
+                f" has them as {RECIPIENT}, and recipients says how they are shown"
+            )
+
+
+def write_report(
+    hook: FormantHook,
+    placed: Mapping[str, Any],
+    results_uri: str,
+    options: ReportOptions,
+    *,
+    marker: str,
+    is_complete: bool,
+) -> dict[str, Any]:
+    """Write the report, in place of an older one, unless the list of rows was deleted after that.
+
+    :param placed: what is known of the batch call: ``agent_id``, ``placed_at`` (when it began at the
+        earliest) and ``total_recipients``.
+    :param marker: its marker, by which its list of rows is known.
+    :param is_complete: whether the batch call is over, so that no further report is to be written.
+    :return: ``results_uri``, ``by_status`` (a count of recipients for each status; ``None`` if it is not
+        known) and ``rejected`` (how many rows are not called).
+    :raises InvalidInput: the list of rows is another batch call's; nothing was written.
+    :raises FormantError: the conversations cannot be read; nothing was written.
+    """
+    from formant_provider.core.batches.report import BatchReport
+    from formant_provider.core.paging import CLOCK_SKEW_MS
+
+    since = datetime.fromisoformat(placed["placed_at"]) - timedelta(milliseconds=CLOCK_SKEW_MS)
+    with tempfile.TemporaryDirectory(prefix="formant-report-") as place, BatchReport(Path(place)) as report:
+        is_listed = add_rows(report, results_uri, marker)
+        if not is_listed and (there := _complete_report(results_uri, since)):
+            return there
+        with _history(hook, placed, since) as history:
+            for record in history.records(fields=()):
+                if not is_listed and record.contact_number:
+                    report.add_recipient(record.contact_number)
+                report.add(record)
+            uri = _write(report, history, results_uri, options)
+    log.info(
+        "The report on %s recipients and %s rejected rows is in %s.",
+        report.by_status.total(),
+        report.rejected,
+        uri,
+    )
+    if is_listed and not options.keep_recipients:
+        delete_list(results_uri, is_complete=is_complete)
+    return _told(uri, report.by_status, report.rejected)
+
+
+def _told(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
+    counts = None if by_status is None else dict(sorted(by_status.items()))
+    return {"results_uri": uri, "by_status": counts, "rejected": rejected}
+
+
+@contextmanager
+def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> Iterator[History]:
+    """Read which conversations the agent had since."""
+    from formant_provider.core.conversations.history import History, Interval
+    from formant_provider.core.paging import MAX_PAGES
+    from formant_provider.tasks.reads import PATIENT
+
+    span, max_pages = Interval(since, since + FOR_EVER), MAX_PAGES + (placed["total_recipients"] or 0) // 10
+    with (
+        hook.get_conn(PATIENT) as client,
+        History(client, placed["agent_id"], span, max_pages=max_pages) as history,
+    ):
+        history.read_list()
+        yield history
+
+
+def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None:
+    """Return what a report tells that an earlier try has written; ``None`` if there is none.
+
+    The list of rows is gone then, so a new report would lack the rows that were not called and all that came
+    from the contacts.
+    """
+    from formant_provider.tasks.storage.files import is_older, to_file
+
+    folder, name = to_file("results_uri", results_uri)
+    path, listed = folder / name, recipients_uri(results_uri)
+    if not path.exists() or is_older(folder, name, since):
+        log.warning(
+            "Who was to be called is no longer known: %s is gone. Listing whom the API lists.", listed
+        )
+        return None
+    log.warning(
+        "The report in %s stays as it is: the list of rows beside it was deleted when it was complete, so a"
+        " new one would tell less. With keep_recipients=True that list is kept, and a cleared task writes"
+        " anew.",
+        path,
+    )
+    return _told(str(path), *_counted(path, results_uri))
+
+
+def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | None]:
+    """Count the rows of a report: those who were called by status, and the others."""
+    from formant_provider.tasks.storage.tables import read_rows
+
+    counts: Counter[tuple[bool, str]] = Counter()
+    try:
+        with path.open("rb") as file:
+            form = form_of("results_uri", results_uri)
+            for status, reason in read_rows(file, ("status", "reason"), form):
+                counts[bool(reason), status or "unknown"] += 1
+    except Exception as error:  # whatever its storage raises, or the library of its format
+        log.warning("It cannot be read (%s), so by_status is not known.", type(error).__name__)
+        return None, None
+    called = Counter({status: count for (is_rejected, status), count in counts.items() if not is_rejected})
+    return called, counts.total() - called.total()
+
+
+def _write(report: BatchReport, history: History, results_uri: str, options: ReportOptions) -> str:
+    from formant_provider.tasks.storage.files import to_file, write_file
+    from formant_provider.tasks.storage.tables import write_rows
+
+    folder, name = to_file("results_uri", results_uri)
+    columns = options.columns(has_parts=report.has_parts)
+
+    def fill(file: IO[bytes]) -> str:
+        write_rows(file, _rows(report, history, columns, options), columns, form_of("results_uri", name))
+        return name
+
+    return write_file(folder, fill).uri
+
+
+def _rows(
+    report: BatchReport, history: History, columns: Sequence[str], options: ReportOptions
+) -> Iterator[dict[str, Any]]:
+    from formant_provider.core.batches.report import NO_RECORD, REJECTED
+    from formant_provider.tasks.storage.tables import row, shown_number
+
+    fields = [name for name in columns if name in REPORT_COLUMNS]
+    for listed, record in report.rows():
+        cells = dict.fromkeys(columns) | {
+            "row_number": listed.row_number,
+            "part": listed.part,
+            RECIPIENT: shown_number(listed.number, options.recipients),
+            **listed.carried,
+            "status": REJECTED if listed.reason else NO_RECORD,
+            "reason": listed.reason,
+        }
+        if record is not None:
+            cells |= row(history.complete(record, fields), fields)
+        yield {name: cells[name] for name in columns}

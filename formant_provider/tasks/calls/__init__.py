@@ -1,0 +1,1 @@
+"""The task that places one call. Internal."""

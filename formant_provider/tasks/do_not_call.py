@@ -1,0 +1,98 @@
+"""The do-not-call list that a task was given: a file, a list, or what should have become one and did not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from formant_provider.tasks.given_fields import GivenFields
+from formant_provider.tasks.privacy import reveal
+
+if TYPE_CHECKING:
+    from formant_provider.core.contacts.do_not_call import DoNotCall
+    from formant_provider.core.tables.file_kinds import FileForm
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[Iterable[object]]:
+    """Open a do-not-call list.
+
+    :param suppress: a URI or an absolute path, of a file, a folder or a pattern; or a list of numbers or a
+        data frame.
+    :param form: how the files are written; ``None`` is as usual.
+    :raises InvalidInput: it is none of these.
+    """
+    from formant_provider.api.errors import InvalidInput
+    from formant_provider.core.contacts.do_not_call import entries_of
+    from formant_provider.core.contacts.part_sources import numbers_of
+    from formant_provider.core.tables.file_kinds import FileForm
+    from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
+
+    if names_files(suppress):
+        yield numbers_of(parts_of("suppress", suppress), form or FileForm())
+    elif is_table(suppress):
+        yield entries_of(suppress, form or FileForm())
+    else:
+        raise InvalidInput("suppress", "must be a URI, an absolute path, a list of numbers or a data frame")
+
+
+class MindsTheList(GivenFields):
+    """Mixed into an operator that has the field ``suppress``."""
+
+    refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
+
+    suppress: Any
+    default_country: str | None = None
+
+    def refuse_lost_list(self) -> None:
+        """Refuse a list that is not there, though the DAG file gives one.
+
+        It comes from a task that was skipped, or forgot to return it. To call everybody then is not what was
+        meant.
+
+        :raises InvalidInput: it is ``None``, and the DAG file does not say so.
+        """
+        from formant_provider.api.errors import InvalidInput
+
+        if self.is_missing("suppress"):
+            raise InvalidInput(
+                "suppress",
+                "is None: the task that should give it was skipped, or returned nothing. Nobody is called"
+                " without it; leave it out of the DAG file if there is no such list",
+            )
+
+    def suppression(self, recipient: str) -> Callable[[], None]:
+        """Return what refuses to call somebody who must not be called.
+
+        It reads the list the first time that it is asked, since a call that was placed has no need of it. It
+        raises ``CallNotAllowed`` when the number is on the list, and ``InvalidInput`` when that is unknown.
+        """
+        from formant_provider.api.errors import CallNotAllowed
+
+        @cache
+        def is_listed() -> bool:
+            self.refuse_lost_list()
+            suppress = reveal(self.suppress)
+            return suppress is not None and _read(suppress, self.default_country).holds(recipient)
+
+        def refuse() -> None:
+            if is_listed():
+                raise CallNotAllowed("The number is on the do-not-call list", reason="suppressed")
+
+        return refuse
+
+
+def _read(suppress: object, default_country: str | None) -> DoNotCall:
+    from formant_provider.core.contacts.do_not_call import read_do_not_call
+    from formant_provider.core.numbers.bulk import NumberReader
+
+    with opened_numbers(suppress) as entries:
+        # Nobody is called because a numbering plan has changed since they asked not to be.
+        numbers = read_do_not_call(entries, NumberReader(default_country, renumber=True))
+    log.info("Numbers on the do-not-call list: %s.", len(numbers))
+    return numbers

@@ -1,0 +1,212 @@
+"""The ledger in Airflow, of a call or a batch call: the task state store (3.3 and later), or a stand-in.
+
+Airflow deletes a task's XComs before every try, so they cannot carry the intent. The task state store does:
+it survives retries, killed workers and, on 3.3, clears. Its entries lie in Airflow's database as plain text
+for everyone who may see the task, so they hold ids and times alone.
+
+The store is kept per task and *position* in a mapped list, and lists come back longer, shorter, or in another
+order. So a position keeps one entry, with a record for each call that was asked for at it, by the key of
+the call, which follows the person. An entry without a record says that nothing was sent from this position,
+and nothing of the others. Where a further try finds no entry at all, somebody has deleted it, or Airflow has,
+and everything may have been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic
+
+from formant_provider.api.errors import SendAborted
+from formant_provider.core.batches.intent import BatchIntent
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.ledger import RememberedT, Sent
+from formant_provider.tasks.run import run_began
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.core.ledger import Ledger
+
+CALLS_ENTRY = "formant_calls"
+BATCHES_ENTRY = "formant_batch_calls"
+_FORMER_PREFIXES = {CALLS_ENTRY: "formant_call:", BATCHES_ENTRY: "formant_batch:"}
+# To a key that may be another's, the vendor's memory is no guard.
+_NOT_GUARDED = datetime.fromtimestamp(0, UTC)
+
+
+def ledger_for(
+    context: Context, key: str, *, former_key: str | None = None, doubt_since: datetime | None = None
+) -> Ledger[Intent]:
+    """Return the ledger of the call named ``key``, as durable as this Airflow allows.
+
+    :param former_key: what an earlier version named it; its record is read as well.
+    :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
+    """
+    assumed = _assumed(context, Intent, key, doubt_since)
+    if assumed is not None and former_key is not None:  # the vendor may know it by that one
+        assumed = replace(assumed, used_since=_NOT_GUARDED)
+    keys = (key, former_key) if former_key else (key,)
+    return _ledger(context, CALLS_ENTRY, Intent, keys, assumed)
+
+
+def batch_ledger_for(context: Context, key: str) -> Ledger[BatchIntent]:
+    """Return the ledger of the batch call named ``key``. Its task is never deferred between two sends."""
+    return _ledger(context, BATCHES_ENTRY, BatchIntent, (key,), _assumed(context, BatchIntent, key, None))
+
+
+@contextmanager
+def telling_that_nothing_was_sent(context: Context, entry: str = CALLS_ENTRY) -> Iterator[None]:
+    """Let a further try know of a first one that ended before it had written or sent anything.
+
+    Without it that try would have to reckon with a deleted entry.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not getattr(error, "maybe_placed", False):
+            note_nothing_sent(context, entry)
+        raise
+
+
+def note_nothing_sent(context: Context, entry: str = CALLS_ENTRY) -> None:
+    """Let a further try know that a first one has sent nothing."""
+    store: Any = context.get("task_state_store")
+    if store is None or context["ti"].try_number > 1:
+        return
+    with suppress(Exception):
+        if store.get(entry, default=None) is None:
+            _keep(store, entry, {"from_the_start": True, "calls": {}})
+
+
+def _assumed(
+    context: Context, kind: type[RememberedT], key: str, doubt_since: datetime | None
+) -> RememberedT | None:
+    """Return what has to be assumed of earlier sends that nothing is written of; ``None``: there are none."""
+    if doubt_since is None and context["ti"].try_number > 1:
+        doubt_since = run_began(context)
+    return kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
+
+
+def _ledger(
+    context: Context, entry: str, kind: type[RememberedT], keys: Sequence[str], assumed: RememberedT | None
+) -> Ledger[RememberedT]:
+    ti: Any = context["ti"]
+    store: Any = context.get("task_state_store")
+    if store is None:
+        return InMemoryLedger(assumed)
+    return TaskStateLedger(store, entry, kind, keys, assumed, ti.try_number, is_mapped=ti.map_index >= 0)
+
+
+@dataclass
+class TaskStateLedger(Generic[RememberedT]):
+    """Keeps the intent in Airflow's task state store, for ever.
+
+    :param store: ``context["task_state_store"]``.
+    :param entry: name of the position's entry.
+    :param kind: what a record is read as.
+    :param keys: names of the record: the one that is written, and former ones.
+    :param assumed: what has to be assumed of earlier sends when the entry is gone.
+    :param try_number: of the task.
+    :param is_mapped: whether the position may have been another's in between.
+    """
+
+    store: Any
+    entry: str
+    kind: type[RememberedT]
+    keys: Sequence[str]
+    assumed: RememberedT | None
+    try_number: int
+    is_mapped: bool
+    outlives: bool = field(default=True, init=False)
+    _position: dict[str, Any] | None = field(default=None, init=False)
+
+    def read(self) -> RememberedT | None:
+        """Return what an earlier try wrote.
+
+        A process that is no longer the task's own finds nothing here, whatever there is: Airflow tells it of
+        its state only when it writes.
+
+        :raises SendAborted: the store does not answer, or holds something that this version cannot read.
+        """
+        try:
+            position = self.store.get(self.entry, default=None)
+            former = {} if position else self._former_records()
+        except Exception as error:
+            raise SendAborted(
+                f"Airflow's task state store could not be read ({type(error).__name__})"
+            ) from error
+        self._position = position or {"from_the_start": self.assumed is None, "calls": former}
+        try:
+            return self._read(self._position)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SendAborted(
+                f"The entry {self.entry} of the task state store cannot be read ({type(error).__name__});"
+                " see whether this call was placed, then correct or delete it"
+            ) from error
+
+    def _former_records(self) -> dict[str, Any]:
+        """Return the records of a try before version 0.1.0, when each had an entry of its own."""
+        if self.assumed is None:
+            return {}
+        prefix = _FORMER_PREFIXES[self.entry]
+        entries = {key: self.store.get(f"{prefix}{key}", default=None) for key in self.keys}
+        return {key: entry for key, entry in entries.items() if entry is not None}
+
+    def _read(self, position: Mapping[str, Any]) -> RememberedT | None:
+        records = position["calls"]
+        record = next((records[key] for key in self.keys if key in records), None)
+        if record is None:
+            return None if position["from_the_start"] else self.assumed
+        known, written_in_try = self.kind.from_json(record), int(record["try_number"])
+        if self.is_mapped and written_in_try < self.try_number - 1 and known.receipt is None:
+            return replace(known, sent=Sent.UNCLEAR)  # in between, this position was another's
+        return known
+
+    def write(self, intent: RememberedT) -> None:
+        """Remember; committed in Airflow's database when it returns.
+
+        :raises SendAborted: it was not written. Most often a newer try of this task has taken over.
+        """
+        position = self._position or {"from_the_start": True, "calls": {}}
+        record = intent.to_json() | {"try_number": self.try_number}
+        position = {**position, "calls": {**position["calls"], self.keys[0]: record}}
+        try:
+            _keep(self.store, self.entry, position)
+        except Exception as error:
+            raise SendAborted(
+                "The intent to call could not be written to Airflow's task state store"
+                f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
+            ) from error
+        self._position = position
+
+
+def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    store.set(entry, position, retention=NEVER_EXPIRE)
+
+
+class InMemoryLedger(Generic[RememberedT]):
+    """Stands in where Airflow has no task state store: a later try assumes that an earlier one has sent.
+
+    Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, and with a batch
+    call, a later try looks and does not send.
+
+    :param assumed: what has to be assumed of earlier sends; ``None`` when there can be none.
+    """
+
+    outlives = False
+
+    def __init__(self, assumed: RememberedT | None) -> None:
+        self._intent = assumed
+
+    def read(self) -> RememberedT | None:
+        """Return what this process wrote, or what has to be assumed."""
+        return self._intent
+
+    def write(self, intent: RememberedT) -> None:
+        """Remember for as long as this process lives."""
+        self._intent = intent

@@ -1,0 +1,190 @@
+"""Checks the options of operators when a DAG file is parsed, where a mistake costs nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from formant_provider.core.conversations.statuses import UNSUCCESSFUL
+
+T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
+
+# Options that say how to wait, and mean nothing to a task that does not.
+_OF_CALL_WAITING = (
+    "redial_on",
+    "poll_interval",
+    "timeout",
+    "on_timeout",
+    "success_statuses",
+    "terminal_statuses",
+    "settle_for",
+    "on_unsuccessful",
+    "include_transcript",
+)
+_OF_BATCH_WAITING = ("poll_interval", "timeout", "on_timeout", "stall_timeout")
+
+
+def country(name: str, value: str | None) -> str | None:
+    """Return a country's two letters; ``None`` means none. Whether there is such a country shows at run time.
+
+    :raises ValueError: it is something else, such as a calling code or a name.
+    """
+    is_code = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha()
+    if value is not None and not (is_code and value.isupper()):
+        raise ValueError(
+            f"{name} must be two capital letters of ISO 3166, such as US, or None; not {value!r}"
+        )
+    return value
+
+
+def flag(name: str, value: bool) -> bool:
+    """Return a switch. Text is refused: ``"False"`` would count as true.
+
+    :raises ValueError: it is something else than ``True`` or ``False``.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; not {value!r}")
+    return value
+
+
+def renamed(old: str, old_value: T | None, new: str, new_value: T | None) -> T | None:
+    """Return an option that goes by a new name, and may still be given by the old one.
+
+    :raises ValueError: it is given by both.
+    """
+    if old_value is None:
+        return new_value
+    if new_value is not None:
+        raise ValueError(f"{old} is the old name of {new}: give {new} alone")
+    # Where the operator is made, behind its own __init__ and those that Airflow puts around it.
+    warnings.warn(f"{old} is now {new}; the old name will go", DeprecationWarning, stacklevel=4)
+    return old_value
+
+
+def one_of(name: str, value: Word, choices: Collection[str]) -> Word:
+    """Return the value if it is one of the choices.
+
+    :raises ValueError: it is not.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; not {value!r}")
+    return value
+
+
+def some_of(name: str, values: Collection[str], choices: Collection[str]) -> tuple[str, ...]:
+    """Return the values, each once, if there are any and all are among the choices.
+
+    :raises ValueError: there is none, or one that is no choice.
+    """
+    if isinstance(values, str) or not values or not set(values) <= set(choices):
+        raise ValueError(f"{name} must be a list with any of {', '.join(choices)}; not {values!r}")
+    return tuple(dict.fromkeys(values))
+
+
+def seconds(name: str, value: float | timedelta) -> float:
+    """Return a time span in seconds.
+
+    :param value: seconds, 0 or more, or a ``timedelta``.
+    :raises ValueError: it is neither.
+    """
+    span = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(span, bool) or not isinstance(span, int | float) or not 0 <= span < float("inf"):
+        raise ValueError(f"{name} must be a number of seconds, 0 or more, or a timedelta; not {value!r}")
+    return float(span)
+
+
+def time_to_wait(name: str, value: float | timedelta) -> float:
+    """Return a time span in seconds that is above 0.
+
+    :raises ValueError: it is no time span, or 0.
+    """
+    span = seconds(name, value)
+    if not span:
+        raise ValueError(
+            f"{name} must be above 0; to wait for nothing, leave out wait_for_completion, and to look once,"
+            " use a sensor"
+        )
+    return span
+
+
+def percent(name: str, value: float | None) -> float | None:
+    """Return a rate in percent; ``None`` means none.
+
+    :raises ValueError: it is no number from 0 to 100, or one between 0 and 1, which means a fraction.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 <= value <= 100):
+        raise ValueError(f"{name} must be in percent, from 0 to 100, or None; not {value!r}")
+    if value is not None and 0 < value < 1:
+        raise ValueError(f"{name} is in percent: write {100 * value:g} instead of {value!r}")
+    return value
+
+
+def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met: object) -> None:
+    """Refuse options that cannot act: who gives them expects something of them.
+
+    :param given: names of all options that the DAG file gives.
+    :param names: the options that need another one.
+    :param needs: what to write for them to act.
+    :param met: whether that is there.
+    :raises ValueError: some are given for nothing.
+    """
+    idle = [] if met else [name for name in names if name in given]
+    if idle:
+        them = "it" if len(idle) == 1 else "them"
+        raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add that, or leave {them} out")
+
+
+def is_template(value: str) -> bool:
+    """Whether a text is rendered before the task runs, so that a DAG file cannot tell what it will be."""
+    return "{{" in value or "{%" in value
+
+
+def redial_outcomes(value: Collection[str]) -> frozenset[str]:
+    """Return the outcomes after which to call again.
+
+    :raises ValueError: one of them is unknown, or means that somebody was reached.
+    """
+    if isinstance(value, str) or not set(value) <= UNSUCCESSFUL:
+        raise ValueError(f"redial_on must be a set of {', '.join(sorted(UNSUCCESSFUL))}; not {value!r}")
+    return frozenset(value)
+
+
+def statuses(name: str, value: Collection[str]) -> frozenset[str]:
+    """Return words that the status of a conversation may be.
+
+    :raises ValueError: it is one text instead of several, or holds something that is no word.
+    """
+    if isinstance(value, str) or not all(isinstance(word, str) and word.strip() for word in value):
+        raise ValueError(f"{name} must be a set of statuses such as completed; not {value!r}")
+    return frozenset(value)
+
+
+def check_call_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
+    """Refuse options of a call that cannot act beside the others.
+
+    :param given: names of the options that the DAG file gives itself.
+    :param options: all of them by name, and Airflow's ``retries``.
+    :raises ValueError: with what to write instead.
+    """
+    refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
+    refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
+    time_to_wait("timeout", options["timeout"])
+
+
+def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
+    """Refuse options of a batch call that cannot act beside the others.
+
+    :param given: names of the options that the DAG file gives itself.
+    :param options: all of them by name.
+    :raises ValueError: with what to write instead.
+    """
+    refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
+    has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
+    refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
+    leaves_out = options["invalid_rows"] == "reject"
+    refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
+    time_to_wait("timeout", options["timeout"])

@@ -1,0 +1,120 @@
+"""Finds the files that a URI names, in any storage that Airflow knows: one file, a folder or a pattern."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.core.tables.parts import (
+    Entry,
+    Part,
+    check_finished,
+    choose_parts,
+    found_parts,
+    has_pattern,
+)
+from formant_provider.tasks.storage.files import is_place, to_folder
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+log = logging.getLogger(__name__)
+
+
+def names_files(value: object) -> bool:
+    """Whether a value is text or a path, and so has to say where files are."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return isinstance(value, str | os.PathLike | ObjectStoragePath)
+
+
+def is_table(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value may hold rows itself: a list of them, or a data frame."""
+    is_iterable = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    # Some frames cannot be gone through, and hand out their rows in another way.
+    return is_iterable or hasattr(value, "__arrow_c_stream__") or hasattr(value, "collect")
+
+
+def parts_of(field: str, place: object) -> list[Part]:
+    """Return the files that a URI or an absolute path names.
+
+    :param place: of a file; of a folder, which all parts of one table are in; or a pattern with ``*``, ``?``,
+        ``[`` or ``**``, as of a shell.
+    :raises InvalidInput: it names none, or a folder that is not whole; the text may be the content of a file,
+        and is not quoted.
+    :raises OSError: as its storage does.
+    """
+    text = str(place)
+    if not is_place(text):
+        raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/file")
+    path = to_folder(field, text)
+    files: Any = path.fs
+    if has_pattern(path.path) and not _is(files, path, "file"):
+        return _matching(field, path)
+    if text.rstrip().endswith("/") or _is(files, path, "directory"):
+        return _inside(field, path)
+    if not path.name:
+        raise InvalidInput(field, "must name a file or a folder")
+    log.info("Reading %s from %s.", field, text)
+    return [Part(None, partial(_open, path))]
+
+
+def _inside(field: str, folder: ObjectStoragePath) -> list[Part]:
+    entries = _entries(folder, folder.path)
+    check_finished(field, (entry.name for entry in entries))
+    return _opened(field, folder, choose_parts(field, entries))
+
+
+def _matching(field: str, pattern: ObjectStoragePath) -> list[Part]:
+    root = pattern
+    while has_pattern(root.path):
+        root = root.parent
+    files: Any = pattern.fs
+    files.invalidate_cache()
+    found = files.glob(pattern.path, detail=True)
+    matches = [_entry(root, info) for info in found.values()]
+    for folder in {name.rpartition("/")[0] for name in found}:
+        check_finished(field, (entry.name.rpartition("/")[2] for entry in _entries(root, folder)))
+    return _opened(field, root, found_parts(field, matches))
+
+
+def _entries(root: ObjectStoragePath, folder: str) -> list[Entry]:
+    """List a folder, by names below another one; one that is not there holds nothing."""
+    files: Any = root.fs
+    files.invalidate_cache()  # a listing of before the job was done
+    with suppress(FileNotFoundError):
+        entries = [_entry(root, info) for info in files.ls(folder, detail=True)]
+        # A store of objects may have one under the name of the folder itself.
+        return [entry for entry in entries if entry.name]
+    return []
+
+
+def _entry(root: ObjectStoragePath, info: dict[str, Any]) -> Entry:
+    name = str(info["name"]).rstrip("/").removeprefix(_start(root)).lstrip("/")
+    return Entry(name, info.get("size"), info["type"] == "directory")
+
+
+def _start(root: ObjectStoragePath) -> str:
+    files: Any = root.fs
+    return str(files._strip_protocol(root.path))
+
+
+def _opened(field: str, root: ObjectStoragePath, names: list[str]) -> list[Part]:
+    log.info("Reading %s from %s files in %s.", field, len(names), root)
+    return [Part(name, partial(_open, root / name)) for name in names]
+
+
+def _open(path: Any) -> Any:
+    return path.open("rb")
+
+
+def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:
+    """Whether a path is known to be a file, or a folder; who may not ask, may perhaps read."""
+    with suppress(OSError):
+        return bool(files.info(path.path)["type"] == kind)
+    return False

@@ -1,0 +1,268 @@
+"""What a row of an export or a report holds, and how rows become a file: JSON Lines, CSV or Parquet.
+
+The columns have the vendor's names and units. Added are the two moments as such, which the vendor gives as
+epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib.util
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from datetime import datetime
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.core.conversations.statuses import moment
+
+if TYPE_CHECKING:
+    from formant_provider.api.models import Conversation
+
+FileFormat = Literal["jsonl", "csv", "parquet"]
+# How much of a number a file shows: all of it, its last digits, or nothing, not even a column for it.
+NumberDisplay = Literal["full", "masked", "none"]
+
+# What the end of a file's name asks for.
+SUFFIXES: Mapping[str, FileFormat] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_KNOWN = f"must end in one of {', '.join(SUFFIXES)}, all but the last also with .gz behind"
+# JSON Lines are often named so, but so is a single JSON document: that has to be said.
+_AMBIGUOUS: Mapping[str, FileFormat] = {".json": "jsonl"}
+# What nothing here writes, so a file of that name would be misread.
+_OTHER_FORMATS = frozenset(
+    [
+        ".avro",
+        ".bz2",
+        ".feather",
+        ".lz4",
+        ".ods",
+        ".orc",
+        ".snappy",
+        ".tsv",
+        ".xls",
+        ".xlsx",
+        ".xz",
+        ".zip",
+        ".zst",
+    ]
+)
+# Each column and its kind, in the order of a file that has them all.
+COLUMNS: Mapping[str, str] = {
+    "conversation_id": "text",
+    "agent_id": "integer",
+    "status": "text",
+    "contact_number": "text",
+    "trace_id": "text",
+    "start_timestamp": "integer",
+    "end_timestamp": "integer",
+    "started_at": "moment",
+    "ended_at": "moment",
+    "duration_seconds": "integer",
+    "failure_reason": "text",
+    "results": "json",
+    "transcript": "json",
+}
+DEFAULT_COLUMNS = tuple(name for name in COLUMNS if name != "transcript")
+# The recipient, in an export.
+CONTACT_NUMBER = "contact_number"
+# Columns of no kind that is known here, such as those of a campaign's contacts, are text.
+_KINDS: Mapping[str, str] = {**COLUMNS, "row_number": "integer"}
+_MOMENTS = {"started_at": "start_timestamp", "ended_at": "end_timestamp"}
+_ROWS_AT_ONCE = 1000
+
+
+class FileForm(NamedTuple):
+    """How rows become a file.
+
+    :param file_format: one of :data:`FileFormat`.
+    :param compressed: in gzip; Parquet is compressed in itself.
+    """
+
+    file_format: FileFormat
+    compressed: bool
+
+
+def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, remedy: str = "") -> FileForm:
+    """Return how a file is written, which the end of its name says.
+
+    :param field: the parameter to be named in an error.
+    :param uri: the file.
+    :param file_format: what the user says besides; ``None`` goes by the name alone.
+    :param remedy: what else than another name helps, where the name says nothing.
+    :raises InvalidInput: name and format contradict each other, or neither of them says what it shall be.
+    """
+    name = str(uri).strip().lower()
+    plain = name.removesuffix(".gz")
+    suffix = "".join(re.findall(r"\.[^./]*$", plain))
+    if suffix in _OTHER_FORMATS:
+        raise InvalidInput(field, f"{_KNOWN}; {suffix} cannot be written")
+    told = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
+    asked = file_format or told
+    if asked is None:
+        raise InvalidInput(field, f"{_KNOWN}{remedy}")
+    if told not in {None, asked}:
+        raise InvalidInput(field, f"ends in {suffix}, and file_format is {asked!r}; change one of them")
+    if asked == "parquet" and name != plain:
+        raise InvalidInput(field, f"{_KNOWN}: Parquet is compressed in itself")
+    return FileForm(asked, name != plain)
+
+
+def check_format(file_format: str) -> None:
+    """Refuse a format whose library is not installed.
+
+    :raises InvalidInput: Parquet without pyarrow.
+    """
+    with suppress(ImportError, ValueError):
+        if file_format != "parquet" or importlib.util.find_spec("pyarrow"):
+            return
+    raise InvalidInput(
+        "file_format", "parquet needs pyarrow here: pip install 'airflow-provider-formant[parquet]'"
+    )
+
+
+def shown_number(number: str | None, recipients: NumberDisplay) -> str | None:
+    """Return as much of a number as a file may show.
+
+    :param number: in E.164, or whatever else a cell holds that is to be one.
+    :param recipients: ``"masked"`` leaves the last four digits, fewer of a number with less than eight, and
+        an asterisk for each one before.
+    """
+    if number is None or recipients == "full":
+        return number
+    digits = re.sub(r"\D", "", number) if recipients == "masked" else ""
+    hidden = max(len(digits) - 4, (len(digits) + 1) // 2)
+    return "*" * hidden + digits[hidden:]
+
+
+def write_rows(
+    file: IO[bytes],
+    rows: Iterable[dict[str, Any]],
+    columns: Sequence[str],
+    form: FileForm,
+) -> None:
+    """Write rows, while they come in.
+
+    :param rows: as :func:`row` makes them.
+    :param columns: in the order they shall have. Those that are not in :data:`COLUMNS` are text.
+    """
+    file_format, compressed = form
+    if file_format == "parquet":
+        _write_parquet(file, rows, columns)
+        return
+    # Without its own name and time in it, the same rows make the same file.
+    packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) if compressed else nullcontext(file)
+    with packed as lines:
+        if file_format == "csv":
+            _write_csv(lines, rows, columns)
+        else:
+            lines.writelines(as_json(cells) + b"\n" for cells in rows)
+
+
+def as_json(value: Any) -> bytes:
+    """Write a value as JSON in UTF-8; a moment becomes ISO 8601 text in UTC."""
+    # A lone half of a pair, which JSON can hold and UTF-8 cannot, becomes a question mark.
+    return json.dumps(value, ensure_ascii=False, default=_iso).encode("utf-8", "replace")
+
+
+def row(
+    record: Conversation, columns: Sequence[str], *, recipients: NumberDisplay = "masked"
+) -> dict[str, Any]:
+    """Return what a record holds for each column; ``None`` for what it does not tell in the column's kind.
+
+    :param recipients: how much of the recipient's number is shown.
+    """
+    cells = {name: _cell(record, name) for name in columns}
+    if CONTACT_NUMBER in cells:
+        cells[CONTACT_NUMBER] = shown_number(cells[CONTACT_NUMBER], recipients)
+    return cells
+
+
+def read_rows(file: IO[bytes], columns: Sequence[str], form: FileForm) -> Iterator[tuple[Any, ...]]:
+    """Read some columns of a file that :func:`write_rows` wrote, while they are asked for."""
+    if form.file_format == "parquet":
+        import pyarrow.parquet
+
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(columns=list(columns)):
+            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        return
+    plain: Any = gzip.GzipFile(fileobj=file) if form.compressed else file
+    text = io.TextIOWrapper(plain, "utf-8", newline="")
+    rows = csv.DictReader(text) if form.file_format == "csv" else map(json.loads, text)
+    for cells in rows:
+        yield tuple(cells[name] for name in columns)
+
+
+def _write_csv(
+    file: IO[bytes] | gzip.GzipFile, rows: Iterable[dict[str, Any]], columns: Sequence[str]
+) -> None:
+    file.write(_csv_line(columns))
+    for cells in rows:
+        file.write(_csv_line([_csv_cell(cells[name]) for name in columns]))
+
+
+def _csv_line(cells: Sequence[object]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(cells)
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _iso(value)
+    return as_json(value).decode() if isinstance(value, list | dict) else value
+
+
+def _write_parquet(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds = {
+        "text": pyarrow.string(),
+        "integer": pyarrow.int64(),
+        "moment": pyarrow.timestamp("ms", tz="UTC"),
+        "json": pyarrow.string(),
+    }
+    schema = pyarrow.schema([(name, kinds[_KINDS.get(name, "text")]) for name in columns])
+    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        for some in _batches(map(_flat, rows)):
+            writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
+
+
+def _flat(cells: dict[str, Any]) -> dict[str, Any]:
+    """Write nested values as JSON text: their shape is the agent's, and a column needs one type for ever."""
+    for name, value in cells.items():
+        if _KINDS.get(name) == "json" and value is not None:
+            cells[name] = as_json(value).decode()
+    return cells
+
+
+def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while some := list(islice(rows, _ROWS_AT_ONCE)):
+        yield some
+
+
+def _cell(record: Conversation, name: str) -> Any:
+    value = getattr(record, _MOMENTS.get(name, name))
+    kind = COLUMNS[name]
+    if value is None or kind == "json":
+        return value
+    if kind == "text":
+        text = value if isinstance(value, str) else json.dumps(value)
+        return text.encode("utf-8", "replace").decode()
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        return moment(value) if kind == "moment" else int(value)
+    return None
+
+
+def _iso(value: datetime) -> str:
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")

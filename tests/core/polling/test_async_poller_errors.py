@@ -1,0 +1,257 @@
+"""What hinders those who wait in one event loop, and whom it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from formant_provider.api.client import LIST_CONVERSATIONS
+from formant_provider.api.errors import AuthenticationFailed, InvalidInput
+from formant_provider.core.conversations.feed import Feed
+from formant_provider.core.polling.async_poller import Poller, utc_now
+from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.sandbox import Fault
+from support.feeds import AGENT, outcome_of
+from support.triggerer import LATER, LONG_OVER, Triggerer, triggerers
+
+# Until its timeout.
+HANGS_FOR_S = 1.0
+
+
+@pytest.fixture
+def triggerer() -> Iterator[Callable[..., Triggerer]]:
+    with triggerers() as start:
+        yield start
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_500_BEFORE, Fault.DROP_AFTER, Fault.GARBAGE])
+def test_trouble_slows_down_and_fails_nobody(fault: Fault, triggerer: Any) -> None:
+    """All who wait go on waiting, and are served when it is over."""
+    t = triggerer()
+    calls = [t.world.place("02") for _ in range(5)]
+    t.sandbox.advance(10)
+    t.sandbox.inject(LIST_CONVERSATIONS, fault, times=4)
+
+    async def story() -> None:
+        waiters = await asyncio.gather(*(t.wait(call, 0.01) for call in calls))
+        assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
+
+    t.run(story)
+    assert t.lists == 5
+
+
+def test_no_request_leaves_before_the_time_that_was_named(triggerer: Any) -> None:
+    """Whoever joins or leaves meanwhile."""
+    t = triggerer()
+    calls = [t.world.place("02") for _ in range(10)]
+    t.sandbox.advance(10)
+    t.sandbox.inject(LIST_CONVERSATIONS, Fault.RATE_LIMIT, retry_after=1)
+
+    async def story() -> None:
+        waiting = []
+        begun = time.monotonic()
+        for call in calls:
+            waiting.append(t.wait(call, 0.01))
+            await asyncio.sleep(0.04)
+        waiting.pop(0).cancel()
+        assert t.lists == 1
+        await asyncio.gather(*waiting)
+        assert time.monotonic() - begun >= 1
+
+    t.run(story)
+    # The poll that was refused looks for the first one alone, who was there when it began.
+    assert t.lists == 3
+
+
+def test_an_error_that_stays_reaches_everybody(triggerer: Any) -> None:
+    """A key that is refused three times fails all who wait, and not who comes with a good key later."""
+    t = triggerer()
+    calls = [t.world.place("02") for _ in range(3)]
+    t.sandbox.advance(10)
+    t.api_key = "wrong"
+
+    async def story() -> None:
+        outcomes = await asyncio.gather(*(t.wait(call, 0.01) for call in calls), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [AuthenticationFailed] * 3
+        assert t.lists == 3
+        t.api_key = t.sandbox.api_key
+        assert outcome_of(await t.wait(calls[0], 0.01)) == calls[0].conversation_id
+
+    t.run(story)
+
+
+def test_a_key_that_was_changed_is_used_by_the_next_poll(triggerer: Any) -> None:
+    """Each poll opens a client of its own; one refusal is no failure."""
+    t = triggerer()
+    call = t.world.place("02")
+    t.sandbox.advance(10)
+    t.api_key = "old"
+
+    async def story() -> None:
+        waiting = t.wait(call, 0.02)
+        await t.until(lambda: t.lists == 1)
+        t.api_key = t.sandbox.api_key
+        assert outcome_of(await waiting) == call.conversation_id
+
+    t.run(story)
+    assert len(t.opened) >= 2
+
+
+@pytest.mark.parametrize("error", [InvalidInput("password", "is missing"), LookupError("no such connection")])
+def test_a_connection_that_is_gone_for_good_is_everybody_s_error(error: Exception, triggerer: Any) -> None:
+    """It is believed when it was said five times in a row; who comes later tries anew."""
+    t = triggerer()
+    calls = [t.world.place("02") for _ in range(3)]
+    t.sandbox.advance(10)
+    t.fails_to_open = error
+
+    async def story() -> None:
+        outcomes = await asyncio.gather(*(t.wait(call, 0.01) for call in calls), return_exceptions=True)
+        assert outcomes == [error] * 3
+        assert t.openings == 5
+        t.fails_to_open = None
+        assert outcome_of(await t.wait(calls[0])) == calls[0].conversation_id
+
+    t.run(story)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("secrets backend: 503"), LookupError("no such connection")])
+def test_a_connection_that_cannot_be_read_for_a_moment_ends_no_wait(error: Exception, triggerer: Any) -> None:
+    """Where connections are kept may be away; all who wait go on, and nothing of it is in the log."""
+    t = triggerer()
+    calls = [t.world.place("02") for _ in range(20)]
+    t.sandbox.advance(10)
+    t.fails_to_open = error
+
+    async def story() -> None:
+        waits = [t.wait(call, 0.02) for call in calls]
+        await t.until(lambda: t.openings == 3)
+        t.fails_to_open = None
+        waiters = await asyncio.gather(*waits)
+        assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
+
+    t.run(story)
+    assert t.lists == 1
+
+
+def test_a_connection_that_cannot_be_read_ends_each_wait_at_its_deadline(triggerer: Any, caplog: Any) -> None:
+    """An error that passes is waited out, however often it comes, and its text is not logged."""
+    t = triggerer()
+    t.fails_to_open = RuntimeError("secret-4711")
+
+    async def story() -> None:
+        waiting = t.wait(t.world.place("02"), 0.001)
+        await t.until(lambda: t.openings == 8)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    t.run(story)
+    assert "RuntimeError" in caplog.text
+    assert "secret-4711" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [(Fault.RATE_LIMIT, {"retry_after": 12}), (Fault.HANG_AFTER, {"seconds": 11})],
+    ids=str,
+)
+def test_a_first_look_after_the_deadline_may_take_its_time(
+    fault: Fault, options: dict[str, Any], triggerer: Any
+) -> None:
+    """A 429 or a slow page is waited for, so a triggerer that was away still finds the conversation."""
+    t = triggerer()
+    t.read_timeout_s = 30.0
+    call = t.world.place("02")
+    t.sandbox.advance(10)
+    t.sandbox.inject(LIST_CONVERSATIONS, fault, **options)
+
+    async def story() -> None:
+        assert outcome_of(await t.wait(call, LATER, timeout_s=-100)) == call.conversation_id
+
+    t.run(story)
+
+
+def test_servers_that_hang_hold_up_no_other_poller(triggerer: Any) -> None:
+    """Twelve agents of a host that hangs, and a healthy one in the same event loop: it is served at once."""
+    hanging, healthy = triggerer(), triggerer()
+    hanging.read_timeout_s = 3.0
+    hanging.sandbox.inject(LIST_CONVERSATIONS, Fault.HANG_BEFORE, times=100, seconds=2)
+    call = healthy.world.place("02")
+    healthy.sandbox.advance(10)
+
+    async def story() -> None:
+        pollers = [Poller(Feed(AGENT, utc_now), RateLimiter(utc_now), hanging.open_client) for _ in range(12)]
+        watch = hanging.world.watch(since=utc_now() - timedelta(hours=1), trace_id="t-1")
+        later = utc_now() + timedelta(seconds=60)
+        waits = [asyncio.create_task(poller.wait(watch, later)) for poller in pollers]
+        await hanging.until(lambda: hanging.lists == 12)
+        begun = time.monotonic()
+        assert outcome_of(await healthy.wait(call)) == call.conversation_id
+        assert time.monotonic() - begun < 1
+        assert sum(thread.name.startswith("formant-poll") for thread in threading.enumerate()) <= 13
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+    healthy.run(story)
+
+
+def test_a_poller_that_rests_holds_no_thread(triggerer: Any) -> None:
+    """Neither between two polls, nor when nobody waits."""
+    t = triggerer()
+    call = t.world.place()
+
+    async def story() -> None:
+        waiting = t.wait(call, LATER)
+        await t.until(lambda: t.lists == 1)
+        await asyncio.sleep(0.2)
+        assert not any(thread.name.startswith("formant-poll") for thread in threading.enumerate())
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    t.run(story)
+
+
+def longest_hold_s(t: Triggerer) -> float:
+    """How long the loop was held at most, in seconds, with five hundred who wait and a server that hangs."""
+    t.read_timeout_s = HANGS_FOR_S
+    calls = [t.world.place(f"{n % 6:02}") for n in range(500)]
+    t.sandbox.advance(LONG_OVER)
+    t.sandbox.inject(LIST_CONVERSATIONS, Fault.HANG_BEFORE, seconds=3)
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            begun = time.monotonic()
+            await asyncio.sleep(0.005)
+            gaps.append(time.monotonic() - begun)
+
+    async def story() -> None:
+        ticker = asyncio.create_task(tick())
+        waiters = await asyncio.gather(*(t.wait(call, 0.05, timeout_s=15) for call in calls))
+        ticker.cancel()
+        assert all(waiter.outcome for waiter in waiters)
+        await asyncio.gather(ticker, return_exceptions=True)
+
+    t.run(story)
+    assert len(gaps) > 50
+    return max(gaps)
+
+
+def test_a_server_that_hangs_does_not_block_the_event_loop(triggerer: Any) -> None:
+    """With five hundred who wait and a server that holds its answers, the loop is never held for 0.2 s.
+
+    A busy machine only adds to what is measured, so the best of three counts; but no request may hold the
+    loop in any of them, which would last until its timeout.
+    """
+    holds: list[float] = []
+    while len(holds) < 3 and min(holds, default=1) >= 0.2:
+        holds.append(longest_hold_s(triggerer()))
+    assert min(holds) < 0.2
+    assert max(holds) < HANGS_FOR_S
