@@ -4,7 +4,8 @@
 
     FormantError
     ├── InvalidInput            refused here, before anything was sent; names the field
-    │   └── InvalidContacts         a campaign's, with counts by reason and the first rows
+    │   └── InvalidContacts         those of a batch call, with counts by reason and the first rows
+    ├── InputNotFound           a file is not there, and may be next time; names the field
     ├── RequestRefused          the server said no, and would again
     │   ├── InvalidRequest          400
     │   ├── AuthenticationFailed    401
@@ -152,6 +153,19 @@ class InvalidContacts(InvalidInput):
         super().__init__("contacts", reason)
         self.by_reason = by_reason or {}
         self.examples = examples
+
+
+class InputNotFound(FormantError):
+    """A file that a field names is not there. It may be written yet, so a retry of the task looks again.
+
+    :param field: the parameter that names the file.
+    :param reason: which file, as far as its storage says.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
 
 
 class RequestRefused(FormantError):

@@ -277,14 +277,15 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
-            placer = self._placer(build_call(self, run), run)
+            call = build_call(self, run, default_country=self.default_country, renumber=self.renumber)
+            placer = self._placer(call, run)
             if is_dry_run(self.dry_run):
                 return rehearse(placer, self.calling_window, self._row(context), context)
             placement = self._place(placer)
         waits = self.wait_for_completion
         receipt = push_receipt(placement, self._row(context), self.hook, context, waits=waits)
         if waits and (placement.receipt or placement.until):
-            return self._wait(placer.call, placement, receipt, context)
+            return self._wait(call, placement, receipt, context)
         if placement.receipt is None:
             end_unconfirmed(self.placing.on_unconfirmed)
         return receipt

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from formant_provider.api.errors import FormantError
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.core.batches.placement import BatchPlacement, BatchRules
+    from formant_provider.core.batches.placement import BatchPlacement, BatchPolicy, Callbacks
     from formant_provider.core.batches.request import BatchRequest
 
 
@@ -199,7 +199,7 @@ class PlacesABatch(PrivateFields):
         self._refuse_twins(request, context, is_placed=known is not None and known.receipt is not None)
         self.log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
         with self.hook.get_conn() as client:
-            return place_batch(request, client, ledger, self._rules(context))
+            return place_batch(request, client, ledger, self._policy(context), self._callbacks())
 
     def hand_on_receipt(
         self, placement: BatchPlacement, agent_id: int, files: ContactFiles, context: Context
@@ -266,21 +266,23 @@ class PlacesABatch(PrivateFields):
         places = {"rejects_uri": self.rejects_uri, "results_uri": self.results_uri}
         return {name: str(uri).strip() for name, uri in places.items() if uri is not None}
 
-    def _rules(self, context: Context) -> BatchRules:
-        from formant_provider.core.batches.placement import BatchRules
+    def _policy(self, context: Context) -> BatchPolicy:
+        from formant_provider.core.batches.placement import BatchPolicy
 
         run = self._run(context)
-        return BatchRules(
+        return BatchPolicy(
             taken_since=run.batch_taken_since,
             lookup_timeout_s=self.lookup_timeout_s,
             resubmit_if_missing=self.resubmit_if_missing,
-            now=lambda: pendulum.now("UTC"),
-            sleep=time.sleep,
             was_cleared=run.was_cleared,
-            keep_back=self._keep_back,
         )
 
-    def _keep_back(self) -> FormantError | None:
+    def _callbacks(self) -> Callbacks:
+        from formant_provider.core.batches.placement import Callbacks
+
+        return Callbacks(lambda: pendulum.now("UTC"), time.sleep, self._check_before_send)
+
+    def _check_before_send(self) -> FormantError | None:
         from formant_provider.api.errors import SendAborted
 
         return SendAborted("The task was stopped before the upload") if self._stopped else None
@@ -288,7 +290,7 @@ class PlacesABatch(PrivateFields):
 
 def _as_text(contacts: Any, phone_column: str) -> str:
     """Write where contacts are, or what they are if they are in memory."""
-    from formant_provider.core.tables.frames import frame_table
+    from formant_provider.core.tables.value_tables import frame_table
 
     frame = frame_table(contacts, "contacts", phone_column)
     if frame is not None:
