@@ -158,8 +158,8 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         with waiting_for_a_batch():
             look, waiter = self._begin(context)
             look.once()
-            if waiter.trouble:
-                raise waiter.trouble
+            if waiter.error:
+                raise waiter.error
         if waiter.outcome is None:
             self._remember(waiter, context)
             return False

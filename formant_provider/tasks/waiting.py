@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from formant_provider.core.calls.placement import Placement
     from formant_provider.core.conversations.feed import Feed
     from formant_provider.core.conversations.statuses import Endings
-    from formant_provider.core.conversations.waiters import Waiter, Waits, Watch
+    from formant_provider.core.conversations.waiters import BaseWaiter, Waiter, Watch
     from formant_provider.core.polling.loop import Source
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.conversation import ConversationTrigger
@@ -109,7 +109,7 @@ def conversations_of(agent_id: int | None) -> Feed:
     return Feed(agent_id, _now)
 
 
-def poll_here(hook: FormantHook, feed: Source, waiter: Waits, deadline: datetime) -> None:
+def poll_here(hook: FormantHook, feed: Source, waiter: BaseWaiter, deadline: datetime) -> None:
     """Poll until the wait of this waiter has ended, or until the deadline.
 
     :raises RequestRefused: the API refuses to be asked, for good.
@@ -121,12 +121,11 @@ def poll_here(hook: FormantHook, feed: Source, waiter: Waits, deadline: datetime
     once = RetryPolicy(max_attempts=1)
     wait_for(
         waiter,
-        Polling(feed, RateLimiter(_now), _now),
+        Polling(feed, RateLimiter(_now), _now, hook.lasting_errors()),
         lambda: hook.get_conn(once),
         deadline=deadline,
         now=_now,
         sleep=time.sleep,
-        lasting=hook.lasting_errors(),
     )
 
 
@@ -152,17 +151,17 @@ class Look:
         """
         from formant_provider.api.errors import FormantError
         from formant_provider.api.retry import RetryPolicy, may_repeat
-        from formant_provider.core.paging import run
+        from formant_provider.core.flows import run
 
         try:
             with self._hook.get_conn(RetryPolicy(max_attempts=1)) as client:
                 self._feed.use(client)
                 run(self._feed.poll(), client)
-                self._pace.heard(client.quota)
+                self._pace.on_success(client.quota)
         except FormantError as error:
             if not may_repeat(error):
                 raise
-            self._pace.trouble(error, self._feed.interval_s())
+            self._pace.on_error(error, self._feed.interval_s())
             log.warning("%s. Waiting on.", error)
 
 

@@ -1,6 +1,6 @@
 """One poll serves all who wait for batch calls: the metrics of each are read once, whoever asks for them.
 
-What is read is a flow (see :mod:`formant_provider.core.paging`): others send, and others wait.
+What is read is a flow (see :mod:`formant_provider.core.flows`): others send, and others wait.
 
 Vendor page: https://docs.formantai.com/api-reference/batch-calls
 """
@@ -19,8 +19,8 @@ from formant_provider.api.batch_models import BatchCall, BatchMetrics
 from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.batches.progress import BatchProgress
-from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, Waits
-from formant_provider.core.paging import Flow
+from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, BaseWaiter
+from formant_provider.core.flows import Flow
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -58,21 +58,21 @@ class BatchWatch:
 
 
 @dataclass(eq=False)
-class BatchWaiter(Waits):
+class BatchWaiter(BaseWaiter):
     """Somebody who waits for a batch call.
 
-    :param tell: called once, when the wait has ended.
+    :param on_done: called once, when the wait has ended.
     :ivar outcome: the metrics, once they say that it is over, or once it has stalled.
-    :ivar trouble: that there is no such batch call, once it has been missing for long.
+    :ivar error: that there is no such batch call, once it has been missing for long.
     :ivar looks: looks that brought metrics, or that there are none.
     :ivar missing_since: when it was first not there, since it was last seen; may be set to that of another
         process.
     """
 
     watch: BatchWatch
-    tell: Callable[[], None] | None = None
+    on_done: Callable[[], None] | None = None
     outcome: BatchMetrics | None = None
-    trouble: FormantError | None = None
+    error: FormantError | None = None
     looks: int = 0
     missing_since: datetime | None = None
     progress: BatchProgress = field(init=False)
@@ -93,16 +93,16 @@ class BatchWaiter(Waits):
         if self.progress.is_over:
             self.outcome = metrics
         self._say(now)
-        if self.outcome and self.tell:
-            self.tell()
+        if self.outcome and self.on_done:
+            self.on_done()
 
     def miss(self, error: FormantError, now: datetime) -> None:
         """Learn that there is nothing to be read, or not yet: said once, and believed after a while."""
         self.missing_since = self.missing_since or now
         if now - self.missing_since >= timedelta(seconds=self.watch.missing_timeout_s):
-            self.trouble = error
-            if self.tell:
-                self.tell()
+            self.error = error
+            if self.on_done:
+                self.on_done()
         elif not self._is_missed:
             self._is_missed = True
             self._context.run(log.warning, "%s. Waiting on for batch call %s.", error, self.watch.batch_id)
@@ -127,9 +127,9 @@ class BatchFeed:
         self._asked_at: dict[int, datetime] = {}
         self._totals: dict[int, int | None] = {}
 
-    def join(self, watch: BatchWatch, tell: Callable[[], None] | None = None) -> BatchWaiter:
+    def join(self, watch: BatchWatch, on_done: Callable[[], None] | None = None) -> BatchWaiter:
         """Begin to wait; served from the next poll on."""
-        waiter = BatchWaiter(watch, tell)
+        waiter = BatchWaiter(watch, on_done)
         self.waiters.append(waiter)
         return waiter
 
@@ -155,16 +155,16 @@ class BatchFeed:
 
     def poll(self) -> Flow[None]:
         """Look once at every batch call whose interval has passed."""
-        now, trouble = self._now(), None
+        now, postponed = self._now(), None
         for batch_id in [batch_id for batch_id, due_at in self._due(now).items() if due_at <= now]:
             try:
                 yield from self._look_at(batch_id)
             except FormantError as error:
                 if not may_repeat(error):
                     raise
-                trouble = error  # one batch call that cannot be read holds up no other
-        if trouble:
-            raise trouble
+                postponed = error  # one batch call that cannot be read holds up no other
+        if postponed:
+            raise postponed
 
     def _waiting(self) -> dict[int, list[BatchWaiter]]:
         waiting = defaultdict(list)

@@ -38,8 +38,9 @@ from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.batches.request import BatchRequest
 from formant_provider.core.calls.placement import Result
 from formant_provider.core.conversations.lookup import look_for
+from formant_provider.core.flows import run
 from formant_provider.core.ledger import Ledger, Sent, became_of
-from formant_provider.core.paging import recent_batches, run
+from formant_provider.core.paging import recent_batches
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient

@@ -19,7 +19,8 @@ from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFou
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.conversations.evidence import Span, first_of
-from formant_provider.core.paging import recent, run
+from formant_provider.core.flows import run
+from formant_provider.core.paging import recent
 from formant_provider.core.vendor_clock import skew_of
 
 if TYPE_CHECKING:
