@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
-    from formant_provider.core.batches.progress import Sight
+    from formant_provider.core.batches.progress import MetricsSnapshot
     from formant_provider.triggers.batch import BatchEnd
 
 # What the last change was, for the next process of a sensor in mode "reschedule".
@@ -126,7 +126,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         refuse_idle(self.given, ["on_below_threshold"], "min_success_rate", met=min_success_rate is not None)
         self._look: Look | None = None
         self._waiter: BatchWaiter | None = None
-        self._recalled: Sight | None = None
+        self._recalled: MetricsSnapshot | None = None
 
     @property
     def hook(self) -> FormantHook:
@@ -226,12 +226,12 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
             with suppress(Exception):
                 store.set(self._missing_entry(waiter), waiter.missing_since.isoformat())
 
-    def _recall(self, waiter: BatchWaiter, context: Context) -> Sight | None:
-        from formant_provider.core.batches.progress import Sight
+    def _recall(self, waiter: BatchWaiter, context: Context) -> MetricsSnapshot | None:
+        from formant_provider.core.batches.progress import MetricsSnapshot
 
         store = self._store(context)
         with suppress(Exception):
-            return Sight.from_json(store.get(self._entry(waiter), default=None)) if store else None
+            return MetricsSnapshot.from_json(store.get(self._entry(waiter), default=None)) if store else None
         return None
 
     def _recall_missing(self, waiter: BatchWaiter, context: Context) -> datetime | None:
