@@ -34,7 +34,7 @@ def _timeout_field(label: str, default_s: float) -> dict[str, Any]:
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     # The port is shown because the Test button of Airflow 3.3.1 and 3.3.2 refuses connections without one.
     "hidden-fields": ["login", "schema"],
-    "relabeling": {"password": "API key", "host": "Base URL", "port": "Port"},
+    "relabeling": {"password": "API key (required)", "host": "Base URL", "port": "Port"},
     "placeholders": {
         "password": "from the FormantAI dashboard: Developer, API Keys",
         "host": "leave empty to use the region's URL",
@@ -66,7 +66,7 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
 PROVIDER_INFO: dict[str, Any] = {
     "package-name": "airflow-provider-formant",
     "name": "FormantAI Voice",
-    "description": "Phone calls through `FormantAI Voice <https://docs.formantai.com>`__ agents.",
+    "description": "Phone calls through FormantAI Voice agents.",
     "integrations": [
         {
             "integration-name": "FormantAI Voice",

@@ -86,7 +86,7 @@ def _our_waits(calls: list[dict[str, str]], seconds: float) -> list[Callable[[],
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.conversation import ConversationTrigger
 
-    recipients = FormantHook().recipients(AGENT)
+    recipients = FormantHook().fingerprints(AGENT)
     deadline = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
     def wait_for(call: dict[str, str]) -> Callable[[], Awaitable[bool]]:

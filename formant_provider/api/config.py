@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from string import Formatter
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -23,6 +24,7 @@ DEFAULT_REGION = "global"
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_READ_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 120.0
+EXTRA_KEYS = frozenset({"region", "connect_timeout", "read_timeout", "conversation_url_template"})
 URL_NAMES = ("agent_id", "conversation_id", "trace_id")
 
 
@@ -80,7 +82,8 @@ def read_config(
     :param region: region asked for by the task; ``None`` means the connection's.
     :raises InvalidInput: with the name of the field at fault.
     """
-    region_url = _region_url(region or _text(extra.get("region")) or DEFAULT_REGION)
+    _refuse_misspelt(extra)
+    region_url = _region_url(region, "the task") if region else _region_url(_text(extra.get("region")))
     return ClientConfig(
         base_url=_base_url(host.strip(), port) if host and host.strip() else region_url,
         api_key=_api_key(password),
@@ -94,9 +97,23 @@ def _text(value: object) -> str:
     return str(value).strip() if value is not None else ""
 
 
-def _region_url(region: str) -> str:
+def unknown_keys(extra: Mapping[str, object]) -> list[str]:
+    """Return the keys of a connection's extra that mean nothing here."""
+    return sorted(set(extra) - EXTRA_KEYS)
+
+
+def _refuse_misspelt(extra: Mapping[str, object]) -> None:
+    """Refuse a key that is nearly one of ours: a region that is not read would be the other one."""
+    for key in unknown_keys(extra):
+        if meant := get_close_matches(key, EXTRA_KEYS, n=1, cutoff=0.8):
+            raise InvalidInput("extra", f"has the unknown key {key!r}; did you mean {meant[0]!r}?")
+
+
+def _region_url(region: str, source: str = "the connection") -> str:
+    region = region or DEFAULT_REGION
     if region not in REGIONS:
-        raise InvalidInput("region", f"is unknown; must be one of {', '.join(map(repr, REGIONS))}")
+        known = ", ".join(map(repr, REGIONS))
+        raise InvalidInput("region", f"of {source} is unknown; must be one of {known}")
     return REGIONS[region]
 
 
@@ -147,6 +164,8 @@ def _base_url(host: str, port: int | None) -> str:
         raise InvalidInput("host", "must be an http or https URL such as https://proxy.example:8443")
     if url.username or url.password or url.query or url.fragment:
         raise InvalidInput("host", "must be a base URL without user, password, query or fragment")
+    if url.path.rstrip("/").endswith("/v1"):
+        raise InvalidInput("host", "must be given without /v1, which is part of every request's path")
     if url.scheme == "http" and not _is_loopback(url.hostname):
         raise InvalidInput(
             "host", "plain http would send the API key unencrypted; use https (http is for loopback)"

@@ -177,7 +177,7 @@ def transport_error(operation: str, error: Exception) -> FormantError:
 
     Only what is sure not to have been sent is :class:`Unreachable`; all else may have reached the server.
     """
-    from formant_provider.api.transport import never_sent
+    from formant_provider.api.connections import never_sent
 
     if where := never_sent(error):
         text = f"{operation}: no connection was made to {where}, nothing was sent"

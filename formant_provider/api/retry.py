@@ -11,7 +11,7 @@ any other refusal           stop    stop                             stop
 ==========================  ======  ===============================  ============================
 
 A call is only ever repeated with the idempotency key of its first send, so the vendor refuses the second
-of two that were accepted. A batch call has no such key: it is not guarded, and would ring everybody twice.
+of two that were accepted. A batch call has no such key: it is not idempotent, and would ring everybody twice.
 Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 """
 
@@ -70,7 +70,7 @@ class RetryPolicy:
     backoff_base_s: float = 1.0
 
     def decide(
-        self, *, attempt: int, waited_s: float, error: FormantError, jitter: float, guarded: bool = True
+        self, *, attempt: int, waited_s: float, error: FormantError, jitter: float, idempotent: bool = True
     ) -> Wait | Stop:
         """Decide after a failed send.
 
@@ -78,10 +78,10 @@ class RetryPolicy:
         :param waited_s: seconds waited so far.
         :param error: what happened.
         :param jitter: a random number in [0, 1), so that tasks that failed together do not return together.
-        :param guarded: as in :func:`may_repeat`.
+        :param idempotent: as in :func:`may_repeat`.
         """
-        if not may_repeat(error, guarded=guarded):
-            return Stop("the answer is final" if guarded else "a repeat could do it twice, or is useless")
+        if not may_repeat(error, idempotent=idempotent):
+            return Stop("the answer is final" if idempotent else "a repeat could do it twice, or is useless")
         if attempt >= self.max_attempts:
             return Stop(f"sent {attempt} times")
         seconds = self._wait_s(attempt, error, jitter)
@@ -97,13 +97,13 @@ class RetryPolicy:
         return math.ldexp(self.backoff_base_s, attempt - 1) * (0.5 + jitter / 2)
 
 
-def may_repeat(error: FormantError, *, guarded: bool = True) -> bool:
+def may_repeat(error: FormantError, *, idempotent: bool = True) -> bool:
     """Whether a repeat of the same request, with the same key, can do good and cannot ring twice.
 
-    :param guarded: whether the server refuses the second of two requests that it could accept, or neither
+    :param idempotent: whether the server refuses the second of two requests that it could accept, or neither
         does anything; otherwise nothing is repeated that may have been accepted.
     """
-    if not guarded and is_unclear(error):
+    if not idempotent and is_unclear(error):
         return False
     return isinstance(error, RetryableError | Unreachable | ResponseLost | BadResponse)
 

@@ -1,142 +1,224 @@
-"""Was a request sent when there is no answer to it? A connection that was not made carried nothing.
+"""Sends one request, repeats it as the retry policy allows, and returns the answer or raises our error.
 
-What goes wrong may look the same before and after: TLS can fail in its handshake and in the middle of an
-answer. So each connection marks what kept it from being made, in the error itself.
+Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 """
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import ssl
-from collections.abc import Iterator
-from typing import Any
+import contextlib
+import copy
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import IO, Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import NewConnectionError
 
-# Raised while a request is made ready, of which nothing has left then.
-_NOT_READY = (
-    requests.exceptions.InvalidHeader,
-    requests.exceptions.InvalidProxyURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-)
-_SURE = (
-    requests.ConnectTimeout,
-    requests.exceptions.ProxyError,
-    NewConnectionError,
-    ssl.SSLCertVerificationError,
-    *_NOT_READY,
-)
-_MARK = "formant_not_connected_to"
+from formant_provider import __version__
+from formant_provider.api.config import ClientConfig
+from formant_provider.api.connections import MarkingAdapter
+from formant_provider.api.errors import FormantError
+from formant_provider.api.multipart import Form
+from formant_provider.api.responses import read_answer, read_file, transport_error
+from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
+
+log = logging.getLogger(__name__)
+
+# The answer to an upload may take so many times as long: the server may check a million rows first.
+UPLOAD_TIMEOUT_FACTOR = 10
 
 
-class _MarksHTTP(HTTPConnection):
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except Exception as error:
-            setattr(error, _MARK, f"{self.host}:{self.port}")
-            raise
+@dataclass(frozen=True)
+class Request:
+    """One request, and what its answer is: a file for ``sink``, or ``data`` of type ``shape``.
 
-
-class _MarksHTTPS(_MarksHTTP, HTTPSConnection):
-    """As above: what comes next in order of its bases is the connection with TLS."""
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _MarksHTTP
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _MarksHTTPS
-
-
-class MarkingAdapter(HTTPAdapter):
-    """Sends as ``requests`` does, and lets :func:`never_sent` tell what was not sent."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make connections that mark their errors."""
-        super().init_poolmanager(*args, **kwargs)
-        _mark_errors_of(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: Any, **proxy_kwargs: Any) -> Any:
-        """Make connections through a proxy that mark their errors; SOCKS has its own."""
-        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        if type(manager) is urllib3.ProxyManager:
-            _mark_errors_of(manager)
-        return manager
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a pool of connections; an address of a proxy that cannot be read is said to be that."""
-        try:
-            return super().get_connection_with_tls_context(*args, **kwargs)
-        except requests.RequestException:
-            raise
-        except Exception:  # requests stumbles over it in several ways
-            raise requests.exceptions.InvalidProxyURL("cannot be read") from None
-
-    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Look for the certificates to trust; without them nothing is sent."""
-        try:
-            super().cert_verify(*args, **kwargs)  # type: ignore[no-untyped-call]  # of requests
-        except OSError as error:
-            setattr(error, _MARK, "any server, since the certificates to trust are missing")
-            raise
-
-
-def _mark_errors_of(manager: urllib3.PoolManager) -> None:
-    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-def never_sent(error: Exception) -> str | None:
-    """Say to where no connection was made and why, if that is sure; otherwise ``None``.
-
-    No address with a user or a password is in it, and nothing that the other side has said.
+    :param operation: ``"METHOD /path"``, as logs and errors call it.
+    :param form: sent in place of a JSON ``body``.
+    :param private: texts of the request that the server may quote and no error of ours may.
+    :param before_send: called right before every send; the error it returns is raised instead.
+    :param after_send: called right after every send, whatever its outcome.
+    :param places_call: whether people are called when the server accepts it.
+    :param idempotent: whether the server refuses the second of two that it could accept, or neither changes
+        anything.
     """
-    causes = list(_causes(error))
-    place = next((getattr(cause, _MARK) for cause in causes if hasattr(cause, _MARK)), None)
-    if place is None and not any(isinstance(cause, _SURE) for cause in causes):
-        return None
-    kind = next(filter(None, map(_kind, reversed(causes))), type(error).__name__)
-    return f"{place} ({kind})" if place else f"the server ({kind})"
+
+    operation: str
+    path: str
+    query: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = None
+    form: Form | None = None
+    private: tuple[str, ...] = ()
+    shape: type = dict
+    sink: IO[bytes] | None = None
+    before_send: Callable[[], FormantError | None] | None = None
+    after_send: Callable[[], None] | None = None
+    places_call: bool = False
+    idempotent: bool = True
 
 
-def _kind(cause: BaseException) -> str | None:
-    """Return what happened, in words of our own or of the system's."""
-    if isinstance(cause, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS failed: {cause.reason or type(cause).__name__}"
-    if isinstance(cause, requests.exceptions.InvalidProxyURL):
-        return "the address of the proxy cannot be read"
-    if isinstance(cause, TimeoutError):
-        return "timed out"
-    return _kind_of_system_error(cause) if isinstance(cause, OSError) else None
+class _BearerAuth(requests.auth.AuthBase):
+    """Sets the key per request; without an auth object ``requests`` would look into ``~/.netrc``."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
 
 
-def _kind_of_system_error(cause: OSError) -> str | None:
-    if tunnel := re.match(r"Tunnel connection failed: (\d{3})", str(cause)):
-        return f"the proxy answered {tunnel[1]}"
-    return os.strerror(cause.errno).lower() if cause.errno else None
+class Transport:
+    """One pooled session with one server. Not for use by two threads at once.
+
+    :param config: server, key and timeouts.
+    :param retry_policy: how often and how long a request is repeated.
+    :param user_agent_suffix: added to the ``User-Agent``.
+    :param sleep: waits for so many seconds; ``None`` means :func:`time.sleep`.
+    :ivar quota: what the last answer said of the rate limit; ``None`` when it said nothing.
+    :ivar server_date: the last ``Date`` of an answer, aware; ``None`` before the first.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        retry_policy: RetryPolicy,
+        user_agent_suffix: str,
+        sleep: Callable[[float], None] | None,
+    ) -> None:
+        self.config = config
+        self._retry_policy = retry_policy
+        self._sleep = sleep or time.sleep
+        self._session = _session(config, user_agent_suffix)
+        self.quota: Quota | None = None
+        self.server_date: datetime | None = None
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._session.close()
+
+    def without_retries(self) -> Transport:
+        """Return one that sends every request once; it shares this one's connections."""
+        other = copy.copy(self)
+        other._retry_policy = RetryPolicy(max_attempts=1)
+        return other
+
+    def with_timeouts(self, seconds: float) -> Transport:
+        """Return one whose timeouts are this long at most; it shares this one's connections."""
+        other, config = copy.copy(self), self.config
+        other.config = replace(
+            config,
+            connect_timeout_s=min(config.connect_timeout_s, seconds),
+            read_timeout_s=min(config.read_timeout_s, seconds),
+        )
+        return other
+
+    def send(self, request: Request) -> dict[str, Any]:
+        """Send until the server answers or the retry policy says stop; return the answer's JSON."""
+        failed: list[FormantError] = []
+        waited_s = 0.0
+        while True:
+            outcome = self._send(request)
+            if request.after_send:
+                request.after_send()
+            if not isinstance(outcome, FormantError):
+                return outcome
+            decision = self._retry_policy.decide(
+                attempt=len(failed) + 1,
+                waited_s=waited_s,
+                error=outcome,
+                idempotent=request.idempotent,
+                jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
+            )
+            if isinstance(decision, Stop):
+                outcome.earlier = tuple(failed)
+                outcome.maybe_placed = request.places_call and any(map(is_unclear, [*failed, outcome]))
+                raise outcome
+            failed.append(outcome)
+            log.warning("%s; sending again in %.1f s (%s).", outcome, decision.seconds, decision.reason)
+            self._sleep(decision.seconds)
+            waited_s += decision.seconds
+
+    def _send(self, request: Request) -> dict[str, Any] | FormantError:
+        """Send once, and return errors rather than raise them.
+
+        So no exception of ``requests``, which holds the request with its key and number, is ever chained
+        to one of ours.
+        """
+        if request.before_send and (aborted := request.before_send()):
+            return aborted
+        try:
+            response = self._request(request)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            return transport_error(request.operation, error)
+        now = datetime.now(UTC)
+        self.quota = read_quota(response.headers, now=now)
+        self.server_date = http_date(response.headers.get("Date", "")) or self.server_date
+        with response:
+            if request.sink is not None and _is_good(response):
+                return read_file(request.operation, response, request.sink)
+            return read_answer(
+                request.operation,
+                response,
+                private=[self.config.api_key, *request.private, *_quoted_from_file(request, response)],
+                shape=request.shape,
+                now=now,
+            )
+
+    def _request(self, request: Request) -> requests.Response:
+        """Send, and read the answer; of a file, only its head."""
+        wants_file = request.sink is not None
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"} if wants_file else {}
+        if request.form is not None:
+            headers["Content-Type"] = request.form.content_type
+        response = self._session.request(
+            request.operation.partition(" ")[0],
+            self.config.base_url + request.path,
+            params=request.query,
+            json=request.body,
+            data=request.form,
+            headers=headers,
+            timeout=self._timeout(request),
+            # A redirected request would send the key, and a call's number, wherever the answer points.
+            allow_redirects=False,
+            stream=wants_file,
+        )
+        if wants_file and not _is_good(response):
+            _ = response.content  # kept with the response, and a refusal that breaks off is noticed here
+        return response
+
+    def _timeout(self, request: Request) -> tuple[float, float]:
+        """Return for how long to wait for a connection and for the next byte, in seconds."""
+        connect_s, read_s = self.config.connect_timeout_s, self.config.read_timeout_s
+        if request.form is None:
+            return connect_s, read_s
+        # The first of them also bounds how long each piece of an upload may take to be sent.
+        return max(connect_s, read_s), read_s * UPLOAD_TIMEOUT_FACTOR
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Walk through what ``requests`` and ``urllib3`` wrapped around what happened."""
-    pending: list[object] = [error]
-    seen: set[int] = set()
-    while pending:
-        cause = pending.pop()
-        if not isinstance(cause, BaseException) or id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+def _session(config: ClientConfig, user_agent_suffix: str) -> requests.Session:
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, MarkingAdapter())
+    session.auth = _BearerAuth(config.api_key)
+    session.headers["Accept"] = "application/json"
+    agents = [f"airflow-provider-formant/{__version__}", user_agent_suffix]
+    session.headers["User-Agent"] = " ".join(filter(None, agents))
+    # A proxy named in the environment must not see the key of a plain http request to loopback.
+    session.trust_env = not config.plain_http
+    return session
+
+
+def _quoted_from_file(request: Request, response: requests.Response) -> list[str]:
+    """Return what a refusal repeats from the file that was sent."""
+    if request.form is not None and not _is_good(response):
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            return request.form.words_in(" ".join(map(str, response.json()["error"].values())))
+    return []
+
+
+def _is_good(response: requests.Response) -> bool:
+    return 200 <= response.status_code < 300

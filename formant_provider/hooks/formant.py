@@ -1,9 +1,11 @@
-"""Holds the connection: which server, which key, which timeouts."""
+"""The hook: reads the Airflow connection (server, key, timeouts) and makes clients for it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from formant_provider.api.config import ClientConfig
     from formant_provider.api.fingerprints import Fingerprints
     from formant_provider.api.retry import RetryPolicy
+
+
+log = logging.getLogger(__name__)
 
 
 class FormantHook(BaseHook):
@@ -76,14 +81,14 @@ class FormantHook(BaseHook):
         """
         return self._read(self.get_connection(self.formant_conn_id))
 
-    def recipients(self, agent_id: int | None) -> Fingerprints:
+    def fingerprints(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises an agent's recipients without their numbers being written down."""
         from formant_provider.api.fingerprints import Fingerprints
 
         return Fingerprints(self.get_config().api_key, agent_id)
 
     def _read(self, connection: Any) -> ClientConfig:
-        from formant_provider.api.config import read_config
+        from formant_provider.api.config import read_config, unknown_keys
         from formant_provider.api.errors import InvalidInput
 
         if connection.conn_type not in {None, "", CONNECTION_TYPE}:
@@ -92,6 +97,8 @@ class FormantHook(BaseHook):
         extra = connection.extra_dejson
         if not isinstance(extra, Mapping):
             raise InvalidInput("extra", "must be a JSON object")
+        if ignored := unknown_keys(extra):
+            _warn_once(self.formant_conn_id, ", ".join(ignored))
         return read_config(
             host=connection.host,
             port=connection.port,
@@ -132,6 +139,12 @@ class FormantHook(BaseHook):
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Describe the extra fields of the form, for Airflow 3.1."""
         return {name: _widget(field) for name, field in CONN_FIELDS.items()}
+
+
+@cache
+def _warn_once(formant_conn_id: str, ignored: str) -> None:
+    """Warn of keys in the extra that nothing reads, once a process: a poll reads the connection each time."""
+    log.warning("The extra of connection %r has keys that nothing reads: %s.", formant_conn_id, ignored)
 
 
 def _client(config: ClientConfig, retry_policy: RetryPolicy | None) -> FormantClient:

@@ -240,7 +240,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
             since=run_began(context) if self.since is None else validation.to_moment("since", self.since),
             trace_id=validation.to_optional_text("trace_id", self.trace_id),
             conversation_id=validation.to_optional_text("conversation_id", self.conversation_id),
-            recipient=self.hook.recipients(agent_id).mark(recipient),
+            recipient=self.hook.fingerprints(agent_id).mark(recipient),
             endings=self.waiting.endings,
             poll_interval_s=self.waiting.poll_interval_s,
         )

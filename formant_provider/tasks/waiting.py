@@ -204,7 +204,7 @@ def watch_for(
         trace_id=trace_id,
         # The id on a receipt need not be that of the record: it is used when there is nothing better.
         conversation_id=None if trace_id else receipt["conversation_id"],
-        recipient=hook.recipients(call.agent_id).mark(call.recipient),
+        recipient=hook.fingerprints(call.agent_id).mark(call.recipient),
         endings=options.endings,
         poll_interval_s=options.poll_interval_s,
         until=getattr(placement, "until", None),

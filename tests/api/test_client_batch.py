@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
-from formant_provider.api.client import FormantClient
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import (
     BadResponse,
@@ -196,7 +195,7 @@ def test_without_a_connection_it_is_tried_again(client_for: Any, sleeps: list[fl
 )
 def test_what_may_be_repeated_without_a_key(error: FormantError, repeated: bool) -> None:
     """The last column of the retry table, row by row."""
-    decision = RetryPolicy().decide(attempt=1, waited_s=0, error=error, jitter=0, guarded=False)
+    decision = RetryPolicy().decide(attempt=1, waited_s=0, error=error, jitter=0, idempotent=False)
     assert isinstance(decision, Wait) is repeated
 
 

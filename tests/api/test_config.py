@@ -113,3 +113,26 @@ def test_a_conversation_has_a_page_when_its_ids_are_known(template: str | None, 
     """Ids are put in so that they stay one piece of the address; without one of them there is none."""
     config = read(extra={"conversation_url_template": template} if template else {})
     assert config.conversation_url(**IDS) == url
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"region": "eu"}, "region: of the task is unknown; must be one of 'global', 'in'"),
+        ({"extra": {"region": "eu"}}, "region: of the connection is unknown; must be one of 'global', 'in'"),
+        ({"extra": {"regoin": "in"}}, "extra: has the unknown key 'regoin'; did you mean 'region'?"),
+        (
+            {"extra": {"read_timeouts": 3}},
+            "extra: has the unknown key 'read_timeouts'; did you mean 'read_timeout'?",
+        ),
+        (
+            {"host": "https://proxy.example/v1/"},
+            "host: must be given without /v1, which is part of every request's path",
+        ),
+    ],
+)
+def test_a_refusal_says_where_the_mistake_is(fields: dict[str, Any], said: str) -> None:
+    """A region says whether it is the task's or the connection's; a misspelt key is never ignored."""
+    with pytest.raises(InvalidInput) as refused:
+        read(**fields)
+    assert str(refused.value) == said

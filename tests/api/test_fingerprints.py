@@ -62,7 +62,7 @@ def test_our_own_marks_can_be_compared_in_any_process() -> None:
 def test_the_client_makes_the_marks_of_its_key() -> None:
     """A client's marks are those of the key it sends."""
     with FormantClient(ClientConfig("http://127.0.0.1:9", "key")) as client:
-        assert client.recipients(456).mark(NUMBER) == OURS.mark(NUMBER)
+        assert client.fingerprints(456).mark(NUMBER) == OURS.mark(NUMBER)
 
 
 def test_the_number_is_not_in_the_mark() -> None:

@@ -178,3 +178,14 @@ def test_the_form_of_airflow_3_1_comes_from_the_same_data() -> None:
     assert widgets["region"]["schema"]["enum"] == list(REGIONS)
     assert behaviour["relabeling"] == connection_type["ui-field-behaviour"]["relabeling"]
     assert behaviour["hidden_fields"] == ["login", "schema"]
+
+
+def test_keys_that_nothing_reads_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A key in the extra that is none of ours is named in a warning, and only once a process."""
+    connection = {"conn_type": "formant", "password": KEY, "extra": {"owner_team": "collections"}}
+    with caplog.at_level("WARNING"):
+        config_of(connection)
+        config_of(connection)
+    assert [record.message for record in caplog.records if "owner_team" in record.message] == [
+        "The extra of connection 'formant_default' has keys that nothing reads: owner_team."
+    ]

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
-from formant_provider.api.client import FormantClient
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import FormantError
 from formant_provider.api.retry import RetryPolicy

@@ -48,7 +48,7 @@ class Waiting:
         if call:
             chosen = {"since": call.starts_at, "trace_id": call.trace_id, "recipient": call.customer_phone}
         chosen |= fields
-        chosen["recipient"] = self.client.recipients(AGENT).mark(chosen.get("recipient"))
+        chosen["recipient"] = self.client.fingerprints(AGENT).mark(chosen.get("recipient"))
         return Watch(**chosen)
 
     def join(self, call: Call | None = None, **fields: Any) -> Waiter:

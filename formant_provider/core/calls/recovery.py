@@ -186,14 +186,14 @@ class Recovery:
 
     def server_now(self) -> datetime:
         """Ask for the vendor's time; ours when it does not say."""
-        client = self.client.without_repeats()
+        client = self.client.without_retries()
         with suppress(FormantError):
             client.list_conversations(self.call.agent_id, limit=1)
         return client.server_date or self.rules.now()
 
     def search(self) -> Search:
         """Return what looks for conversations with the recipient."""
-        client = self.client.without_repeats()
+        client = self.client.without_retries()
         return Search(client, self.call.agent_id, self.call.recipient, self.rules.now)
 
     def _unconfirmed(self, spans: Sequence[Span], finding: Finding) -> Placement:

@@ -83,7 +83,7 @@ class Feed:
 
     def use(self, client: FormantClient) -> None:
         """Recognise recipients as this client does, whose API key may not be that of the last one."""
-        self._recipients = client.recipients(self._agent_id)
+        self._recipients = client.fingerprints(self._agent_id)
 
     def interval_s(self) -> float:
         """Return the poll interval of the most impatient of those who wait."""

@@ -246,7 +246,7 @@ class PlacesABatch(MindsTheWindow):
         ti: Any = context["ti"]
         if ti.map_index < 0 or not self.do_xcom_push:
             return
-        content = self.hook.recipients(request.agent_id).seal(
+        content = self.hook.fingerprints(request.agent_id).seal(
             _as_text(reveal(self.contacts), self.rules.phone_column)
         )
         files = self._written()

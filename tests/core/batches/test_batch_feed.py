@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.batch_client import GET_BATCH_CALL, GET_BATCH_METRICS
-from formant_provider.api.client import FormantClient
+from formant_provider.api.client import GET_BATCH_CALL, GET_BATCH_METRICS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import AuthenticationFailed, NotFound
 from formant_provider.api.retry import RetryPolicy

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
 from formant_provider.api.errors import (
     AuthenticationFailed,
     BatchOutcomeUnknown,

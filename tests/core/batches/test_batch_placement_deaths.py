@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from formant_provider.api.batch_client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
 from formant_provider.api.errors import BatchOutcomeUnknown, FormantError, SendAborted
 from formant_provider.core.batches.placement import BatchPlacement
 from formant_provider.sandbox import Fault
