@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from formant_provider.api.retry import Quota
 
 T = TypeVar("T")
-Request: TypeAlias = "Callable[[FormantClient], Any]"
-Flow: TypeAlias = Generator[Request, Any, T]
+# What is read with a client; it places nothing.
+Query: TypeAlias = "Callable[[FormantClient], Any]"
+Flow: TypeAlias = Generator[Query, Any, T]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one request: an answer, or an error.
+    """What came of one query: an answer, or an error.
 
     :param quota: what the answer said of the rate limit.
     """
@@ -33,15 +34,15 @@ class Outcome:
     quota: Quota | None = None
 
 
-def send(request: Request, client: FormantClient) -> Outcome:
+def send(query: Query, client: FormantClient) -> Outcome:
     """Send one request."""
     try:
-        return Outcome(request(client), quota=client.quota)
+        return Outcome(query(client), quota=client.quota)
     except FormantError as error:
         return Outcome(error=error)
 
 
-def proceed(flow: Flow[T], outcome: Outcome) -> Request:
+def proceed(flow: Flow[T], outcome: Outcome) -> Query:
     """Pass the outcome of a request to its flow; an error is raised inside of it, where it asked.
 
     :return: the next request.
@@ -53,9 +54,9 @@ def proceed(flow: Flow[T], outcome: Outcome) -> Request:
 def run(flow: Flow[T], client: FormantClient) -> T:
     """Send the requests of a flow one after the other, each once, and return what the flow returns."""
     try:
-        request = next(flow)
+        query = next(flow)
         while True:
-            request = proceed(flow, send(request, client))
+            query = proceed(flow, send(query, client))
     except StopIteration as end:
         result: T = end.value
         return result

@@ -14,11 +14,12 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.batch_models import BatchCall, BatchCallPage
-from formant_provider.api.models import Conversation, ConversationPage
-from formant_provider.core.flows import Flow, Request
+from formant_provider.api.batch_models import BatchCall
+from formant_provider.api.models import Conversation
+from formant_provider.api.pages import Page
+from formant_provider.core.flows import Flow, Query
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -30,8 +31,6 @@ PAGE_SIZE = 100
 MAX_PAGES = 1000
 # The vendor's clock is not ours: a record may seem to begin a little before we asked for it.
 CLOCK_SKEW_MS = 60_000
-
-Page: TypeAlias = ConversationPage | BatchCallPage
 
 
 def recent(
@@ -54,8 +53,8 @@ def recent(
     :return: whether all were read: ``False`` when there were more than that bound.
     """
 
-    def page_at(offset: int) -> Request:
-        def send(client: FormantClient) -> ConversationPage:
+    def page_at(offset: int) -> Query:
+        def send(client: FormantClient) -> Page[Conversation]:
             page = client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
             on_answer(client)
             return page
@@ -76,7 +75,7 @@ def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], Non
     :param since_ms: epoch milliseconds; one that does not say when it was created is taken as well.
     """
 
-    def page_at(offset: int) -> Request:
+    def page_at(offset: int) -> Query:
         return lambda client: client.list_batch_calls(agent_id, limit=PAGE_SIZE, offset=offset)
 
     def created_ms(batch: BatchCall) -> int | None:
@@ -99,7 +98,7 @@ def _read(reading: _Reading) -> Flow[None]:
     yield from _onwards(reading, first)
 
 
-def _onwards(reading: _Reading, page: Page) -> Flow[None]:
+def _onwards(reading: _Reading, page: Page[Any]) -> Flow[None]:
     """Read from the front. What comes in at the front moves the rest towards us, so nothing is passed by."""
     way = _WayBack()
     for number in range(1, reading.max_pages):
@@ -147,7 +146,7 @@ class _Reading:
     :ivar is_whole: whether all of it was read that is wanted.
     """
 
-    page_at: Callable[[int], Request]
+    page_at: Callable[[int], Query]
     began_ms: Callable[[Any], int | None]
     since_ms: int
     take: Callable[[Any], None]
@@ -160,10 +159,10 @@ class _Reading:
         self.is_whole = False
         log.warning("The list goes on beyond %s pages; the rest is not read.", self.max_pages)
 
-    def starts(self, page: Page) -> list[int]:
+    def starts(self, page: Page[Any]) -> list[int]:
         return [began for began in map(self.began_ms, page.items) if began is not None]
 
-    def take_page(self, page: Page) -> None:
+    def take_page(self, page: Page[Any]) -> None:
         for record in page.items:
             began = self.began_ms(record)
             if self.whole_pages or began is None or began >= self.since_ms:

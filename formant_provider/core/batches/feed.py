@@ -20,7 +20,7 @@ from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.batches.progress import BatchProgress, MetricsSnapshot
 from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, BaseWaiter
-from formant_provider.core.flows import Flow, Request
+from formant_provider.core.flows import Flow, Query
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -211,10 +211,10 @@ class BatchFeed:
             self._totals[batch_id] = batch.total_recipients if batch else None
         return self._totals[batch_id]
 
-    def _if_there(self, batch_id: int, request: Request) -> Flow[Any]:
+    def _if_there(self, batch_id: int, query: Query) -> Flow[Any]:
         """Read what may not be there yet: then it is ``None``."""
         try:
-            return (yield request)
+            return (yield query)
         except (NotFound, InvalidRequest) as error:
             for waiter in self._waiting()[batch_id]:
                 waiter.miss(error, self._now())

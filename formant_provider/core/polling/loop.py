@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.conversations.waiters import BaseWaiter
-from formant_provider.core.flows import Flow, Outcome, Request, proceed, send
+from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
 from formant_provider.core.polling.pacing import RateLimiter
 
 if TYPE_CHECKING:
@@ -151,24 +151,24 @@ class _Sender:
 
     def carry_out(self, flow: Flow[None]) -> Generator[Step, Any, FormantError | None]:
         """Carry out a flow, and repeat what may be repeated; return the error that ended it, if one did."""
-        request = next(flow, None)
-        while request is not None:
-            outcome = yield from self._send(request)
+        query = next(flow, None)
+        while query is not None:
+            outcome = yield from self._send(query)
             try:
-                request = proceed(flow, outcome)
+                query = proceed(flow, outcome)
             except StopIteration:
                 break
             except FormantError as error:
                 return error
         return None
 
-    def _send(self, request: Request) -> Generator[Step, Any, Outcome]:
+    def _send(self, query: Query) -> Generator[Step, Any, Outcome]:
         sends = 0
         while True:
             yield from self.pause_for(self._limiter.wait_s)
             client = self._client or (yield from self._open_client())
             self.requests += 1
-            outcome: Outcome = yield partial(send, request, client)
+            outcome: Outcome = yield partial(send, query, client)
             if outcome.error is None:
                 self._limiter.on_success(outcome.quota)
                 return outcome
@@ -203,7 +203,7 @@ class _Sender:
     def slow_down(self, error: FormantError) -> None:
         """Let all that share the limiter wait after an error."""
         self._limiter.on_error(error, self._feed.interval_s())
-        text = "%s. Waiting continues; the next request is in %.0f s."
+        text = "%s. Waiting continues; the next request leaves in %.0f s."
         log.warning(text, error, self._limiter.wait_s())
 
     def close(self) -> None:
