@@ -25,13 +25,14 @@ test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, ea
 test-browser: .venv/.ready ## use the connection form in a real browser; AIRFLOW=3.1.8 picks a version
 	@PYTHON="$(PYTHON)" sh scripts/test_browser.sh $(AIRFLOW)
 
-lint: .venv/.ready ## check style and types
+lint: .venv/.ready ## check style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 docs: .venv/.ready ## build the documentation into docs/_build/html; warnings are errors
-	@$(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
+	@$(BIN)/python scripts/generate_docs.py --check && $(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
 
 bench: .venv/.ready ## measure what importing the operator costs
 	@$(BIN)/python scripts/bench_import.py

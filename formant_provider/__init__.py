@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+from formant_provider.__about__ import __version__
 
 __all__ = ["__version__", "get_provider_info"]
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 import requests
 import urllib3
 
-from formant_provider import __version__
+from formant_provider.__about__ import __version__
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.connections import MarkingAdapter
 from formant_provider.api.errors import FormantError

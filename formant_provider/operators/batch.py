@@ -1,4 +1,4 @@
-"""A campaign: one batch call to everybody in a table, declared in a DAG."""
+"""The operator that places a batch call: everybody in a table is called once."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from formant_provider.tasks.privacy import reveal
 from formant_provider.tasks.references import to_reference
 from formant_provider.tasks.results import push_result
 from formant_provider.tasks.storage.tables import NumberDisplay
+from formant_provider.tasks.timing import check_window
 from formant_provider.tasks.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
@@ -56,20 +57,20 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
     :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
-    :param name: of the campaign, for people; one line. (templated)
+    :param name: shown to people in the dashboard; one line. (templated)
     :param contacts: whom to call: a URI of any storage that Airflow knows or an absolute path, of a file
         (CSV, also compressed; Parquet; a workbook), of a folder of such files, or a pattern of their names;
         or a list of mappings or a data frame, such as the output of a task. One column is
         ``customer_phone``; each other one becomes a parameter of the call. Airflow never shows it.
         (templated)
-    :param idempotency_key: a name for this campaign, such as a month. Campaigns of one agent with the same
-        name are one, whichever task, DAG or run asks for them. ``None`` means one for each DAG run and task.
+    :param idempotency_key: a name for this batch call, such as a month. Those of one agent with the same
+        name are one batch call, whichever task, DAG or run asks for them. ``None`` means one for each DAG run and task.
         (templated)
-    :param reference: your own name of this campaign: text or an integer, and never a phone number. It is in
+    :param reference: your own name of this batch call: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
     :param suppress: numbers that must not be called: a URI or path like that of the contacts, with a column
         ``customer_phone`` or a single one; or a list or a data frame. Who is on it is left out, and the
-        campaign does not fail for it. ``None`` means none; a list that is there and comes to ``None`` or
+        batch call does not fail for it. ``None`` means none; a list that is there and comes to ``None`` or
         holds no number fails the task. Airflow never shows it. (templated)
     :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
         keeps them nowhere. (templated)
@@ -113,7 +114,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         ``None`` means none.
     :param keep_columns: further columns of the contacts that are in the report, under their own names.
     :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
-        when the campaign is over and reported on. By default it is deleted then.
+        when the batch call is over and reported on. By default it is deleted then.
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
         ``timedelta``. A later run is skipped, and nobody is called about last month; ``None`` calls however
         late it is. A run that somebody starts is never late.
@@ -121,11 +122,11 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         ``timedelta``.
     :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
         found. Where the vendor's list lags behind, everybody is rung twice.
-    :param wait_for_completion: whether to wait until the campaign is over. A further try goes on waiting.
+    :param wait_for_completion: whether to wait until the batch call is over. A further try continues to wait.
     :param poll_interval: time between two looks, in seconds or as a ``timedelta``.
     :param timeout: how long a try waits, in seconds or as a ``timedelta``.
     :param on_timeout: what the task does then: ``"fail"`` (without retries), or ``"return"`` what is known.
-    :param stall_timeout: the campaign is taken to be over when nothing has changed for so long, in seconds or
+    :param stall_timeout: the batch call counts as over when nothing has changed for so long, in seconds or
         as a ``timedelta``: the vendor counts no telephony failures, so its numbers may never add up.
     :param min_success_rate: percent of all recipients that must be a success, from 0 to 100. ``None`` asks
         for none.
@@ -135,7 +136,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         still to be called: ``"fail"`` (without retries) or ``"succeed"``.
     :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
         ``[operators] default_deferrable``.
-    :raises ValueError: at parse time, for options that cannot be meant.
+    :raises ValueError: at parse time, for options that are invalid.
     """
 
     template_fields: Sequence[str] = (
@@ -207,7 +208,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
-        self.set_window(calling_window, on_closed)
+        check_window(calling_window, on_closed)
+        self.calling_window, self.on_closed = calling_window, on_closed
         self.rules = ContactRules(
             delimiter=delimiter,
             default_country=renamed("default_region", default_region, "default_country", default_country),
@@ -233,7 +235,7 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self._check(timeout, min_success_rate)
 
     def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
-        """Refuse what cannot be meant, whatever the templates will render to."""
+        """Refuse invalid options, whatever the templates render to."""
         chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
         chosen |= {"invalid_rows": self.rules.invalid_rows, "wait_for_completion": self.wait_for_completion}
         self.check_options(self.given, chosen)
@@ -251,15 +253,16 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
             refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check the contacts, upload them once, hand the id downstream, and wait if asked to."""
-        from formant_provider.tasks.failures import placing_a_batch
-        from formant_provider.tasks.ledger import BATCHES_ENTRY, telling_that_nothing_was_sent
+        """Check the contacts, upload them once, push its id, and wait if asked to."""
+        from formant_provider.tasks.failures import PLACING_A_BATCH_CALL, ending_the_task
+        from formant_provider.tasks.ledger import BATCHES_ENTRY, noting_nothing_sent
+        from formant_provider.tasks.run import TaskRun
 
         with (
             self.leaving_a_result(context),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
-            placing_a_batch(),
-            telling_that_nothing_was_sent(context, BATCHES_ENTRY),
+            ending_the_task(PLACING_A_BATCH_CALL, self.hook),
+            noting_nothing_sent(TaskRun(context), BATCHES_ENTRY),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)

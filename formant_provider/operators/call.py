@@ -26,6 +26,7 @@ from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
 from formant_provider.tasks.privacy import reveal
 from formant_provider.tasks.references import recipient_in, to_reference
+from formant_provider.tasks.timing import OnClosed, TimingOptions, check_window
 from formant_provider.tasks.waiting import (
     GRACE,
     SUCCESSFUL,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest
     from formant_provider.calling_window import CallingWindow
     from formant_provider.core.calls.placement import Placement
-    from formant_provider.tasks.timing import OnClosed
     from formant_provider.triggers.conversation import WaitEnd
 
 
@@ -216,7 +216,8 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.default_country = country("default_country", default_country)
         self.renumber = flag("renumber", renumber)
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
-        self.set_timing_options(calling_window, on_closed, max_lateness)
+        check_window(calling_window, on_closed, get_args(OnClosed))
+        self.calling_window, self.timing = calling_window, TimingOptions(on_closed, max_lateness)
         self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable, self.operator_extra_links = deferrable_or_default(deferrable), links_of(self)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
@@ -228,9 +229,9 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call, hand its ids downstream, and wait for its conversation if asked to."""
-        from formant_provider.tasks.failures import end_unconfirmed, placing_a_call
+        from formant_provider.tasks.failures import PLACING_A_CALL, end_unconfirmed, ending_the_task
 
-        with self.leaving_a_result(context), placing_a_call():
+        with self.leaving_a_result(context), ending_the_task(PLACING_A_CALL, self.hook):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
             if is_dry_run(self.dry_run):
@@ -258,7 +259,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self, call: CallRequest, placement: Placement, receipt: dict[str, Any], context: Context
     ) -> dict[str, Any]:
         """Wait for the conversation, here or in the triggerer."""
-        from formant_provider.tasks.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
         from formant_provider.triggers.conversation import WaitEnd
 
         watch = watch_for(self.hook, call, placement, receipt, self.waiting)
@@ -270,15 +271,15 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
                 method_name="execute_complete",
                 timeout=until(deadline) + GRACE,
             )
-        with waiting_for_a_call():
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             waiter = wait_here(self.hook, call.agent_id, watch, deadline)
         return self._conclude(WaitEnd.of(waiter, receipt), context)
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task as the conversation, the time or the trouble has it."""
-        from formant_provider.tasks.failures import end_unconfirmed, waiting_for_a_call
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
 
-        with waiting_for_a_call():
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             end.raise_trouble()
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":

@@ -61,7 +61,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         the task is skipped if it wrote nothing at all.
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :raises ValueError: at parse time, for an option that cannot be meant.
+    :raises ValueError: at parse time, for an invalid option.
     """
 
     template_fields: Sequence[str] = ("conversation_id", "output_uri", "formant_conn_id", "region")
@@ -96,11 +96,12 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
         """Write what there is, wait for the rest; return where the files are."""
-        from formant_provider.tasks.reads import PATIENT, reading
+        from formant_provider.tasks.failures import READING, ending_the_task
+        from formant_provider.tasks.reads import PATIENT
         from formant_provider.tasks.storage.archive import Archive
         from formant_provider.tasks.storage.files import safe_name, to_folder
 
-        with reading():
+        with ending_the_task(READING):
             conversation_id = self._checked_id()
             folder = to_folder("output_uri", self.output_uri) / safe_name(conversation_id)
             with FormantHook(self.formant_conn_id, self.region).get_conn(PATIENT) as client:
@@ -108,7 +109,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
                 self._gather(archive)
         if archive.missing:
             self._end_incomplete(archive)
-        return self._hand_on(archive)
+        return self._result(archive)
 
     def _checked_id(self) -> str:
         from formant_provider.api.errors import InvalidInput
@@ -144,7 +145,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             raise AirflowSkipException(text)
         self.log.warning("%s The task goes on without.", text)
 
-    def _hand_on(self, archive: Archive) -> dict[str, Any]:
+    def _result(self, archive: Archive) -> dict[str, Any]:
         written = archive.written
         for part, file in written.items():
             self.log.info("Wrote the %s to %s, %s bytes.", part, file.uri, file.size)

@@ -281,7 +281,7 @@ def test_bad_input_fails_at_once_and_sends_nothing(
     run = run_task(a_campaign(**{"contacts": contacts, "retries": 3, **fields}), channel)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException), run.log_text
     assert str(run.error).startswith(reason or "delimiter: ")
-    assert "No phone was rung by this try" in str(run.error)
+    assert "No batch call was placed by this try" in str(run.error)
     assert sandbox.requests == []
     assert NUMBERS[0] not in run.log_text
 

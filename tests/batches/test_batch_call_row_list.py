@@ -151,7 +151,7 @@ def test_a_campaign_that_is_not_over_keeps_its_list(
     run = report_on(channel_to(sandbox), tmp_path / "r.csv", on_stalled=on_stalled, **options)
     assert run.state == ("failed" if "stall_timeout" in options and on_stalled == "fail" else "success")
     assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
-    assert "stays there: the campaign is not over" in run.log_text
+    assert "stays there: the batch call is not over" in run.log_text
 
 
 @pytest.mark.parametrize("age_s", [3600, 0])

@@ -17,7 +17,7 @@ from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
 
 Make = Callable[..., Sandbox]
-ANOTHER = "another campaign has this one"
+ANOTHER = "another batch call uses this one"
 SHORT = {**WAIT, "timeout": 0.001, "on_timeout": "return", "recipients": "full", "lookup_timeout": 0}
 
 

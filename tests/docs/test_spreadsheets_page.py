@@ -1,4 +1,4 @@
-"""The page on spreadsheets says what was seen: its tables are compared with files, libraries and reasons."""
+"""The page on spreadsheets says what was seen: its tables are compared with files and libraries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 
 import pytest
 
-from formant_provider.core.numbers.reasons import Reason
 from support.pages import code, table
 
-PAGE = "spreadsheets.md"
 MADE = Path(__file__).resolve().parents[1] / "files" / "spreadsheets" / "made"
 LOCALES = ("en-US", "en-IN", "de-DE", "fr-FR")
 # The file and the column that each row of the table is about.
@@ -21,8 +19,8 @@ SEEN = [
     ("world", 0), ("zeros", 0), ("britain", 0), ("rounded", 0), ("thousands", 0), ("exponents", 0),
     ("cells", 0), ("cells", 2), ("cells", 3),
 ]  # fmt: skip
-OFFICE = table(PAGE, "## What LibreOffice does")
-READERS = {code(row[0])[0]: row[1:] for row in table(PAGE, "## What data frames do")}
+OFFICE = table("In the list", "en-US")
+READERS = {code(row[0])[0]: row[1:] for row in table("Read with")}
 NUMBER = "442079460018"
 
 
@@ -92,10 +90,3 @@ def test_what_data_frames_do_is_what_they_do(call: str, tmp_path: Path) -> None:
     assert [first_number(as_text, a_list(tmp_path, numbers, call)) for numbers in lists] == [
         numbers[0] for numbers in lists
     ]
-
-
-def test_every_reason_on_the_page_exists() -> None:
-    """The page speaks of reasons that a campaign gives."""
-    shown = [code(row[0])[0] for row in table(PAGE, "## What the campaign says")]
-    assert shown
-    assert set(shown) <= {str(reason) for reason in Reason}

@@ -10,7 +10,7 @@ import pytest
 from engine.matrix import RETRIES, ROWS, Ends, Row
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "what-happens-when.md").read_text()
-HEAD = ["What happened", "The phone rings", "The task ends", "Ids downstream", "What you have to do"]
+HEAD = ["What happened", "Calls placed", "The task ends", "Ids downstream", "What you have to do"]
 TOPICS = dict.fromkeys(row.topic for row in ROWS)
 
 
@@ -29,7 +29,7 @@ def lines_of(row: Row) -> Iterator[list[str]]:
 
 def cells_of(ends: Ends) -> list[str]:
     state = ", ".join([f"`{ends.state}`", " or ".join(f"`{word}`" for word in ends.placement)])
-    return ["once" if ends.rings else "never", state.removesuffix(", "), ids_of(ends), ends.todo]
+    return ["one" if ends.rings else "none", state.removesuffix(", "), ids_of(ends), ends.todo]
 
 
 def ids_of(ends: Ends) -> str:
@@ -72,4 +72,4 @@ def test_the_words_of_the_page_are_those_of_the_code() -> None:
     assert f"{lookup} seconds" in words
     assert f"`retries={RETRIES}`" in PAGE
     assert RetryPolicy().max_attempts == 4
-    assert "four sends of one key" in PAGE
+    assert "four requests with one key" in PAGE

@@ -63,13 +63,14 @@ Step = Strike | Down | StrangerCalls | MemoryLost
 
 NOTHING = "Nothing."
 CLEAR_LATER = (
-    "Nothing. If the ids are missing, clear the task when the call is over: it looks again and does not ring."
+    "Nothing. If the ids are missing, clear the task when the call is over: it looks again, and nobody is"
+    " called again."
 )
 CLEAR = "Clear the task when the API is back."
-CLEAR_TO_FIND = "Clear the task when the API is back: it finds the call and does not ring again."
+CLEAR_TO_FIND = "Clear the task when the API is back: it finds the call, and nobody is called again."
 LOOK = (
     "Look for the call in the FormantAI dashboard. If there is none, give the task an `idempotency_key` of"
-    " its own and clear it: then it rings."
+    " its own and clear it: then the call is placed."
 )
 LOOK_UP = "Look for the call in the FormantAI dashboard, if you need its ids."
 TWO_CALLS = "Nothing. If you mean two calls, give each an `idempotency_key` of its own."
@@ -218,7 +219,7 @@ ROWS: tuple[Row, ...] = (
         key_kept=Ends(FOUND, posts=5, tries=2),
     ),
     Row(
-        "the answer of one iteration of a loop is lost (Airflow 3.4); the others ring once each as well",
+        "the answer of one iteration of a loop is lost (Airflow 3.4); the others place one call each as well",
         LOST,
         looped=True,
         key_kept=Ends(FOUND, posts=2),

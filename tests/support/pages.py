@@ -1,4 +1,4 @@
-"""The tables of the documentation, to be compared with the code."""
+"""The pages of the documentation: their prose, and their tables, wherever in the pages they stand."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import Any
 
 from formant_provider.sandbox import Sandbox
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
+TEXT = "\n".join(page.read_text() for page in PAGES)
+PROSE = " ".join(TEXT.split())
 
 
-def table(page: str, heading: str) -> list[list[str]]:
-    """The rows of the first table under a heading, without its head; a cell as it is written."""
-    text = (DOCS / page).read_text()
-    assert f"\n{heading}\n" in text, f"{page} has no {heading}"
-    section = text.split(f"\n{heading}\n", 1)[1]
-    lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
-    assert lines, f"{page}: no table under {heading}"
-    rows = [
-        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines.group().splitlines()
-    ]
-    return rows[2:]
+def table(*head: str, having: str = "") -> list[list[str]]:
+    """The rows of the one table whose first columns have these heads; a cell as it is written.
+
+    :param having: text of the table, where several have these heads.
+    """
+    start = re.escape(f"| {' | '.join(head)} |")
+    found = [text for text in re.findall(rf"^{start}.*\n((?:\|.*\n)+)", TEXT, re.MULTILINE) if having in text]
+    assert len(found) == 1, f"{len(found)} tables begin with {head}"
+    cells = [re.split(r"(?<!\\)\|", line.strip()[1:-1]) for line in found[0].splitlines()[1:]]
+    return [[cell.strip() for cell in row] for row in cells]
 
 
 def code(cell: str) -> list[str]:
@@ -29,13 +32,20 @@ def code(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+def column(*head: str, having: str = "") -> list[str]:
+    """What stands first in the first cells of a table, in backticks."""
+    return [code(row[0])[0] for row in table(*head, having=having)]
+
+
 def of_an_outcome() -> list[str]:
-    """The fields of a record that are documented to be handed on."""
-    return [name for row in table("waiting.md", "## What comes of it") for name in code(row[0])]
+    """The fields of a record that are documented to be returned."""
+    return [name for row in table("Field of `return_value`") for name in code(row[0])]
 
 
-def assert_campaign(sandbox: Sandbox, placed: list[dict[str, Any]], documented: dict[str, list[str]]) -> None:
-    """One batch call was placed, it rang everybody once, and XCom holds what the page says."""
+def assert_batch_call(
+    sandbox: Sandbox, placed: list[dict[str, Any]], documented: dict[str, list[str]]
+) -> None:
+    """One batch call was placed, it called everybody once, and XCom holds what the page says."""
     (xcoms,) = placed
     assert sum(seen.method == "POST" for seen in sandbox.requests) == 1
     assert set(sandbox.rings.values()) == {1}

@@ -1,10 +1,10 @@
-"""What came of each row of a campaign's contacts: the conversation with who was called, or why nobody was.
+"""What came of each row of a batch call's contacts: the conversation with who was called, or why nobody was.
 
 The vendor lists neither the rows of a batch call nor its conversations. So the agent's conversations since it
 began are read, and each recipient gets the newest one with their number. A call that somebody else places to
-the same person through the same agent meanwhile cannot be told from the campaign's own.
+the same person through the same agent meanwhile cannot be told from the batch call's own.
 
-Both sides meet in a database on disk, since a campaign may have a million recipients.
+Both sides meet in a database on disk, since a batch call may have a million recipients.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ order by place
 
 
 class BatchReport:
-    """The rows of one campaign and its conversations; to be used in a ``with`` block.
+    """The rows of one batch call and its conversations; to be used in a ``with`` block.
 
     :param folder: where the database lies; it holds what is private.
     :ivar has_parts: whether the rows are in several files.

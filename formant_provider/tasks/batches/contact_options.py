@@ -31,7 +31,7 @@ class ContactRules:
     :param renumber: whether numbers of an old numbering plan are called under those of today.
     :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
     :param phone_column: the name that the column of numbers has in the contacts.
-    :raises ValueError: for what cannot be meant.
+    :raises ValueError: for an invalid option.
     """
 
     delimiter: str

@@ -1,4 +1,4 @@
-"""A campaign's contacts, from wherever they are to the one clean file that is uploaded.
+"""A batch call's contacts, from wherever they are to the one clean file that is uploaded.
 
 Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
 and, for the report at the end, a list of what became of each row.
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class ContactFiles:
-    """The contacts of one campaign.
+    """The contacts of one batch call.
 
     :param folder: on this machine, for as long as the task runs; it holds what is private.
     :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings or
@@ -39,7 +39,7 @@ class ContactFiles:
     :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
     :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
     :param carried: columns that go along in that list.
-    :param campaign: the campaign's marker, by which that list is known.
+    :param marker: of the batch call, by which that list is known.
     :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
         leaves them out, ``"fail"`` sends nothing.
     :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
@@ -53,7 +53,7 @@ class ContactFiles:
     rejects_uri: str | None = None
     recipients_uri: str | None = None
     carried: CarriedColumns = NOTHING_CARRIED
-    campaign: str = ""
+    marker: str = ""
     on_closed: str = "fail"
     openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
@@ -62,12 +62,12 @@ class ContactFiles:
         """Write the clean file, and the two beside it.
 
         :return: its path.
-        :raises InvalidInput: another campaign has its list of rows where this one's shall be; or the contacts
+        :raises InvalidInput: another batch call has its list of rows where this one's goes; or the contacts
             cannot be read, or some cannot be called and that is not wanted.
         :raises CallNotAllowed: it is not the hour, or nobody is left to be called and that is in order.
         """
         if self.recipients_uri:
-            refuse_taken(self.recipients_uri, self.campaign)
+            refuse_taken(self.recipients_uri, self.marker)
         clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
         try:
             self.report = self._clean(clean, rejects)
@@ -98,7 +98,7 @@ class ContactFiles:
             self._listed() as suppress,
         ):
             if row_list is not None:
-                row_list.write(owner_line(self.campaign))
+                row_list.write(owner_line(self.marker))
             report = clean_contacts(
                 contacts,
                 sink,

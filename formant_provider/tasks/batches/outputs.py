@@ -1,4 +1,4 @@
-"""Checks where a campaign writes to: that it can, and that nothing is lost by it."""
+"""Checks where a batch call writes to: that it can, and that nothing is lost by it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Writes what came of a campaign, one row for each row of its contacts."""
+"""Writes what came of a batch call, one row for each row of its contacts."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,7 +43,7 @@ class ReportOptions:
     :param reference_column: the column of the contacts that is called ``reference`` in the report.
     :param keep_columns: further columns of the contacts that are in the report.
     :param keep_recipients: whether the list of rows stays when the report is complete.
-    :raises ValueError: for what cannot be meant.
+    :raises ValueError: for an invalid option.
     """
 
     fields: Sequence[str] = DEFAULT_REPORT_COLUMNS
@@ -84,7 +84,7 @@ class ReportOptions:
         return (*place, *number, *self.carried.names, "status", "reason", *asked)
 
 
-def check_report(given: Collection[str], results_uri: object, rejects_uri: object) -> None:
+def check_report(given: Container[str], results_uri: object, rejects_uri: object) -> None:
     """Refuse options that cannot act.
 
     :param given: names of the options that the DAG file gives itself.
@@ -119,18 +119,18 @@ def write_report(
     results_uri: str,
     options: ReportOptions,
     *,
-    campaign: str,
+    marker: str,
     is_complete: bool,
 ) -> dict[str, Any]:
     """Write the report, in place of an older one, unless the list of rows was deleted after that.
 
     :param placed: what is known of the batch call: ``agent_id``, ``placed_at`` (when it began at the
         earliest) and ``total_recipients``.
-    :param campaign: its marker, by which its list of rows is known.
-    :param is_complete: whether the campaign is over, so that no further report is to be written.
+    :param marker: its marker, by which its list of rows is known.
+    :param is_complete: whether the batch call is over, so that no further report is to be written.
     :return: ``results_uri``, ``by_status`` (a count of recipients for each status; ``None`` if it is not
         known) and ``rejected`` (how many rows are not called).
-    :raises InvalidInput: the list of rows is another campaign's; nothing was written.
+    :raises InvalidInput: the list of rows is another batch call's; nothing was written.
     :raises FormantError: the conversations cannot be read; nothing was written.
     """
     from formant_provider.core.batches.report import BatchReport
@@ -138,7 +138,7 @@ def write_report(
 
     since = datetime.fromisoformat(placed["placed_at"]) - timedelta(milliseconds=CLOCK_SKEW_MS)
     with tempfile.TemporaryDirectory(prefix="formant-report-") as place, BatchReport(Path(place)) as report:
-        is_listed = add_rows(report, results_uri, campaign)
+        is_listed = add_rows(report, results_uri, marker)
         if not is_listed and (there := _complete_report(results_uri, since)):
             return there
         with _history(hook, placed, since) as history:

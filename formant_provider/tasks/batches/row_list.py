@@ -1,7 +1,7 @@
-"""Where the list of a campaign's rows lies beside its report, and whose list it is.
+"""Where the list of a batch call's rows lies beside its report, and whose list it is.
 
-Two campaigns with one ``results_uri`` would take each other's list, and report on people they did not call.
-So the list begins with the campaign's marker, and is neither replaced, used nor deleted by another one.
+Two batch calls with one ``results_uri`` would take each other's list, and report on people they did not call.
+So the list begins with the batch call's marker, and is neither replaced, used nor deleted by another one.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ def recipients_uri(results_uri: object) -> str:
     return f"{str(results_uri).strip()}.recipients"
 
 
-def refuse_taken(listed_uri: str, campaign: str) -> None:
-    """Refuse to write a list where another campaign has its own; asked before anything is sent.
+def refuse_taken(listed_uri: str, marker: str) -> None:
+    """Refuse to write a list where another batch call has its own; asked before anything is sent.
 
     :param listed_uri: from :func:`recipients_uri`.
-    :param campaign: the marker of this one.
-    :raises InvalidInput: another campaign may still need the list that is there.
+    :param marker: the marker of this one.
+    :raises InvalidInput: another batch call may still need the list that is there.
     """
     path = _path(listed_uri)
     try:
         with path.open("rb") as file:
-            _refuse_another(path, file, campaign)
+            _refuse_another(path, file, marker)
     except FileNotFoundError:
         return
 
 
-def add_rows(report: BatchReport, results_uri: str, campaign: str) -> bool:
+def add_rows(report: BatchReport, results_uri: str, marker: str) -> bool:
     """Note the rows of the contacts in a report; return whether they are known.
 
-    :raises InvalidInput: the list is another campaign's, so the report would be as well.
+    :raises InvalidInput: the list is another batch call's, so the report would be as well.
     """
     from formant_provider.core.contacts.row_list import read_row_list
 
     path = _path(recipients_uri(results_uri))
     try:
         with path.open("rb") as file:
-            _refuse_another(path, file, campaign)
+            _refuse_another(path, file, marker)
             report.add_rows(read_row_list(file))
     except FileNotFoundError:
         return False
@@ -57,13 +57,15 @@ def add_rows(report: BatchReport, results_uri: str, campaign: str) -> bool:
 def delete_list(results_uri: str, *, is_complete: bool) -> None:
     """Delete the list of rows, of which nothing is needed any more once the report is complete.
 
-    It was read for that report, so it is the campaign's own.
+    It was read for that report, so it is the batch call's own.
     """
     from formant_provider.tasks.storage.files import delete_file, to_file
 
     folder, name = to_file("results_uri", recipients_uri(results_uri))
     if not is_complete:
-        log.info("%s stays there: the campaign is not over, and a cleared task reports again.", folder / name)
+        log.info(
+            "%s stays there: the batch call is not over, and a cleared task reports again.", folder / name
+        )
         return
     try:
         delete_file(folder, name)
@@ -83,14 +85,14 @@ def _path(listed_uri: str) -> Any:
     return folder / name
 
 
-def _refuse_another(path: Any, file: Any, campaign: str) -> None:
-    """Read the first line of a list; refuse one that is not this campaign's."""
+def _refuse_another(path: Any, file: Any, marker: str) -> None:
+    """Read the first line of a list; refuse one that is not this batch call's."""
     from formant_provider.core.contacts.row_list import owner_in
 
-    if owner_in(file.readline()) != campaign:
+    if owner_in(file.readline()) != marker:
         raise InvalidInput(
             "results_uri",
-            f"another campaign has this one: {path} is its list of rows. Give each campaign and each run a"
+            f"another batch call uses this one: {path} is its list of rows. Give each batch call and run a"
             " results_uri of its own; or, if the other one is over and reported on, delete that file and"
             " clear this task",
         )

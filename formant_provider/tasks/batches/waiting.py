@@ -38,7 +38,7 @@ class BatchOptions:
     :param on_stalled: how it ends when nothing has changed for ``stall_timeout`` though somebody is still to
         be called.
     :param missing_timeout: how long a batch call may be unknown to the API, in seconds or as a ``timedelta``.
-    :raises ValueError: for what cannot be meant.
+    :raises ValueError: for an invalid option.
     """
 
     poll_interval: float | timedelta

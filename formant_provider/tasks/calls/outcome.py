@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from formant_provider.links import CONVERSATION_LINK_XCOM
 from formant_provider.tasks.results import push, push_apart, push_result, storable
+from formant_provider.tasks.run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -146,9 +147,9 @@ def end_timed_out(choice: str, end: WaitEnd) -> None:
     :param choice: ``"return"`` warns and returns; ``"fail"``, without retries, and ``"skip"`` raise.
     """
     text = (
-        "The time to wait is up, and no conversation of this call is over and on record. A phone may have"
-        " rung or may ring yet; nobody is rung again. Clear this task to wait once more, or look for the call"
-        " in the FormantAI dashboard."
+        "The time to wait is up, and no conversation of this call is over and on record. A call may have"
+        " been placed, or be placed yet; this task places no further one. Clear this task to wait once more,"
+        " or look for the call in the FormantAI dashboard."
     )
     if end.others:
         text += (
@@ -176,7 +177,7 @@ def end_as_it_ended(
     if options.endings.is_success(status):
         return
     error = CallUnsuccessful(status)
-    if status in redial_on and _has_a_try_left(context):
+    if status in redial_on and TaskRun(context).has_tries_left:
         push_result(context, result)
         raise error
     if choice == "succeed":
@@ -187,10 +188,4 @@ def end_as_it_ended(
         raise AirflowSkipException(str(error))
     if status in redial_on:
         raise error
-    raise AirflowFailException(f"{error}. A retry would not ring again; see redial_on.") from error
-
-
-def _has_a_try_left(context: Context) -> bool:
-    """Whether Airflow tries again when this try fails. A clear raises ``max_tries``."""
-    ti: Any = context["ti"]
-    return bool(ti.try_number <= ti.max_tries)
+    raise AirflowFailException(f"{error}. A retry would place no further call; see redial_on.") from error

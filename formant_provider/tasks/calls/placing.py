@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import pendulum
 
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.options import one_of, redial_outcomes, seconds
-from formant_provider.tasks.privacy import mask_numbers, reveal
-from formant_provider.tasks.timing import MindsTheTime
+from formant_provider.tasks.privacy import PrivateFields, mask_numbers, reveal
+from formant_provider.tasks.run import TaskRun
+from formant_provider.tasks.timing import TimingOptions
 from formant_provider.tasks.waiting import GRACE
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
     from formant_provider.api.errors import FormantError
     from formant_provider.api.models import CallRequest
+    from formant_provider.calling_window import CallingWindow
     from formant_provider.core.calls.placement import Placement, Rules
     from formant_provider.tasks.timing import When
 
@@ -31,7 +34,7 @@ OnUnconfirmed = Literal["succeed", "fail", "skip"]
 LONGEST_WAIT = timedelta(hours=24)
 
 
-class PlacesACall(MindsTheTime):
+class PlacesACall(PrivateFields):
     """Mixed into an operator that has the fields of a call and the options of its placement."""
 
     private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context", "suppress")
@@ -46,6 +49,10 @@ class PlacesACall(MindsTheTime):
     formant_conn_id: str
     region: str | None
     renumber: bool
+    timing: TimingOptions
+    calling_window: CallingWindow | None
+    suppress: Any
+    default_country: str | None
     deferrable: bool
 
     _stopped = False
@@ -91,11 +98,10 @@ class PlacesACall(MindsTheTime):
         :raises InvalidInput: with the name of the field at fault.
         """
         from formant_provider.core.calls.request import build_request
-        from formant_provider.tasks.ledger import telling_that_nothing_was_sent
-        from formant_provider.tasks.run import in_loop
+        from formant_provider.tasks.ledger import noting_nothing_sent
 
-        ti = context["ti"]
-        with telling_that_nothing_was_sent(context):
+        run = self._run(context)
+        with noting_nothing_sent(run):
             call = build_request(
                 agent_id=self.agent_id,
                 parameters=reveal(self.parameters),
@@ -104,15 +110,13 @@ class PlacesACall(MindsTheTime):
                 idempotency_key=self.idempotency_key,
                 metadata=self.metadata,
                 retry_context=reveal(self.retry_context),
-                task=(ti.dag_id, ti.run_id, ti.task_id),
+                task=run.task_id,
                 now=pendulum.now("UTC"),
                 default_country=self.default_country,
                 renumber=self.renumber,
             )
         mask_numbers(call.recipient)  # whose spelling may differ from the one that was masked
-        if self.idempotency_key is not None:
-            return call
-        return replace(call, idempotency_key=in_loop(context, call.idempotency_key))
+        return replace(call, idempotency_key=run.key_in_loop(call.idempotency_key))
 
     def place_call(self, call: CallRequest, context: Context) -> Placement:
         """Place the call, or find out that it was placed already; or defer until the API takes it.
@@ -120,19 +124,19 @@ class PlacesACall(MindsTheTime):
         :raises FormantError: as :func:`~formant_provider.core.calls.placement.place` does.
         """
         from formant_provider.api.errors import RetryableError
-        from formant_provider.tasks.ledger import telling_that_nothing_was_sent
-        from formant_provider.tasks.run import earliest_send
+        from formant_provider.tasks.ledger import noting_nothing_sent
 
+        run = self._run(context)
         began = pendulum.now("UTC")
         try:
             with (
-                telling_that_nothing_was_sent(context),
+                noting_nothing_sent(run),
                 self.ready_to_place(call, context) as (client, when),
             ):
                 return self._place(call, client, context, when)
         except RetryableError as error:
             if error.maybe_placed:
-                self._doubt_since = self._doubt_since or earliest_send(context, began)
+                self._doubt_since = self._doubt_since or run.earliest_send(began)
             if self.deferrable and (error.retry_after_s or 0) > self.max_inline_wait_s:
                 self._defer_to_limit(error)
             raise
@@ -146,7 +150,14 @@ class PlacesACall(MindsTheTime):
         from formant_provider.api.retry import RetryPolicy
 
         self._check_redial(context)
-        when = self.timing(call, context)
+        when = self.timing.when(
+            call.recipient,
+            self.calling_window,
+            suppression(
+                call.recipient, self.suppress, given=self.given, default_country=self.default_country
+            ),
+            context,
+        )
         with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.max_inline_wait_s)) as client:
             yield client, when
 
@@ -156,20 +167,22 @@ class PlacesACall(MindsTheTime):
 
         self._log_request(call, client.base_url)
         ledger = ledger_for(
-            context, call.idempotency_key, former_key=call.former_key, doubt_since=self._doubt_since
+            self._run(context),
+            call.idempotency_key,
+            former_key=call.former_key,
+            doubt_since=self._doubt_since,
         )
         return place(call, client, ledger, self._rules(context, when))
 
     def _rules(self, context: Context, when: When) -> Rules:
         from formant_provider.core.calls.placement import Rules
-        from formant_provider.tasks.run import look_since, own_traces, taken_since, was_cleared
 
-        own_name = self.idempotency_key is not None
+        run = self._run(context)
         return Rules(
-            taken_since=taken_since(context, own_name=own_name),
-            look_since=look_since(context),
-            own_traces=lambda: own_traces(context, own_name=own_name),
-            was_cleared=was_cleared(context),
+            taken_since=run.taken_since,
+            look_since=run.look_since,
+            own_traces=run.own_traces,
+            was_cleared=run.was_cleared,
             lookup_timeout_s=self.lookup_timeout_s,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
@@ -177,6 +190,9 @@ class PlacesACall(MindsTheTime):
             keep_back=self._keep_back,
             when=when,
         )
+
+    def _run(self, context: Context) -> TaskRun:
+        return TaskRun(context, own_name=self.idempotency_key is not None)
 
     def _check_redial(self, context: Context) -> None:
         from formant_provider.api.errors import InvalidInput

@@ -22,6 +22,7 @@ from formant_provider.tasks.results import (
     push_result,
     storable,
 )
+from formant_provider.tasks.run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -74,7 +75,7 @@ class LeavesAReceipt(PlacesACall):
 
         with self.ready_to_place(call, context) as (_, when):
             rings_at, reason = checked(ring_at)
-        note_nothing_sent(context)
+        note_nothing_sent(TaskRun(context))
         hours_of = self.calling_window.hours if self.calling_window else None
         openings = Openings(hours_of, now, at=call.scheduled_for)
         result = {
