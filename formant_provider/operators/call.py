@@ -22,22 +22,20 @@ from formant_provider.tasks.calls.outcome import (
 )
 from formant_provider.tasks.calls.placing import OnUnconfirmed
 from formant_provider.tasks.calls.receipts import LeavesAReceipt
+from formant_provider.tasks.calls.waiting import (
+    SUCCESSFUL,
+    OnUnsuccessful,
+    WaitOptions,
+    trigger_for,
+    wait_here,
+    watch_for,
+)
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
 from formant_provider.tasks.privacy import reveal
 from formant_provider.tasks.references import recipient_in, to_reference
 from formant_provider.tasks.timing import OnClosed, TimingOptions, check_window
-from formant_provider.tasks.waiting import (
-    GRACE,
-    SUCCESSFUL,
-    OnUnsuccessful,
-    WaitOptions,
-    deferrable_or_default,
-    trigger_for,
-    until,
-    wait_here,
-    watch_for,
-)
+from formant_provider.tasks.waiting import defer_wait, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -266,11 +264,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         deadline = max(pendulum.now("UTC"), placement.since) + timedelta(seconds=self.timeout_s)
         self.log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
         if self.deferrable:
-            self.defer(
-                trigger=trigger_for(self.hook, call.agent_id, watch, deadline, receipt),
-                method_name="execute_complete",
-                timeout=until(deadline) + GRACE,
-            )
+            defer_wait(self, trigger_for(self.hook, call.agent_id, watch, deadline, receipt), deadline)
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             waiter = wait_here(self.hook, call.agent_id, watch, deadline)
         return self._conclude(WaitEnd.of(waiter, receipt), context)
@@ -280,7 +274,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
 
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            end.raise_trouble()
+            end.raise_error()
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":
                     tell_doubt(end)
