@@ -14,14 +14,14 @@ from formant_provider.tasks.batches.placing import PlacesABatch
 from formant_provider.tasks.batches.report import write_report
 from formant_provider.tasks.batches.waiting import (
     BatchOptions,
+    batch_result,
     batch_trigger_for,
     end_by_threshold,
-    hand_on_batch,
     stands_still,
     wait_for_batch,
 )
 from formant_provider.tasks.results import push_result
-from formant_provider.tasks.waiting import GRACE, until
+from formant_provider.tasks.waiting import defer_wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -58,13 +58,9 @@ class WaitsForTheEnd(PlacesABatch):
 
         watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
         deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
-        if self.deferrable:
-            self.defer(
-                trigger=batch_trigger_for(self.hook, watch, deadline, receipt),
-                method_name="execute_complete",
-                timeout=until(deadline) + GRACE,
-            )
         self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
+        if self.deferrable:
+            defer_wait(self, batch_trigger_for(self.hook, watch, deadline, receipt), deadline)
         with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             waiter = wait_for_batch(self.hook, watch, deadline)
         return self._conclude(BatchEnd.of(waiter, receipt), context)
@@ -75,8 +71,8 @@ class WaitsForTheEnd(PlacesABatch):
         from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
         with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-            end.raise_trouble()
-            result = hand_on_batch(self.hook, end)
+            end.raise_error()
+            result = batch_result(self.hook, end)
         if self.results_uri is not None:
             is_complete = end.is_over and not stands_still(result)
             with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
