@@ -35,7 +35,7 @@ from formant_provider.tasks.results import of_row, push_result
 from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.storage.tables import NumberDisplay
 from formant_provider.tasks.timing import check_window
-from formant_provider.tasks.waiting import GRACE, deferrable_or_default, until
+from formant_provider.tasks.waiting import defer_wait, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -338,11 +338,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
         self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
         if self.deferrable:
-            self.defer(
-                trigger=batch_trigger_for(self.hook, watch, deadline, receipt),
-                method_name="execute_complete",
-                timeout=until(deadline) + GRACE,
-            )
+            defer_wait(self, batch_trigger_for(self.hook, watch, deadline, receipt), deadline)
         with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             waiter = wait_for_batch(self.hook, watch, deadline)
         return conclude(self, BatchEnd.of(waiter, receipt), run)

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.tasks.batches.placing import build_batch
 from formant_provider.tasks.batches.report import write_report
-from formant_provider.tasks.batches.waiting import end_by_threshold, hand_on_batch, stands_still
+from formant_provider.tasks.batches.waiting import batch_result, end_by_threshold, stands_still
 from formant_provider.tasks.results import push_result
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
     from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
     with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
-        end.raise_trouble()
-        result = hand_on_batch(task.hook, end)
+        end.raise_error()
+        result = batch_result(task.hook, end)
         if task.results_uri is not None:
             result |= write_report(
                 task.hook,

@@ -15,17 +15,28 @@ from formant_provider.tasks.options import one_of, redial_outcomes, seconds
 from formant_provider.tasks.privacy import mask_numbers, reveal
 
 if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
     from formant_provider.api.errors import FormantError
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
-    from formant_provider.operators.call import FormantCreateCallOperator
     from formant_provider.tasks.run import TaskRun
     from formant_provider.tasks.timing import When
     from formant_provider.triggers.wait import WaitTrigger
 
 log = logging.getLogger(__name__)
 
+# The fields of a task that make up the request.
+CALL_FIELDS = (
+    "agent_id",
+    "parameters",
+    "scheduled_for",
+    "conversation_id",
+    "idempotency_key",
+    "metadata",
+    "retry_context",
+)
 OnUnconfirmed = Literal["succeed", "fail", "skip"]
 # A server that keeps asking to wait is waited for no longer than its own keys last.
 LONGEST_WAIT = timedelta(hours=24)
@@ -87,25 +98,24 @@ class LimitWait:
         return WaitTrigger((now + wait).isoformat(), give_up_at.isoformat(), doubt_since)
 
 
-def build_call(task: FormantCreateCallOperator, run: TaskRun) -> CallRequest:
+def build_call(
+    task: BaseOperator, run: TaskRun, *, default_country: str | None, renumber: bool
+) -> CallRequest:
     """Return the call that the rendered fields of a task describe.
 
+    :param task: has :data:`CALL_FIELDS`.
+    :param default_country: where a recipient is from that is written without a country code.
+    :param renumber: whether a recipient of an old numbering plan is called under the number of today.
     :raises InvalidInput: with the name of the field at fault.
     """
     from formant_provider.core.calls.request import build_request
 
     call = build_request(
-        agent_id=task.agent_id,
-        parameters=reveal(task.parameters),
-        scheduled_for=task.scheduled_for,
-        conversation_id=task.conversation_id,
-        idempotency_key=task.idempotency_key,
-        metadata=task.metadata,
-        retry_context=reveal(task.retry_context),
+        **{name: reveal(getattr(task, name)) for name in CALL_FIELDS},
         task=run.task_id,
         now=pendulum.now("UTC"),
-        default_country=task.default_country,
-        renumber=task.renumber,
+        default_country=default_country,
+        renumber=renumber,
     )
     mask_numbers(call.recipient)  # whose spelling may differ from the one that was masked
     return replace(call, idempotency_key=run.key_in_loop(call.idempotency_key))
