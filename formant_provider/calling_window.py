@@ -20,7 +20,8 @@ from formant_provider.core.hours.opening_hours import (
     to_zone,
 )
 from formant_provider.core.hours.zone_database import note_version
-from formant_provider.core.hours.zones import is_country, regions_of
+from formant_provider.core.hours.zones import is_country
+from formant_provider.core.numbers.recipient import Recipient
 
 RECIPIENT = "recipient"
 COUNTRY = "country"
@@ -79,12 +80,12 @@ class CallingWindow:
     def hours(self, recipient: str) -> Hours:
         """Return the hours for one recipient.
 
-        :param recipient: the number, E.164.
+        :param recipient: the number, E.164; one that is a ``Recipient`` is not parsed again.
         :raises InvalidInput: with the name of the field at fault.
         """
         note_version()
-        start, end = to_span(self.start, self.end)
-        return Hours(start, end, to_days(self.days), self._days_off(recipient), self._zones(recipient))
+        known, (start, end) = Recipient.of(recipient), to_span(self.start, self.end)
+        return Hours(start, end, to_days(self.days), self._days_off(known), self._zones(known))
 
     def _keep_what_can_be_read_once(self) -> None:
         """Keep what would be empty when it is read again, or when Airflow renders it."""
@@ -97,17 +98,17 @@ class CallingWindow:
         if isinstance(self.timezone, Mapping):
             self.timezone = dict(self.timezone)
 
-    def _days_off(self, recipient: str) -> Container[date]:
+    def _days_off(self, recipient: Recipient) -> Container[date]:
         if self.holidays == RECIPIENT:
-            return days_off_in(regions_of(recipient))
+            return days_off_in(recipient.countries)
         return to_days_off(self.holidays)
 
-    def _zones(self, recipient: str) -> tuple[ZoneInfo, ...]:
+    def _zones(self, recipient: Recipient) -> tuple[ZoneInfo, ...]:
         if not isinstance(self.timezone, Mapping):
             return _zones_called(self.timezone, recipient)
         by_country = self.timezone_by == COUNTRY
         _refuse_mapping(self.timezone, by_country=by_country)  # also what this number has no need of
-        keys = regions_of(recipient) if by_country else (str(self.timezone_by),)
+        keys = recipient.countries if by_country else (str(self.timezone_by),)
         zones = {str(key): value for key, value in self.timezone.items()}
         # A number that may be of several countries keeps the hours of all of them.
         names = {zones.get(key, RECIPIENT): None for key in keys} or {RECIPIENT: None}
@@ -138,7 +139,7 @@ class CallingWindow:
         return f"CallingWindow({', '.join(f'{name}={value!r}' for name, value in self.serialize().items())})"
 
 
-def _zones_called(name: str, recipient: str) -> tuple[ZoneInfo, ...]:
+def _zones_called(name: str, recipient: Recipient) -> tuple[ZoneInfo, ...]:
     return recipient_zones(recipient) if name == RECIPIENT else (to_zone(name),)
 
 

@@ -14,7 +14,6 @@ except ImportError as error:
     ) from error
 
 from formant_provider.api.errors import FormantError
-from formant_provider.tasks.failures import is_final
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,7 +36,7 @@ class FormantRetryPolicy(RetryPolicy):
         """Decide for one failure; Airflow calls this in the worker."""
         if not isinstance(exception, FormantError):
             return RetryDecision.default()
-        if is_final(exception):
+        if exception.is_final:
             return RetryDecision.fail(reason=str(exception))
         if exception.retry_after_s is None:
             return RetryDecision.default()

@@ -28,8 +28,7 @@ from pathlib import Path
 from formant_provider.api.client import FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.part_sources import opened_contacts
-from formant_provider.core.contacts.sources import open_contacts
+from formant_provider.core.contacts.sources import open_contacts, opened_contacts
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import local_parts
 

@@ -4,7 +4,8 @@
 
     FormantError
     ├── InvalidInput            refused here, before anything was sent; names the field
-    │   └── InvalidContacts         a campaign's, with counts by reason and the first rows
+    │   └── InvalidContacts         those of a batch call, with counts by reason and the first rows
+    ├── InputNotFound           a file is not there, and may be next time; names the field
     ├── RequestRefused          the server said no, and would again
     │   ├── InvalidRequest          400
     │   ├── AuthenticationFailed    401
@@ -31,7 +32,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do about an error, in a sentence or two.
+
+    :param call: when a call was to be placed.
+    :param batch_call: when a batch call was to be placed; by default the same.
+    :param read: when something was only read; by default the same as for a call.
+    """
+
+    call: str
+    batch_call: str = ""
+    read: str = ""
+
+    def on(self, subject: str) -> str:
+        """Return the advice on a ``call``, a ``batch_call`` or a ``read``."""
+        return getattr(self, subject) or self.call
 
 
 class FormantError(Exception):
@@ -44,7 +64,18 @@ class FormantError(Exception):
     :param retry_after_s: seconds the server asked to wait; ``None`` when it did not say.
     :param maybe_placed: ``True`` when a phone may have rung all the same.
     :ivar earlier: what became of earlier sends of the same request, oldest first.
+    :cvar is_final: whether a retry could not mend it, or might place a second call.
+    :cvar advice: what to do next.
     """
+
+    is_final: ClassVar[bool] = False
+    advice: ClassVar[Advice] = Advice(
+        call="A retry of this task sends the same idempotency key, which cannot place a second call within"
+        " 24 hours.",
+        batch_call="A retry of this task looks for the batch call first, and uploads only what was not"
+        " accepted before.",
+        read="No file was left half written. A retry of this task reads again from the start.",
+    )
 
     def __init__(
         self,
@@ -91,6 +122,9 @@ class InvalidInput(FormantError, ValueError):
     :param reason: what is wrong with it, without the value itself.
     """
 
+    is_final = True
+    advice = Advice("Correct the field named above.")
+
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
@@ -105,6 +139,10 @@ class InvalidContacts(InvalidInput):
     :param examples: row number and reason of the first of them.
     """
 
+    advice = Advice(
+        'Correct these rows, or leave them out with invalid_rows="reject"; rejects_uri lists them.'
+    )
+
     def __init__(
         self,
         reason: str,
@@ -117,24 +155,65 @@ class InvalidContacts(InvalidInput):
         self.examples = examples
 
 
+class InputNotFound(FormantError):
+    """A file that a field names is not there. It may be written yet, so a retry of the task looks again.
+
+    :param field: the parameter that names the file.
+    :param reason: which file, as far as its storage says.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
 class RequestRefused(FormantError):
     """The server refused the request, and would refuse it again."""
+
+    is_final = True
+    advice = Advice("A retry would be refused again; what the API said tells what to correct.")
 
 
 class InvalidRequest(RequestRefused):
     """400: a field is missing or has a value the server does not take."""
 
+    advice = Advice(
+        call="Correct the call; the same request would be refused again.",
+        batch_call="Correct the batch call; the same request would be refused again.",
+        read=RequestRefused.advice.call,
+    )
+
 
 class AuthenticationFailed(RequestRefused):
     """401: the API key is missing, wrong or disabled."""
+
+    advice = Advice("Check the API key and the region of the connection.")
 
 
 class NotFound(RequestRefused):
     """404: there is no such thing, or it belongs to another tenant."""
 
+    advice = Advice(
+        call="Check that agent_id and conversation_id exist in this region and belong to the account of this"
+        " API key.",
+        batch_call="Check that the agent or batch call exists in this region and belongs to the account of"
+        " this API key.",
+        read="Check that it exists in this region and belongs to the account of this API key.",
+    )
+
 
 class DuplicateRequest(RequestRefused):
     """409: this idempotency key was used within the last 24 hours."""
+
+    advice = Advice(
+        call="This key was used within the last 24 hours: by an earlier try of this task, by another task"
+        " with the same idempotency_key, or by another mapped task with the same agent and recipient. Look"
+        " for the call in the FormantAI dashboard. To place a second call on purpose, give it an"
+        " idempotency_key of its own.",
+        batch_call=RequestRefused.advice.call,
+        read=RequestRefused.advice.call,
+    )
 
 
 class RetryableError(FormantError):
@@ -168,6 +247,11 @@ class BadResponse(FormantError):
 class SendAborted(FormantError):
     """A call was kept back at the last moment, since sending it would not have been safe."""
 
+    advice = Advice(
+        call="A retry of this task continues from what is written down, and sends only what is safe to send.",
+        batch_call=FormantError.advice.batch_call,
+    )
+
 
 class CallNotAllowed(FormantError):
     """Nobody is to be rung now, as the user wished: it is not the time of the day, or too late.
@@ -178,6 +262,11 @@ class CallNotAllowed(FormantError):
         ``"delayed"``, which ``formant_provider.tasks.lateness`` explains.
     """
 
+    is_final = True
+    advice = Advice(
+        "To place the call nevertheless, clear this task later, or change the option that prevents it first."
+    )
+
     def __init__(self, message: str, *, skips: bool = True, reason: str = "held_back") -> None:
         super().__init__(message)
         self.skips = skips
@@ -187,9 +276,22 @@ class CallNotAllowed(FormantError):
 class CallOutcomeUnknown(FormantError):
     """A call may have been placed, and nothing more can be learnt without risking a second one."""
 
+    is_final = True
+    advice = Advice(
+        "Look for the call in the FormantAI dashboard: this agent, this recipient, from that time on. To"
+        " place a second call on purpose, give the task an idempotency_key of its own and clear it."
+    )
+
 
 class BatchOutcomeUnknown(FormantError):
     """A batch call may have been placed. It was not found, and a second one would ring everybody again."""
+
+    is_final = True
+    advice = Advice(
+        "Look in the FormantAI dashboard for a batch call with that marker in its name. If it is there, clear"
+        " this task: it finds it, and uploads nothing. If it is surely not there, set"
+        " resubmit_if_missing=True and clear this task: it looks once more, and uploads."
+    )
 
 
 class CallUnsuccessful(FormantError):

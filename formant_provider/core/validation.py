@@ -1,4 +1,4 @@
-"""Turns what people write in a DAG into what the API takes, or refuses it before anything rings.
+"""Turns what people write in a DAG into what the API takes, or refuses it before anything is sent.
 
 Every function returns the value in the API's form or raises :class:`InvalidInput`, which names the field
 and never the value, since values are private. Hence the ``suppress`` blocks: an error raised while another
@@ -13,21 +13,28 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.values import as_text, kind_of, plain
 
+if TYPE_CHECKING:
+    from formant_provider.core.numbers.recipient import Recipient
+
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
 _E164 = "must be an E.164 number: a plus sign, the country code, digits only"
-# Where an error of one call says it in other words than a campaign's report. By what a Reason is as text.
+# Where an error of one call uses other words than the report of a batch call, by the reason as text.
 _WHY_NOT = {
     "no_number": _E164,
     "not_e164": _E164,
     "impossible_number": "has an unknown country code or a length no number of that country has",
     "ambiguous_number": "can be read in two ways, as two phones: put a plus sign before the country code",
 }
+_ROWS = (
+    "is a list of rows, and one call has one recipient. For a call of each row map the task:"
+    " .partial(...).expand(parameters=rows); for one batch call of all use FormantCreateBatchCallOperator"
+)
 RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
 
 
@@ -53,8 +60,8 @@ def to_parameters(
     """Return name and text of each call parameter.
 
     :param value: a mapping of names to values, or the API's list of ``{"name": ..., "value": ...}``.
-        Exactly one must be ``customer_phone``, as :func:`to_phone` takes it. It is returned in its one
-        spelling: without a 0 that is dialled at home.
+        Exactly one must be ``customer_phone``, as :func:`to_phone` takes it, and is returned as a
+        :class:`~formant_provider.core.numbers.recipient.Recipient`.
     :param default_country: as for :func:`to_phone`.
     :param renumber: as for :func:`to_phone`.
     """
@@ -84,14 +91,10 @@ def to_parameters(
     return parameters
 
 
-def written_phone(value: Any) -> str:
-    """Return the number of call parameters that :func:`to_parameters` takes, as it was written."""
-    pairs = value.items() if isinstance(value, Mapping) else _named_values(value)
-    return str(plain(dict(pairs)[PHONE_PARAMETER]))
-
-
 def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
     for position, entry in enumerate(entries):
+        if isinstance(entry, Mapping) and PHONE_PARAMETER in entry:
+            raise InvalidInput("parameters", _ROWS)
         if not isinstance(entry, Mapping) or set(entry) != {"name", "value"}:
             raise InvalidInput(f"parameters[{position}]", "must be a mapping with exactly 'name' and 'value'")
         yield entry["name"], entry["value"]
@@ -114,16 +117,16 @@ def to_phone(
     default_country: str | None = None,
     *,
     renumber: bool = False,
-) -> str:
-    """Return a number in its one spelling, in E.164; refuse one that cannot exist, or can be two phones.
+) -> Recipient:
+    """Return whom a number calls; refuse one that cannot exist, or can be two phones.
 
     :param field: to be named in the error.
     :param default_country: where a number is from that has no country code, as two letters of ISO 3166; with
         it, any usual writing is taken. ``None`` takes E.164 alone.
     :param renumber: whether a number of an old numbering plan becomes that of today; else it is refused.
     """
-    from formant_provider.core.numbers.reading import Readings
-    from formant_provider.core.numbers.reasons import Reason  # not while a DAG file is parsed
+    from formant_provider.core.numbers.reading import Readings  # not while a DAG file is parsed
+    from formant_provider.core.numbers.recipient import Recipient
 
     number = plain(number)
     if not isinstance(number, str):
@@ -131,25 +134,12 @@ def to_phone(
         raise InvalidInput(field, f"must be text with a plus sign; got {kind_of(number)}")
     readings = Readings(default_country, renumber=renumber)
     known = readings.read(str(number))
-    if not isinstance(known, Reason):
+    if isinstance(known, Recipient):
+        known.written = str(number)
         return known
     note = readings.note(str(number), known)
     told = _WHY_NOT.get(known) or known.sentence.removeprefix("The number ").removesuffix(".")
     raise InvalidInput(field, f"{told}. Here: {note}" if note else told)
-
-
-def is_e164(number: str) -> bool:
-    """Whether a number has the form of E.164, whatever its country."""
-    from formant_provider.core.numbers.spelling import E164  # not while a DAG file is parsed
-
-    return E164.fullmatch(number) is not None
-
-
-def in_known_range(number: str) -> bool:
-    """Whether the number lies in a range the library knows. Its ranges age, so a ``False`` may only warn."""
-    import phonenumbers
-
-    return phonenumbers.is_valid_number(phonenumbers.parse(number))
 
 
 def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:

@@ -83,13 +83,13 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
 
     def execute(self, context: Context) -> Any:
         """Run the function, then do with what it returned as the operator does."""
-        from formant_provider.tasks.failures import placing_a_call
+        from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
 
         args, kwargs = reveal(self.op_args), reveal(self.op_kwargs)
         wanted = determine_kwargs(self.python_callable, args, {**context, **kwargs})
         with self.leaving_a_result(context, skipped="by_function"):
             returned = self.python_callable(*args, **wanted)
-            with placing_a_call():
+            with ending_the_task(PLACING_A_CALL):
                 self._take(returned)
         # Not DecoratedOperator's, which would read arguments that are hidden.
         return FormantCreateCallOperator.execute(self, context)

@@ -44,6 +44,13 @@ class FormantHook(BaseHook):
         super().__init__()
         self.formant_conn_id = formant_conn_id
         self.region = region
+        self._config: ClientConfig | None = None
+
+    @property
+    def address(self) -> str:
+        """The connection and, once it was read, the server, in words for people."""
+        server = f", {self._config.base_url}" if self._config else ""
+        return f"connection {self.formant_conn_id!r}{server}"
 
     def get_conn(self, retry_policy: RetryPolicy | None = None) -> FormantClient:
         """Return a client. It holds open connections until closed; use it in a ``with`` statement.
@@ -75,11 +82,13 @@ class FormantHook(BaseHook):
         return InvalidInput, AirflowNotFoundException
 
     def get_config(self) -> ClientConfig:
-        """Read and check the connection, without sending anything.
+        """Read and check the connection, once for each hook, without sending anything.
 
         :raises InvalidInput: a field of the connection is missing or wrong; the error names it.
         """
-        return self._read(self.get_connection(self.formant_conn_id))
+        if self._config is None:
+            self._config = self._read(self.get_connection(self.formant_conn_id))
+        return self._config
 
     def fingerprints(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises an agent's recipients without their numbers being written down."""

@@ -27,6 +27,7 @@ from formant_provider.tasks.privacy import reveal
 from formant_provider.tasks.references import to_reference
 from formant_provider.tasks.results import push_result
 from formant_provider.tasks.storage.tables import NumberDisplay
+from formant_provider.tasks.timing import check_window
 from formant_provider.tasks.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
@@ -207,7 +208,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.rejects_uri, self.results_uri = rejects_uri, results_uri
         self.formant_conn_id, self.region = formant_conn_id, region
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
-        self.set_window(calling_window, on_closed)
+        check_window(calling_window, on_closed)
+        self.calling_window, self.on_closed = calling_window, on_closed
         self.rules = ContactRules(
             delimiter=delimiter,
             default_country=renamed("default_region", default_region, "default_country", default_country),
@@ -252,14 +254,15 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, push its id, and wait if asked to."""
-        from formant_provider.tasks.failures import placing_a_batch
-        from formant_provider.tasks.ledger import BATCHES_ENTRY, telling_that_nothing_was_sent
+        from formant_provider.tasks.failures import PLACING_A_BATCH_CALL, ending_the_task
+        from formant_provider.tasks.ledger import BATCHES_ENTRY, noting_nothing_sent
+        from formant_provider.tasks.run import TaskRun
 
         with (
             self.leaving_a_result(context),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
-            placing_a_batch(),
-            telling_that_nothing_was_sent(context, BATCHES_ENTRY),
+            ending_the_task(PLACING_A_BATCH_CALL, self.hook),
+            noting_nothing_sent(TaskRun(context), BATCHES_ENTRY),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)

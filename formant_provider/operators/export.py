@@ -117,11 +117,12 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         """Read the interval and write the file; return what was counted."""
         from formant_provider.core.conversations.history import History, to_interval
         from formant_provider.core.validation import to_agent_id
-        from formant_provider.tasks.reads import PATIENT, reading
+        from formant_provider.tasks.failures import READING, ending_the_task
+        from formant_provider.tasks.reads import PATIENT
         from formant_provider.tasks.storage.files import to_file
         from formant_provider.tasks.storage.tables import check_format
 
-        with reading():
+        with ending_the_task(READING):
             agent_id = to_agent_id(self.agent_id)
             folder, name = to_file("output_uri", self.output_uri)
             form = self._form(name)

@@ -96,11 +96,12 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
         """Write what there is, wait for the rest; return where the files are."""
-        from formant_provider.tasks.reads import PATIENT, reading
+        from formant_provider.tasks.failures import READING, ending_the_task
+        from formant_provider.tasks.reads import PATIENT
         from formant_provider.tasks.storage.archive import Archive
         from formant_provider.tasks.storage.files import safe_name, to_folder
 
-        with reading():
+        with ending_the_task(READING):
             conversation_id = self._checked_id()
             folder = to_folder("output_uri", self.output_uri) / safe_name(conversation_id)
             with FormantHook(self.formant_conn_id, self.region).get_conn(PATIENT) as client:

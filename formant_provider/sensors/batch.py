@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -25,8 +26,8 @@ from formant_provider.tasks.batches.waiting import (
     end_by_threshold,
     hand_on_batch,
 )
-from formant_provider.tasks.given_fields import GivenFields
 from formant_provider.tasks.options import refuse_idle
+from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.tasks.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
@@ -44,7 +45,7 @@ ENTRY_PREFIX = "formant_batch_look:"
 MISSING_PREFIX = "formant_batch_missing:"
 
 
-class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
+class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
     """Wait until a batch call is over, and hand its metrics downstream. Rings nobody.
 
     It is over when nobody is being talked to, nobody is to be called again, and all recipients are processed.
@@ -128,7 +129,7 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         self._waiter: BatchWaiter | None = None
         self._recalled: Sight | None = None
 
-    @property
+    @cached_property
     def hook(self) -> FormantHook:
         """What leads to the API; the connection is read when it is used."""
         return FormantHook(self.formant_conn_id, self.region)
@@ -139,9 +140,9 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
             return self._defer() if self.deferrable else super().execute(context)
 
     def _defer(self) -> Any:
-        from formant_provider.tasks.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
-        with waiting_for_a_batch():
+        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             watch = self._watch()
         deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout)
         return self.defer(
@@ -152,10 +153,10 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once."""
-        from formant_provider.tasks.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
         from formant_provider.triggers.batch import BatchEnd
 
-        with waiting_for_a_batch():
+        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             look, waiter = self._begin(context)
             look.once()
             if waiter.trouble:
@@ -167,12 +168,12 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        from formant_provider.tasks.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
         from formant_provider.triggers.batch import BatchEnd
 
         end = BatchEnd.from_event(event)
         with self._leaving_a_result(context):
-            with waiting_for_a_batch():
+            with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
                 end.raise_trouble()
             if not end.is_over:
                 text = f"The batch call {end.batch_id} was not over within {self.timeout:g} s"
@@ -188,9 +189,9 @@ class FormantBatchCallSensor(GivenFields, BaseSensorOperator):
         return a_result_in_any_case(context, nothing, no_outcome)
 
     def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
-        from formant_provider.tasks.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
-        with waiting_for_a_batch():
+        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             result = hand_on_batch(self.hook, end)
         result |= of_row(context, reference_or_none(self.reference))
         end_by_threshold(self.waiting, result, context)

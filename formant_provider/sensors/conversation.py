@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -17,9 +18,8 @@ from airflow.providers.common.compat.sdk import (
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, hand_on, show_link
-from formant_provider.tasks.given_fields import GivenFields
-from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, push_outcome, show_link
+from formant_provider.tasks.privacy import PrivateFields, reveal
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.tasks.waiting import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from formant_provider.triggers.conversation import WaitEnd
 
 
-class FormantConversationSensor(GivenFields, BaseSensorOperator):
+class FormantConversationSensor(PrivateFields, BaseSensorOperator):
     """Wait until a conversation is over, and hand its outcome downstream. Rings nobody.
 
     Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
@@ -150,7 +150,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         if self.conversation_id is not None and self.waiting.endings.settle_for:
             raise ValueError("settle_for needs trace_id: a conversation_id names one attempt")
 
-    @property
+    @cached_property
     def hook(self) -> FormantHook:
         """What leads to the API; the connection is read when it is used."""
         return FormantHook(self.formant_conn_id, self.region)
@@ -161,9 +161,9 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
             return self._defer(context) if self.deferrable else super().execute(context)
 
     def _defer(self, context: Context) -> Any:
-        from formant_provider.tasks.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
 
-        with waiting_for_a_call():
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             agent_id, watch = self._watch(context)
         deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout)
         return self.defer(
@@ -174,10 +174,10 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once."""
-        from formant_provider.tasks.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
         from formant_provider.triggers.conversation import WaitEnd
 
-        with waiting_for_a_call():
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             agent_id, watch = self._watch(context)
             if self._look is None or self._waiter is None:
                 feed = conversations_of(agent_id)
@@ -190,13 +190,13 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        from formant_provider.tasks.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
         from formant_provider.triggers.conversation import WaitEnd
 
         end = WaitEnd.from_event(event)
         show_link(self.hook, end.receipt, context)
         with self._leaving_a_result(context):
-            with waiting_for_a_call():
+            with ending_the_task(WAITING_FOR_A_CALL, self.hook):
                 end.raise_trouble()
             if end.conversation_id is None:
                 text = f"The conversation was not over within {self.timeout:g} s"
@@ -216,10 +216,10 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
-        from formant_provider.tasks.failures import waiting_for_a_call
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
 
-        with waiting_for_a_call():
-            result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
+            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
         result |= self._of_row(context)
         end_as_it_ended(self.waiting, result, context)
         return result
@@ -228,7 +228,7 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         """Check the rendered fields; return the agent and what is waited for."""
         from formant_provider.core import validation
         from formant_provider.core.conversations.waiters import Watch
-        from formant_provider.tasks.run import run_began
+        from formant_provider.tasks.run import TaskRun
 
         self.refuse_missing()
         to_reference(self.reference, reveal(self.recipient))
@@ -237,7 +237,9 @@ class FormantConversationSensor(GivenFields, BaseSensorOperator):
         if recipient is not None:
             recipient = validation.to_phone(recipient, "recipient")
         return agent_id, Watch(
-            since=run_began(context) if self.since is None else validation.to_moment("since", self.since),
+            since=TaskRun(context).run_began
+            if self.since is None
+            else validation.to_moment("since", self.since),
             trace_id=validation.to_optional_text("trace_id", self.trace_id),
             conversation_id=validation.to_optional_text("conversation_id", self.conversation_id),
             recipient=self.hook.fingerprints(agent_id).mark(recipient),

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from formant_provider.tasks.given_fields import GivenFields
 from formant_provider.tasks.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.core.contacts.do_not_call import DoNotCall
     from formant_provider.core.tables.file_kinds import FileForm
+    from formant_provider.tasks.given_fields import Given
 
 log = logging.getLogger(__name__)
 
@@ -28,63 +28,59 @@ def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[I
     :raises InvalidInput: it is none of these.
     """
     from formant_provider.api.errors import InvalidInput
-    from formant_provider.core.contacts.do_not_call import entries_of
-    from formant_provider.core.contacts.part_sources import numbers_of
+    from formant_provider.core.contacts.do_not_call import NumbersInFiles, entries_of
     from formant_provider.core.tables.file_kinds import FileForm
     from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
 
     if names_files(suppress):
-        yield numbers_of(parts_of("suppress", suppress), form or FileForm())
+        yield NumbersInFiles(parts_of("suppress", suppress), form or FileForm())
     elif is_table(suppress):
         yield entries_of(suppress, form or FileForm())
     else:
         raise InvalidInput("suppress", "must be a URI, an absolute path, a list of numbers or a data frame")
 
 
-class MindsTheList(GivenFields):
-    """Mixed into an operator that has the field ``suppress``."""
+def refuse_lost_list(given: Given) -> None:
+    """Refuse a list that is not there, though the DAG file gives one.
 
-    refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
+    It comes from a task that was skipped, or forgot to return it. To call everybody then is not what was
+    meant.
 
-    suppress: Any
-    default_country: str | None = None
+    :raises InvalidInput: it is ``None``, and the DAG file does not say so.
+    """
+    from formant_provider.api.errors import InvalidInput
 
-    def refuse_lost_list(self) -> None:
-        """Refuse a list that is not there, though the DAG file gives one.
+    if "suppress" in given.missing:
+        raise InvalidInput(
+            "suppress",
+            "is None: the task that should give it was skipped, or returned nothing. Nobody is called"
+            " without it; leave it out of the DAG file if there is no such list",
+        )
 
-        It comes from a task that was skipped, or forgot to return it. To call everybody then is not what was
-        meant.
 
-        :raises InvalidInput: it is ``None``, and the DAG file does not say so.
-        """
-        from formant_provider.api.errors import InvalidInput
+def suppression(
+    recipient: str, suppress: object, *, given: Given, default_country: str | None
+) -> Callable[[], None]:
+    """Return what refuses to call somebody who must not be called.
 
-        if self.is_missing("suppress"):
-            raise InvalidInput(
-                "suppress",
-                "is None: the task that should give it was skipped, or returned nothing. Nobody is called"
-                " without it; leave it out of the DAG file if there is no such list",
-            )
+    It reads the list the first time that it is asked, since a call that was placed has no need of it. It
+    raises ``CallNotAllowed`` when the number is on the list, and ``InvalidInput`` when that is unknown.
 
-    def suppression(self, recipient: str) -> Callable[[], None]:
-        """Return what refuses to call somebody who must not be called.
+    :param suppress: the list as the operator holds it, hidden or not.
+    """
+    from formant_provider.api.errors import CallNotAllowed
 
-        It reads the list the first time that it is asked, since a call that was placed has no need of it. It
-        raises ``CallNotAllowed`` when the number is on the list, and ``InvalidInput`` when that is unknown.
-        """
-        from formant_provider.api.errors import CallNotAllowed
+    @cache
+    def is_listed() -> bool:
+        refuse_lost_list(given)
+        numbers = reveal(suppress)
+        return numbers is not None and _read(numbers, default_country).holds(recipient)
 
-        @cache
-        def is_listed() -> bool:
-            self.refuse_lost_list()
-            suppress = reveal(self.suppress)
-            return suppress is not None and _read(suppress, self.default_country).holds(recipient)
+    def refuse() -> None:
+        if is_listed():
+            raise CallNotAllowed("The number is on the do-not-call list", reason="suppressed")
 
-        def refuse() -> None:
-            if is_listed():
-                raise CallNotAllowed("The number is on the do-not-call list", reason="suppressed")
-
-        return refuse
+    return refuse
 
 
 def _read(suppress: object, default_country: str | None) -> DoNotCall:

@@ -7,90 +7,53 @@ that is missing, and a call must not be placed at once for the want of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from inspect import signature
-from typing import TYPE_CHECKING, Any, ClassVar, Self
-
-from formant_provider.tasks.privacy import HidesFields, reveal
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk import Context
 
 
-class GivenFields(HidesFields):
-    """Mixed into an operator, remembers what the DAG file gives it.
+@dataclass
+class Given:
+    """The names of the options that the DAG file itself gives a task, without those of ``default_args``.
 
-    :ivar given: names of the options that the file gives itself, those of ``default_args`` not among them.
+    :param options: the names.
+    :param nones: names of what is given and ``None``.
+    :ivar missing: fields that are given and have no value, once they are rendered.
     """
 
-    # A field whose None says no more than that nobody knows.
-    may_be_missing: ClassVar[tuple[str, ...]] = ()
-    # A field of which a task has no need that places no call; it is refused where it is used.
-    refused_late: ClassVar[tuple[str, ...]] = ()
-
-    given: frozenset[str]
-    _given_none: frozenset[str]
-    _missing: tuple[str, ...] = ()
-
-    def __new__(cls, *_: Any, **kwargs: Any) -> Self:
-        """Note the names: in ``__init__`` nobody could tell a ``None`` that is given from a default."""
-        made = super().__new__(cls)
-        # Not by attribute: Airflow looks at that before it is ready to.
-        vars(made)["given"] = given_options(cls, kwargs)
-        vars(made)["_given_none"] = frozenset(name for name, value in kwargs.items() if value is None)
-        return made
+    options: frozenset[str]
+    nones: frozenset[str]
+    missing: tuple[str, ...] = ()
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Check the options as well where the operator itself is made in each row only, when it runs."""
-        made: Any = super().partial(**kwargs)
-        try:
-            cls.check_options(given_options(cls, kwargs), _options_of(cls, made))
-        except ValueError:
-            made._expand_called = True  # else Airflow warns that it was never mapped
-            raise
-        return made
-
-    @staticmethod
-    def check_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
-        """Refuse options that cannot act beside the others, by the names that are given and all values."""
-
-    def refuse_missing(self) -> None:
-        """Refuse a field that the DAG file gives, and that has no value now.
-
-        :raises InvalidInput: with the name of the field.
-        """
-        for name in self._missing:
-            if name not in self.refused_late:
-                refuse_none(name)
-
-    def is_missing(self, field: str) -> bool:
-        """Whether the DAG file gives a field that has no value now."""
-        return field in self._missing
-
-    def _do_render_template_fields(
-        self,
-        parent: Any,
-        template_fields: Iterable[str],
-        context: Context,
-        jinja_env: jinja2.Environment,
-        seen_oids: set[int],
-    ) -> None:
-        if parent is not self:
-            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
-            return
-        fields = tuple(template_fields)
-        before = {name: getattr(self, name) for name in fields}
-        super()._do_render_template_fields(parent, fields, context, jinja_env, seen_oids)
-        of_the_row = self._given_none & _from_tasks(self, context)
-        self._missing = tuple(
-            name
-            for name in fields
-            if name not in self.may_be_missing
-            and (name in of_the_row or _came_to_nothing(before[name], reveal(getattr(self, name))))
+    def of(cls, operator: Any, kwargs: Mapping[str, Any]) -> Self:
+        """Read the arguments of an operator's class."""
+        return cls(
+            given_options(operator, kwargs), frozenset(name for name in kwargs if kwargs[name] is None)
         )
+
+    def note_missing(
+        self, task: Any, before: Mapping[str, object], after: Mapping[str, object], context: Context
+    ) -> None:
+        """Note which of these fields came to nothing when they were rendered.
+
+        :param before: values by the name of the field.
+        :param after: the same, rendered.
+        """
+        of_the_row = self.nones & _from_tasks(task, context)
+        self.missing = tuple(
+            name
+            for name, value in after.items()
+            if name in of_the_row or _came_to_nothing(before[name], value)
+        )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.options
 
 
 def given_options(operator: Any, kwargs: Mapping[str, Any]) -> frozenset[str]:
@@ -100,7 +63,7 @@ def given_options(operator: Any, kwargs: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in options if kwargs[name] != defaults[name])
 
 
-def _options_of(operator: Any, made: Any) -> dict[str, Any]:
+def options_of(operator: Any, made: Any) -> dict[str, Any]:
     """Return the options of a mapped operator: its own, the DAG's and the group's, and what is left out."""
     options: dict[str, Any] = dict(_defaults_of(operator))
     for place in (made.kwargs["dag"], made.kwargs["task_group"]):
@@ -114,7 +77,7 @@ def _defaults_of(operator: Any) -> dict[str, Any]:
     parameters = [
         parameter
         for cls in reversed(operator.__mro__)
-        if issubclass(cls, GivenFields) and "__init__" in vars(cls)
+        if hasattr(cls, "private_fields") and "__init__" in vars(cls)
         for parameter in signature(cls.__init__).parameters.values()
     ]
     return {item.name: item.default for item in parameters if item.default is not item.empty}

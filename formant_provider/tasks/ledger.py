@@ -23,12 +23,10 @@ from formant_provider.api.errors import SendAborted
 from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.ledger import IntentT, Sent
-from formant_provider.tasks.run import run_began
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from formant_provider.core.ledger import Ledger
+    from formant_provider.tasks.run import TaskRun
 
 CALLS_ENTRY = "formant_calls"
 BATCHES_ENTRY = "formant_batch_calls"
@@ -38,27 +36,27 @@ _NOT_GUARDED = datetime.fromtimestamp(0, UTC)
 
 
 def ledger_for(
-    context: Context, key: str, *, former_key: str | None = None, doubt_since: datetime | None = None
+    run: TaskRun, key: str, *, former_key: str | None = None, doubt_since: datetime | None = None
 ) -> Ledger[Intent]:
     """Return the ledger of the call named ``key``, as durable as this Airflow allows.
 
     :param former_key: what an earlier version named it; its record is read as well.
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
     """
-    assumed = _assumed(context, Intent, key, doubt_since)
+    assumed = _assumed(run, Intent, key, doubt_since)
     if assumed is not None and former_key is not None:  # the vendor may know it by that one
         assumed = replace(assumed, used_since=_NOT_GUARDED)
     keys = (key, former_key) if former_key else (key,)
-    return _ledger(context, CALLS_ENTRY, Intent, keys, assumed)
+    return _ledger(run, CALLS_ENTRY, Intent, keys, assumed)
 
 
-def batch_ledger_for(context: Context, key: str) -> Ledger[BatchIntent]:
+def batch_ledger_for(run: TaskRun, key: str) -> Ledger[BatchIntent]:
     """Return the ledger of the batch call named ``key``. Its task is never deferred between two sends."""
-    return _ledger(context, BATCHES_ENTRY, BatchIntent, (key,), _assumed(context, BatchIntent, key, None))
+    return _ledger(run, BATCHES_ENTRY, BatchIntent, (key,), _assumed(run, BatchIntent, key, None))
 
 
 @contextmanager
-def telling_that_nothing_was_sent(context: Context, entry: str = CALLS_ENTRY) -> Iterator[None]:
+def noting_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> Iterator[None]:
     """Let a further try know of a first one that ended before it had written or sent anything.
 
     Without it that try would have to reckon with a deleted entry.
@@ -67,35 +65,32 @@ def telling_that_nothing_was_sent(context: Context, entry: str = CALLS_ENTRY) ->
         yield
     except Exception as error:
         if not getattr(error, "maybe_placed", False):
-            note_nothing_sent(context, entry)
+            note_nothing_sent(run, entry)
         raise
 
 
-def note_nothing_sent(context: Context, entry: str = CALLS_ENTRY) -> None:
+def note_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> None:
     """Let a further try know that a first one has sent nothing."""
-    store: Any = context.get("task_state_store")
-    if store is None or context["ti"].try_number > 1:
+    if run.store is None or run.try_number > 1:
         return
     with suppress(Exception):
-        if store.get(entry, default=None) is None:
-            _keep(store, entry, {"from_the_start": True, "calls": {}})
+        if run.store.get(entry, default=None) is None:
+            _keep(run.store, entry, {"from_the_start": True, "calls": {}})
 
 
-def _assumed(context: Context, kind: type[IntentT], key: str, doubt_since: datetime | None) -> IntentT | None:
+def _assumed(run: TaskRun, kind: type[IntentT], key: str, doubt_since: datetime | None) -> IntentT | None:
     """Return what has to be assumed of earlier sends that nothing is written of; ``None``: there are none."""
-    if doubt_since is None and context["ti"].try_number > 1:
-        doubt_since = run_began(context)
+    if doubt_since is None and run.try_number > 1:
+        doubt_since = run.run_began
     return kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
 
 
 def _ledger(
-    context: Context, entry: str, kind: type[IntentT], keys: Sequence[str], assumed: IntentT | None
+    run: TaskRun, entry: str, kind: type[IntentT], keys: Sequence[str], assumed: IntentT | None
 ) -> Ledger[IntentT]:
-    ti: Any = context["ti"]
-    store: Any = context.get("task_state_store")
-    if store is None:
+    if run.store is None:
         return InMemoryLedger(assumed)
-    return TaskStateLedger(store, entry, kind, keys, assumed, ti.try_number, is_mapped=ti.map_index >= 0)
+    return TaskStateLedger(run.store, entry, kind, keys, assumed, run.try_number, is_mapped=run.is_mapped)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -123,7 +123,7 @@ def percent(name: str, value: float | None) -> float | None:
     return value
 
 
-def refuse_idle(given: Collection[str], names: Iterable[str], needs: str, *, met: object) -> None:
+def refuse_idle(given: Container[str], names: Iterable[str], needs: str, *, met: object) -> None:
     """Refuse options that cannot act: who gives them expects something of them.
 
     :param given: names of all options that the DAG file gives.
@@ -163,7 +163,7 @@ def statuses(name: str, value: Collection[str]) -> frozenset[str]:
     return frozenset(value)
 
 
-def check_call_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
+def check_call_options(given: Container[str], options: Mapping[str, Any]) -> None:
     """Refuse options of a call that cannot act beside the others.
 
     :param given: names of the options that the DAG file gives itself.
@@ -175,7 +175,7 @@ def check_call_options(given: frozenset[str], options: Mapping[str, Any]) -> Non
     time_to_wait("timeout", options["timeout"])
 
 
-def check_batch_options(given: frozenset[str], options: Mapping[str, Any]) -> None:
+def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> None:
     """Refuse options of a batch call that cannot act beside the others.
 
     :param given: names of the options that the DAG file gives itself.

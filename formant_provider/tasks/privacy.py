@@ -1,13 +1,20 @@
-"""What of a call may be seen in Airflow: the names of parameters, never their values."""
+"""What of a call may be seen in Airflow: the names of parameters, never their values.
+
+Numbers and parameters are hidden from the UI when the fields are rendered (:class:`PrivateFields`), behind a
+value that shows its shape alone (:func:`hide`); in logs they are masked (:func:`mask_numbers`).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
+from copy import copy
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from formant_provider.tasks.given_fields import Given, given_options, options_of, refuse_none
 
 if TYPE_CHECKING:
     import jinja2
@@ -188,10 +195,15 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-class HidesFields(_Operator):
-    """Mixed into an operator, hides some of its template fields from everyone but its own code.
+class PrivateFields(_Operator):
+    """The base of our operators and sensors, before Airflow's class: hides fields from everyone else.
 
-    Stands before Airflow's class among the bases. The operator reads such a field with :func:`reveal`.
+    An operator names its ``private_fields`` and reads them with :func:`reveal`. What the DAG file gives it is
+    noted as well: see :class:`~formant_provider.tasks.given_fields.Given`.
+
+    Airflow offers no public hook between rendering fields and storing them. So this one class overrides
+    ``_do_render_template_fields``, as read in Airflow 3.1.8, 3.2.2, 3.3.2 and 3.4.0b2: plain and mapped tasks
+    pass through it, and a sensor, an operator and a decorated one inherit it alike.
     """
 
     private_fields: ClassVar[tuple[str, ...]] = ()
@@ -199,6 +211,43 @@ class HidesFields(_Operator):
     masks_numbers: ClassVar[bool] = True
     # Fields that may hold as many, and are never logged.
     unmasked_fields: ClassVar[tuple[str, ...]] = ("suppress",)
+    # Fields whose None says no more than that nobody knows.
+    may_be_missing: ClassVar[tuple[str, ...]] = ()
+    # Fields that a task which places no call does not need; they are refused where they are used.
+    refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
+
+    given: Given
+
+    def __new__(cls, *_: Any, **kwargs: Any) -> Self:
+        """Note what is given: in ``__init__`` nobody could tell a ``None`` that is given from a default."""
+        made = super().__new__(cls)
+        # Not by attribute: Airflow looks at that before it is ready to.
+        vars(made)["given"] = Given.of(cls, kwargs)
+        return made
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Check the options as well where the operator itself is made in each row only, when it runs."""
+        made: Any = super().partial(**kwargs)
+        try:
+            cls.check_options(given_options(cls, kwargs), options_of(cls, made))
+        except ValueError:
+            made._expand_called = True  # else Airflow warns that it was never mapped
+            raise
+        return made
+
+    @staticmethod
+    def check_options(given: Container[str], options: Mapping[str, Any]) -> None:
+        """Refuse options that cannot act beside the others, by the names that are given and all values."""
+
+    def refuse_missing(self) -> None:
+        """Refuse a field that the DAG file gives, and that has no value now.
+
+        :raises InvalidInput: with the name of the field.
+        """
+        for name in self.given.missing:
+            if name not in self.refused_late:
+                refuse_none(name)
 
     def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
         """Render as Airflow does, but take text that is an enumeration for its value, not for its name."""
@@ -215,14 +264,21 @@ class HidesFields(_Operator):
     ) -> None:
         """Render private fields apart, so that they are hidden before anyone sees them.
 
-        Plain and mapped tasks both pass through here before Airflow stores what was rendered. Airflow logs
-        a template that fails, with the values beside it; rendered here it does not.
+        Airflow logs a template that fails, with the values beside it; rendered here it does not.
         """
-        if parent is self:
-            for field in self.private_fields:
-                self._render_private(field, context, jinja_env, seen_oids)
-            template_fields = [field for field in template_fields if field not in self.private_fields]
-        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+        if parent is not self:
+            super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+            return
+        before = {name: getattr(self, name) for name in template_fields}
+        for name, value in before.items():
+            if hasattr(type(value), "template_fields"):  # rendered in place, and other tasks may share it
+                setattr(self, name, copy(value))
+        for name in self.private_fields:
+            self._render_private(name, context, jinja_env, seen_oids)
+        public = [name for name in before if name not in self.private_fields]
+        super()._do_render_template_fields(parent, public, context, jinja_env, seen_oids)
+        after = {name: reveal(getattr(self, name)) for name in before if name not in self.may_be_missing}
+        self.given.note_missing(self, before, after, context)
 
     def _render_private(
         self, field: str, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]

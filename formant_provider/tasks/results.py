@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 
 from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, RequestRefused
-from formant_provider.tasks.run import is_its_own
+from formant_provider.tasks.run import TaskRun
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -45,8 +45,7 @@ def of_row(context: Context, reference: object) -> dict[str, Any]:
 
     :param reference: the user's own name of the row.
     """
-    map_index = context["ti"].map_index
-    return {"reason": None, "map_index": -1 if map_index is None else map_index, "reference": reference}
+    return {"reason": None, "map_index": TaskRun(context).map_index, "reference": reference}
 
 
 def push(context: Context, key: str, value: Any) -> None:
@@ -91,7 +90,7 @@ def a_result_in_any_case(
     except AirflowRescheduleException:  # it goes on
         raise
     except Exception as error:
-        if not vars(context["task"])[_LEFT] and is_its_own(context):
+        if not vars(context["task"])[_LEFT] and TaskRun(context).is_current():
             status, reason = became(error)
             result = {**nothing(), "status": status, "reason": reason}
             push_apart(context, result, apart)
@@ -126,7 +125,7 @@ def no_outcome(error: Exception) -> tuple[None, str]:
 def _ours(error: BaseException | None) -> FormantError | None:
     """Return our error that another one of Airflow's stands for."""
     while error is not None and not isinstance(error, FormantError):
-        error = error.__cause__
+        error = error.__context__ if error.__suppress_context__ else error.__cause__
     return error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,146 +19,183 @@ TRACE_XCOM = "trace_id"
 RESULT_ENTRY = "formant_result"
 
 
-def run_began(context: Context) -> datetime:
-    """Return when this DAG run can have asked for anything at the earliest; a clear does not move it."""
-    dag_run: Any = context["dag_run"]
-    moments: list[datetime] = [dag_run.run_after, dag_run.start_date]
-    return min(moment for moment in moments if moment is not None)
+@dataclass(frozen=True)
+class TaskRun:
+    """One run of a task, read from Airflow's context.
 
-
-def earliest_send(context: Context, began: datetime) -> datetime:
-    """Return when a task without a ledger can have sent at the earliest.
-
-    :param began: when this process began; a first try cannot have sent before.
+    :param context: as Airflow gives it to a task.
+    :param own_name: whether the user named the call (``idempotency_key``). Such a name may be used anywhere;
+        the key of a call without one holds the DAG run and the task.
     """
-    return began if context["ti"].try_number == 1 else run_began(context)
+
+    context: Context
+    own_name: bool = False
+
+    @property
+    def task_id(self) -> tuple[str, str, str]:
+        """DAG, run and task."""
+        return self._ti.dag_id, self._ti.run_id, self._ti.task_id
+
+    @property
+    def try_number(self) -> int:
+        """Which try of the task this is, from 1 on."""
+        return int(self._ti.try_number)
+
+    @property
+    def has_tries_left(self) -> bool:
+        """Whether Airflow tries again when this try fails. A clear raises ``max_tries``."""
+        return bool(self._ti.try_number <= self._ti.max_tries)
+
+    @property
+    def map_index(self) -> int:
+        """The row of a mapped task; -1 of another."""
+        index = self._ti.map_index
+        return -1 if index is None else int(index)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the task is a row of a mapped one."""
+        return self.map_index >= 0
+
+    @property
+    def store(self) -> Any:
+        """The task state store; ``None`` before Airflow 3.3."""
+        return self.context.get("task_state_store")
+
+    @property
+    def run_began(self) -> datetime:
+        """When this DAG run can have asked for anything at the earliest; a clear does not move it."""
+        dag_run: Any = self.context["dag_run"]
+        moments: list[datetime] = [dag_run.run_after, dag_run.start_date]
+        return min(moment for moment in moments if moment is not None)
+
+    @property
+    def was_cleared(self) -> bool:
+        """Whether the run was cleared before, all of it or tasks of it."""
+        return (getattr(self.context["dag_run"], "clear_number", None) or 0) > 0
+
+    def is_current(self) -> bool:
+        """Tell whether the task is still this process's own, as far as Airflow tells.
+
+        A process that Airflow has given up may live on beside the one that took over. Only a write to the
+        state store tells it so; what it pushed as an XCom would take the place of the other one's.
+        """
+        try:
+            if self.store is not None:
+                self.store.set(RESULT_ENTRY, {"try_number": self.try_number})
+        except Exception:
+            return False
+        return True
+
+    def earliest_send(self, began: datetime) -> datetime:
+        """Return when a task without a ledger can have sent at the earliest.
+
+        :param began: when this process began; a first try cannot have sent before.
+        """
+        return began if self.try_number == 1 else self.run_began
+
+    def key_in_loop(self, key: str) -> str:
+        """Return the key of this iteration, if the task is in a loop (Airflow 3.4) and its name is Airflow's.
+
+        A name of the user's means the same call in each iteration.
+        """
+        from formant_provider.core.keys import key_for_iteration
+
+        loop: Any = None if self.own_name else self.context.get("loop")
+        return key if loop is None else key_for_iteration(key=key, iteration=loop.index)
+
+    @property
+    def taken_since(self) -> datetime | None:
+        """When somebody else can have sent the key of this call before we do; ``None``: nobody can.
+
+        A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's
+        own holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be
+        the same person's, or may have been before the list changed.
+        """
+        if not self.own_name and not self.is_mapped:
+            return None
+        now = _now()
+        a_day_ago = now - timedelta(hours=24)
+        # The run began by the scheduler's clock, of which this worker's may be behind.
+        began = min(self.run_began, now - timedelta(seconds=1))
+        return a_day_ago if self.own_name else max(a_day_ago, began)
+
+    @property
+    def batch_taken_since(self) -> datetime | None:
+        """The same of a batch call, of which the ledger may not know.
+
+        For a name of the user's the vendor knows no end. An earlier try can have placed it, if somebody has
+        deleted what it wrote down.
+        """
+        if self.own_name:
+            return datetime.fromtimestamp(0, UTC)
+        return self.run_began if self.is_mapped or self.try_number > 1 else None
+
+    @property
+    def look_since(self) -> datetime | None:
+        """When another row of this task can have placed our call, of which nothing tells any more.
+
+        The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
+        """
+        from formant_provider.core.keys import KEY_PROTECTS
+
+        began = self.run_began
+        return began if self.is_mapped and began + KEY_PROTECTS <= _now() else None
+
+    def own_traces(self) -> Collection[str]:
+        """Return trace ids of calls that rows of this mapped task have placed in this run.
+
+        One of them that is with the same person is the same call, unless rows have names of their own. What
+        is not among them may be as well: Airflow deletes a row's XComs when it starts again.
+        """
+        if not self.is_mapped or self.own_name:
+            return ()
+        found: Any = []
+        with suppress(Exception):  # it can only help
+            found = self._pushed_by_rows(TRACE_XCOM)
+        return {trace_id for trace_id in found if trace_id}
+
+    def publish_key(self, key: str, content: str, files: Mapping[str, str]) -> None:
+        """Let the other rows of a mapped list see which batch call this one asks for, if it may push XComs.
+
+        :param content: tells batch calls of the same name apart.
+        :param files: what it writes, by the name of the field.
+        """
+        if self.is_mapped and self._ti.task.do_xcom_push:
+            self._ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content, "files": dict(files)})
+
+    def has_duplicate(self, key: str, content: str) -> bool:
+        """Whether another row of the mapped list asks for a batch call of the same name with other contacts.
+
+        What a row published before the list was cleared is there until that row starts again. So the same
+        contacts at another position are no duplicate: they have moved.
+        """
+        return any(row.get("key") == key and row.get("content") != content for row in self._published())
+
+    def file_of_another(self, key: str, files: Mapping[str, str]) -> str | None:
+        """Return the field whose file another row of the mapped list writes as well; ``None``: there is none.
+
+        A row of the same key is the same batch call, which has moved in the list.
+        """
+        others = [row["files"] for row in self._published() if row.get("key") != key and "files" in row]
+        taken = {uri for row in others for uri in row.values()}
+        return next((field for field, uri in files.items() if uri in taken), None)
+
+    @property
+    def _ti(self) -> Any:
+        return self.context["ti"]
+
+    def _published(self) -> list[dict[str, Any]]:
+        return [row for row in self._pushed_by_rows(KEY_XCOM) if isinstance(row, dict)]
+
+    def _pushed_by_rows(self, key: str) -> Collection[Any]:
+        from airflow.providers.common.compat.sdk import XCom
+
+        dag_id, run_id, task_id = self.task_id
+        return XCom.get_all(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id) or []
 
 
-def is_its_own(context: Context) -> bool:
-    """Whether the task is still this process's own, as far as Airflow tells.
-
-    A process that Airflow has given up may live on beside the one that took over. Only a write to the state
-    store tells it so; what it pushed as an XCom would take the place of the other one's.
-    """
-    store: Any = context.get("task_state_store")
-    try:
-        if store is not None:
-            store.set(RESULT_ENTRY, {"try_number": context["ti"].try_number})
-    except Exception:
-        return False
-    return True
-
-
-def was_cleared(context: Context) -> bool:
-    """Whether the run was cleared before, all of it or tasks of it."""
-    dag_run: Any = context["dag_run"]
-    return (getattr(dag_run, "clear_number", None) or 0) > 0
-
-
-def in_loop(context: Context, key: str) -> str:
-    """Return the key of this iteration, if the task is in a loop (Airflow 3.4)."""
-    from formant_provider.core.keys import key_for_iteration
-
-    loop: Any = context.get("loop")
-    return key if loop is None else key_for_iteration(key=key, iteration=loop.index)
-
-
-def taken_since(context: Context, *, own_name: bool) -> datetime | None:
-    """Return when somebody else can have sent the key of this call before we do; ``None``: nobody can.
-
-    A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's own
-    holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be the
-    same person's, or may have been before the list changed.
-    """
+def _now() -> datetime:
     import pendulum
 
-    ti: Any = context["ti"]
-    if not own_name and ti.map_index < 0:
-        return None
-    now = pendulum.now("UTC")
-    a_day_ago = now - timedelta(hours=24)
-    # The run began by the scheduler's clock, of which this worker's may be behind.
-    began = min(run_began(context), now - timedelta(seconds=1))
-    return a_day_ago if own_name else max(a_day_ago, began)
-
-
-def look_since(context: Context) -> datetime | None:
-    """Return when another row of this mapped task can have placed our call, and nothing tells of it any more.
-
-    The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
-    """
-    import pendulum
-
-    from formant_provider.core.keys import KEY_PROTECTS
-
-    ti: Any = context["ti"]
-    began = run_began(context)
-    return began if ti.map_index >= 0 and began + KEY_PROTECTS <= pendulum.now("UTC") else None
-
-
-def own_traces(context: Context, *, own_name: bool) -> Collection[str]:
-    """Return trace ids of calls that rows of this mapped task have placed in this run.
-
-    One of them that is with the same person is the same call, unless rows have names of their own. What is
-    not among them may be as well: Airflow deletes a row's XComs when it starts again.
-    """
-    from airflow.providers.common.compat.sdk import XCom
-
-    ti: Any = context["ti"]
-    if ti.map_index < 0 or own_name:
-        return ()
-    found: Any = []
-    with suppress(Exception):  # it can only help
-        found = XCom.get_all(key=TRACE_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
-    return {trace_id for trace_id in found if trace_id}
-
-
-def batch_taken_since(context: Context, *, own_name: bool) -> datetime | None:
-    """Return when somebody whom the ledger does not know of can have placed our batch call; ``None``: nobody.
-
-    As with a call, but for a name of the user's the vendor knows no end. An earlier try can have, if somebody
-    has deleted what it wrote down.
-    """
-    ti: Any = context["ti"]
-    if own_name:
-        return datetime.fromtimestamp(0, UTC)
-    return run_began(context) if ti.map_index >= 0 or ti.try_number > 1 else None
-
-
-def announce(context: Context, key: str, content: str, files: Mapping[str, str]) -> None:
-    """Let the other rows of a mapped list see which batch call this one asks for, if the task may push XComs.
-
-    :param content: tells campaigns of the same name apart.
-    :param files: what it writes, by the name of the field.
-    """
-    ti: Any = context["ti"]
-    if ti.map_index >= 0 and ti.task.do_xcom_push:
-        ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content, "files": dict(files)})
-
-
-def file_of_another(context: Context, key: str, files: Mapping[str, str]) -> str | None:
-    """Return the field whose file another row of the mapped list writes as well; ``None`` if there is none.
-
-    A row of the same key is the same campaign, which has moved in the list.
-    """
-    others = [row["files"] for row in _announced(context) if row.get("key") != key and "files" in row]
-    taken = {uri for row in others for uri in row.values()}
-    return next((field for field, uri in files.items() if uri in taken), None)
-
-
-def has_twin(context: Context, key: str, content: str) -> bool:
-    """Whether another row of the mapped list asks for a batch call of the same name with other contacts.
-
-    What a row announced before the list was cleared is there until that row starts again. So the same
-    contacts at another position are no twin: they have moved.
-    """
-    rows = _announced(context)
-    return any(row.get("key") == key and row.get("content") != content for row in rows)
-
-
-def _announced(context: Context) -> list[dict[str, Any]]:
-    from airflow.providers.common.compat.sdk import XCom
-
-    ti: Any = context["ti"]
-    announced = XCom.get_all(key=KEY_XCOM, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id) or []
-    return [row for row in announced if isinstance(row, dict)]
+    return pendulum.now("UTC")

@@ -246,7 +246,7 @@ def test_conversations_that_cannot_be_read_are_read_by_the_next_try(
     sandbox.inject(endpoint, Fault.ERROR_503_BEFORE, times=8)
     first = report_on(channel, tmp_path / "r.csv", retries=1)
     assert first.state == "up_for_retry"
-    assert "rings nobody again" in first.log_text
+    assert "places no further batch call" in first.log_text
     assert (tmp_path / "r.csv").read_text() == "an older one"
     operator = a_campaign(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, retries=1)
     assert to_the_end(operator, channel, try_number=2).state == "success"

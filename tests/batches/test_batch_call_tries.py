@@ -72,7 +72,7 @@ def test_an_upload_that_may_have_been_accepted_is_parked(
     run = a_try(channel, state_store=state_store)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)
     text = str(run.error)
-    assert "Phones may have rung" in text
+    assert "A batch call may have been placed" in text
     assert PARKED in text
     assert "[af-" in text
     cleared = a_try(channel, 2, state_store=state_store)
@@ -140,7 +140,7 @@ def test_a_refusal_is_no_doubt(fault: Fault, state_store: bool, make_sandbox: Ma
     sandbox.inject(BATCH, fault, times=5)
     first = a_try(channel, state_store=state_store)
     assert first.state == "up_for_retry", first.log_text
-    assert "No phone was rung by this try" in first.log_text
+    assert "No batch call was placed by this try" in first.log_text
     second = a_try(channel, 2, state_store=state_store, resubmit_if_missing=not state_store)
     assert second.state == "success", second.log_text
     assert (posts(sandbox), sandbox.rings) == (6, ONE_RING_EACH)
@@ -154,7 +154,7 @@ def test_an_api_that_is_down_is_sent_nothing(
     sandbox.stop()
     first = a_try(channel, state_store=state_store)
     assert first.state == "up_for_retry"
-    assert "No phone was rung by this try" in first.log_text
+    assert "No batch call was placed by this try" in first.log_text
     sandbox.start()
     second = a_try(channel, 2, state_store=state_store)
     if state_store:
@@ -227,7 +227,7 @@ def test_a_refused_upload_fails_at_once(state_store: bool, sandbox: Sandbox, cha
     """An agent that the API does not know, and a key that it does not take, are not tried again."""
     run = a_try(channel, state_store=state_store, agent_id=1)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)
-    assert "No phone was rung by this try" in str(run.error)
+    assert "No batch call was placed by this try" in str(run.error)
     channel.connections["formant_default"]["password"] = "another-key"
     run = a_try(channel, state_store=state_store, task_id="other")
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)

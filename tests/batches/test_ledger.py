@@ -17,9 +17,9 @@ from formant_provider.core.batches.request import build_batch_request
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH
-from formant_provider.tasks.failures import placing_a_batch
+from formant_provider.tasks import run as task
+from formant_provider.tasks.failures import PLACING_A_BATCH_CALL, ending_the_task
 from formant_provider.tasks.ledger import BATCHES_ENTRY, batch_ledger_for
-from formant_provider.tasks.run import batch_taken_since
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
@@ -48,20 +48,19 @@ class Campaign(BaseOperator):
         self.own_name = own_name
 
     def execute(self, context: Any) -> dict[str, Any]:
-        ti = context["ti"]
+        run = task.TaskRun(context, own_name=self.own_name is not None)
         request = build_batch_request(
             agent_id=self.agent_id,
             name=self.name,
             idempotency_key=self.own_name,
             write_file=lambda: self.file,
-            task=(ti.dag_id, ti.run_id, ti.task_id),
-            is_mapped=ti.map_index >= 0,
+            task=run.task_id,
+            is_mapped=run.is_mapped,
         )
-        taken_since = batch_taken_since(context, own_name=self.own_name is not None)
-        policy = BatchPolicy(taken_since, lookup_timeout_s=0, resubmit_if_missing=False)
+        policy = BatchPolicy(run.batch_taken_since, lookup_timeout_s=0, resubmit_if_missing=False)
         callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep)
-        ledger = batch_ledger_for(context, request.key)
-        with placing_a_batch(), FormantHook().get_conn() as client:
+        ledger = batch_ledger_for(run, request.key)
+        with ending_the_task(PLACING_A_BATCH_CALL), FormantHook().get_conn() as client:
             placement = place_batch(request, client, ledger, policy, callbacks)
         return {"batch_id": placement.batch_id, "result": placement.result.value}
 
@@ -127,7 +126,7 @@ def test_without_a_store_a_further_try_that_finds_nothing_is_parked(
     """Without retries, and with what to do in the log."""
     run = run_task(campaign(file), channel, try_number=2, state_store=False)
     assert run.state == "failed"
-    assert "Phones may have rung" in run.log_text
+    assert "A batch call may have been placed" in run.log_text
     assert "resubmit_if_missing" in run.log_text
     assert sandbox.rings == {}
 

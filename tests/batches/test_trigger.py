@@ -156,7 +156,7 @@ def test_trouble_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox
     channel.connections["formant_default"] = good
     run = run_task(sensor, channel, resume_event=event)
     assert run.state == ("up_for_retry" if change is None else "failed")
-    assert "rings nobody again" in run.log_text
+    assert "places no further batch call" in run.log_text
     assert not any(private in run.masked_log_text for private in PRIVATE)
 
 

@@ -274,7 +274,7 @@ def test_a_bad_return_is_refused_before_anything_is_sent(
     done = run(lambda: returned, channel)
     assert done.state == "failed"
     assert str(done.error).startswith(said)
-    assert "No phone was rung" in str(done.error)
+    assert "No call was placed" in str(done.error)
     assert sandbox.requests == []
     assert_private(done, "Private-0")
 

@@ -24,7 +24,7 @@ from formant_provider.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from formant_provider.sandbox import Sandbox, control, faults
 from formant_provider.tasks.batches.report import REPORT_COLUMNS
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
-from formant_provider.tasks.failures import placing_a_call
+from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
 from formant_provider.tasks.reads import PATIENT
 from formant_provider.tasks.results import in_a_word, not_called
 from formant_provider.tasks.storage import archive, files, tables
@@ -34,7 +34,8 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 
 def make(kind: Any) -> Any:
-    return kind("field", "reason") if kind is errors.InvalidInput else kind("text")
+    two = kind in {errors.InvalidInput, errors.InputNotFound}
+    return kind("field", "reason") if two else kind("text")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
     assert set(rows) == set(kinds) - {"FormantError", "RetryableError"}
     for name, (sent_again, retried, placed) in rows.items():
         error = make(kinds[name])
-        with pytest.raises(Exception, match=r"text|reason") as caught, placing_a_call():
+        with pytest.raises(Exception, match=r"text|reason") as caught, ending_the_task(PLACING_A_CALL):
             raise error
         assert (sent_again == "yes") is retry.may_repeat(error), name
         assert (retried == "no") is isinstance(caught.value, AirflowFailException), name

@@ -233,5 +233,5 @@ def assert_parked(result: DagResult, task: TaskId) -> None:
         line for line in result.log_text.splitlines() if marker in line and "Look in the FormantAI" in line
     ]
     assert lines
-    assert all("Phones may have rung" in line for line in lines)
+    assert all("A batch call may have been placed" in line for line in lines)
     assert not result[task].xcoms.get("batch_id")

@@ -196,7 +196,7 @@ def test_a_retry_after_a_lost_answer_does_not_ring_again(sandbox: Sandbox, chann
     today = datetime.now(UTC)
     first = run_task(an_operator(), channel, logical_date=today)
     assert first.state == "up_for_retry"
-    assert "A phone may have rung." in first.log_text
+    assert "A call may have been placed." in first.log_text
     sandbox.advance(600)
     second = run_task(an_operator(), channel, try_number=2, logical_date=today)
     assert (second.state, sandbox.rings) == ("success", {NUMBER: 1})
@@ -254,7 +254,7 @@ def test_404_fails_at_once(fields: dict[str, Any], error_type: str, channel: Fak
     run = run_task(an_operator(**fields), channel)
     assert run.state == "failed"
     assert error_type in str(run.error)
-    assert "No phone was rung" in str(run.error)
+    assert "No call was placed" in str(run.error)
 
 
 def test_401_fails_at_once(sandbox: Sandbox) -> None:
@@ -342,7 +342,7 @@ def test_bad_input_is_refused_before_anything_is_sent(
     run = run_task(an_operator(**fields), channel)
     assert run.state == "failed"
     assert str(run.error).startswith(f"{field}: ")
-    assert "No phone was rung" in str(run.error)
+    assert "No call was placed" in str(run.error)
     assert sandbox.requests == []
     for value in ("four", "secret", "415555", "tomorrow-at-nine", "2099", "mars", "Rahul"):
         assert value not in str(run.error)

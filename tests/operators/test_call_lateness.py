@@ -37,8 +37,8 @@ def test_a_run_of_last_month_rings_nobody(run_type: str, sandbox: Sandbox, chann
     run = run_task(an_operator(), channel, run_type=run_type, data_interval_end=end)
     assert (run.state, sandbox.requests) == ("skipped", [])
     assert f"that of {end:%Y-%m-%dT%H:%M}" in run.log_text
-    assert "longer ago than max_lateness (1 day, 0:00:00) allows. No phone was rung" in run.log_text
-    assert "change what kept it back first" in run.log_text
+    assert "longer ago than max_lateness (1 day, 0:00:00) allows. No call was placed" in run.log_text
+    assert "change the option that prevents it first" in run.log_text
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_ledger_that_fails_keeps_the_call_back(
     channel.refused.add(refused)
     run = run_task(an_operator(), channel)
     assert run.state == "up_for_retry"
-    assert "No phone was rung by this try" in run.log_text
+    assert "No call was placed by this try" in run.log_text
     assert sandbox.requests == []
     if refused == "SetTaskStateStore":  # the task may be another process's, and so is its result then
         assert "return_value" not in run.xcoms
@@ -176,7 +176,7 @@ def test_a_stopped_task_sends_nothing_more(sandbox: Sandbox, channel: FakeSuperv
     run = run_task(operator, channel)
     assert run.state == "up_for_retry"
     assert "cannot be taken back" in run.log_text
-    assert "No phone was rung by this try" in run.log_text
+    assert "No call was placed by this try" in run.log_text
     assert sandbox.requests == []
     assert the_entry(run)["sent"] == "never"
 

@@ -84,7 +84,7 @@ def test_a_task_may_be_skipped_or_fail_instead(
     clock(EVENING)
     run = run_task(an_operator(on_closed=on_closed), channel)
     assert (run.state, sandbox.requests) == (state, [])
-    assert f"calling_window is closed now; it opens next at {MORNING}. No phone was rung" in run.log_text
+    assert f"calling_window is closed now; it opens next at {MORNING}. No call was placed" in run.log_text
     assert INDIA.strip("+") not in run.log_text
 
 

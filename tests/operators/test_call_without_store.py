@@ -166,7 +166,7 @@ def test_a_retry_in_a_run_of_yesterday_that_finds_nothing_fails_for_good(
     pass_time(pause)
     run = a_try(operator, channel, 2, logical_date=began)
     assert (run.state, posts(sandbox)) == ("failed", sent)
-    assert "A phone may have rung." in str(run.error)
+    assert "A call may have been placed." in str(run.error)
     assert "idempotency_key of its own" in str(run.error)
     assert sandbox.rings == ({NO_RECORD: 1} if rang else {})
 
@@ -181,7 +181,7 @@ def test_a_retry_in_a_run_of_yesterday_that_cannot_look_may_be_retried(
     sandbox.inject(LIST, Fault.ERROR_500_BEFORE, times=99)
     run = a_try(an_operator(), channel, 2, logical_date=LONG_AGO)
     assert (run.state, posts(sandbox)) == ("up_for_retry", sent)
-    assert "A phone may have rung." in run.log_text
+    assert "A call may have been placed." in run.log_text
 
 
 def test_the_first_try_of_an_old_run_calls(sandbox: Sandbox, channel: FakeSupervisor) -> None:
@@ -212,7 +212,7 @@ def test_a_redial_is_refused(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     run = a_try(an_operator(redial_on={"busy"}, wait_for_completion=True, retries=1), channel)
     assert (run.state, sandbox.requests) == ("failed", [])
     assert str(run.error).startswith("redial_on: needs the task state store of Airflow 3.3")
-    assert "No phone was rung" in str(run.error)
+    assert "No call was placed" in str(run.error)
 
 
 def test_a_mapped_list_in_another_order_moves_nobody_s_call(

@@ -88,7 +88,7 @@ def test_the_end_of_the_time_is_the_user_s_choice(
     if choice == "return":
         assert run.xcoms["return_value"]["trace_id"] == sandbox.calls[0].trace_id
         assert run.xcoms["return_value"]["status"] == "initiated"
-    assert "A phone may have rung" in run.log_text
+    assert "A call may have been placed" in run.log_text
 
 
 @BOTH

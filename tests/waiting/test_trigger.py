@@ -107,7 +107,7 @@ HINDRANCES: dict[str, dict[str, Any] | None] = {
 
 @pytest.mark.parametrize("kind", HINDRANCES)
 def test_trouble_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox) -> None:
-    """A trigger fires in any case; the task fails as it would in a worker, and rings nobody again."""
+    """A trigger fires in any case; the task fails as it would in a worker, and places no further call."""
     channel = channel_to(sandbox)
     operator = an_operator(deferrable=True, retries=3)
     deferral = run_task(operator, channel).deferral
@@ -120,7 +120,7 @@ def test_trouble_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox
     run = run_task(operator, channel, resume_event=event)
     # What cannot get better is not retried; a connection that could not be read may be there next time.
     assert run.state == ("up_for_retry" if change is None else "failed")
-    assert "rings nobody again" in run.log_text
+    assert "places no further call" in run.log_text
     assert not any(private in run.masked_log_text for private in PRIVATE)
 
 

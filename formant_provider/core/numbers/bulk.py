@@ -16,7 +16,7 @@ from typing import Any
 from formant_provider.core.numbers.plans import old_forms
 from formant_provider.core.numbers.reading import Numbers, Readings
 from formant_provider.core.numbers.reasons import Reason
-from formant_provider.core.numbers.spelling import LONGEST_DIGITS, SHORTEST_DIGITS, has_zeros
+from formant_provider.core.numbers.recipient import LONGEST_DIGITS, SHORTEST_DIGITS, has_zeros
 
 # So many zeros at the end are what a spreadsheet leaves of a number in scientific notation.
 _ROUND = "0" * 6 + "\0"

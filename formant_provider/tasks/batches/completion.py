@@ -53,7 +53,7 @@ class WaitsForTheEnd(PlacesABatch):
         self, placement: BatchPlacement, receipt: dict[str, Any], context: Context
     ) -> dict[str, Any]:
         """Wait until the campaign is over, here or in the triggerer."""
-        from formant_provider.tasks.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
         from formant_provider.triggers.batch import BatchEnd
 
         watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
@@ -65,21 +65,21 @@ class WaitsForTheEnd(PlacesABatch):
                 timeout=until(deadline) + GRACE,
             )
         self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
-        with waiting_for_a_batch():
+        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             waiter = wait_for_batch(self.hook, watch, deadline)
         return self._conclude(BatchEnd.of(waiter, receipt), context)
 
     def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
         """Write the report, and end the task as the campaign, the time or the trouble has it."""
         from formant_provider.core.batches.request import marker_in
-        from formant_provider.tasks.failures import waiting_for_a_batch
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
-        with waiting_for_a_batch():
+        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
             end.raise_trouble()
             result = hand_on_batch(self.hook, end)
         if self.results_uri is not None:
             is_complete = end.is_over and not stands_still(result)
-            with waiting_for_a_batch():
+            with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
                 result |= write_report(
                     self.hook,
                     result,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +20,20 @@ from formant_provider.tasks.batches.contacts import ContactFiles, read_numbers
 from formant_provider.tasks.batches.outputs import check_outputs
 from formant_provider.tasks.batches.report import ReportOptions
 from formant_provider.tasks.batches.row_list import recipients_uri
+from formant_provider.tasks.do_not_call import refuse_lost_list
 from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
 from formant_provider.tasks.lateness import lateness_s, refuse_late
 from formant_provider.tasks.options import seconds
-from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.privacy import PrivateFields, reveal
 from formant_provider.tasks.references import reference_or_none
 from formant_provider.tasks.results import NOT_KNOWN, a_result_in_any_case, not_called, of_row, push
-from formant_provider.tasks.timing import MindsTheWindow
+from formant_provider.tasks.run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.api.errors import FormantError
+    from formant_provider.calling_window import CallingWindow
     from formant_provider.core.batches.placement import BatchPlacement, BatchPolicy, Callbacks
     from formant_provider.core.batches.request import BatchRequest
 
@@ -48,7 +50,7 @@ RECEIPT_FIELDS = (
 )
 
 
-class PlacesABatch(MindsTheWindow):
+class PlacesABatch(PrivateFields):
     """Mixed into an operator that has the fields of a batch call and the options of its placement."""
 
     private_fields = ("contacts", "suppress")
@@ -65,6 +67,9 @@ class PlacesABatch(MindsTheWindow):
     region: str | None
     rules: ContactRules
     report_options: ReportOptions
+    calling_window: CallingWindow | None
+    on_closed: str
+    suppress: Any
     max_lateness_s: float | None
     lookup_timeout_s: float
     resubmit_if_missing: bool
@@ -91,7 +96,7 @@ class PlacesABatch(MindsTheWindow):
         self._stopped = True
         self.log.warning("Stopping: no upload any more. A batch call that was sent cannot be taken back.")
 
-    @property
+    @cached_property
     def hook(self) -> FormantHook:
         """What leads to the API; the connection is read when it is used."""
         return FormantHook(self.formant_conn_id, self.region)
@@ -125,7 +130,7 @@ class PlacesABatch(MindsTheWindow):
         def write_file() -> Path:
             # Asked of what would ring anew alone: a campaign that was placed is not too late.
             refuse_late(context, self.max_lateness_s, now=pendulum.now("UTC"))
-            self.refuse_lost_list()
+            refuse_lost_list(self.given)
             if self.calling_window is not None:
                 files.openings = Openings(self.calling_window.hours, pendulum.now("UTC"))
             return files.write()
@@ -140,22 +145,20 @@ class PlacesABatch(MindsTheWindow):
 
     def _request(self, write_file: Callable[[], Path], context: Context) -> BatchRequest:
         from formant_provider.core.batches.request import build_batch_request
-        from formant_provider.tasks.run import in_loop
 
-        ti = context["ti"]
+        run = self._run(context)
         request = build_batch_request(
             agent_id=self.agent_id,
             name=self.name,
             idempotency_key=self.idempotency_key,
             write_file=write_file,
-            task=(ti.dag_id, ti.run_id, ti.task_id),
-            is_mapped=(ti.map_index or 0) >= 0,
+            task=run.task_id,
+            is_mapped=run.is_mapped,
         )
-        return (
-            request
-            if self.idempotency_key is not None
-            else replace(request, key=in_loop(context, request.key))
-        )
+        return replace(request, key=run.key_in_loop(request.key))
+
+    def _run(self, context: Context) -> TaskRun:
+        return TaskRun(context, own_name=self.idempotency_key is not None)
 
     def rehearse(self, files: ContactFiles, context: Context) -> dict[str, Any]:
         """Do all that comes before the upload, and return what would be uploaded.
@@ -168,7 +171,7 @@ class PlacesABatch(MindsTheWindow):
         request = self.build_batch(files, context)
         with self.hook.get_conn():
             clean, reason = checked(request.write_file)
-        note_nothing_sent(context, BATCHES_ENTRY)
+        note_nothing_sent(TaskRun(context), BATCHES_ENTRY)
         report, openings = files.report, files.openings
         push(context, "batch_id", NOT_KNOWN)
         return {
@@ -191,7 +194,7 @@ class PlacesABatch(MindsTheWindow):
         from formant_provider.core.batches.placement import place_batch
         from formant_provider.tasks.ledger import batch_ledger_for
 
-        ledger = batch_ledger_for(context, request.key)
+        ledger = batch_ledger_for(TaskRun(context), request.key)
         known = ledger.read()
         self._refuse_twins(request, context, is_placed=known is not None and known.receipt is not None)
         self.log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
@@ -241,22 +244,21 @@ class PlacesABatch(MindsTheWindow):
         One of the two would not be made, or not be reported on.
         """
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.tasks.run import announce, file_of_another, has_twin
 
-        ti: Any = context["ti"]
-        if ti.map_index < 0 or not self.do_xcom_push:
+        run = TaskRun(context)
+        if not run.is_mapped or not self.do_xcom_push:
             return
         content = self.hook.fingerprints(request.agent_id).seal(
             _as_text(reveal(self.contacts), self.rules.phone_column)
         )
         files = self._written()
-        announce(context, request.key, content, files)
+        run.publish_key(request.key, content, files)
         if is_placed:
             return
-        if has_twin(context, request.key, content):
+        if run.has_duplicate(request.key, content):
             field = "name" if self.idempotency_key is None else "idempotency_key"
             raise InvalidInput(field, "is the same in another row of this mapped task; give each its own")
-        if taken := file_of_another(context, request.key, files):
+        if taken := run.file_of_another(request.key, files):
             raise InvalidInput(taken, "is the same in another row of this mapped task; give each its own")
 
     def _written(self) -> dict[str, str]:
@@ -266,13 +268,13 @@ class PlacesABatch(MindsTheWindow):
 
     def _policy(self, context: Context) -> BatchPolicy:
         from formant_provider.core.batches.placement import BatchPolicy
-        from formant_provider.tasks.run import batch_taken_since, was_cleared
 
+        run = self._run(context)
         return BatchPolicy(
-            taken_since=batch_taken_since(context, own_name=self.idempotency_key is not None),
+            taken_since=run.batch_taken_since,
             lookup_timeout_s=self.lookup_timeout_s,
             resubmit_if_missing=self.resubmit_if_missing,
-            was_cleared=was_cleared(context),
+            was_cleared=run.was_cleared,
         )
 
     def _callbacks(self) -> Callbacks:
@@ -288,7 +290,7 @@ class PlacesABatch(MindsTheWindow):
 
 def _as_text(contacts: Any, phone_column: str) -> str:
     """Write where contacts are, or what they are if they are in memory."""
-    from formant_provider.core.tables.frames import frame_table
+    from formant_provider.core.tables.value_tables import frame_table
 
     frame = frame_table(contacts, "contacts", phone_column)
     if frame is not None:

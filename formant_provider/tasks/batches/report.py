@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -84,7 +84,7 @@ class ReportOptions:
         return (*place, *number, *self.carried.names, "status", "reason", *asked)
 
 
-def check_report(given: Collection[str], results_uri: object, rejects_uri: object) -> None:
+def check_report(given: Container[str], results_uri: object, rejects_uri: object) -> None:
     """Refuse options that cannot act.
 
     :param given: names of the options that the DAG file gives itself.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from formant_provider.core.numbers.reading import Readings
 from formant_provider.core.numbers.reasons import Reason
-from formant_provider.core.numbers.spelling import E164, canonical
+from formant_provider.core.numbers.recipient import E164, canonical
 
 CODES = sorted(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 AMBIGUOUS = Reason.AMBIGUOUS_NUMBER

@@ -1,4 +1,4 @@
-"""A campaign: the rows of a query are called once, waited for, and reported on, one row for each person."""
+"""A batch call: calls each row of a query once, waits for the end, and reports on each person."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from airflow.sdk import DAG, Param, task
 from formant_provider.operators.batch import FormantCreateBatchCallOperator
 
 with DAG(
-    "formant_campaign",
-    description="Calls everybody whose loan is due, and says who was reached.",
+    "formant_batch_call",
+    description="Calls everybody whose loan is due, and reports who was reached.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
-    # Good enough to try it out. In earnest, give a place such as s3://connection@bucket/campaigns.
+    # Enough for a first try. In production, use a location such as s3://connection@bucket/batch-calls.
     params={"folder": Param(f"{gettempdir()}/formant", type="string")},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["formant"],
@@ -23,7 +23,7 @@ with DAG(
 
     @task(show_return_value_in_logs=False)
     def due_loans() -> list[dict[str, Any]]:
-        """Stand for a query. A long result is better written to a file, and its path given as `contacts`."""
+        """Stand in for a query. Write a long result to a file instead, and pass its path as `contacts`."""
         return [
             {"customer_phone": "+14155550150", "customer_name": "Asha", "due_amount": 29000, "loan": "L-1"},
             {"customer_phone": "+14155550101", "customer_name": "Rahul", "due_amount": 1250.5, "loan": "L-2"},
@@ -31,17 +31,17 @@ with DAG(
             {"customer_phone": "+1415", "customer_name": "Vikram", "due_amount": 80, "loan": "L-4"},
         ]
 
-    campaign = FormantCreateBatchCallOperator(
-        task_id="campaign",
+    batch_call = FormantCreateBatchCallOperator(
+        task_id="batch_call",
         agent_id=456,
         name="Due loans {{ dag_run.run_after | ds }}",
         contacts=due_loans(),
         required_variables=["customer_name", "due_amount"],
-        # One bad number in a thousand stops nobody; who was left out is in the file of rejects.
+        # An invalid number does not stop the others; rejected rows are in a file of their own.
         invalid_rows="reject",
         rejects_uri="{{ params.folder }}/rejects.csv",
         results_uri="{{ params.folder }}/results.csv",
-        # The report is joined by this, and shows the last four digits of a number alone.
+        # Join the report by this column: of a number it shows the last four digits only.
         reference_column="loan",
         wait_for_completion=True,
         deferrable=True,
@@ -49,8 +49,8 @@ with DAG(
     )
 
     @task
-    def tell_the_manager(result: dict[str, Any]) -> str:
-        """Say how it went, in numbers."""
+    def summarize(result: dict[str, Any]) -> str:
+        """Summarize the result in one sentence."""
         return f"{result['metrics']['success_count']} of {result['total_recipients']} were reached"
 
-    tell_the_manager(campaign.output)
+    summarize(batch_call.output)

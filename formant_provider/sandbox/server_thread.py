@@ -1,4 +1,4 @@
-"""uvicorn in a daemon thread: up when ``start`` returns, gone when ``stop`` returns, both at once."""
+"""The web server: uvicorn in a daemon thread. It serves when ``start`` returns and is gone after ``stop``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 CLOSING_SECONDS = 1.0
-"""How long the requests of aborted connections get to notice that they are alone."""
+"""How long requests get to end after their connections were aborted."""
 
 
-class LoopbackServer:
-    """Serves one ASGI app on one address, once."""
+class ServerThread:
+    """Serves one ASGI app on one address. It can be started once."""
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self._socket = _listening_socket(host, port)
@@ -25,30 +25,30 @@ class LoopbackServer:
         self._thread = threading.Thread(target=self._run, name=f"formant-sandbox-{self.port}", daemon=True)
 
     def start(self) -> None:
-        """Return when requests are answered.
+        """Start, and return when requests are answered.
 
         :raises RuntimeError: the server did not come up.
         """
         self._thread.start()
-        self._server.settled.wait()
+        self._server.start_ended.wait()
         if not self._server.started:
             raise RuntimeError("the sandbox server did not start")
 
     def stop(self) -> None:
-        """Close every connection, answered or not, and return when the server is gone."""
-        self._server.end_soon()
+        """Close every connection, also those that wait for a response, and return when the server is gone."""
+        self._server.stop_soon()
         self._thread.join()
 
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._socket])
         finally:
-            self._server.settled.set()
+            self._server.start_ended.set()
             self._socket.close()
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its polling and without its farewell: nobody here is owed a graceful goodbye."""
+    """uvicorn that starts and stops at once: it polls for neither, and its shutdown is not graceful."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(
@@ -66,24 +66,24 @@ class _Server(uvicorn.Server):
                 timeout_keep_alive=60,
             )
         )
-        self.settled = threading.Event()
-        self._ending = asyncio.Event()
+        self.start_ended = threading.Event()
+        self._stop_asked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        self.settled.set()
+        self.start_ended.set()
 
-    def end_soon(self) -> None:
+    def stop_soon(self) -> None:
         """Make the main loop return; callable from any thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ending.set)
+            self._loop.call_soon_threadsafe(self._stop_asked.set)
 
     async def main_loop(self) -> None:
         while not await self.on_tick(0):
             try:
-                await asyncio.wait_for(self._ending.wait(), timeout=1.0)
+                await asyncio.wait_for(self._stop_asked.wait(), timeout=1.0)
             except TimeoutError:
                 continue
             return
@@ -98,7 +98,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Hands each request its transport, so that an endpoint can close the connection instead of answering."""
+    """Gives each request its transport, so that an endpoint can close the connection instead of answering."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -106,8 +106,8 @@ class _Protocol(H11Protocol):
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
-    """Bind here, not in the server's thread: the port is known and held before anything runs."""
-    # Named TCP outright: only then does asyncio switch off the delay (Nagle) that costs 40 ms an answer.
+    """Bind here, not in the server's thread: the port is known and taken before anything runs."""
+    # With the protocol named, asyncio sets TCP_NODELAY; without it each response takes 40 ms longer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -7,14 +7,12 @@ DAY = 24 * 3600
 
 
 def test_a_used_key_is_refused_without_a_hint(start):
-    """A second call with the key is a 409 that names no id of the first, and nobody is rung again."""
+    """A second call with the key is a 409 that names no id of the first, and nothing rings again."""
     api = start()
     assert api.call(idempotency_key="k").status_code == 200
     again = api.call(idempotency_key="k")
     assert again.status_code == 409
-    assert again.json() == {
-        "error": {"message": "idempotency key already used", "type": "duplicate_request"},
-    }
+    assert again.json() == {"error": {"message": "idempotency key already used", "type": "duplicate_request"}}
     assert api.sandbox.rings == {PHONE: 1}
 
 
@@ -46,18 +44,13 @@ def test_a_key_counts_per_tenant(start, another):
     """Another tenant may use the same key."""
     api = start(other_keys=["second"])
     other = another(api, "second")
-    assert [api.call(idempotency_key="k").status_code, other.call(idempotency_key="k").status_code] == [
-        200,
-        200,
-    ]
+    assert [caller.call(idempotency_key="k").status_code for caller in (api, other)] == [200, 200]
 
 
 def test_without_a_key_nothing_is_a_duplicate(start):
     """Calls without a key, or with null, are all accepted."""
     api = start()
-    assert {api.call().status_code, api.call().status_code, api.call(idempotency_key=None).status_code} == {
-        200
-    }
+    assert {api.call(**fields).status_code for fields in ({}, {}, {"idempotency_key": None})} == {200}
     assert api.sandbox.rings == {PHONE: 3}
 
 
@@ -70,14 +63,8 @@ def test_a_wrong_request_never_uses_the_key(start, fields, uses_key):
     assert api.call(idempotency_key="k").status_code == 200
 
 
-FAILURES = [
-    "error_500_before",
-    "error_503_before",
-    "rate_limit",
-    "rate_limit_reset_only",
-    "rate_limit_no_headers",
-    "concurrency_limit",
-]
+FAILURES = ["error_500_before", "error_503_before", "rate_limit", "rate_limit_reset_only"]
+FAILURES += ["rate_limit_no_headers", "concurrency_limit"]
 
 
 @pytest.mark.parametrize("fault", FAILURES)

@@ -1,4 +1,4 @@
-"""Calls as JSON, in the vendor's field names."""
+"""Calls and batch calls as JSON, in the vendor's field names."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RESULTS = {"intent": "payment_confirmed", "sentiment": "positive"}
 TRANSCRIPT = [
     {"role": "agent", "message": "Hello, this is the sandbox calling. Is this a good time?"},
-    # Not ASCII on purpose: transcripts come in any language.
+    # Not ASCII on purpose, so that a client's decoding is tested.
     {"role": "human", "message": "हाँ, go ahead, I can talk."},
     {"role": "agent", "message": "Thank you, that was all. Goodbye."},
 ]
 
 
 def receipt(call: Call, settings: Settings) -> dict[str, Any]:
-    """Return the answer to POST /v1/call. ``retry_context`` is there only if the request sent one."""
+    """Return the response to POST /v1/call. It has ``retry_context`` only if the request had one."""
     scheduled_for = call.request.scheduled_for
     return {
         "agent_id": call.agent_id,
@@ -40,33 +40,33 @@ def list_item(call: Attempt, now: datetime, settings: Settings) -> dict[str, Any
         del item["contact_number"]
     elif settings.list_numbers == "masked":
         item["contact_number"] = masked(call.customer_phone)
-    traced = {"trace_id": call.trace_id} if settings.trace_id_in_list else {}
-    return item | traced
+    trace = {"trace_id": call.trace_id} if settings.trace_id_in_list else {}
+    return item | trace
 
 
 def masked(phone: str) -> str:
-    """Return a number of which the first and the last digits are left, as in ``+1415*****00``."""
+    """Return a number with its middle masked, as in ``+1415*****00``."""
     return f"{phone[:5]}{'*' * (len(phone) - 7)}{phone[-2:]}"
 
 
 def detail(call: Attempt, now: datetime, settings: Settings) -> dict[str, Any]:
-    """Return the whole record. What is not available, or not yet, is null."""
-    told = call.talked_before(now, settings.results_delay_seconds)
-    traced = {"trace_id": call.trace_id} if settings.trace_id_in_detail else {}
+    """Return the whole record. What there is not, or not yet, is null."""
+    available = call.talked_before(now, settings.results_delay_seconds)
+    trace = {"trace_id": call.trace_id} if settings.trace_id_in_detail else {}
     summary = _summary(call, now)
     if not settings.times_in_detail:
         del summary["start_timestamp"], summary["end_timestamp"]
     return {
         **summary,
-        **traced,
+        **trace,
         "failure_reason": call.ending.failure_reason if call.over(now) else None,
-        "results": RESULTS if told else None,
-        "transcript": TRANSCRIPT if told else None,
+        "results": RESULTS if available else None,
+        "transcript": TRANSCRIPT if available else None,
     }
 
 
 def batch(batch: Batch, now: datetime, settings: Settings) -> dict[str, Any]:
-    """Return a batch call, the same in every answer."""
+    """Return a batch call, which looks the same in every response."""
     return {
         "id": batch.batch_id,
         "name": batch.name,
@@ -85,7 +85,7 @@ def _batch_status(batch: Batch, now: datetime) -> str:
 
 
 def iso_z(moment: datetime) -> str:
-    """Write a moment in UTC as ``2026-04-08T14:00:00Z``, with a fraction only if it has one."""
+    """Write a time in UTC as ``2026-04-08T14:00:00Z``, with a fraction only if it has one."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -95,7 +95,7 @@ def epoch_ms(moment: datetime) -> int:
 
 
 def _summary(call: Attempt, now: datetime) -> dict[str, Any]:
-    """Return what list and detail have in common."""
+    """Return the fields that the list and the detail have in common."""
     return {
         "agent_id": call.agent_id,
         "contact_number": call.customer_phone,
@@ -108,7 +108,7 @@ def _summary(call: Attempt, now: datetime) -> dict[str, Any]:
 
 
 def _receipt_conversation_id(call: Call, settings: Settings) -> str | None:
-    """Return the chain's id or null: at submit there is no record yet whose id could be given."""
+    """Return the id of the chain, or None. The record, and so its id, does not exist yet."""
     wanted = settings.receipt_conversation_id
     given = wanted == "always" or (wanted == "scheduled" and call.request.scheduled_for is not None)
     return call.chain_id if given else None

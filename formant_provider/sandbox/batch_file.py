@@ -1,4 +1,4 @@
-"""The file of a batch call: checked once from end to end, then kept in a few bytes a row."""
+"""The CSV file of a batch call: checked once from end to end, then kept in a few bytes per row."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from formant_provider.sandbox.answers import Refusal, invalid
 from formant_provider.sandbox.numbers import ENDINGS
-from formant_provider.sandbox.schema import E164
+from formant_provider.sandbox.request_schemas import E164
+from formant_provider.sandbox.responses import ApiError, invalid
 
 PHONE_COLUMN = "customer_phone"
 
@@ -22,9 +22,9 @@ class Rows:
     """The rows of an accepted file, in order.
 
     :param phones: the recipients, as numbers: E.164 has at most 15 digits and no leading zero.
-    :param groups: which rows' numbers end in the two digits, rising; under the empty text all those with
-        digits that decide nothing.
-    :param file: the file itself, which holds what the agent is told.
+    :param groups: the rows, ascending, by the last two digits of their numbers; all rows whose digits are not
+        in the table of test numbers are under the empty text.
+    :param file: the file itself, which holds the other columns.
     """
 
     phones: array[int] = field(default_factory=lambda: array("Q"))
@@ -39,7 +39,7 @@ class Rows:
         return f"+{self.phones[row]}"
 
     def cells(self) -> Iterator[dict[str, str]]:
-        """Read the file again, and return each row by its columns."""
+        """Read the file again and return each row by its columns."""
         with _reading(self.file) as reader:
             header = next(reader)
             for cells in reader:
@@ -54,8 +54,8 @@ class Rows:
 def read_rows(file: IO[bytes]) -> Rows:
     """Check a CSV file and return its rows.
 
-    :param file: may be read from anywhere and many times; it is kept.
-    :raises Refusal: 400; rows are counted from 1 in it, without the header, and no value is repeated.
+    :param file: must be seekable; the rows keep it.
+    :raises ApiError: 400. It counts rows from 1, without the header, and repeats no value.
     """
     rows = Rows(file=file)
     try:
@@ -71,20 +71,21 @@ def read_rows(file: IO[bytes]) -> Rows:
 
 
 def rows_of(phones: Iterable[str]) -> Rows:
-    """Return rows that hold nothing but a recipient.
+    """Return rows with a recipient and nothing else.
 
-    :raises ValueError: a number that is not E.164, or none at all.
+    :raises ValueError: a number is not E.164, or there is none.
     """
     lines = "".join(f"{phone}\n" for phone in [PHONE_COLUMN, *phones])
     try:
         return read_rows(io.BytesIO(lines.encode()))
-    except Refusal as refusal:
-        raise ValueError(str(refusal)) from None
+    except ApiError as error:
+        raise ValueError(str(error)) from None
 
 
 def _read_into(rows: Rows, reader: Iterator[list[str]]) -> None:
     header = next(reader, [])
     column, width = _check_header(header), len(header)
+    # Looked up once, not once for each of a million rows.
     matches, add = E164.fullmatch, rows._add
     for cells in reader:
         if len(cells) != width:
@@ -95,7 +96,7 @@ def _read_into(rows: Rows, reader: Iterator[list[str]]) -> None:
 
 
 def _check_header(header: Sequence[str]) -> int:
-    """Return where the recipient stands."""
+    """Return the index of the recipient's column."""
     if PHONE_COLUMN not in header:
         raise invalid(f"file must have a {PHONE_COLUMN} column")
     if not all(name.strip() for name in header):
@@ -107,7 +108,7 @@ def _check_header(header: Sequence[str]) -> int:
 
 @contextmanager
 def _reading(file: IO[bytes]) -> Iterator[Iterator[list[str]]]:
-    """Read a file as strict CSV, and leave it open."""
+    """Read a file as strict CSV and leave it open."""
     file.seek(0)
     text = io.TextIOWrapper(file, "utf-8", newline="")
     try:

@@ -1,4 +1,4 @@
-"""The last step of a request: its answer sent now, later, or never."""
+"""How a response leaves: as usual, cut off in the middle, or not at all."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import json
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from formant_provider.sandbox.answers import Answer
 from formant_provider.sandbox.recording import Recording
+from formant_provider.sandbox.responses import ApiResponse
 
 
-def as_response(answer: Answer, *, truncated: bool = False) -> Response:
-    """Return the HTTP response of an answer. JSON goes out as raw UTF-8.
+def as_http_response(response: ApiResponse, *, truncated: bool = False) -> Response:
+    """Return what the web server sends. JSON goes out as UTF-8 without escapes.
 
-    :param truncated: break off in the middle; recordings only.
+    :param truncated: stop in the middle; recordings only.
     """
-    content = answer.content
+    content = response.content
     if isinstance(content, Recording):
-        return Audio(answer, content, truncated=truncated)
+        return RecordingResponse(response, content, truncated=truncated)
     body = content if isinstance(content, bytes) else json.dumps(content, ensure_ascii=False).encode("utf-8")
-    return Response(body, answer.status, dict(answer.headers), answer.media_type)
+    return Response(body, response.status, dict(response.headers), response.media_type)
 
 
-class Silence(Response):
-    """No answer: the connection is closed without a byte, for a client that is still there."""
+class ClosedConnection(Response):
+    """No response: the connection of a waiting client is closed without a byte."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Close the connection and wait until uvicorn has noticed: it would answer 500 otherwise."""
@@ -33,28 +33,28 @@ class Silence(Response):
         await _disconnection(receive)
 
 
-class Audio(Response):
-    """A recording, sent piece by piece.
+class RecordingResponse(Response):
+    """A recording, sent in chunks.
 
     :param truncated: announce all of it, send half, and close the connection.
     """
 
-    def __init__(self, answer: Answer, recording: Recording, *, truncated: bool) -> None:
-        headers = {**answer.headers, "Content-Length": str(recording.size)}
-        super().__init__(None, answer.status, headers, answer.media_type)
+    def __init__(self, response: ApiResponse, recording: Recording, *, truncated: bool) -> None:
+        headers = {**response.headers, "Content-Length": str(recording.size)}
+        super().__init__(None, response.status, headers, response.media_type)
         self._recording = recording
         self._truncated = truncated
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it as fast as the client takes it."""
+        """Send it as fast as the client reads it."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         transport = scope["state"]["transport"]
         for chunk in self._recording.chunks(self._recording.size // 2 if self._truncated else None):
-            # A client that left is not written to; asyncio would complain of each piece.
+            # asyncio would log a warning for each chunk written to a client that has left.
             if not transport.is_closing():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         if self._truncated or transport.is_closing():
-            # Not abort, as in silence: what was written is to arrive.
+            # Not abort(), as above: what was written must arrive.
             transport.close()
             await _disconnection(receive)
         else:

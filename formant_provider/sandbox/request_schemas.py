@@ -1,4 +1,4 @@
-"""Requests as the vendor documents them, read to the letter."""
+"""Request bodies and queries as the vendor documents them, checked strictly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from formant_provider.sandbox.answers import invalid
+from formant_provider.sandbox.responses import invalid
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
 
@@ -55,7 +55,7 @@ class RetryContext(Strict):
 
 
 class CreateCall(Strict):
-    """Body of POST /v1/call. Validated with the sandbox's time as ``now`` in the context."""
+    """Body of POST /v1/call. The validation context holds the sandbox's time as ``now``."""
 
     agent_id: int
     parameters: list[CallParameter]
@@ -68,7 +68,7 @@ class CreateCall(Strict):
 
     @property
     def customer_phone(self) -> str:
-        """The number to call."""
+        """The number of the recipient, E.164."""
         return next(parameter.value for parameter in self.parameters if parameter.name == "customer_phone")
 
     @field_validator("parameters")
@@ -96,7 +96,7 @@ class CreateCall(Strict):
 
 
 class ListQuery(Strict):
-    """Query of GET /v1/conversations."""
+    """Query of the two lists."""
 
     agent_id: int | None = None
     limit: int = Field(default=20, ge=1, le=100)
@@ -122,28 +122,44 @@ class Inject(Strict):
 S = TypeVar("S", bound=Strict)
 
 
-def read_json(raw: bytes) -> Any:
+def read_json(body: bytes) -> Any:
     """Parse a JSON body more strictly than Python would.
 
-    :raises ValueError: not UTF-8, not JSON, a name given twice, a number or character JSON cannot carry.
+    :raises ValueError: not UTF-8, not JSON, a repeated name, a number or character that JSON does not allow.
     """
     try:
         value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant
+            body.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_constant
         )
+        # Writing it again finds what Python reads but JSON does not allow: 1e999, a lone surrogate.
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
     return value
 
 
-def read_body(model: type[S], raw: bytes, context: Mapping[str, Any] | None = None) -> S:
+def read_call(content_type: str, body: bytes, now: datetime) -> CreateCall:
+    """Return the body of POST /v1/call.
+
+    :raises ApiError: 400.
+    """
+    if media_type(content_type) != "application/json":
+        raise invalid("Content-Type must be application/json")
+    return read_body(CreateCall, body, {"now": now})
+
+
+def media_type(content_type: str) -> str:
+    """Return a Content-Type header without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def read_body(model: type[S], body: bytes, context: Mapping[str, Any] | None = None) -> S:
     """Return the body as ``model``.
 
-    :raises Refusal: 400, with a message that names the field and never repeats a value.
+    :raises ApiError: 400, with a message that names the field and never repeats a value.
     """
     try:
-        value = read_json(raw)
+        value = read_json(body)
     except ValueError:
         raise invalid("body must be valid JSON") from None
     return _validated(model, value, context)
@@ -152,9 +168,9 @@ def read_body(model: type[S], raw: bytes, context: Mapping[str, Any] | None = No
 def new_call(
     agent_id: int, parameters: Mapping[str, str], scheduled_for: datetime | None, now: datetime
 ) -> CreateCall:
-    """Return a call that is as valid as one that came over HTTP.
+    """Return the body of a call that is placed from Python, checked like one that came over HTTP.
 
-    :raises ValueError: it breaks a rule.
+    :raises ValueError: it breaks one of the rules.
     """
     pairs = [{"name": name, "value": value} for name, value in parameters.items()]
     moment = scheduled_for.isoformat() if scheduled_for else None
@@ -163,14 +179,14 @@ def new_call(
 
 
 def read_list_query(pairs: Sequence[tuple[str, str]]) -> ListQuery:
-    """Return the query of the conversation list.
+    """Return the query of a list.
 
-    :raises Refusal: 400; an unknown or repeated name, or a value that is no plain decimal number in range.
+    :raises ApiError: 400; an unknown or repeated name, or a value that is not a decimal number in range.
     """
     values = dict(pairs)
     if len(values) < len(pairs):
         raise invalid("query parameters must not repeat a name")
-    # Numbers become numbers, anything else stays text for the model to refuse.
+    # Plain digits become a number; anything else stays text, which the model refuses.
     numbers = {
         name: int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text for name, text in values.items()
     }
@@ -195,7 +211,10 @@ def _message(problem: ErrorDetails) -> str:
 
 
 def field_path(location: tuple[int | str, ...]) -> str:
-    """Write ``("parameters", 0, "value")`` as ``parameters[0].value``; odd names may be private values."""
+    """Write ``("parameters", 0, "value")`` as ``parameters[0].value``.
+
+    A name that looks like no field is withheld: it may be a private value.
+    """
     path = ""
     for step in location:
         if isinstance(step, int):

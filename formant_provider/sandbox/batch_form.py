@@ -1,4 +1,4 @@
-"""A multipart form as it comes in: parsed while it arrives, its file on disk, then checked to the letter."""
+"""The multipart form of POST /v1/batch-call: parsed while it arrives, then checked strictly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from formant_provider.sandbox.answers import Refusal, invalid
-from formant_provider.sandbox.rows import Rows, read_rows
-from formant_provider.sandbox.schema import field_path
+from formant_provider.sandbox.batch_file import Rows, read_rows
+from formant_provider.sandbox.request_schemas import field_path, media_type
+from formant_provider.sandbox.responses import ApiError, invalid
 
 FIELDS = ("agent_id", "name", "file")
 _HEAD_BYTES = 500
@@ -26,7 +26,7 @@ Part = tuple[str, str | UploadFile]
 
 @dataclass(frozen=True, kw_only=True)
 class CreateBatch:
-    """What POST /v1/batch-call asks for."""
+    """The content of a valid form."""
 
     agent_id: int
     name: str
@@ -37,32 +37,31 @@ class CreateBatch:
 class Upload:
     """A form that was received.
 
-    :param request: what it asks for, or the refusal it gets.
-    :param seen: its fields, a file by its name; None when it was no form.
-    :param head: how its first file begins.
+    :param request: its content, or the error it is answered with.
+    :param seen: its fields, a file by its name; None when the body was not a form.
+    :param head: the first bytes of its first file.
     """
 
-    request: CreateBatch | Refusal
+    request: CreateBatch | ApiError
     seen: dict[str, Any] | None = None
     head: bytes = field(default=b"", repr=False)
 
 
 async def receive_upload(request: Request) -> Upload:
-    """Take a form in, whatever it is. Memory does not grow with its file, and nobody else has to wait."""
+    """Receive a form, valid or not. Its file goes to disk, and other requests do not wait for it."""
     stream = request.stream()
     try:
         parts = await _parts(request, stream)
-    except Refusal as refusal:
-        # Received in full all the same, as by a server that looks into it afterwards.
+    except ApiError as error:
+        # The rest is read all the same, so that a client that is still sending gets to read the error.
         async for _ in stream:
             pass
-        return Upload(request=refusal)
+        return Upload(request=error)
     return await asyncio.to_thread(_upload, parts)
 
 
 async def _parts(request: Request, stream: AsyncGenerator[bytes, None]) -> list[Part]:
-    content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if content_type != "multipart/form-data":
+    if media_type(request.headers.get("Content-Type", "")) != "multipart/form-data":
         raise invalid("Content-Type must be multipart/form-data")
     try:
         form = await MultiPartParser(request.headers, stream).parse()
@@ -76,17 +75,18 @@ def _upload(parts: list[Part]) -> Upload:
     files = [value.file for _, value in parts if isinstance(value, UploadFile)]
     head = files[0].read(_HEAD_BYTES) if files else b""
     try:
-        asked = _create_batch(*_fields(parts))
-    except Refusal as refusal:
+        content = _create_batch(*_fields(parts))
+    except ApiError as error:
         for file in files:
             file.close()
-        return Upload(request=refusal, seen=seen, head=head)
-    weakref.finalize(asked.rows, asked.rows.file.close)
-    return Upload(request=asked, seen=seen, head=head)
+        return Upload(request=error, seen=seen, head=head)
+    # The file is read again whenever somebody looks at the rows, so it lives as long as they do.
+    weakref.finalize(content.rows, content.rows.file.close)
+    return Upload(request=content, seen=seen, head=head)
 
 
 def _fields(parts: list[Part]) -> list[str | UploadFile]:
-    """Return the values of the fields, each of which must be there once, and none besides."""
+    """Return the values of the three fields. Each must be there once, and no other."""
     values = dict(parts)
     for name in values:
         if name not in FIELDS:

@@ -1,4 +1,4 @@
-"""What reached the server, whatever became of it."""
+"""The requests that reached the server, whatever became of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class SeenRequest:
     :param headers: names are looked up in any case.
     :param body: the parsed JSON, the text when it is not JSON, None when there was none.
     :param at: virtual time of arrival.
-    :param status: status answered; None while it is held, and for good if the connection ended without one.
+    :param status: status of the response; None while it is held, and for good if the connection ended without
+        one.
     :param fault: name of the fault it met, if any.
     """
 
@@ -33,22 +34,22 @@ class SeenRequest:
     fault: str | None = None
 
 
-class Traffic:
-    """All requests seen since the start or the last reset, in order of arrival."""
+class RequestLog:
+    """All requests since the start or the last reset, in order of arrival."""
 
     def __init__(self) -> None:
         self._seen: list[SeenRequest] = []
 
     def add(self, request: SeenRequest) -> None:
-        """Note a request; its status is filled in when it is answered."""
+        """Add a request; its status is filled in when it is answered."""
         self._seen.append(request)
 
     def copy(self) -> list[SeenRequest]:
-        """Return the requests as they stand now; later answers do not change the copies."""
+        """Return copies of the requests as they are now; later responses do not change them."""
         return [replace(request) for request in self._seen]
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """Return per endpoint how many were seen, answered (by status) and left without an answer."""
+        """Return for each endpoint how many were seen, answered (by status) and left without a response."""
         statuses: dict[str, Counter[int | None]] = {}
         for request in self._seen:
             statuses.setdefault(request.endpoint, Counter())[request.status] += 1
