@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from formant_provider.core.numbers.recipient import Recipient
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
-_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
+NOT_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
 # Where an error of one call uses other words than the report of a batch call, by the reason as text.
 _WHY_NOT = {
-    "no_number": _E164,
-    "not_e164": _E164,
+    "no_number": NOT_E164,
+    "not_e164": NOT_E164,
     "impossible_number": "has an unknown country code or a length no number of that country has",
     "ambiguous_number": "can be read in two ways, as two phones: put a plus sign before the country code",
 }
@@ -91,10 +91,16 @@ def to_parameters(
     return parameters
 
 
+def refuse_rows(entries: Iterable[object]) -> None:
+    """Refuse a list of mappings that each hold a number to call: it is more than one call."""
+    if any(isinstance(entry, Mapping) and PHONE_PARAMETER in entry for entry in entries):
+        raise InvalidInput("parameters", _ROWS)
+
+
 def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
+    entries = list(entries)
+    refuse_rows(entries)
     for position, entry in enumerate(entries):
-        if isinstance(entry, Mapping) and PHONE_PARAMETER in entry:
-            raise InvalidInput("parameters", _ROWS)
         if not isinstance(entry, Mapping) or set(entry) != {"name", "value"}:
             raise InvalidInput(f"parameters[{position}]", "must be a mapping with exactly 'name' and 'value'")
         yield entry["name"], entry["value"]
