@@ -69,7 +69,7 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
     listed = _Listed(reader)
     if isinstance(entries, NumbersInFiles):
         for part, some in entries:
-            part.told(partial(listed.add, some))
+            part.named(partial(listed.add, some))
     else:
         listed.add(entries)
     return listed.whole()
@@ -171,7 +171,7 @@ class NumbersInFiles:
     def __iter__(self) -> Iterator[tuple[Part, Iterator[Any]]]:
         for part in self.parts:
             with part.open(_FIELD) as file:
-                yield part, part.told(partial(open_numbers, file, self.form))
+                yield part, part.named(partial(open_numbers, file, self.form))
 
 
 def entries_of(numbers: Iterable[object], form: FileForm = FileForm()) -> Iterable[object]:  # noqa: B008

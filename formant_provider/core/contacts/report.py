@@ -1,4 +1,4 @@
-"""Says what was found in a campaign's contacts: counts, row numbers, columns and reasons, never a value."""
+"""Says what was found in the contacts of a batch call: counts, rows, columns and reasons, never a value."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class ContactReport:
-    """What became of a campaign's contacts.
+    """What became of the contacts of a batch call.
 
     :param total: contacts that were read. Rows without anything in them are none.
     :param accepted: contacts that can be called.

@@ -81,7 +81,7 @@ class Openings:
             return _anytime(number)
         try:
             hours = self._hours_of(number)
-        except InvalidInput as error:  # in doubt nobody is called
+        except InvalidInput as error:  # in doubt no call is placed
             return Opening("", is_open=False, fault=error.reason)
         try:
             known = self._known.get(hours)
