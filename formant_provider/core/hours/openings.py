@@ -1,6 +1,6 @@
-"""Says of many numbers whether they may be called now, and when otherwise; counts them by zone and opening.
+"""Decides which numbers of a list may be called now and when the others may, and counts them by zone.
 
-Almost all numbers of a list share a few zones, so the hours of each set of zones are reckoned with once.
+Almost all numbers of a list share a few zones, so the hours of each set of zones are computed once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Says which phone a written number means, if it can mean but one.
+"""Decides which phone a written number means. A number that can mean two phones is refused.
 
 A number with a plus sign has one reading. One without can be a national number, or one of anywhere whose plus
 sign was lost on the way (in an integer, in an export). Where both are numbers that can exist, it is refused:
