@@ -303,7 +303,7 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
     rows = {code(row[1])[0]: row[2:] for row in table("operator.md", "## When something goes wrong")}
     assert set(rows) == set(kinds) - {"FormantError", "RetryableError"}
     for name, (sent_again, retried, rung) in rows.items():
-        error = kinds[name]("a", "b") if name == "InvalidInput" else kinds[name]("a")
+        error = kinds[name]("a", "b") if name in {"InvalidInput", "InputNotFound"} else kinds[name]("a")
         with pytest.raises(Exception, match="a") as caught, placing_a_call():
             raise error
         assert (sent_again == "yes") is retry.may_repeat(error), name

@@ -73,8 +73,9 @@ def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
         and kind is not errors.CallNotAllowed
     ]
     words = {"closed", "late", "suppressed", "by_function", "error"}
+    of_fields = {errors.InvalidInput, errors.InputNotFound}
     for kind in kinds:
-        error = kind("field", "reason") if kind is errors.InvalidInput else kind("text")
+        error = kind("field", "reason") if kind in of_fields else kind("text")
         words.add(in_a_word(error))
         for error.maybe_placed in (False, True):
             assert not_called(error, skipped="skipped")[0] in rows

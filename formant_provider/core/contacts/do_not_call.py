@@ -95,7 +95,7 @@ class _Listed:
             for position in [position for position, key in enumerate(keys) if not key]:
                 read = reader.read(some[position])
                 if not isinstance(read, Reason):
-                    keys[position] = read[0]
+                    keys[position] = int(read)
                 elif read is not Reason.NO_NUMBER:
                     unread.append(first + position)
                     reasons[read] += 1

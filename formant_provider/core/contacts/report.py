@@ -87,11 +87,6 @@ class ContactReport:
         return self.rejected - self.suppressed - self.closed
 
     @property
-    def duplicates(self) -> int:
-        """How many contacts repeat the number of an accepted one."""
-        return self.by_reason.get(Reason.DUPLICATE, 0)
-
-    @property
     def suppressed(self) -> int:
         """How many contacts are on the do-not-call list."""
         return self.by_reason.get(Reason.SUPPRESSED, 0)
