@@ -59,7 +59,7 @@ PUBLIC = [
     "notifications.event.Event",
     "operators.batch.FormantCreateBatchCallOperator",
     "operators.call.FormantCreateCallOperator",
-    "operators.export.FormantConversationsToObjectStorageOperator",
+    "operators.export.FormantExportConversationsOperator",
     "operators.storage.FormantConversationToObjectStorageOperator",
     "retries.FORMANT_RETRY_POLICY",
     "retries.FormantRetryPolicy",
