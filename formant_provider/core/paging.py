@@ -46,7 +46,7 @@ def recent(
 
     :param agent_id: ``None`` means every agent's.
     :param since_ms: epoch milliseconds; a record that does not say when it began is taken as well.
-    :param take: is handed every record.
+    :param take: called with every record.
     :param max_pages: a bound against lists without an end.
     :param whole_pages: take the older records as well that come along with those from then on.
     :param on_answer: called with the client that has just received a page, in the thread that sent for it.

@@ -255,6 +255,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
         self._limit, self._stopped = LimitWait(), False
         chosen = {"timeout": timeout, "retries": self.retries, "wait_for_completion": wait_for_completion}
+        if not getattr(self, "_BaseOperator__from_mapped", False):  # else it runs, and is checked then
+            chosen |= {name: getattr(self, name) for name in ("default_country", *self.template_fields)}
         self.check_options(self.given, chosen)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ ENTRY_PREFIX = "formant_batch_look:"
 MISSING_PREFIX = "formant_batch_missing:"
 
 
-class FormantBatchCallSensor(WaitingSensor["BatchEnd"]):
+class FormantBatchCallSensor(WaitingSensor):
     """Wait until a batch call is over, and return its metrics. Places no call.
 
     It is over when nobody is being talked to, nobody is to be called again, and all recipients are processed.
@@ -119,11 +119,12 @@ class FormantBatchCallSensor(WaitingSensor["BatchEnd"]):
         refuse_idle(self.given, ["on_below_threshold"], "min_success_rate", met=min_success_rate is not None)
         self._recalled: MetricsSnapshot | None = None
 
-    def activity(self) -> Activity:
-        """Return that it waits for a batch call."""
+    def kind(self) -> tuple[Activity, type[BatchEnd]]:
+        """Wait for a batch call."""
         from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL
+        from formant_provider.triggers.batch import BatchEnd
 
-        return WAITING_FOR_A_BATCH_CALL
+        return WAITING_FOR_A_BATCH_CALL, BatchEnd
 
     def _watch(self) -> BatchWatch:
         """Check the rendered fields; return what is waited for."""
@@ -141,33 +142,13 @@ class FormantBatchCallSensor(WaitingSensor["BatchEnd"]):
         """Return the trigger that waits for the batch call."""
         return batch_trigger_for(self.hook, self._watch(), deadline, {})
 
-    def join(self, context: Context) -> tuple[BatchFeed, BatchWaiter]:
+    def join(self, context: Context) -> tuple[BatchFeed, BatchWaiter, dict[str, Any]]:
         """Begin to wait; a process that follows another continues where that one was."""
         feed = batch_calls()
         waiter = feed.join(self._watch())
         waiter.progress.changed = self._recalled = self._recall(waiter, context)
         waiter.missing_since = self._recall_missing(waiter, context)
-        return feed, waiter
-
-    def end_of(self, waiter: BatchWaiter, context: Context) -> BatchEnd:  # noqa: ARG002
-        """Return how the batch call ended."""
-        from formant_provider.triggers.batch import BatchEnd
-
-        return BatchEnd.of(waiter, {})
-
-    def end_from(self, event: Mapping[str, Any]) -> BatchEnd:
-        """Read how the batch call ended."""
-        from formant_provider.triggers.batch import BatchEnd
-
-        return BatchEnd.from_event(event)
-
-    def is_over(self, end: BatchEnd) -> bool:
-        """Whether the batch call was over."""
-        return end.is_over
-
-    def subject_of(self, end: BatchEnd) -> str:
-        """Name the batch call."""
-        return f"The batch call {end.batch_id}"
+        return feed, waiter, {}
 
     def without_outcome(self, context: Context) -> dict[str, Any]:
         """Return its id and those of the row."""

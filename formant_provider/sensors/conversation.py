@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from formant_provider.triggers.conversation import ConversationTrigger, WaitEnd
 
 
-class FormantConversationSensor(WaitingSensor["WaitEnd"]):
+class FormantConversationSensor(WaitingSensor):
     """Wait until a conversation is over, and return its outcome. Places no call.
 
     Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
@@ -139,11 +139,12 @@ class FormantConversationSensor(WaitingSensor["WaitEnd"]):
         if self.conversation_id is not None and self.waiting.endings.settle_for:
             raise ValueError("settle_for needs trace_id: a conversation_id names one attempt")
 
-    def activity(self) -> Activity:
-        """Return that it waits for a call."""
+    def kind(self) -> tuple[Activity, type[WaitEnd]]:
+        """Wait for a call."""
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL
+        from formant_provider.triggers.conversation import WaitEnd
 
-        return WAITING_FOR_A_CALL
+        return WAITING_FOR_A_CALL, WaitEnd
 
     def _watch(self, context: Context) -> tuple[int | None, Watch]:
         """Check the rendered fields; return the agent and what is waited for."""
@@ -173,35 +174,16 @@ class FormantConversationSensor(WaitingSensor["WaitEnd"]):
         agent_id, watch = self._watch(context)
         return trigger_for(self.hook, agent_id, watch, deadline, _receipt(agent_id, watch))
 
-    def join(self, context: Context) -> tuple[Feed, Waiter]:
+    def join(self, context: Context) -> tuple[Feed, Waiter, dict[str, Any]]:
         """Begin to wait for the conversation."""
         agent_id, watch = self._watch(context)
         feed = conversations_of(agent_id)
-        return feed, feed.join(watch)
+        return feed, feed.join(watch), _receipt(agent_id, watch)
 
-    def end_of(self, waiter: Waiter, context: Context) -> WaitEnd:
-        """Return how the conversation ended."""
-        from formant_provider.triggers.conversation import WaitEnd
-
-        return WaitEnd.of(waiter, _receipt(*self._watch(context)))
-
-    def end_from(self, event: Mapping[str, Any]) -> WaitEnd:
-        """Read how the conversation ended."""
-        from formant_provider.triggers.conversation import WaitEnd
-
-        return WaitEnd.from_event(event)
-
-    def resumed(self, end: WaitEnd, context: Context) -> None:
-        """Show the button again, which does not outlive a deferral."""
-        show_link(self.hook, end.receipt, context)
-
-    def is_over(self, end: WaitEnd) -> bool:
-        """Whether the conversation was over."""
-        return end.conversation_id is not None
-
-    def subject_of(self, end: WaitEnd) -> str:  # noqa: ARG002
-        """Name the conversation."""
-        return "The conversation"
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Continue after the wait in the triggerer; the button in the UI does not outlive it."""
+        show_link(self.hook, event["receipt"], context)
+        return super().execute_complete(context, event)
 
     def without_outcome(self, context: Context) -> dict[str, Any]:
         """Return the ids that were given."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
     AirflowSensorTimeout,
@@ -25,15 +25,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
 
-    from formant_provider.core.conversations.waiters import BaseWaiter
-    from formant_provider.core.polling.loop import Source
     from formant_provider.tasks.failures import Activity
-    from formant_provider.triggers.shared import WaitResult
-
-EndT = TypeVar("EndT", bound="WaitResult")
 
 
-class WaitingSensor(PrivateFields, BaseSensorOperator, Generic[EndT]):
+class WaitingSensor(PrivateFields, BaseSensorOperator):
     """Waits in each of the three ways of Airflow's sensors; subclasses say for what."""
 
     formant_conn_id: str
@@ -43,7 +38,8 @@ class WaitingSensor(PrivateFields, BaseSensorOperator, Generic[EndT]):
     pushed_apart: ClassVar[tuple[str, ...]] = ()
 
     _look: Look | None = None
-    _waiter: BaseWaiter | None = None
+    _waiter: Any = None
+    _receipt: Mapping[str, Any] | None = None
 
     @cached_property
     def hook(self) -> FormantHook:
@@ -64,8 +60,8 @@ class WaitingSensor(PrivateFields, BaseSensorOperator, Generic[EndT]):
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Look once."""
         with self.waiting_for_it():
-            if self._look is None or self._waiter is None:
-                feed, self._waiter = self.join(context)
+            if self._look is None:
+                feed, self._waiter, self._receipt = self.join(context)
                 self._look = Look(self.hook, feed)
             self._look.once()
             if self._waiter.error:
@@ -73,18 +69,17 @@ class WaitingSensor(PrivateFields, BaseSensorOperator, Generic[EndT]):
         if self._waiter.outcome is None:
             self.remember(self._waiter, context)
             return False
-        result = self.conclude(self.end_of(self._waiter, context), context)
-        return PokeReturnValue(is_done=True, xcom_value=result)
+        end = self.kind()[1].of(self._waiter, self._receipt)
+        return PokeReturnValue(is_done=True, xcom_value=self.conclude(end, context))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after the wait in the triggerer."""
-        end = self.end_from(event)
-        self.resumed(end, context)
+        end = self.kind()[1].from_event(event)
         with self._leaving_a_result(context):
             with self.waiting_for_it():
                 end.raise_error()
-            if not self.is_over(end):
-                text = f"{self.subject_of(end)} was not over within {self.timeout:g} s"
+            if not end.is_over:
+                text = f"{end.subject} was not over within {self.timeout:g} s"
                 raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
             return self.conclude(end, context)
 
@@ -92,11 +87,14 @@ class WaitingSensor(PrivateFields, BaseSensorOperator, Generic[EndT]):
         """Let our errors end the task as those of a wait do."""
         from formant_provider.tasks.failures import ending_the_task
 
-        return ending_the_task(self.activity(), self.hook)
+        return ending_the_task(self.kind()[0], self.hook)
 
     def _leaving_a_result(self, context: Context) -> AbstractContextManager[None]:
         """Leave a result also when the wait comes to nothing."""
-        nothing = lambda: self.without_outcome(context)  # noqa: E731
+
+        def nothing() -> dict[str, Any]:
+            return self.without_outcome(context)
+
         return a_result_in_any_case(context, nothing, no_outcome, apart=self.pushed_apart)
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
@@ -106,41 +104,22 @@ class WaitingSensor(PrivateFields, BaseSensorOperator, Generic[EndT]):
         return max(interval_s, asked_s)
 
     @abstractmethod
-    def activity(self) -> Activity:
-        """Return what the task is doing, by which its errors are explained."""
+    def kind(self) -> tuple[Activity, Any]:
+        """Return what the task is doing, by which errors are explained, and the class of its end."""
 
     @abstractmethod
     def trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
         """Check the rendered fields; return the trigger that waits in the triggerer."""
 
     @abstractmethod
-    def join(self, context: Context) -> tuple[Source, BaseWaiter]:
-        """Check the rendered fields; begin to wait in this process."""
+    def join(self, context: Context) -> tuple[Any, Any, Mapping[str, Any]]:
+        """Check the rendered fields; return a feed, who waits at it, and the receipt of the result."""
 
     def remember(self, waiter: Any, context: Context) -> None:
         """Write down what the next process of a sensor in mode "reschedule" has to know."""
 
     @abstractmethod
-    def end_of(self, waiter: Any, context: Context) -> EndT:
-        """Return what a wait in this process came to."""
-
-    @abstractmethod
-    def end_from(self, event: Mapping[str, Any]) -> EndT:
-        """Return what a wait in the triggerer came to."""
-
-    def resumed(self, end: EndT, context: Context) -> None:
-        """Do what is done first after the wait in the triggerer."""
-
-    @abstractmethod
-    def is_over(self, end: EndT) -> bool:
-        """Whether the wait ended before the time was up."""
-
-    @abstractmethod
-    def subject_of(self, end: EndT) -> str:
-        """Return what was waited for, as a sentence begins."""
-
-    @abstractmethod
-    def conclude(self, end: EndT, context: Context) -> dict[str, Any]:
+    def conclude(self, end: Any, context: Context) -> dict[str, Any]:
         """End the task as what was waited for ended; return its result."""
 
     @abstractmethod

@@ -30,6 +30,11 @@ class BatchEnd(WaitResult):
     is_over: bool = False
     is_stalled: bool = False
 
+    @property
+    def subject(self) -> str:
+        """What was waited for, as a sentence begins."""
+        return f"The batch call {self.batch_id}"
+
     @classmethod
     def of(cls, waiter: BatchWaiter, receipt: Mapping[str, Any]) -> BatchEnd:
         """Return what a wait came to."""
@@ -47,9 +52,14 @@ class BatchEnd(WaitResult):
 class BatchTrigger(WaitingTrigger):
     """Fire when a batch call is over, or when the time is up.
 
-    The time for which nothing has changed is counted anew by each triggerer that takes over. The arguments
-    are those of :class:`~formant_provider.triggers.shared.WaitingTrigger`; the watch is a
-    :class:`~formant_provider.core.batches.feed.BatchWatch`.
+    The time for which nothing has changed is counted anew by each triggerer that takes over.
+
+    :param formant_conn_id: connection of type ``formant``.
+    :param region: ``None`` means the connection's.
+    :param watch: which batch call is waited for, as
+        :meth:`~formant_provider.core.batches.feed.BatchWatch.to_json` writes it.
+    :param deadline: ISO 8601 text with an offset.
+    :param receipt: returned in the event: plain values, nothing private.
     """
 
     continues = "The batch call goes on, and all its recipients are called: the vendor has no cancel."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
 
@@ -29,6 +29,12 @@ class WaitEnd(WaitResult):
     others: int = 0
     candidates: int = 0
     known: dict[str, Any] = field(default_factory=dict)
+    subject: ClassVar[str] = "The conversation"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was over before the time was up."""
+        return self.conversation_id is not None
 
     @classmethod
     def of(cls, waiter: Waiter, receipt: Mapping[str, Any]) -> WaitEnd:

@@ -55,12 +55,6 @@ class WaitingTrigger(BaseTrigger):
 
     May be started again anywhere: the deadline is a moment, and nothing else is remembered. The arguments lie
     in Airflow's database, so class paths and names of arguments stay as they are.
-
-    :param formant_conn_id: connection of type ``formant``.
-    :param region: ``None`` means the connection's.
-    :param watch: what is waited for, as the ``to_json`` of its watch writes it.
-    :param deadline: ISO 8601 text with an offset.
-    :param receipt: returned in the event: plain values, nothing private.
     """
 
     # What is not ended when the wait is: the vendor has no cancel.

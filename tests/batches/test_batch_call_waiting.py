@@ -140,7 +140,7 @@ def test_too_few_successes_are_the_user_s_choice(  # noqa: PLR0917 - a table
     if rate == 67:
         assert "is 66.7 %, and 67 % were asked for" in run.log_text
     if state == "failed":
-        assert str(run.error).endswith("A retry would not ring again.")
+        assert str(run.error).endswith("A retry would place no further call.")
     assert sandbox.rings == ONE_RING_EACH
 
 

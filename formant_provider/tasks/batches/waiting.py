@@ -157,7 +157,7 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
 
     :param result: from :func:`batch_result`; it goes to XCom in any case.
     :raises AirflowFailException: somebody is still to be called, or the threshold was missed, or nobody
-        knows; a retry would not ring again.
+        knows; a retry would place no further call.
     """
     from formant_provider.api.batch_models import BatchMetrics
     from formant_provider.core.batches.progress import success_rate
@@ -176,7 +176,7 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
         log.warning("%s.", text)
         return
     push_result(context, result)
-    raise AirflowFailException(f"{text}. A retry would not ring again.")
+    raise AirflowFailException(f"{text}. A retry would place no further call.")
 
 
 def stands_still(result: Mapping[str, Any]) -> bool:
@@ -200,7 +200,7 @@ def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context
     metrics = BatchMetrics.from_json(result["metrics"] or {})
     text = (
         f"Batch call {result['batch_id']} is not over, and nothing has changed in it for as long as"
-        f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may go on, such as when"
+        f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may continue, such as when"
         " the hours for calling begin"
     )
     if options.on_stalled == "succeed":
@@ -208,6 +208,6 @@ def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context
         return
     push_result(context, result)
     raise AirflowFailException(
-        f"{text}. Nobody is rung again by this task. Clear it to wait on, with a longer stall_timeout if"
+        f"{text}. This task places no further call. Clear it to wait longer, with a longer stall_timeout if"
         " there are such hours."
     )
