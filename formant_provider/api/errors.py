@@ -219,6 +219,13 @@ class DuplicateRequest(RequestRefused):
 class RetryableError(FormantError):
     """The server cannot take the request now."""
 
+    advice = Advice(
+        call="A task waits as long as max_inline_wait says, and with deferrable=True as long as it takes,"
+        f" without holding a worker. {FormantError.advice.call}",
+        batch_call=FormantError.advice.batch_call,
+        read=FormantError.advice.read,
+    )
+
 
 class RateLimited(RetryableError):
     """429: too many requests, or too many for one number."""

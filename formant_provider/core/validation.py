@@ -10,6 +10,7 @@ Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from formant_provider.core.numbers.recipient import Recipient
 
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
-_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
+NOT_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
 # Where an error of one call uses other words than the report of a batch call, by the reason as text.
 _WHY_NOT = {
-    "no_number": _E164,
-    "not_e164": _E164,
+    "no_number": NOT_E164,
+    "not_e164": NOT_E164,
     "impossible_number": "has an unknown country code or a length no number of that country has",
     "ambiguous_number": "can be read in two ways, as two phones: put a plus sign before the country code",
 }
@@ -35,6 +36,8 @@ _ROWS = (
     "is a list of rows, and one call has one recipient. For a call of each row map the task:"
     " .partial(...).expand(parameters=rows); for one batch call of all use FormantCreateBatchCallOperator"
 )
+# What is left of an item when a template has made text of a list.
+_WORD = re.compile(r"[^\s,;\[\](){}'\"]+")
 RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
 
 
@@ -91,10 +94,16 @@ def to_parameters(
     return parameters
 
 
+def refuse_rows(entries: Iterable[object]) -> None:
+    """Refuse a list of mappings that each hold a number to call: it is more than one call."""
+    if any(isinstance(entry, Mapping) and PHONE_PARAMETER in entry for entry in entries):
+        raise InvalidInput("parameters", _ROWS)
+
+
 def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
+    entries = list(entries)
+    refuse_rows(entries)
     for position, entry in enumerate(entries):
-        if isinstance(entry, Mapping) and PHONE_PARAMETER in entry:
-            raise InvalidInput("parameters", _ROWS)
         if not isinstance(entry, Mapping) or set(entry) != {"name", "value"}:
             raise InvalidInput(f"parameters[{position}]", "must be a mapping with exactly 'name' and 'value'")
         yield entry["name"], entry["value"]
@@ -224,6 +233,18 @@ def to_optional_text(field: str, value: object) -> str | None:
     if text in {"", "None"}:
         raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
     return text
+
+
+def to_items(field: str, value: object) -> list[object]:
+    """Return what is in a list, or in the text that a template has made of one.
+
+    :raises InvalidInput: it is neither.
+    """
+    if isinstance(value, str):
+        return list(_WORD.findall(value))
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return list(value)
+    raise InvalidInput(field, f"must be a list, or text; got {kind_of(value)}")
 
 
 def _json(field: str, value: Mapping[Any, Any]) -> str:

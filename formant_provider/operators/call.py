@@ -30,6 +30,14 @@ from formant_provider.tasks.calls.placing import (
     build_call,
 )
 from formant_provider.tasks.calls.receipts import leaving_a_result, push_receipt, rehearse
+from formant_provider.tasks.calls.waiting import (
+    SUCCESSFUL,
+    OnUnsuccessful,
+    WaitOptions,
+    trigger_for,
+    wait_here,
+    watch_for,
+)
 from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
@@ -38,17 +46,7 @@ from formant_provider.tasks.references import recipient_in, reference_or_none, t
 from formant_provider.tasks.results import of_row
 from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.timing import OnClosed, TimingOptions, check_window
-from formant_provider.tasks.waiting import (
-    GRACE,
-    SUCCESSFUL,
-    OnUnsuccessful,
-    WaitOptions,
-    deferrable_or_default,
-    trigger_for,
-    until,
-    wait_here,
-    watch_for,
-)
+from formant_provider.tasks.waiting import GRACE, defer_wait, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -257,6 +255,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
         self._limit, self._stopped = LimitWait(), False
         chosen = {"timeout": timeout, "retries": self.retries, "wait_for_completion": wait_for_completion}
+        if not getattr(self, "_BaseOperator__from_mapped", False):  # else it runs, and is checked then
+            chosen |= {name: getattr(self, name) for name in ("default_country", *self.template_fields)}
         self.check_options(self.given, chosen)
 
     @cached_property
@@ -360,11 +360,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         deadline = max(pendulum.now("UTC"), placement.since) + timedelta(seconds=self.timeout_s)
         self.log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
         if self.deferrable:
-            self.defer(
-                trigger=trigger_for(self.hook, call.agent_id, watch, deadline, receipt),
-                method_name="execute_complete",
-                timeout=until(deadline) + GRACE,
-            )
+            defer_wait(self, trigger_for(self.hook, call.agent_id, watch, deadline, receipt), deadline)
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             waiter = wait_here(self.hook, call.agent_id, watch, deadline)
         return self._conclude(WaitEnd.of(waiter, receipt), context)
@@ -374,7 +370,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
 
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            end.raise_trouble()
+            end.raise_error()
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":
                     warn_unproven(end)

@@ -45,7 +45,7 @@ def make(kind: Any) -> Any:
         "notifications.call.FormantCallNotifier",
         "operators.batch.FormantCreateBatchCallOperator",
         "operators.call.FormantCreateCallOperator",
-        "operators.export.FormantConversationsToObjectStorageOperator",
+        "operators.export.FormantExportConversationsOperator",
         "operators.storage.FormantConversationToObjectStorageOperator",
         "sandbox.settings.Settings",
         "sensors.batch.FormantBatchCallSensor",

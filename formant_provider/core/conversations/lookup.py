@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import CallOutcomeUnknown, NotFound
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.evidence import Span, first_of
-from formant_provider.core.paging import recent, run
+from formant_provider.core.flows import run
+from formant_provider.core.paging import recent
 from formant_provider.core.vendor_clock import skew_of
 
 if TYPE_CHECKING:
