@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test test-long test-matrix test-browser lint docs bench bench-batch bench-faults bench-wait clean
+.PHONY: help demo airflow test coverage test-long test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-wait clean
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,13 +15,16 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 	@$(BIN)/python scripts/airflow_local.py
 
 test: .venv/.ready ## run the tests
-	@PYTHONHASHSEED=0 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(PYTEST) -n 2 --dist loadfile
+
+coverage: .venv/.ready ## run the tests and list what they leave out; fails below the floor in pyproject.toml
+	@$(PYTEST) -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:htmlcov
 
 test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and deaths against a model; STEPS=N
 	@$(BIN)/python scripts/test_long.py
 
-test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv
-	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh
+test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv; AIRFLOW=3.1.8 picks one
+	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh $(AIRFLOW)
 
 test-browser: .venv/.ready ## use the connection form in a real browser; AIRFLOW=3.1.8 picks a version
 	@PYTHON="$(PYTHON)" sh scripts/test_browser.sh $(AIRFLOW)
@@ -33,6 +37,13 @@ lint: .venv/.ready ## check style, types and layers
 
 docs: .venv/.ready ## build the documentation into docs/_build/html; warnings are errors
 	@$(BIN)/python scripts/generate_docs.py --check && $(BIN)/python -m sphinx -q -W -n --keep-going -b html docs docs/_build/html
+
+dist: .venv/.ready ## build the sdist, and from it the wheel, into dist/
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation
+
+test-dist: .venv/.ready ## test what is in dist/ as it is: its metadata, and the wheel in a venv of its own
+	@DIST="$(CURDIR)/dist" $(PYTEST) tests/house/test_packaging.py tests/house/test_wheel.py
 
 bench: .venv/.ready ## measure what importing the operator costs
 	@$(BIN)/python scripts/bench_import.py
@@ -47,7 +58,7 @@ bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: req
 	@$(BIN)/python scripts/bench_wait.py
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-* .airflow docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .airflow dist docs/_build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The marker is written last, so a set-up that broke off is done again.
 .venv/.ready: pyproject.toml constraints.txt scripts/setup.sh

@@ -1,4 +1,4 @@
-"""Calls somebody, waits for what comes of it without holding a worker, and goes on by the outcome."""
+"""Calls one person, waits for the outcome without holding a worker, and branches on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from formant_provider.operators.call import FormantCreateCallOperator
 
 with DAG(
     "formant_call_and_branch",
-    description="Rings one person and branches on the outcome of the conversation.",
+    description="Calls one person and branches on the outcome of the conversation.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
@@ -24,14 +24,14 @@ with DAG(
         wait_for_completion=True,
         deferrable=True,
         timeout=timedelta(hours=2),
-        # No answer is an outcome to go on with, and so is a call that is not over in two hours.
+        # Continue also when nobody answers, and when the call has not ended after two hours.
         on_unsuccessful="succeed",
         on_timeout="return",
     )
 
     @task.branch
     def by_outcome(outcome: dict[str, Any]) -> str:
-        """Choose what comes next. What `results` holds is up to the agent's output settings."""
+        """Choose the next task. The output settings of the agent decide what `results` contains."""
         if outcome["status"] != "completed":
             return "write_a_letter"
         intent = (outcome["results"] or {}).get("intent")
@@ -39,18 +39,18 @@ with DAG(
 
     @task
     def note_the_promise(outcome: dict[str, Any]) -> str:
-        """Go on after a promise."""
+        """Continue after a promise to pay."""
         return f"{outcome['conversation_id']}: {outcome['duration_seconds']} s"
 
     @task
     def hand_to_a_person(outcome: dict[str, Any]) -> str:
-        """Go on after a talk without one."""
+        """Continue after a conversation without a promise."""
         return str(outcome["conversation_id"])
 
     @task
     def write_a_letter(outcome: dict[str, Any]) -> str:
-        """Go on after no talk."""
+        """Continue when there was no conversation."""
         return str(outcome["status"])
 
-    ways = [note_the_promise(call.output), hand_to_a_person(call.output), write_a_letter(call.output)]
-    by_outcome(call.output) >> ways
+    branches = [note_the_promise(call.output), hand_to_a_person(call.output), write_a_letter(call.output)]
+    by_outcome(call.output) >> branches

@@ -1,4 +1,4 @@
-"""Functions that say whom to ring: `@task.formant_call`, plain and once for each row of a query."""
+"""Calls from Python functions, with `@task.formant_call`: one call, and one for each row of a query."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow.sdk import DAG, task
 
 with DAG(
     "formant_decorated_call",
-    description="Rings whom its functions name, each once.",
+    description="Calls the people its functions return, each once.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
@@ -18,7 +18,7 @@ with DAG(
 
     @task(show_return_value_in_logs=False)
     def due_loans() -> list[dict[str, Any]]:
-        """Stand for a query."""
+        """Stand in for a query."""
         return [
             {"loan_id": "LN-1", "phone": "+14155550150", "due": 29000},
             {"loan_id": "LN-2", "phone": "+14155550151", "due": 1250.5},
@@ -26,13 +26,13 @@ with DAG(
 
     @task.formant_call(agent_id=456)
     def remind(loan: dict[str, Any]) -> dict[str, Any]:
-        """Return what the agent is told, and by what the result is known again."""
-        told = {"customer_phone": loan["phone"], "due_amount": loan["due"]}
-        return {"parameters": told, "reference": loan["loan_id"]}
+        """Return the parameters of the agent, and a reference that comes back in the result."""
+        parameters = {"customer_phone": loan["phone"], "due_amount": loan["due"]}
+        return {"parameters": parameters, "reference": loan["loan_id"]}
 
     @task.formant_call
     def survey(dag_run: Any = None) -> dict[str, Any]:
-        """Return a whole call: its agent, its time, its parameters."""
+        """Return a whole call: agent, parameters and time."""
         return {
             "agent_id": 789,
             "parameters": {"customer_phone": "+14155550152"},

@@ -1,4 +1,4 @@
-"""A call through an agent that lives in the India region, with the connection everyone else uses."""
+"""A call with an agent in the India region, through the default connection."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from formant_provider.operators.call import FormantCreateCallOperator
 
 with DAG(
     "formant_india_region",
-    description="Rings one person from the India region.",
+    description="Calls one person from the India region.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
-    # No default: India reserves no numbers for examples, and nobody should be rung by one.
-    params={"customer_phone": Param(type="string", pattern=r"^\+91[0-9]{10}$", description="Number to ring")},
+    # No default: India reserves no numbers for examples, and an example must not call anybody.
+    params={"customer_phone": Param(type="string", pattern=r"^\+91[0-9]{10}$", description="Number to call")},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["formant"],
 ) as dag:

@@ -1,4 +1,4 @@
-"""One call for each row of a query, with `expand` and `expand_kwargs`; results go back to the rows."""
+"""One call for each row of a query, with `expand` and `expand_kwargs`; the results are joined to the rows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from formant_provider.operators.call import FormantCreateCallOperator
 
 with DAG(
     "formant_mapped_calls",
-    description="Rings everyone in a list, each once.",
+    description="Calls everybody in a list, each once.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["formant"],
 ) as dag:
-    # Airflow logs what a task returns unless it is told not to, and stores it in its database as it is.
+    # Airflow logs what a task returns, unless this is off, and stores it in its database unencrypted.
     @task(show_return_value_in_logs=False)
     def due_loans() -> list[dict[str, Any]]:
-        """Stand for a query."""
+        """Stand in for a query."""
         return [
             {"loan_id": "LN-1", "customer_phone": "+14155550120", "due_amount": 29000},
             {"loan_id": "LN-2", "customer_phone": "+14155550121", "due_amount": 1250.5},
@@ -35,7 +35,7 @@ with DAG(
 
     @task(trigger_rule="all_done")
     def by_loan(loans: list[dict[str, Any]], results: list[dict[str, Any]]) -> dict[str, Any]:
-        """Say what came of each loan: also of those that were refused, and never by position."""
+        """Return the status of each loan, joined by reference: refused calls have a result too."""
         status = {result["reference"]: result["status"] for result in results}
         return {loan["loan_id"]: status.get(loan["loan_id"]) for loan in loans}
 

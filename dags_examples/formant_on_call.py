@@ -1,4 +1,4 @@
-"""Rings the person on call: when a task has failed for good, and when the run takes longer than an hour.
+"""Calls the person on duty when a task has failed for good, and when a run takes longer than an hour.
 
 The number comes from the Airflow variable `on_call_phone`, so that it changes in one place with the shift.
 """
@@ -27,7 +27,7 @@ PAGE: dict[str, Any] = {
 
 with DAG(
     "formant_on_call",
-    description="Fails, and rings the person on call about it.",
+    description="Fails, and calls the person on duty about it.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     deadline=DeadlineAlert(
@@ -40,7 +40,7 @@ with DAG(
 
     @task(retries=1, retry_delay=timedelta(seconds=10), on_failure_callback=FormantCallNotifier(**PAGE))
     def load() -> None:
-        """Stand for work that fails."""
+        """Stand in for work that fails."""
         raise LookupError("the source is empty")
 
     load()

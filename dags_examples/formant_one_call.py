@@ -10,10 +10,10 @@ from formant_provider.operators.call import FormantCreateCallOperator
 
 with DAG(
     "formant_one_call",
-    description="Rings one person.",
+    description="Calls one person.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
-    # A test number of the sandbox; with a real key, give a real one when you trigger the DAG.
+    # A test number of the sandbox. With a real API key, enter a real number when you trigger the DAG.
     params={
         "customer_phone": Param("+14155550100", type="string", pattern=r"^\+[1-9][0-9]{1,14}$"),
         "customer_name": Param("Asha", type="string"),

@@ -1,4 +1,4 @@
-"""Hands the ids of calls to a next task: one call now, one later, and one for each entry of a list."""
+"""Passes the ids of calls to a downstream task: one call now, one later, and one for each entry of a list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PEOPLE = [
 
 with DAG(
     "formant_read_ids",
-    description="Places five calls and lists their ids in a next task.",
+    description="Places five calls and lists their ids in a downstream task.",
     schedule=None,
     start_date=datetime(2026, 1, 1),
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
@@ -40,7 +40,7 @@ with DAG(
     def list_calls(
         now: dict[str, Any], now_trace_id: str, later: dict[str, Any], each: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
-        """Read the whole receipts, and of one call the trace id from its own key."""
+        """Read the whole receipts, and the trace id of one call from its own XCom key."""
         rows = [{"call": "call_now", **now, "trace_id": now_trace_id}, {"call": "call_later", **later}]
         return rows + [{"call": f"call_each [{receipt['map_index']}]", **receipt} for receipt in each]
 

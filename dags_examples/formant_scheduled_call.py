@@ -1,6 +1,6 @@
-"""Every night: ask for a call at nine the next morning, counted from the end of the data interval.
+"""Schedules a call every night for nine the next morning, counted from the end of the data interval.
 
-The platform places the call at that time. A run that comes too late for it is refused rather than rung late.
+The platform places the call at that time. A run that starts too late fails; the call is not placed late.
 """
 
 from __future__ import annotations

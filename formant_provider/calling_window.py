@@ -1,4 +1,4 @@
-"""The hours in which a phone may ring, as a user writes them in a DAG."""
+"""The hours in which calls may be placed, as a user writes them in a DAG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from formant_provider.core.hours.opening_hours import (
     to_zone,
 )
 from formant_provider.core.hours.zone_database import note_version
-from formant_provider.core.hours.zones import is_country, regions_of
+from formant_provider.core.hours.zones import is_country
+from formant_provider.core.numbers.recipient import Recipient
 
 RECIPIENT = "recipient"
 COUNTRY = "country"
@@ -28,11 +29,11 @@ COUNTRY = "country"
 
 @dataclass(repr=False)
 class CallingWindow:
-    """The hours in which a phone may ring. Every field is a template field of the operator it is given to.
+    """The hours in which calls may be placed. Every field is a template field of the operator it is given to.
 
     :param start: the time of day at which they begin, ``"HH:MM"``, by the clock on the wall.
     :param end: the time of day at which they end, up to ``"24:00"``; one before ``start`` is on the next day.
-        A call is asked for until a minute before, lest the phone ring after it.
+        The last call is placed more than a minute before, so that no phone rings after it.
     :param days: days of the week on which they begin: ``mon``, ``tue``, ``wed``, ``thu``, ``fri``, ``sat``,
         ``sun``, as a list or as text.
     :param timezone: name of the time zone, such as ``Asia/Kolkata``. ``"recipient"`` means that of the
@@ -44,7 +45,7 @@ class CallingWindow:
         holidays of the number's country, and needs the extra ``holidays``.
     :param timezone_by: what the keys of a mapping given as ``timezone`` are: ``"country"``, or a template
         whose value is looked up, such as ``"{{ params.branch }}"``.
-    :raises ValueError: at parse time, for what is no template and cannot be meant.
+    :raises ValueError: at parse time, for a value that is invalid and no template.
     """
 
     start: str = "09:00"
@@ -79,12 +80,12 @@ class CallingWindow:
     def hours(self, recipient: str) -> Hours:
         """Return the hours for one recipient.
 
-        :param recipient: the number, E.164.
+        :param recipient: the number, E.164; one that is a ``Recipient`` is not parsed again.
         :raises InvalidInput: with the name of the field at fault.
         """
         note_version()
-        start, end = to_span(self.start, self.end)
-        return Hours(start, end, to_days(self.days), self._days_off(recipient), self._zones(recipient))
+        known, (start, end) = Recipient.of(recipient), to_span(self.start, self.end)
+        return Hours(start, end, to_days(self.days), self._days_off(known), self._zones(known))
 
     def _keep_what_can_be_read_once(self) -> None:
         """Keep what would be empty when it is read again, or when Airflow renders it."""
@@ -97,24 +98,24 @@ class CallingWindow:
         if isinstance(self.timezone, Mapping):
             self.timezone = dict(self.timezone)
 
-    def _days_off(self, recipient: str) -> Container[date]:
+    def _days_off(self, recipient: Recipient) -> Container[date]:
         if self.holidays == RECIPIENT:
-            return days_off_in(regions_of(recipient))
+            return days_off_in(recipient.countries)
         return to_days_off(self.holidays)
 
-    def _zones(self, recipient: str) -> tuple[ZoneInfo, ...]:
+    def _zones(self, recipient: Recipient) -> tuple[ZoneInfo, ...]:
         if not isinstance(self.timezone, Mapping):
             return _zones_called(self.timezone, recipient)
         by_country = self.timezone_by == COUNTRY
         _refuse_mapping(self.timezone, by_country=by_country)  # also what this number has no need of
-        keys = regions_of(recipient) if by_country else (str(self.timezone_by),)
+        keys = recipient.countries if by_country else (str(self.timezone_by),)
         zones = {str(key): value for key, value in self.timezone.items()}
         # A number that may be of several countries keeps the hours of all of them.
         names = {zones.get(key, RECIPIENT): None for key in keys} or {RECIPIENT: None}
         return tuple(dict.fromkeys(zone for name in names for zone in _zones_called(name, recipient)))
 
     def _refuse_zones(self) -> None:
-        """Refuse a time zone that cannot be meant, also in a mapping of them."""
+        """Refuse an invalid time zone, also in a mapping of them."""
         by_country = self.timezone_by == COUNTRY
         if not by_country and not _is_template(self.timezone_by):
             raise InvalidInput("calling_window.timezone_by", f"must be '{COUNTRY}', or a template")
@@ -138,12 +139,12 @@ class CallingWindow:
         return f"CallingWindow({', '.join(f'{name}={value!r}' for name, value in self.serialize().items())})"
 
 
-def _zones_called(name: str, recipient: str) -> tuple[ZoneInfo, ...]:
+def _zones_called(name: str, recipient: Recipient) -> tuple[ZoneInfo, ...]:
     return recipient_zones(recipient) if name == RECIPIENT else (to_zone(name),)
 
 
 def _refuse_mapping(zones: Mapping[str, str], *, by_country: bool) -> None:
-    """Refuse a mapping of zones of which any part cannot be meant; a template in it is read later."""
+    """Refuse a mapping of zones of which any part is invalid; a template in it is read later."""
     if not zones or (by_country and not all(map(is_country, zones))):
         raise InvalidInput(
             "calling_window.timezone", "must have country codes of ISO 3166 as keys: US, IN, GB (not UK)"

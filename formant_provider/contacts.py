@@ -1,6 +1,6 @@
 """Check a list of contacts without Airflow, and call nobody: ``python -m formant_provider.contacts FILE``.
 
-What cannot be called is told by row and reason, and what can by zone and opening; never a number.
+Contacts that cannot be called are named by row and reason, the others by zone and opening; never a number.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import IO, Any, get_args
 
 import pendulum
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.calling_window import CallingWindow
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.part_sources import numbers_of, opened_contacts
+from formant_provider.core.contacts.do_not_call import NumbersInFiles
 from formant_provider.core.contacts.report import ContactReport
+from formant_provider.core.contacts.sources import opened_contacts
 from formant_provider.core.hours.openings import Opening, Openings, by_opening
 from formant_provider.core.numbers.reading import Numbers
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.tables.file_kinds import FileForm
-from formant_provider.core.tables.parts import Part, local_parts
-from formant_provider.core.tables.places import local_files, refuse_overlap
+from formant_provider.core.tables.parts import Part, local_files, local_parts, refuse_overlap
 
 ALL_CAN_BE_CALLED, SOME_CANNOT, CANNOT_BE_READ = 0, 1, 2
 # So many rows are named for each reason.
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         window = _window(options)
         findings = check(options, window)
-    except (InvalidInput, ValueError) as error:
+    except (FormantError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return CANNOT_BE_READ
     except OSError as error:
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings:
     """Read the list, and all that is needed for it.
 
-    :raises InvalidInput: it cannot be read, or an option makes no sense for it.
+    :raises InvalidInput: it cannot be read, or an option is invalid for it.
     :raises OSError: a file cannot be read or written.
     """
     # Who may be called later can be called; who has no hours, or none that are known, cannot.
@@ -118,7 +118,7 @@ def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings
             default_country=options.default_country,
             numbers=options.numbers,
             renumber=options.renumber,
-            suppress=numbers_of(local_parts(options.suppress, "suppress"), form)
+            suppress=NumbersInFiles(local_parts(options.suppress, "suppress"), form)
             if options.suppress
             else None,
             invalid_rows="reject",
@@ -185,11 +185,12 @@ def _first_rows(rejects: IO[bytes]) -> dict[str, list[int | str]]:
     found: dict[str, list[int | str]] = {}
     rows = _rows(rejects)
     header = next(rows)
-    place, reason = header.index("row_number"), header.index("reason")
+    reason = header.index("reason")
     for row in rows:
         some = found.setdefault(row[reason], [])
         if len(some) < FIRST_ROWS:
-            some.append(" ".join((row[0], row[place])) if place else int(row[place]))
+            number, *part = row[:reason]
+            some.append(f"{part[0]} {number}" if part else int(number))
     return found
 
 
@@ -253,7 +254,7 @@ def command_line() -> argparse.ArgumentParser:
     """Return the options, as ``--help`` prints them."""
     parser = argparse.ArgumentParser(
         prog="python -m formant_provider.contacts",
-        description="Check a list of contacts as a campaign would. Nobody is called; no number is printed.",
+        description="Check a list of contacts as a batch call does. Nobody is called; no number is printed.",
         epilog="Exit status: 0 all can be called, 1 some cannot, 2 the list or the options cannot be read.",
     )
     parser.add_argument(

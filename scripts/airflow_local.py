@@ -1,7 +1,8 @@
 """Run a real Airflow with the example DAGs and a local FormantAI to call: ``make airflow``.
 
-No phone rings as long as you leave the connection ``formant_default`` alone: it points to the sandbox.
-Everything lives in ``.airflow/`` of the checkout; delete that folder to start afresh. Ctrl-C stops both.
+No phone rings as long as the connection ``formant_default`` points to the sandbox, as it does at the start.
+Calls end 60 times sooner there than real ones, so that tasks which wait for them do not wait for minutes.
+All files are in ``.airflow/`` of the checkout; delete that folder to start again. Ctrl-C stops both.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = (sys.executable, "-m", "airflow", "standalone")
 SANDBOX_KEY = "sandbox-key"
-SANDBOX = (sys.executable, "-m", "formant_provider.sandbox", "--seed-key", SANDBOX_KEY)
+CALL_SPEED = 60
+"""How many times sooner calls end. The sandbox's clock stays the real one, as Airflow schedules by that."""
+SANDBOX = (
+    *(sys.executable, "-m", "formant_provider.sandbox"),
+    *("--seed-key", SANDBOX_KEY, "--call-speed", str(CALL_SPEED)),
+)
 SANDBOX_HOST = "http://127.0.0.1:"
 
 Process = subprocess.Popen[bytes]
@@ -33,11 +39,11 @@ stop_asked = threading.Event()
 
 
 class StartError(Exception):
-    """A program did not come up, or went away."""
+    """A program did not start, or ended by itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start both, say where they are, wait for Ctrl-C or SIGTERM, stop both."""
+    """Start both, print their addresses, wait for Ctrl-C or SIGTERM, stop both."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop_asked.set())
     started: list[Process] = []
@@ -62,7 +68,7 @@ def free_port(first: int = 0) -> int:
 
 
 def airflow_env(home: Path, dags: Path, port: int) -> dict[str, str]:
-    """Return the environment of a local Airflow; nothing of another Airflow in this shell is let in."""
+    """Return the environment of a local Airflow; settings of another Airflow in this shell are left out."""
     settings = {
         "API__BASE_URL": f"http://127.0.0.1:{port}",
         "API__HOST": "127.0.0.1",
@@ -82,44 +88,44 @@ def airflow_env(home: Path, dags: Path, port: int) -> dict[str, str]:
     }
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     env |= {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
-    # `airflow standalone` starts its parts as `airflow ...`: let that be the one of this interpreter.
+    # `airflow standalone` starts its parts as `airflow ...`, which must be the one of this interpreter.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return env | {"AIRFLOW_HOME": str(home), "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def start(command: Sequence[str], log: Path, env: dict[str, str]) -> Process:
-    """Start a program in a session of its own, its output going to ``log``."""
+    """Start a program in a session of its own, with its output in ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         return subprocess.Popen(command, stdout=out, stderr=out, env=env, cwd=ROOT, start_new_session=True)
 
 
 def wait_until(healthy: Callable[[], bool], process: Process, log: Path, timeout_s: float = 120.0) -> None:
-    """Wait for a program to come up; if it does not, raise with the end of its log."""
+    """Wait until a program is healthy; if it does not get there, raise with the end of its log."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(requests.RequestException):  # nobody listens yet
+        with suppress(requests.RequestException):  # it does not listen yet
             if healthy():
                 return
         pause()
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
-    raise StartError(f"{tail}\n\nThis did not come up; its whole log is {log}")
+    raise StartError(f"{tail}\n\nThis did not start; its whole log is {log}")
 
 
 def airflow_healthy(base_url: str) -> bool:
-    """Say whether the API server answers and sees the scheduler and all other parts alive."""
+    """Return whether the API server answers and reports all parts of Airflow as healthy."""
     health = requests.get(f"{base_url}/api/v2/monitor/health", timeout=5).json()
     return all(part["status"] == "healthy" for part in health.values())
 
 
 def pause(seconds: float = 0.3) -> None:
-    """Sleep; raise KeyboardInterrupt if somebody asked this script to stop."""
+    """Sleep; raise KeyboardInterrupt if this script was asked to stop."""
     if stop_asked.wait(seconds):
         raise KeyboardInterrupt
 
 
 def members(leaders: Sequence[Process]) -> Iterator[int]:
-    """Find all that programs started and that still runs: tasks leave the process group, not the session."""
+    """Return what programs started and what still runs: tasks leave the process group, not the session."""
     sessions = [leader.pid for leader in leaders]
     for process in psutil.process_iter(["status"]):
         with suppress(ProcessLookupError, PermissionError):
@@ -128,7 +134,7 @@ def members(leaders: Sequence[Process]) -> Iterator[int]:
 
 
 def stop(leaders: Sequence[Process], timeout_s: float = 7.0) -> None:
-    """End programs with all they started: SIGTERM, and SIGKILL for what is left after a while."""
+    """End programs and all that they started: SIGTERM, then SIGKILL for those still running."""
     for number, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 1.0), (signal.SIGKILL, 1.0)):
         for pid in members(leaders):
             with suppress(ProcessLookupError):
@@ -147,7 +153,7 @@ def api_session(base_url: str) -> requests.Session:
 
 
 def put_connection(base_url: str, host: str) -> str:
-    """Let ``formant_default`` point to the sandbox, unless somebody made it point elsewhere."""
+    """Point ``formant_default`` to the sandbox, unless somebody has pointed it elsewhere."""
     session, url = api_session(base_url), f"{base_url}/api/v2/connections"
     found = session.get(f"{url}/formant_default", timeout=10)
     if found.ok and not str(found.json()["host"]).startswith(SANDBOX_HOST):
@@ -168,7 +174,8 @@ def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
     started.append(start(AIRFLOW, log, env))
     wait_until(lambda: requests.get(f"{sandbox}/sandbox/stats", timeout=5).ok, started[0], sandbox_log)
     wait_until(lambda: airflow_healthy(url), started[1], log)
-    print(WELCOME.format(url=url, sandbox=sandbox, target=put_connection(url, sandbox)), flush=True)
+    target, call_s = put_connection(url, sandbox), 142 / CALL_SPEED
+    print(WELCOME.format(url=url, sandbox=sandbox, target=target, call_s=call_s), flush=True)
     while all(process.poll() is None for process in started):
         pause()
     raise StartError(f"A program ended by itself; the logs are in {home}")
@@ -176,10 +183,11 @@ def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
 
 WELCOME = """
 Airflow is ready: {url}
-  log in        no need to, everybody is admin
+  log in        not needed, everybody is admin
   DAGs          none is paused; press the play button of one to run it
   calls go to   {target} (connection formant_default)
-The sandbox: {sandbox}; what it was asked: {sandbox}/sandbox/stats
+The sandbox: {sandbox}; the requests it received: {sandbox}/sandbox/stats
+  a call of 142 seconds ends after {call_s:.1f}, and an example that waits for one after half a minute
 To stop both: Ctrl-C
 """
 

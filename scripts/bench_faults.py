@@ -1,7 +1,7 @@
 """Counts rings and lost calls of several ways to place a call from a DAG, under the same faults of the API.
 
 Every recipe runs as a DAG of one task with ``retries=2`` in a real Airflow, against the sandbox. A call is
-lost when a phone rang for it and the task neither hands its trace_id on nor says that it may have been placed.
+lost when a phone rang for it and the task neither pushes its trace_id nor says that it may have been placed.
 
 Needs no key and no network. Leaves nothing behind. The exit code is 0 when our operator rang once in every
 row, lost nothing and ended in success.

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from formant_provider.sandbox import Sandbox
-    from formant_provider.sandbox.traffic import SeenRequest
+    from formant_provider.sandbox.request_log import SeenRequest
 
 AGENT = 456
 INTERVAL_S = 1.0

@@ -4,7 +4,8 @@
 
     FormantError
     ├── InvalidInput            refused here, before anything was sent; names the field
-    │   └── InvalidContacts         a campaign's, with counts by reason and the first rows
+    │   └── InvalidContacts         those of a batch call, with counts by reason and the first rows
+    ├── InputNotFound           a file is not there, and may be next time; names the field
     ├── RequestRefused          the server said no, and would again
     │   ├── InvalidRequest          400
     │   ├── AuthenticationFailed    401
@@ -154,6 +155,19 @@ class InvalidContacts(InvalidInput):
         self.examples = examples
 
 
+class InputNotFound(FormantError):
+    """A file that a field names is not there. It may be written yet, so a retry of the task looks again.
+
+    :param field: the parameter that names the file.
+    :param reason: which file, as far as its storage says.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
 class RequestRefused(FormantError):
     """The server refused the request, and would refuse it again."""
 
@@ -204,6 +218,13 @@ class DuplicateRequest(RequestRefused):
 
 class RetryableError(FormantError):
     """The server cannot take the request now."""
+
+    advice = Advice(
+        call="A task waits as long as max_inline_wait says, and with deferrable=True as long as it takes,"
+        f" without holding a worker. {FormantError.advice.call}",
+        batch_call=FormantError.advice.batch_call,
+        read=FormantError.advice.read,
+    )
 
 
 class RateLimited(RetryableError):

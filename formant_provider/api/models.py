@@ -59,7 +59,7 @@ class CallRequest:
 
     @property
     def recipient(self) -> str:
-        """The number to ring, E.164, in its one spelling."""
+        """The number to call, E.164; a ``Recipient`` where the request was built from a user's fields."""
         return dict(self.parameters)[PHONE_PARAMETER]
 
     def private_texts(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Turns what people write in a DAG into what the API takes, or refuses it before anything rings.
+"""Turns what people write in a DAG into what the API takes, or refuses it before anything is sent.
 
 Every function returns the value in the API's form or raises :class:`InvalidInput`, which names the field
 and never the value, since values are private. Hence the ``suppress`` blocks: an error raised while another
@@ -10,24 +10,34 @@ Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.values import as_text, kind_of, plain
 
+if TYPE_CHECKING:
+    from formant_provider.core.numbers.recipient import Recipient
+
 MAX_SCHEDULE_AHEAD = timedelta(days=30)
-_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
-# Where an error of one call says it in other words than a campaign's report. By what a Reason is as text.
+NOT_E164 = "must be an E.164 number: a plus sign, the country code, digits only"
+# Where an error of one call uses other words than the report of a batch call, by the reason as text.
 _WHY_NOT = {
-    "no_number": _E164,
-    "not_e164": _E164,
+    "no_number": NOT_E164,
+    "not_e164": NOT_E164,
     "impossible_number": "has an unknown country code or a length no number of that country has",
     "ambiguous_number": "can be read in two ways, as two phones: put a plus sign before the country code",
 }
+_ROWS = (
+    "is a list of rows, and one call has one recipient. For a call of each row map the task:"
+    " .partial(...).expand(parameters=rows); for one batch call of all use FormantCreateBatchCallOperator"
+)
+# What is left of an item when a template has made text of a list.
+_WORD = re.compile(r"[^\s,;\[\](){}'\"]+")
 RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
 
 
@@ -53,8 +63,8 @@ def to_parameters(
     """Return name and text of each call parameter.
 
     :param value: a mapping of names to values, or the API's list of ``{"name": ..., "value": ...}``.
-        Exactly one must be ``customer_phone``, as :func:`to_phone` takes it. It is returned in its one
-        spelling: without a 0 that is dialled at home.
+        Exactly one must be ``customer_phone``, as :func:`to_phone` takes it, and is returned as a
+        :class:`~formant_provider.core.numbers.recipient.Recipient`.
     :param default_country: as for :func:`to_phone`.
     :param renumber: as for :func:`to_phone`.
     """
@@ -84,13 +94,15 @@ def to_parameters(
     return parameters
 
 
-def written_phone(value: Any) -> str:
-    """Return the number of call parameters that :func:`to_parameters` takes, as it was written."""
-    pairs = value.items() if isinstance(value, Mapping) else _named_values(value)
-    return str(plain(dict(pairs)[PHONE_PARAMETER]))
+def refuse_rows(entries: Iterable[object]) -> None:
+    """Refuse a list of mappings that each hold a number to call: it is more than one call."""
+    if any(isinstance(entry, Mapping) and PHONE_PARAMETER in entry for entry in entries):
+        raise InvalidInput("parameters", _ROWS)
 
 
 def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
+    entries = list(entries)
+    refuse_rows(entries)
     for position, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or set(entry) != {"name", "value"}:
             raise InvalidInput(f"parameters[{position}]", "must be a mapping with exactly 'name' and 'value'")
@@ -114,16 +126,16 @@ def to_phone(
     default_country: str | None = None,
     *,
     renumber: bool = False,
-) -> str:
-    """Return a number in its one spelling, in E.164; refuse one that cannot exist, or can be two phones.
+) -> Recipient:
+    """Return whom a number calls; refuse one that cannot exist, or can be two phones.
 
     :param field: to be named in the error.
     :param default_country: where a number is from that has no country code, as two letters of ISO 3166; with
         it, any usual writing is taken. ``None`` takes E.164 alone.
     :param renumber: whether a number of an old numbering plan becomes that of today; else it is refused.
     """
-    from formant_provider.core.numbers.reading import Readings
-    from formant_provider.core.numbers.reasons import Reason  # not while a DAG file is parsed
+    from formant_provider.core.numbers.reading import Readings  # not while a DAG file is parsed
+    from formant_provider.core.numbers.recipient import Recipient
 
     number = plain(number)
     if not isinstance(number, str):
@@ -131,25 +143,12 @@ def to_phone(
         raise InvalidInput(field, f"must be text with a plus sign; got {kind_of(number)}")
     readings = Readings(default_country, renumber=renumber)
     known = readings.read(str(number))
-    if not isinstance(known, Reason):
+    if isinstance(known, Recipient):
+        known.written = str(number)
         return known
     note = readings.note(str(number), known)
     told = _WHY_NOT.get(known) or known.sentence.removeprefix("The number ").removesuffix(".")
     raise InvalidInput(field, f"{told}. Here: {note}" if note else told)
-
-
-def is_e164(number: str) -> bool:
-    """Whether a number has the form of E.164, whatever its country."""
-    from formant_provider.core.numbers.spelling import E164  # not while a DAG file is parsed
-
-    return E164.fullmatch(number) is not None
-
-
-def in_known_range(number: str) -> bool:
-    """Whether the number lies in a range the library knows. Its ranges age, so a ``False`` may only warn."""
-    import phonenumbers
-
-    return phonenumbers.is_valid_number(phonenumbers.parse(number))
 
 
 def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:
@@ -234,6 +233,18 @@ def to_optional_text(field: str, value: object) -> str | None:
     if text in {"", "None"}:
         raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
     return text
+
+
+def to_items(field: str, value: object) -> list[object]:
+    """Return what is in a list, or in the text that a template has made of one.
+
+    :raises InvalidInput: it is neither.
+    """
+    if isinstance(value, str):
+        return list(_WORD.findall(value))
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return list(value)
+    raise InvalidInput(field, f"must be a list, or text; got {kind_of(value)}")
 
 
 def _json(field: str, value: Mapping[Any, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rings the person on call when a task fails, a DAG fails, or a deadline is missed."""
+"""Calls the person on call when a task fails, a DAG fails, or a deadline is missed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from airflow.providers.common.compat.sdk import BaseNotifier
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.notifications.event import Event, event_of
+from formant_provider.notifications.templates import render
 from formant_provider.tasks.privacy import mask_numbers
 
 if TYPE_CHECKING:
-    import jinja2
     from airflow.sdk import Context
 
     from formant_provider.api.client import FormantClient
@@ -39,14 +39,14 @@ T = TypeVar("T")
 
 
 class FormantCallNotifier(BaseNotifier):
-    """Ring a person about a task, a DAG run or a deadline, once for each event.
+    """Call a person about a task, a DAG run or a deadline, once for each event.
 
     For ``on_failure_callback``, ``on_retry_callback``, ``on_success_callback``, ``on_skipped_callback`` and
     ``on_execute_callback`` of tasks, ``on_failure_callback`` and ``on_success_callback`` of DAGs, and for
     deadline alerts, with ``SyncCallback`` and with ``AsyncCallback``.
 
     However often Airflow calls back for one event (one DAG run, task, map index, and kind of event; or one
-    deadline), one agent rings one person once: all calls carry the same idempotency key, and the vendor
+    deadline), one agent calls one person once: all calls carry the same idempotency key, and the vendor
     refuses a second one for 24 hours. Further tries of a task are the same event, also after a clear.
 
     It never makes a task worse: whatever goes wrong is logged and not raised, and it takes no longer than
@@ -61,10 +61,10 @@ class FormantCallNotifier(BaseNotifier):
     :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
     :param parameters: what the agent is told, in the forms that
         :class:`~formant_provider.operators.call.FormantCreateCallOperator` takes; ``customer_phone`` is the
-        person to ring. Airflow stores the arguments of a deadline alert as they are written: there, name the
+        person to call. Airflow stores the arguments of a deadline alert as they are written: there, name the
         number by a template such as ``{{ var.value.on_call_phone }}``. (templated)
-    :param idempotency_key: a name for what is rung about. Whatever has the same name rings the same person
-        once in 24 hours. ``None`` means the event. (templated)
+    :param idempotency_key: a name for what the call is about. Whatever has the same name calls the same
+        person once in 24 hours. ``None`` means the event. (templated)
     :param metadata: opaque text that travels with the call; a mapping is encoded as JSON. ``None`` means
         none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
@@ -103,16 +103,16 @@ class FormantCallNotifier(BaseNotifier):
     # rendered for the first event for all that follow in the same process.
 
     def __call__(self, *args: Any) -> None:
-        """Ring, as a callback."""
+        """Call the person, as a callback."""
         self.notify(args[0])
 
     def __await__(self) -> Generator[Any, None, None]:
-        """Ring, as an asynchronous callback of a deadline."""
+        """Call the person, as an asynchronous callback of a deadline."""
         return self.async_notify(self.context).__await__()
 
     def notify(self, context: Context) -> None:
-        """Ring for the event of this context, unless it was rung for before. Raises nothing."""
-        with self._trouble_told():
+        """Call about the event of this context, unless that was done before. Raises nothing."""
+        with self._errors_logged():
             page = self._page(context)
             with _naming("formant_conn_id"):
                 client = page.hook.get_conn(_repeats())
@@ -124,7 +124,7 @@ class FormantCallNotifier(BaseNotifier):
         # Not asyncio.to_thread: from there, templates could not read variables in every triggerer.
         from asgiref.sync import sync_to_async
 
-        with self._trouble_told():
+        with self._errors_logged():
             page = await sync_to_async(self._page, thread_sensitive=False)(context)
             with _naming("formant_conn_id"):
                 client = await page.hook.aget_conn(_repeats())
@@ -170,14 +170,10 @@ class FormantCallNotifier(BaseNotifier):
             **context,
             "event": event,
         }
-        fields = {}
-        for name in self.template_fields:
-            with _naming(name):
-                fields[name] = _render(getattr(self, name), env, known)
-        return fields
+        return {name: render(name, getattr(self, name), env, known) for name in self.template_fields}
 
     def _send(self, page: _Page, client: FormantClient) -> None:
-        """Ring, within the time that there is.
+        """Place the call, within the time that there is.
 
         :raises FormantError: of any kind.
         """
@@ -190,45 +186,47 @@ class FormantCallNotifier(BaseNotifier):
                 return None
             return SendAborted(f"The API took no call within {NO_SEND_AFTER_S:g} s")
 
-        def ring() -> CallReceipt:
+        def place() -> CallReceipt:
             return client.with_timeouts(LONGEST_TIMEOUT_S).create_call(page.call, before_send=too_late)
 
         key = page.call.idempotency_key
-        self.log.info("Ringing about: %s. Idempotency key %s.", page.event, key)
+        self.log.info("Calling about: %s. Idempotency key %s.", page.event, key)
         try:
-            receipt = _within(LONGEST_S, ring)
+            receipt = _within(LONGEST_S, place)
         except TimeoutError:
             raise ResponseLost(
                 f"The API did not finish its answer within {LONGEST_S:g} s", maybe_placed=True
             ) from None
-        self.log.info("The call is placed: status %s, trace_id %s.", receipt.status, receipt.trace_id)
+        self.log.info("The call was placed: status %s, trace_id %s.", receipt.status, receipt.trace_id)
 
     @contextmanager
-    def _trouble_told(self) -> Iterator[None]:
+    def _errors_logged(self) -> Iterator[None]:
         """Log whatever is raised, in words that hold nothing private, and raise nothing."""
         from formant_provider.api.errors import DuplicateRequest, FormantError
 
         try:
             yield
         except DuplicateRequest as error:
-            self._tell_duplicate(error)
+            self._log_duplicate(error)
         except FormantError as error:
-            rung = "A phone may have rung." if error.maybe_placed else "Nobody was rung."
-            self.log.error("Could not ring: %s. %s", error, rung)
+            placed = "A call may have been placed." if error.maybe_placed else "No call was placed."
+            self.log.error("Could not call: %s. %s", error, placed)
         except Exception as error:
             # The text of an error that is not ours may hold anything.
-            self.log.error("Could not ring, by an error of kind %s.", type(error).__name__)
+            self.log.error("Could not call, by an error of kind %s.", type(error).__name__)
 
-    def _tell_duplicate(self, error: DuplicateRequest) -> None:
+    def _log_duplicate(self, error: DuplicateRequest) -> None:
         from formant_provider.api.retry import is_unclear
 
         if error.earlier and not any(map(is_unclear, error.earlier)):
             self.log.warning(
-                "The API refused this call and then called its key used (%s). Perhaps nobody was rung.",
+                "The API refused this call and then called its key used (%s). Perhaps no call was placed.",
                 error.earlier[-1],
             )
         else:
-            self.log.info("Rung about this event before: the API knows its key. Nobody is rung again.")
+            self.log.info(
+                "A call about this event was placed before: the API knows its key. No second call is placed."
+            )
 
 
 @dataclass(frozen=True)
@@ -278,14 +276,3 @@ def _naming(field: str) -> Iterator[None]:
     except Exception as error:
         kind = type(error).__name__
         raise InvalidInput(field, f"could not be rendered or read ({kind})") from None
-
-
-def _render(value: Any, env: jinja2.Environment, known: Mapping[str, Any]) -> Any:
-    """Render every text in a value, to text."""
-    if isinstance(value, str):
-        return env.from_string(value).render(known)
-    if isinstance(value, Mapping):
-        return {name: _render(item, env, known) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_render(item, env, known) for item in value]
-    return value

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import pendulum
@@ -16,12 +18,18 @@ from formant_provider.tasks.calls.outcome import (
     OnTimeout,
     end_as_it_ended,
     end_timed_out,
-    hand_on,
+    push_outcome,
     show_link,
-    tell_doubt,
+    warn_unproven,
 )
-from formant_provider.tasks.calls.placing import OnUnconfirmed
-from formant_provider.tasks.calls.receipts import LeavesAReceipt
+from formant_provider.tasks.calls.placing import (
+    CallPlacer,
+    LimitWait,
+    OnUnconfirmed,
+    PlacingOptions,
+    build_call,
+)
+from formant_provider.tasks.calls.receipts import leaving_a_result, push_receipt, rehearse
 from formant_provider.tasks.calls.waiting import (
     SUCCESSFUL,
     OnUnsuccessful,
@@ -30,23 +38,27 @@ from formant_provider.tasks.calls.waiting import (
     wait_here,
     watch_for,
 )
+from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
-from formant_provider.tasks.privacy import reveal
-from formant_provider.tasks.references import recipient_in, to_reference
+from formant_provider.tasks.privacy import PrivateFields, reveal
+from formant_provider.tasks.references import recipient_in, reference_or_none, to_reference
+from formant_provider.tasks.results import of_row
+from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.timing import OnClosed, TimingOptions, check_window
-from formant_provider.tasks.waiting import defer_wait, deferrable_or_default
+from formant_provider.tasks.waiting import GRACE, defer_wait, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
+    from formant_provider.api.errors import RetryableError
     from formant_provider.api.models import CallRequest
     from formant_provider.calling_window import CallingWindow
     from formant_provider.core.calls.placement import Placement
     from formant_provider.triggers.conversation import WaitEnd
 
 
-class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
+class FormantCreateCallOperator(PrivateFields, BaseOperator):
     """Place one phone call through a FormantAI Voice agent, and never twice.
 
     The call is placed at most once for each DAG run, task, agent and recipient. Before anything is sent,
@@ -77,44 +89,55 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
 
     Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
 
+    **What is said, and to whom:**
+
     :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
     :param parameters: what the agent is told: a mapping of names to values, or a list of
         ``{"name": ..., "value": ...}``. One of them is ``customer_phone``, the number to call, as E.164 text.
         Values become text: ``True`` is ``true``, numbers are written in decimals, dates and datetimes as
         ISO 8601. ``None`` and nested values are refused. Airflow shows the names and never the values.
         (templated)
-    :param scheduled_for: when to call: an aware datetime, or ISO 8601 text with an offset; at most 30 days
-        ahead. ``None`` means now. (templated)
-    :param conversation_id: the conversation chain this call joins. ``None`` starts a new one. (templated)
-    :param idempotency_key: a name for this call, such as a loan number and a date. Calls of one agent to one
-        recipient with the same name are one call, whichever task, DAG or run asks for them. ``None`` means
-        one call for each DAG run and task. What is sent is a UUID derived from it. (templated)
-    :param metadata: opaque text that travels with the call; a mapping is encoded as JSON. ``None`` means
-        none. (templated)
-    :param retry_context: what an earlier attempt left: a mapping with any of ``collected_data`` (a mapping),
-        ``retry_initial_message``, ``retry_language`` and ``retry_stage_id`` (text). Airflow shows the names
-        alone. ``None`` means none. (templated)
-    :param reference: your own name of what the call is about, such as a loan's: text or an integer, and never
-        a phone number. It is in the result and goes nowhere else. ``None`` means none. (templated)
-    :param formant_conn_id: connection of type ``formant``. (templated)
-    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :param calling_window: a :class:`~formant_provider.calling_window.CallingWindow`: the hours in which the
-        phone may ring. ``None`` means any. Only what would ring anew is bound to it. (templated)
-    :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
-        or Parquet) with a column ``customer_phone`` or a single one, or a list. A call to one of
-        them is skipped. Only what would ring anew is held against it. ``None`` means none; a list that is
-        there and comes to ``None`` or holds no number fails the task. Airflow never shows it. (templated)
-    :param dry_run: whether to check everything, and ask the API nothing: ``True``, ``False``, or a template
-        that renders to one of these words. The result says when the phone would ring, or why not. (templated)
     :param default_country: where numbers without a country code are from, those of ``suppress`` too, as two
         letters; with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
     :param renumber: whether a number of an old numbering plan is called under what it is today, where that is
         known. ``False`` refuses it. Numbers of ``suppress`` are always read so.
+    :param conversation_id: the conversation chain this call joins. ``None`` starts a new one. (templated)
+    :param retry_context: what an earlier attempt left: a mapping with any of ``collected_data`` (a mapping),
+        ``retry_initial_message``, ``retry_language`` and ``retry_stage_id`` (text). Airflow shows the names
+        alone. ``None`` means none. (templated)
+    :param metadata: opaque text that travels with the call; a mapping is encoded as JSON. ``None`` means
+        none. (templated)
+    :param reference: your own name of what the call is about, such as a loan's: text or an integer, and never
+        a phone number. It is in the result and goes nowhere else. ``None`` means none. (templated)
+    :param formant_conn_id: connection of type ``formant``. (templated)
+    :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+
+    **When the call is placed:**
+
+    :param scheduled_for: when to call: an aware datetime, or ISO 8601 text with an offset; at most 30 days
+        ahead. ``None`` means now. (templated)
+    :param calling_window: a :class:`~formant_provider.calling_window.CallingWindow`: the hours in which the
+        call may be placed. ``None`` means any. Only a call that would be placed anew is bound to it.
+        (templated)
     :param on_closed: what becomes of a call outside of the hours: ``"schedule"`` for their next opening, at
         most 30 days ahead, ``"skip"`` or ``"fail"`` (without retries).
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
         ``timedelta``, for a call to be placed anew; otherwise the task is skipped. ``None`` means however
         long. A run that somebody starts is never late.
+
+    **How safe it is:**
+
+    :param idempotency_key: a name for this call, such as a loan number and a date. Calls of one agent to one
+        recipient with the same name are one call, whichever task, DAG or run asks for them. ``None`` means
+        one call for each DAG run and task. What is sent is a UUID derived from it. (templated)
+    :param suppress: numbers that must not be called: a URI or an absolute path of a file (CSV, also in gzip,
+        or Parquet) with a column ``customer_phone`` or a single one, or a list. A call to one of
+        them is skipped. Only a call that would be placed anew is held against it. ``None`` means none; a list
+        that is there and comes to ``None`` or holds no number fails the task. Airflow never shows it.
+        (templated)
+    :param dry_run: whether to check everything, and send nothing to the API: ``True``, ``False``, or a
+        template that renders to one of these words. The result says when the call would be placed, or why
+        not. (templated)
     :param on_unconfirmed: what the task does when the placement stays unconfirmed: ``"succeed"``, ``"fail"``
         (without retries) or ``"skip"``.
     :param lookup_timeout: how long to look for the record of a call that was placed already, in seconds or
@@ -123,31 +146,38 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         to the same recipient: any of ``no_answer``, ``busy``, ``failed``, ``unreachable``,
         ``socket_failure``, ``telephony_failed``. The new call joins the conversation and gets a
         ``retry_context`` from what the last one collected, unless one is given. Needs Airflow 3.3,
-        ``wait_for_completion`` and ``retries``. Empty means that a further try never rings again.
-    :param max_inline_wait: longest wait for the API's rate limit that holds a worker, in seconds or as a
-        ``timedelta``. When the API asks for more, the task is deferred if ``deferrable``, and fails in a way
-        that Airflow may retry if not.
+        ``wait_for_completion`` and ``retries``. Empty means that a further try never places a further call.
+
+    **How long to wait:**
+
+    :param wait_for_completion: whether to wait until the conversation is over. A further try of a task that
+        waits continues to wait for the same call.
     :param deferrable: whether to wait, for the rate limit and for the conversation, in the triggerer, where
         all who wait for one agent share one poll. ``None`` means Airflow's
         ``[operators] default_deferrable``.
-    :param wait_for_completion: whether to wait until the conversation is over. A further try of a task that
-        waits goes on waiting for the same call.
+    :param max_inline_wait: longest wait for the API's rate limit that holds a worker, in seconds or as a
+        ``timedelta``. When the API asks for more, the task is deferred if ``deferrable``, and fails in a way
+        that Airflow may retry if not.
     :param poll_interval: time between two looks, in seconds or as a ``timedelta``; longer when the API's
         limits ask for it.
     :param timeout: how long a try waits for the conversation, in seconds or as a ``timedelta``; counted from
         ``scheduled_for`` if that comes later.
     :param on_timeout: what the task does then: ``"fail"`` (without retries), ``"skip"``, or ``"return"``
         the receipt. An unconfirmed call that is not found until then ends by ``on_unconfirmed``.
-    :param success_statuses: outcomes that were hoped for.
+
+    **How it ends:**
+
+    :param success_statuses: the expected statuses.
     :param terminal_statuses: further words that end a conversation, besides those the vendor documents.
     :param settle_for: how long the record of an unsuccessful attempt must stay the newest with its recipient
-        until it counts, in seconds or as a ``timedelta``; the platform may ring again by itself.
-    :param on_unsuccessful: what the task does after an outcome that was not hoped for: ``"fail"`` (with
-        retries only after one of ``redial_on``), ``"skip"`` or ``"succeed"``. After one of ``redial_on`` it
-        does so in its last try, and is tried again before.
+        until it counts, in seconds or as a ``timedelta``; the platform may call again by itself.
+    :param on_unsuccessful: what the task does after a status that is not expected: ``"fail"`` (with retries
+        only after one of ``redial_on``), ``"skip"`` or ``"succeed"``. After one of ``redial_on`` it does so
+        in its last try, and is tried again before.
     :param include_transcript: whether ``return_value`` holds ``transcript`` as well. XCom is plain text in
         Airflow's database.
-    :raises ValueError: at parse time, for an option that cannot be meant.
+
+    :raises ValueError: at parse time, for an option that is invalid.
     """
 
     template_fields: Sequence[str] = (
@@ -165,6 +195,7 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         "suppress",
         "dry_run",
     )
+    private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context", "suppress")
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
     ui_color = "#d9efe3"
@@ -216,42 +247,107 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed, get_args(OnClosed))
         self.calling_window, self.timing = calling_window, TimingOptions(on_closed, max_lateness)
-        self.set_placement_options(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
+        self.placing = PlacingOptions(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
         self.deferrable, self.operator_extra_links = deferrable_or_default(deferrable), links_of(self)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
+        self._limit, self._stopped = LimitWait(), False
         chosen = {"timeout": timeout, "retries": self.retries, "wait_for_completion": wait_for_completion}
+        if not getattr(self, "_BaseOperator__from_mapped", False):  # else it runs, and is checked then
+            chosen |= {name: getattr(self, name) for name in ("default_country", *self.template_fields)}
         self.check_options(self.given, chosen)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Place the call, hand its ids downstream, and wait for its conversation if asked to."""
-        from formant_provider.tasks.failures import PLACING_A_CALL, end_unconfirmed, ending_the_task
+    @cached_property
+    def hook(self) -> FormantHook:
+        """The hook of this task, which reads the connection once."""
+        return FormantHook(self.formant_conn_id, self.region)
 
-        with self.leaving_a_result(context), ending_the_task(PLACING_A_CALL, self.hook):
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Place the call, push its ids, and wait for its conversation if asked to."""
+        from formant_provider.tasks.failures import PLACING_A_CALL, end_unconfirmed, ending_the_task
+        from formant_provider.tasks.ledger import noting_nothing_sent
+
+        run = TaskRun(context, own_name=self.idempotency_key is not None)
+        with (
+            self.leaving_a_result(context),
+            ending_the_task(PLACING_A_CALL, self.hook),
+            noting_nothing_sent(run),
+        ):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
+            call = build_call(self, run, default_country=self.default_country, renumber=self.renumber)
+            placer = self._placer(call, run)
             if is_dry_run(self.dry_run):
-                return self.rehearse(context)
-            call = self.build_call(context)
-            placement = self.place_call(call, context)
-        receipt = self.hand_on(placement, context)
-        if self.wait_for_completion and (placement.receipt or placement.until):
+                return rehearse(placer, self.calling_window, self._row(context), context)
+            placement = self._place(placer)
+        waits = self.wait_for_completion
+        receipt = push_receipt(placement, self._row(context), self.hook, context, waits=waits)
+        if waits and (placement.receipt or placement.until):
             return self._wait(call, placement, receipt, context)
         if placement.receipt is None:
-            end_unconfirmed(self.on_unconfirmed)
+            end_unconfirmed(self.placing.on_unconfirmed)
         return receipt
 
+    def execute_after_limit(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Continue after the API's rate limit: from what is written down, as every try does."""
+        self._limit = LimitWait.from_event(event)
+        return self.execute(context)
+
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after the wait for the conversation in the triggerer."""
+        """Continue after the wait for the conversation in the triggerer."""
         from formant_provider.triggers.conversation import WaitEnd
 
         end = WaitEnd.from_event(event)
         # Trigger events of an earlier version have no names of rows.
-        end = replace(end, receipt={**end.receipt, **self.of_row(context), **end.receipt})
+        end = replace(end, receipt={**end.receipt, **self._row(context), **end.receipt})
         show_link(self.hook, end.receipt, context)
         return self._conclude(end, context)
+
+    def on_kill(self) -> None:
+        """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
+        self._stopped = True
+        self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
+
+    def leaving_a_result(self, context: Context, *, skipped: str = "skipped") -> AbstractContextManager[None]:
+        """Leave a result also when no call is placed.
+
+        :param skipped: the reason of a skip that is none of ours.
+        """
+        return leaving_a_result(context, lambda: self._row(context), skipped=skipped)
+
+    def _row(self, context: Context) -> dict[str, Any]:
+        """Return by what this result is told from those of other rows."""
+        return of_row(context, reference_or_none(self.reference, recipient_in(reveal(self.parameters))))
+
+    def _placer(self, call: CallRequest, run: TaskRun) -> CallPlacer:
+        refuse_suppressed = suppression(
+            call.recipient, self.suppress, given=self.given, default_country=self.default_country
+        )
+        when = self.timing.when(call.recipient, self.calling_window, refuse_suppressed, run.context)
+        return CallPlacer(
+            call, run, self.hook, self.placing, when, self._limit, is_stopped=lambda: self._stopped
+        )
+
+    def _place(self, placer: CallPlacer) -> Placement:
+        """Place the call, or give the worker back until the API takes it."""
+        from formant_provider.api.errors import RetryableError
+
+        try:
+            return placer.place()
+        except RetryableError as error:
+            wait_s = error.retry_after_s or 0
+            if self.deferrable and wait_s > self.placing.max_inline_wait_s:
+                self._defer_to_limit(placer.limit, error, timedelta(seconds=wait_s))
+            raise
+
+    def _defer_to_limit(self, limit: LimitWait, error: RetryableError, wait: timedelta) -> None:
+        """Wait in the triggerer, unless the task has waited long enough."""
+        trigger = limit.trigger(wait)
+        if trigger is not None:
+            self.log.warning("%s. Continuing at %s, without holding a worker.", error, trigger.until)
+            self.defer(trigger=trigger, method_name="execute_after_limit", timeout=wait + GRACE)
 
     def _wait(
         self, call: CallRequest, placement: Placement, receipt: dict[str, Any], context: Context
@@ -270,18 +366,18 @@ class FormantCreateCallOperator(LeavesAReceipt, BaseOperator):
         return self._conclude(WaitEnd.of(waiter, receipt), context)
 
     def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
-        """End the task as the conversation, the time or the trouble has it."""
+        """End the task as the conversation, the time or an error has it."""
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
 
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             end.raise_error()
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":
-                    tell_doubt(end)
-                    end_unconfirmed(self.on_unconfirmed)
+                    warn_unproven(end)
+                    end_unconfirmed(self.placing.on_unconfirmed)
                 else:
                     end_timed_out(self.on_timeout, end)
                 return end.receipt
-            result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
-        end_as_it_ended(self.waiting, result, context, redial_on=self.redial_on)
+            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+        end_as_it_ended(self.waiting, result, context, redial_on=self.placing.redial_on)
         return result

@@ -1,4 +1,4 @@
-"""A local FormantAI: the Voice API on loopback, strict, with a clock you own and faults you choose.
+"""A local FormantAI for demos and tests: strict, on loopback, with its own clock and with faults on demand.
 
 It imports nothing from the rest of the package. The vendor's facts are read a second time here, so a field
 name that is wrong in the client cannot be wrong in the same way in the server it is tested against.
@@ -13,23 +13,21 @@ name that is wrong in the client cannot be wrong in the same way in the server i
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from formant_provider.sandbox.faults import Fault
     from formant_provider.sandbox.server import Sandbox
+    from formant_provider.sandbox.settings import Settings
 
-__all__ = ["Fault", "Sandbox"]
+__all__ = ["Fault", "Sandbox", "Settings"]
+
+_MODULES = {"Fault": "faults", "Sandbox": "server", "Settings": "settings"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that naming the package does not load a web server."""
-    if name == "Fault":
-        from formant_provider.sandbox.faults import Fault
-
-        return Fault
-    if name == "Sandbox":
-        from formant_provider.sandbox.server import Sandbox
-
-        return Sandbox
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name on first use, so that importing the package does not load a web server."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -12,12 +12,35 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import get_args
 
-from formant_provider.sandbox import settings
 from formant_provider.sandbox.numbers import table_rows
 from formant_provider.sandbox.server import Sandbox
-from formant_provider.sandbox.settings import Settings
+from formant_provider.sandbox.settings import CHOICES, Settings
 
 DEFAULT_PORT = 8085
+
+AMOUNTS = {
+    "call_speed": "how many times sooner calls end than in the table of test numbers",
+    "results_delay_seconds": "virtual seconds from the end of a call to its results and transcript",
+    "recording_bytes": "size of every recording",
+    "recording_delay_seconds": "virtual seconds from the end of a call to its recording",
+    "platform_redials": "how often the platform redials a call that was not completed",
+    "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
+    "batch_calls_per_minute": "rows of a batch call that are called in a virtual minute",
+    "batch_list_lag_reads": "list reads that leave a new batch call out",
+    "seconds_per_request": "virtual seconds by which a request moves the clock",
+}
+"""Settings that are numbers, and the help of their options."""
+
+FLAGS = {
+    "trace_id_in_list": "list items carry trace_id",
+    "trace_id_in_detail": "details carry no trace_id",
+    "times_in_detail": "details carry no start_timestamp and end_timestamp",
+    "inbound_in_list": "calls that an agent received are not in the list",
+    "batch_status_moves": "the status of a batch call does not stay pending",
+    "failed_request_uses_key": "a 429 or 5xx uses up the idempotency key",
+    "echo_values_in_errors": "400 messages repeat the request",
+}
+"""Settings that are on or off, and the help of the options that change them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def welcome(sandbox: Sandbox) -> str:
-    """Return what a person needs to start: where it is, who may be called, how calls end, what to paste."""
+    """Return what is printed at the start: address, key, agents, test numbers, and a connection to copy."""
     return "\n".join(
         [
             f"FormantAI sandbox on {sandbox.base_url}  (Ctrl-C stops it)",
@@ -89,107 +112,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes any free one")
-    add(
-        "--seed-key",
-        dest="api_key",
-        default=Settings.api_key,
-        metavar="KEY",
-        help="API key to accept, default %(default)s",
-    )
-    add(
-        "--agent",
-        dest="agents",
-        type=int,
-        action="append",
-        metavar="ID",
-        help="agent that exists, repeatable; default 123 456 497 789",
-    )
-    add(
-        "--speed",
-        type=float,
-        default=Settings.speed,
-        help="virtual seconds per second, default %(default)g; 0 freezes time",
-    )
-    add(
-        "--start-at",
-        type=datetime.fromisoformat,
-        metavar="TIME",
-        help="virtual time to begin with, ISO 8601 with offset",
-    )
-    add(
-        "--rate-limit",
-        type=_limit,
-        default=Settings.rate_limit,
-        metavar="N",
-        help="requests per virtual minute, default 50, or off",
-    )
+    key_help = "API key to accept, default %(default)s"
+    add("--seed-key", dest="api_key", default=Settings.api_key, metavar="KEY", help=key_help)
+    agent_help = "agent that exists, repeatable; default 123 456 497 789"
+    add("--agent", dest="agents", type=int, action="append", metavar="ID", help=agent_help)
+    speed_help = "virtual seconds per second, default %(default)g; 0 freezes time"
+    add("--speed", type=float, default=Settings.speed, help=speed_help)
+    start_help = "virtual time to begin with, ISO 8601 with offset"
+    add("--start-at", type=datetime.fromisoformat, metavar="TIME", help=start_help)
+    limit_help = "requests per virtual minute, default 50, or off"
+    add("--rate-limit", type=_limit, default=Settings.rate_limit, metavar="N", help=limit_help)
     add("--max-concurrent-calls", type=int, metavar="N", help="cap on running calls, default none")
-    _add_choices(parser)
-    _add_amounts(parser)
-    _add_flags(parser)
-    return parser
-
-
-def _add_choices(parser: argparse.ArgumentParser) -> None:
-    choices = {
-        "receipt_conversation_id": settings.ReceiptConversationId,
-        "record_appears": settings.RecordAppears,
-        "list_order": settings.ListOrder,
-        "list_numbers": settings.ListNumbers,
-        "redial_trace_id": settings.RedialTraceId,
-        "uncounted_outcomes": settings.UncountedOutcomes,
-    }
-    for name, words in choices.items():
-        parser.add_argument(_option(name), choices=get_args(words), default=getattr(Settings, name))
-
-
-def _add_amounts(parser: argparse.ArgumentParser) -> None:
-    amounts = {
-        "call_speed": "how many times faster than in the table below calls are over",
-        "results_delay_seconds": "virtual seconds from the end of a call to its results and transcript",
-        "recording_bytes": "size of every recording",
-        "recording_delay_seconds": "virtual seconds from the end of a call to its recording",
-        "platform_redials": "how often the platform redials a call that was not completed",
-        "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
-        "batch_calls_per_minute": "rows of a batch call rung in a virtual minute",
-        "batch_list_lag_reads": "list reads that leave a new batch call out",
-        "seconds_per_request": "virtual seconds by which a request moves the clock",
-    }
-    for name, meaning in amounts.items():
+    for name, words in CHOICES.items():
+        add(_option(name), choices=get_args(words), default=getattr(Settings, name))
+    for name, meaning in AMOUNTS.items():
         default = getattr(Settings, name)
-        parser.add_argument(
-            _option(name),
-            type=type(default),
-            default=default,
-            metavar="N",
-            help=f"{meaning}, default %(default)g",
-        )
-
-
-def _add_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--trace-id-in-list", action="store_true", help="list items carry trace_id")
-    add(
-        "--no-trace-id-in-detail",
-        dest="trace_id_in_detail",
-        action="store_false",
-        help="details carry no trace_id",
-    )
-    add(
-        "--no-times-in-detail",
-        dest="times_in_detail",
-        action="store_false",
-        help="details carry no start_timestamp and end_timestamp",
-    )
-    add(
-        "--no-inbound-in-list",
-        dest="inbound_in_list",
-        action="store_false",
-        help="calls that an agent received are not in the list",
-    )
-    add("--batch-status-moves", action="store_true", help="a batch call does not stay pending for ever")
-    add("--failed-request-uses-key", action="store_true", help="a 429 or 5xx uses up the idempotency key")
-    add("--echo-values-in-errors", action="store_true", help="400 messages repeat the request")
+        amount_help = f"{meaning}, default %(default)g"
+        add(_option(name), type=type(default), default=default, metavar="N", help=amount_help)
+    for name, meaning in FLAGS.items():
+        # A flag turns its setting round: the option of one that is on by default begins with --no-.
+        default = getattr(Settings, name)
+        option = _option(f"no_{name}" if default else name)
+        add(option, dest=name, action="store_false" if default else "store_true", help=meaning)
+    return parser
 
 
 def _option(name: str) -> str:

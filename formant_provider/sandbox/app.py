@@ -1,8 +1,7 @@
-"""The way of a vendor request: noted, perhaps struck by a fault, checked, acted upon, answered or not."""
+"""The steps of a request: log, fault before acceptance, key, limit, endpoint, fault after it, response."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from email.utils import format_datetime
@@ -13,183 +12,151 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from formant_provider.sandbox import actions
-from formant_provider.sandbox.actions import Action, Visit
-from formant_provider.sandbox.answers import Answer, Refusal, not_found, rate_limited, unauthenticated
-from formant_provider.sandbox.control import control_routes
-from formant_provider.sandbox.delivery import Silence, as_response, connection_closed
-from formant_provider.sandbox.faults import (
-    BATCH,
-    BATCH_DETAIL,
-    BATCHES,
-    CALL,
-    DETAIL,
-    LIST,
-    METRICS,
-    RECORDING,
-    Fault,
-    Plan,
-    QueuedFault,
-    carry_out,
-)
-from formant_provider.sandbox.form import receive_upload
-from formant_provider.sandbox.schema import read_json
-from formant_provider.sandbox.traffic import SeenRequest
-from formant_provider.sandbox.world import World
-
-ACTIONS: dict[str, Action] = {
-    CALL: actions.create_call,
-    LIST: actions.list_conversations,
-    DETAIL: actions.get_conversation,
-    RECORDING: actions.get_recording,
-    BATCH: actions.create_batch,
-    BATCHES: actions.list_batches,
-    BATCH_DETAIL: actions.get_batch,
-    METRICS: actions.get_metrics,
-}
+from formant_provider.sandbox import endpoints
+from formant_provider.sandbox.batch_form import receive_upload
+from formant_provider.sandbox.control import ANY_METHOD, control_routes
+from formant_provider.sandbox.endpoints import ApiRequest, Endpoint
+from formant_provider.sandbox.faults import BATCH, CALL, Plan, QueuedFault, plan_fault
+from formant_provider.sandbox.idempotency import FAILING_FAULTS
+from formant_provider.sandbox.limits import rate_limited
+from formant_provider.sandbox.request_log import SeenRequest
+from formant_provider.sandbox.request_schemas import read_json
+from formant_provider.sandbox.responses import ApiError, ApiResponse, not_found, unauthenticated
+from formant_provider.sandbox.sending import ClosedConnection, as_http_response, connection_closed
+from formant_provider.sandbox.state import State
 
 SAMPLE_LIMIT = 50
-"""Limits quoted by faults in a sandbox that has none of its own: the vendor's sample values."""
+"""Limits that faults quote in a sandbox that has none of its own: the vendor's sample values."""
 SAMPLE_MAX_CALLS = 10
 
-KEY_USING_FAULTS = {
-    Fault.ERROR_500_BEFORE,
-    Fault.ERROR_503_BEFORE,
-    Fault.RATE_LIMIT,
-    Fault.RATE_LIMIT_RESET_ONLY,
-    Fault.RATE_LIMIT_NO_HEADERS,
-    Fault.CONCURRENCY_LIMIT,
-}
-"""Faults that answer 429 or 5xx before accepting: what ``failed_request_uses_key`` is about."""
 
-
-def build_app(world: World) -> Starlette:
-    """Return all a sandbox serves: vendor endpoints, control endpoints, and 404 for the rest."""
+def build_app(state: State) -> Starlette:
+    """Return all that a sandbox serves: vendor endpoints, control endpoints, and 404 for the rest."""
     vendor = []
-    for name, action in ACTIONS.items():
+    for name, endpoint in endpoints.BY_NAME.items():
         method, _, path = name.partition(" ")
-        vendor.append(Route(path, _endpoint(world, name, action), methods=[method]))
-    nowhere = Route(
-        "/{path:path}", _endpoint(world, None, None), methods=["GET", "POST", "PUT", "PATCH", "DELETE"]
-    )
+        vendor.append(Route(path, _handler(state, name, endpoint), methods=[method]))
+    unknown = Route("/{path:path}", _handler(state, None, None), methods=ANY_METHOD)
     return Starlette(
-        routes=[*vendor, *control_routes(world), nowhere], exception_handlers={ClientDisconnect: _left_early}
+        routes=[*vendor, *control_routes(state), unknown], exception_handlers={ClientDisconnect: _left_early}
     )
 
 
-def _endpoint(
-    world: World, name: str | None, action: Action | None
+def _handler(
+    state: State, name: str | None, endpoint: Endpoint | None
 ) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        upload = await receive_upload(request) if name == BATCH else None
-        raw = upload.head if upload else await request.body()
-        with world.lock:
-            visit = _visit(world, name or f"{request.method} {request.url.path}", request, raw)
-            visit = replace(visit, upload=upload)
-            seen = _note(world, visit)
-            plan = _decide(world, visit, action)
+    async def handle(http: Request) -> Response:
+        upload = await receive_upload(http) if name == BATCH else None
+        body = upload.head if upload else await http.body()
+        # Nothing in here waits, so requests take effect one after the other and never half.
+        with state.lock:
+            request = ApiRequest(
+                endpoint=name or f"{http.method} {http.url.path}",
+                http=http,
+                body=body,
+                tenant=_tenant(state, http),
+                now=state.clock.now(),
+                upload=upload,
+            )
+            seen = _log(state, request)
+            plan = _plan(state, request, endpoint)
             seen.fault = plan.fault
-            world.clock.advance(world.settings.seconds_per_request)
-        return await _deliver(world, plan, request, seen)
+            state.clock.advance(state.settings.seconds_per_request)
+        return await _respond(state, plan, http, seen)
 
-    return endpoint
+    return handle
 
 
 async def _left_early(_: Request, __: Exception) -> Response:
-    """Let go of a request whose client went away in the middle of sending it; it was never received."""
-    return Silence()
+    """Close the connection of a client that left while it was sending: that request was never received."""
+    return ClosedConnection()
 
 
-def _visit(world: World, endpoint: str, request: Request, raw: bytes) -> Visit:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    tenant = key if scheme == "Bearer" and key in world.settings.tenants else None
-    return Visit(endpoint, request, raw, tenant, world.clock.now())
+def _tenant(state: State, http: Request) -> str | None:
+    scheme, _, key = http.headers.get("Authorization", "").partition(" ")
+    return key if scheme == "Bearer" and key in state.settings.tenants else None
 
 
-def _note(world: World, visit: Visit) -> SeenRequest:
-    request = visit.request
+def _log(state: State, request: ApiRequest) -> SeenRequest:
+    http = request.http
     seen = SeenRequest(
-        method=request.method,
-        path=request.url.path,
-        endpoint=visit.endpoint,
-        headers=request.headers,
-        query=dict(request.query_params),
-        body=visit.upload.seen if visit.upload else _body_for_people(visit.raw),
-        at=visit.now,
+        method=http.method,
+        path=http.url.path,
+        endpoint=request.endpoint,
+        headers=http.headers,
+        query=dict(http.query_params),
+        body=request.upload.seen if request.upload else _readable(request.body),
+        at=request.now,
     )
-    world.traffic.add(seen)
+    state.requests.add(seen)
     return seen
 
 
-def _decide(world: World, visit: Visit, action: Action | None) -> Plan:
-    """Settle what happens to a request. Nothing here waits, so a decision is never half made."""
-    fault = world.faults.take(visit.endpoint, after=False)
+def _plan(state: State, request: ApiRequest, endpoint: Endpoint | None) -> Plan:
+    """Decide how a request is answered, and let it take its effect."""
+    fault = state.faults.take(request.endpoint, after=False)
     if fault:
-        if fault.fault in KEY_USING_FAULTS:
-            _use_key_of_failure(world, visit)
-        return _spoil(world, fault, None)
-    answer = _true_answer(world, visit, action)
-    fault = world.faults.take(visit.endpoint, after=True) if answer.status == 200 else None
-    return _spoil(world, fault, answer) if fault else Plan(answer)
+        if fault.kind in FAILING_FAULTS:
+            _use_key_after_failure(state, request)
+        return _apply(state, fault, None)
+    response = _true_response(state, request, endpoint)
+    fault = state.faults.take(request.endpoint, after=True) if response.status == 200 else None
+    return _apply(state, fault, response) if fault else Plan(response)
 
 
-def _spoil(world: World, fault: QueuedFault, answer: Answer | None) -> Plan:
-    limit = world.settings.rate_limit or SAMPLE_LIMIT
-    max_calls = world.settings.max_concurrent_calls or SAMPLE_MAX_CALLS
-    return carry_out(fault, answer, limit, max_calls, world.clock.now())
+def _apply(state: State, fault: QueuedFault, response: ApiResponse | None) -> Plan:
+    limit = state.settings.rate_limit or SAMPLE_LIMIT
+    max_calls = state.settings.max_concurrent_calls or SAMPLE_MAX_CALLS
+    return plan_fault(fault, response, limit, max_calls, state.clock.now())
 
 
-def _true_answer(world: World, visit: Visit, action: Action | None) -> Answer:
-    if action is None:
-        return not_found("endpoint").answer
-    if visit.tenant is None:
-        return unauthenticated().answer
-    return _within_limit(world, visit, action, visit.tenant)
-
-
-def _within_limit(world: World, visit: Visit, action: Action, tenant: str) -> Answer:
-    quota = world.limits.spend(tenant, visit.now) if world.limits else None
+def _true_response(state: State, request: ApiRequest, endpoint: Endpoint | None) -> ApiResponse:
+    """Return the response to a request that meets no fault before it is accepted."""
+    if endpoint is None:
+        return not_found("endpoint").response
+    if request.tenant is None:
+        return unauthenticated().response
+    quota = state.rate_limits.spend(request.tenant, request.now) if state.rate_limits else None
     try:
-        answer = rate_limited() if quota and quota.exceeded else action(world, visit, tenant)
-    except Refusal as refusal:
-        answer = refusal.answer
-    if answer.status == 429:
-        _use_key_of_failure(world, visit)
-    if answer.status == 400 and world.settings.echo_values_in_errors:
-        answer = _echoing(answer, visit.raw)
-    return replace(answer, headers=quota.headers()) if quota and answer.rate_headers else answer
+        if quota and quota.exceeded:
+            raise rate_limited()
+        response = endpoint(state, request, request.tenant)
+    except ApiError as error:
+        response = error.response
+    if response.status == 429:
+        _use_key_after_failure(state, request)
+    if response.status == 400 and state.settings.echo_values_in_errors:
+        response = _with_echo(response, request.body)
+    return replace(response, headers=quota.headers()) if quota and response.rate_headers else response
 
 
-def _use_key_of_failure(world: World, visit: Visit) -> None:
-    """Use up the key of a call that failed, if this sandbox does so and the request was valid."""
-    if not world.settings.failed_request_uses_key or visit.endpoint != CALL or visit.tenant is None:
-        return
-    with contextlib.suppress(Refusal):
-        world.use_key(visit.tenant, actions.read_call(visit), visit.now)
+def _use_key_after_failure(state: State, request: ApiRequest) -> None:
+    if request.endpoint == CALL and request.tenant is not None:
+        state.keys.use_after_failure(request.tenant, request.content_type, request.body, request.now)
 
 
-def _echoing(answer: Answer, raw: bytes) -> Answer:
-    if not isinstance(answer.content, Mapping):
-        return answer
-    error = answer.content["error"]
-    message = f"{error['message']}; got: {raw.decode('utf-8', 'replace')}"
-    return replace(answer, content={"error": {**error, "message": message}})
+def _with_echo(response: ApiResponse, body: bytes) -> ApiResponse:
+    if not isinstance(response.content, Mapping):
+        return response
+    error = response.content["error"]
+    message = f"{error['message']}; got: {body.decode('utf-8', 'replace')}"
+    return replace(response, content={"error": {**error, "message": message}})
 
 
-def _body_for_people(raw: bytes) -> Any:
+def _readable(body: bytes) -> Any:
     try:
-        return read_json(raw) if raw else None
+        return read_json(body) if body else None
     except ValueError:
-        return raw.decode("utf-8", "replace")
+        return body.decode("utf-8", "replace")
 
 
-async def _deliver(world: World, plan: Plan, request: Request, seen: SeenRequest) -> Response:
-    left = plan.hold_seconds > 0 and await connection_closed(request.receive, plan.hold_seconds)
-    if left or plan.answer is None:
-        return Silence()
-    with world.lock:
-        # Before the first byte leaves, so that a client holding the answer finds it counted.
-        seen.status = plan.answer.status
-        date = {"Date": format_datetime(world.clock.now(), usegmt=True)}
-    answer = replace(plan.answer, headers={**plan.answer.headers, **date})
-    return as_response(answer, truncated=plan.truncated)
+async def _respond(state: State, plan: Plan, http: Request, seen: SeenRequest) -> Response:
+    left = plan.hold_seconds > 0 and await connection_closed(http.receive, plan.hold_seconds)
+    if left or plan.response is None:
+        return ClosedConnection()
+    with state.lock:
+        # Before the first byte leaves, so that a client that has the response finds it counted.
+        seen.status = plan.response.status
+        date = {"Date": format_datetime(state.clock.now(), usegmt=True)}
+    response = replace(plan.response, headers={**plan.response.headers, **date})
+    return as_http_response(response, truncated=plan.truncated)

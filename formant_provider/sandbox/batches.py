@@ -1,4 +1,7 @@
-"""Batch calls: no row is a thing of its own until somebody looks, so that a million of them cost little."""
+"""Batch calls: how their rows are called over time, and the list of them.
+
+Attempts of rows are not stored but computed when somebody looks, so that a million rows cost little memory.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from formant_provider.sandbox.batch_file import Rows
 from formant_provider.sandbox.calls import Attempt
-from formant_provider.sandbox.course import Leg, course_of
-from formant_provider.sandbox.numbers import COMPLETED, ENDINGS, Ending
-from formant_provider.sandbox.rows import Rows
+from formant_provider.sandbox.numbers import COMPLETED, ENDINGS, Ending, ending_of
+from formant_provider.sandbox.redials import PlannedAttempt, plan_attempts
 from formant_provider.sandbox.settings import ListOrder, Settings
 
 FIRST_BATCH_ID = 1001
@@ -26,11 +29,11 @@ _ROW_DIGITS = 12
 
 @dataclass(frozen=True)
 class Tally:
-    """How many recipients of a batch are where. Those not rung yet are in none of these.
+    """How many recipients of a batch call are in which state. Those not called yet are in none.
 
-    :param in_progress: being talked to, or their phone is ringing.
-    :param pending_retry: to be redialled by the platform.
-    :param ended: done with, by the ending of their last attempt.
+    :param in_progress: a call to them runs.
+    :param pending_retry: the platform will redial them.
+    :param ended: no further attempt follows; by the ending of their last attempt.
     """
 
     in_progress: int
@@ -39,11 +42,11 @@ class Tally:
 
 
 class Batch:
-    """One accepted batch call: row after row is rung, at a steady pace.
+    """One accepted batch call, whose rows are called one after the other at a steady rate.
 
-    :param batch_id: what the API calls its ``id``.
-    :param rows: its recipients, and what the agent is told of each.
-    :ivar unseen_reads: list reads that will leave it out yet.
+    :param batch_id: the ``id`` in the API.
+    :param rows: its recipients, and the parameters of each.
+    :ivar unseen_reads: how many more list reads leave it out.
     """
 
     def __init__(
@@ -65,18 +68,18 @@ class Batch:
         self.unseen_reads = settings.batch_list_lag_reads
         self._rows = rows
         self._settings = settings
-        # Ids end in the number of their row, so that the row is found by them.
+        # The ids of a row end in its number, so a row is found by an id without any index.
         self._chain_prefix = _id_prefix()
         self._trace_prefixes = [_id_prefix() for _ in range(settings.platform_redials + 1)]
 
     @property
     def total_recipients(self) -> int:
-        """How many rows it has."""
+        """The number of its rows."""
         return len(self._rows)
 
     @property
-    def scattered(self) -> str:
-        """A text for an order that is arbitrary, but always the same."""
+    def random_sort_key(self) -> str:
+        """A text to sort by where the order is to be arbitrary, but the same each time."""
         return self._chain_prefix
 
     def rows(self) -> Iterator[dict[str, str]]:
@@ -84,94 +87,94 @@ class Batch:
         return self._rows.cells()
 
     def phones(self) -> Iterator[str]:
-        """Return the recipient of each row; rung once a row."""
+        """Return the recipient of each row. A recipient rings once for each of their rows."""
         return map(self._rows.phone, range(len(self._rows)))
 
     def tally(self, now: datetime) -> Tally:
-        """Count where the recipients are."""
+        """Count the recipients by their state."""
         in_progress = pending_retry = 0
         ended: Counter[Ending] = Counter()
-        for strands in self._courses:
-            started = [strand.begun(now, strand.leg.starts) for strand in strands]
-            over = [strand.begun(now, strand.leg.ends) for strand in strands]
+        for group in self._series_by_group:
+            started = [series.count_since(now, series.plan.starts) for series in group]
+            over = [series.count_since(now, series.plan.ends) for series in group]
             in_progress += sum(started) - sum(over)
+            # Whose n-th attempt is over but whose next one has not started.
             pending_retry += sum(over[:-1]) - sum(started[1:])
-            ended[strands[-1].leg.ending] += over[-1]
+            ended[group[-1].plan.ending] += over[-1]
         return Tally(in_progress, pending_retry, ended)
 
     @property
-    def strands(self) -> list[Strand]:
-        """All attempts there will ever be, in strands."""
-        return list(itertools.chain.from_iterable(self._courses))
+    def series(self) -> list[AttemptSeries]:
+        """All attempts there will ever be."""
+        return list(itertools.chain.from_iterable(self._series_by_group))
 
-    def course(self, row: int) -> tuple[Leg, ...]:
-        """Return the attempts of a row."""
-        return course_of(ENDINGS.get(self._rows.phone(row)[-2:], COMPLETED), self._settings)
+    def planned_attempts(self, row: int) -> tuple[PlannedAttempt, ...]:
+        """Return the attempts of a row, with times that count from its first attempt."""
+        return plan_attempts(ending_of(self._rows.phone(row)), self._settings)
 
     def row_of(self, chain_id: str) -> int | None:
-        """Return the row whose chain that is."""
+        """Return the row that has this chain id."""
         found = re.fullmatch(rf"{self._chain_prefix}([0-9]{{{_ROW_DIGITS}}})", chain_id)
         return int(found[1]) if found and int(found[1]) < len(self._rows) else None
 
-    def attempt(self, row: int, leg: Leg) -> Attempt:
-        """Return one attempt at a row's recipient."""
-        due = self.created_at + timedelta(microseconds=row * _MINUTE_US // self._pace)
-        traced_apart = leg.redial if self._settings.redial_trace_id == "new" else 0
+    def attempt(self, row: int, plan: PlannedAttempt) -> Attempt:
+        """Return one attempt to reach the recipient of a row."""
+        first_start = self.created_at + timedelta(microseconds=row * _MINUTE_US // self._rows_per_minute)
+        trace = plan.redial if self._settings.redial_trace_id == "new" else 0
         return Attempt(
             tenant=self.tenant,
             agent_id=self.agent_id,
             customer_phone=self._rows.phone(row),
             chain_id=f"{self._chain_prefix}{row:0{_ROW_DIGITS}}",
-            attempt=leg.redial + 1,
-            trace_id=f"{self._trace_prefixes[traced_apart]}{row:0{_ROW_DIGITS}}",
-            starts_at=due + leg.starts,
-            ends_at=due + leg.ends,
-            recorded_at=None if leg.recorded is None else due + leg.recorded,
-            ending=leg.ending,
-            redial=leg.redial,
+            attempt=plan.redial + 1,
+            trace_id=f"{self._trace_prefixes[trace]}{row:0{_ROW_DIGITS}}",
+            **plan.fields_at(first_start),
         )
 
-    def rows_due(self, now: datetime, after: timedelta) -> int:
-        """Return for how many rows it is so long, or longer, since they were first rung."""
-        since_us = (now - self.created_at - after) // timedelta(microseconds=1)
-        # The first row that is not: row * minute // pace > since, turned round, in whole numbers.
-        due = -(-(since_us + 1) * self._pace // _MINUTE_US)
-        return min(max(due, 0), len(self._rows))
+    def rows_started_before(self, now: datetime, ago: timedelta) -> int:
+        """Return how many rows had their first attempt this long ago, or longer."""
+        since_us = (now - self.created_at - ago) // timedelta(microseconds=1)
+        # The first row r for which r * minute // rate > since, solved for r in whole numbers.
+        started = -(-(since_us + 1) * self._rows_per_minute // _MINUTE_US)
+        return min(max(started, 0), len(self._rows))
 
     @property
-    def _pace(self) -> int:
+    def _rows_per_minute(self) -> int:
         return self._settings.batch_calls_per_minute
 
     @cached_property
-    def _courses(self) -> list[list[Strand]]:
-        """The strands of each group of rows that have the same course."""
+    def _series_by_group(self) -> list[list[AttemptSeries]]:
+        """For each group of rows with the same ending, the series of their attempts in order."""
         return [
-            [Strand(self, leg, rows) for leg in course_of(ENDINGS.get(digits, COMPLETED), self._settings)]
+            [
+                AttemptSeries(self, plan, rows)
+                for plan in plan_attempts(ENDINGS.get(digits, COMPLETED), self._settings)
+            ]
             for digits, rows in self._rows.groups.items()
         ]
 
 
 @dataclass(frozen=True)
-class Strand:
-    """The n-th attempts of all rows with the same course: they begin, end and show in the order of the rows.
+class AttemptSeries:
+    """The n-th attempts of all rows with the same ending. They start, end and appear in the order of rows.
 
-    :param rows: numbers of the rows, rising.
+    :param rows: numbers of the rows, ascending.
     """
 
     batch: Batch
-    leg: Leg
+    plan: PlannedAttempt
     rows: array[int]
 
-    def __getitem__(self, place: int) -> Attempt:
-        return self.batch.attempt(self.rows[place], self.leg)
+    def __getitem__(self, index: int) -> Attempt:
+        return self.batch.attempt(self.rows[index], self.plan)
 
-    def begun(self, now: datetime, after: timedelta) -> int:
-        """Return for how many of the rows it is so long, or longer, since they were first rung."""
-        return bisect.bisect_left(self.rows, self.batch.rows_due(now, after))
+    def count_since(self, now: datetime, ago: timedelta) -> int:
+        """Return how many of the rows had their first attempt this long ago, or longer."""
+        return bisect.bisect_left(self.rows, self.batch.rows_started_before(now, ago))
 
     def recorded(self, now: datetime) -> int:
         """Return for how many of the rows this attempt has a record."""
-        return 0 if self.leg.recorded is None else self.begun(now, self.leg.recorded)
+        return 0 if self.plan.recorded is None else self.count_since(now, self.plan.recorded)
 
 
 def _id_prefix() -> str:
@@ -192,32 +195,33 @@ class Batches:
         return iter(self._all)
 
     def next_id(self) -> int:
-        """Return the id of the batch to come."""
+        """Return the id of the next batch call."""
         return FIRST_BATCH_ID + len(self._all)
 
     def add(self, batch: Batch) -> None:
-        """Take a batch in."""
+        """Add an accepted batch call."""
         self._all.append(batch)
 
     def find(self, tenant: str, batch_id: str) -> Batch | None:
-        """Return the tenant's batch by its id as text."""
+        """Return the tenant's batch call by its id as text."""
         return next((b for b in self._all if b.tenant == tenant and str(b.batch_id) == batch_id), None)
 
     def page(self, tenant: str, agent_id: int | None, *, offset: int, limit: int) -> tuple[list[Batch], int]:
-        """Return a page of the tenant's list, and how many batches the whole list has.
+        """Return a page of the tenant's list, and the length of the whole list.
 
-        A batch that the list does not show yet has come one read closer, if the page would have shown it.
+        Where the list lags, a batch call that it still leaves out comes one read closer to it, if the page
+        would have shown it.
 
-        :param agent_id: only batches of this agent; None is all.
+        :param agent_id: only batch calls of this agent; None is all.
         """
-        asked = [b for b in self._all if b.tenant == tenant and agent_id in (None, b.agent_id)]
-        asked = self._in_order(asked)
-        shown = [batch for batch in asked if not batch.unseen_reads]
-        for batch in asked[offset : offset + limit]:
+        wanted = [b for b in self._all if b.tenant == tenant and agent_id in (None, b.agent_id)]
+        wanted = self._in_order(wanted)
+        listed = [batch for batch in wanted if not batch.unseen_reads]
+        for batch in wanted[offset : offset + limit]:
             batch.unseen_reads = max(batch.unseen_reads - 1, 0)
-        return shown[offset : offset + limit], len(shown)
+        return listed[offset : offset + limit], len(listed)
 
     def _in_order(self, batches: list[Batch]) -> list[Batch]:
         if self._order == "unordered":
-            return sorted(batches, key=lambda batch: batch.scattered)
+            return sorted(batches, key=lambda batch: batch.random_sort_key)
         return batches if self._order == "oldest_first" else batches[::-1]

@@ -1,4 +1,4 @@
-"""One attempt to talk, as the sandbox remembers it."""
+"""One attempt to reach somebody by phone, as the sandbox remembers it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from formant_provider.sandbox.numbers import Ending
-from formant_provider.sandbox.schema import CreateCall
+from formant_provider.sandbox.request_schemas import CreateCall
 
 IN_PROGRESS = "in_progress"
 """Status of a running call. The vendor's word is not known; clients must not depend on it."""
@@ -14,12 +14,12 @@ IN_PROGRESS = "in_progress"
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt to talk to a recipient. Its course is settled at once; what is seen depends on the time.
+    """One attempt to reach a recipient. It is decided at once; the time decides what can be seen of it.
 
-    :param chain_id: the conversation chain; a call that joins a conversation shares it, and so does a redial.
-    :param attempt: place in the chain, from 1.
+    :param chain_id: the conversation chain. A call that joins a conversation shares it, and so does a redial.
+    :param attempt: position in the chain, from 1.
     :param starts_at: virtual time at which the phone rings.
-    :param ends_at: virtual time at which the call is over.
+    :param ends_at: virtual time at which the call ends.
     :param recorded_at: virtual time from which the record can be read; None is never.
     :param redial: 0 for what a client placed, n for the n-th redial that the platform made of it.
     """
@@ -54,11 +54,11 @@ class Attempt:
         return self.recorded_at is not None and now >= self.recorded_at
 
     def talked_before(self, now: datetime, seconds: float) -> bool:
-        """Whether there was a conversation and its end is so many virtual seconds ago, or more."""
+        """Whether there was a conversation that ended this many virtual seconds ago, or more."""
         return self.ending.talked and now >= self.ends_at + timedelta(seconds=seconds)
 
     def status(self, now: datetime) -> str:
-        """Status word of the record."""
+        """Status of the record."""
         return self.ending.status if self.over(now) else IN_PROGRESS
 
 
@@ -66,7 +66,7 @@ class Attempt:
 class Call(Attempt):
     """One accepted call, or a redial of one.
 
-    :param request: what was asked for.
+    :param request: the body of the request.
     """
 
     request: CreateCall

@@ -1,4 +1,4 @@
-"""The sandbox's own time: it runs faster than the wall clock, stands still, or jumps."""
+"""The sandbox's own time: it can run faster than real time, stand still, or jump ahead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Clock:
             raise ValueError("speed must be a finite number, 0 or more")
         self.speed = speed
         self._lock = threading.Lock()
-        # Through the timestamp, since pendulum's datetimes lose a zone that is not pendulum's when added to.
+        # Through the timestamp: a pendulum datetime loses another library's zone when something is added.
         self._base = datetime.fromtimestamp(start_at.timestamp(), UTC) if start_at else datetime.now(UTC)
         self._running_since = time.monotonic()
 
@@ -51,7 +51,7 @@ class Clock:
     def real_seconds(self, virtual_seconds: float) -> float:
         """Return how long a real client has to wait for so many virtual seconds.
 
-        A frozen clock has no answer: it gives the virtual number unchanged, and somebody has to advance it.
+        For a frozen clock, which somebody has to advance, the number is returned unchanged.
         """
         return virtual_seconds / self.speed if self.speed else virtual_seconds
 

@@ -1,4 +1,4 @@
-"""The endpoints under ``/sandbox/``: time, faults, counts. No key; the server is on loopback only."""
+"""The control endpoints under ``/sandbox/``: time, faults, counts. No key: the server is on loopback only."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from formant_provider.sandbox import faults
-from formant_provider.sandbox.answers import Refusal, invalid, not_found
 from formant_provider.sandbox.numbers import table_rows
-from formant_provider.sandbox.schema import Advance, Inject, read_body
-from formant_provider.sandbox.world import World
+from formant_provider.sandbox.request_schemas import Advance, Inject, read_body
+from formant_provider.sandbox.responses import ApiError, invalid, not_found
+from formant_provider.sandbox.state import State
 
-Command = Callable[[World, bytes], dict[str, Any]]
+ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+Command = Callable[[State, bytes], dict[str, Any]]
 
 
-def describe(world: World, _: bytes) -> dict[str, Any]:
-    """GET /sandbox/: what there is to use."""
+def describe(state: State, _: bytes) -> dict[str, Any]:
+    """GET /sandbox/: what there is."""
     return {
-        "now": world.clock.now().isoformat(),
-        "agents": sorted(world.settings.agents),
+        "now": state.clock.now().isoformat(),
+        "agents": sorted(state.settings.agents),
         "endpoints": list(faults.ENDPOINTS),
         "control": [f"{method} {path}" for (method, path) in COMMANDS],
         "faults": {str(fault): meaning for fault, meaning in faults.DESCRIPTIONS.items()},
@@ -31,38 +33,37 @@ def describe(world: World, _: bytes) -> dict[str, Any]:
     }
 
 
-def stats(world: World, _: bytes) -> dict[str, Any]:
-    """GET /sandbox/stats: requests seen, phones rung, faults still waiting."""
+def stats(state: State, _: bytes) -> dict[str, Any]:
+    """GET /sandbox/stats: requests, rings, and faults still queued."""
     return {
-        "now": world.clock.now().isoformat(),
-        "requests": world.traffic.counts(),
-        "rings": dict(world.count_rings()),
-        "faults": world.faults.waiting(),
+        "now": state.clock.now().isoformat(),
+        "requests": state.requests.counts(),
+        "rings": dict(state.count_rings()),
+        "faults": state.faults.queued(),
     }
 
 
-def advance(world: World, raw: bytes) -> dict[str, Any]:
+def advance(state: State, body: bytes) -> dict[str, Any]:
     """POST /sandbox/advance: move the clock."""
-    return {"now": world.clock.advance(read_body(Advance, raw).seconds).isoformat()}
+    return {"now": state.clock.advance(read_body(Advance, body).seconds).isoformat()}
 
 
-def inject(world: World, raw: bytes) -> dict[str, Any]:
+def inject(state: State, body: bytes) -> dict[str, Any]:
     """POST /sandbox/faults: queue a fault."""
-    wanted = read_body(Inject, raw)
-    world.faults.add(**wanted.model_dump())
-    return {"faults": world.faults.waiting()}
+    state.faults.add(faults.QueuedFault(**read_body(Inject, body).model_dump()))
+    return {"faults": state.faults.queued()}
 
 
-def reset(world: World, _: bytes) -> dict[str, Any]:
-    """POST /sandbox/reset: forget calls, keys, counts and faults; the clock goes on."""
-    world.reset()
-    return stats(world, b"")
+def reset(state: State, _: bytes) -> dict[str, Any]:
+    """POST /sandbox/reset: forget calls, batch calls, keys, counts and faults; the clock keeps its time."""
+    state.reset()
+    return stats(state, b"")
 
 
-def no_command(_: World, __: bytes) -> dict[str, Any]:
-    """Refuse what is no command, so that a typo is not counted as vendor traffic.
+def unknown_command(_: State, __: bytes) -> dict[str, Any]:
+    """Refuse any other path, so that a typo is not counted as a request to the vendor.
 
-    :raises Refusal: 404, always.
+    :raises ApiError: 404, always.
     """
     raise not_found("control endpoint")
 
@@ -76,34 +77,33 @@ COMMANDS: dict[tuple[str, str], Command] = {
 }
 
 
-def control_routes(world: World) -> list[Route]:
+def control_routes(state: State) -> list[Route]:
     """Return the routes of all commands, and of everything else under ``/sandbox``."""
     commands = [
-        Route(path, _endpoint(world, run), methods=[method]) for (method, path), run in COMMANDS.items()
+        Route(path, _endpoint(state, run), methods=[method]) for (method, path), run in COMMANDS.items()
     ]
-    others = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     return [
         *commands,
-        Route("/sandbox", _endpoint(world, describe)),
-        Route("/sandbox/{path:path}", _endpoint(world, no_command), methods=others),
+        Route("/sandbox", _endpoint(state, describe)),
+        Route("/sandbox/{path:path}", _endpoint(state, unknown_command), methods=ANY_METHOD),
     ]
 
 
-def _endpoint(world: World, run: Command) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(state: State, run: Command) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        raw = await request.body()
-        with world.lock:
-            status, content = _outcome(world, run, raw)
+        body = await request.body()
+        with state.lock:
+            status, content = _outcome(state, run, body)
         return Response(json.dumps(content, indent=2) + "\n", status, media_type="application/json")
 
     return endpoint
 
 
-def _outcome(world: World, run: Command, raw: bytes) -> tuple[int, Any]:
+def _outcome(state: State, run: Command, body: bytes) -> tuple[int, Any]:
     try:
-        return 200, run(world, raw)
+        return 200, run(state, body)
     except ValueError as exc:
-        refusal = invalid(str(exc))
-    except Refusal as exc:
-        refusal = exc
-    return refusal.answer.status, refusal.answer.content
+        error = invalid(str(exc))
+    except ApiError as exc:
+        error = exc
+    return error.response.status, error.response.content

@@ -1,23 +1,22 @@
-"""Faults on demand: what goes wrong, at which endpoint, how often."""
+"""Faults on demand: what can go wrong, at which endpoint, how often, and what the client then gets."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from formant_provider.sandbox.answers import (
-    Answer,
-    concurrency_limited,
-    internal_error,
-    not_found,
+from formant_provider.sandbox.limits import (
+    rate_headers,
     rate_limited,
-    unavailable,
+    reset_header,
+    retry_after,
+    too_many_calls,
 )
-from formant_provider.sandbox.limits import rate_headers, reset_header, retry_after
+from formant_provider.sandbox.responses import ApiResponse, internal_error, not_found, unavailable
 
 CALL = "POST /v1/call"
 LIST = "GET /v1/conversations"
@@ -34,7 +33,7 @@ _THINGS = {
     BATCH_DETAIL: "batch call",
     METRICS: "batch call",
 }
-"""What a 404 at an endpoint says is missing."""
+"""What the message of a 404 names, by endpoint."""
 
 DEFAULT_HANG_SECONDS = 30.0
 DEFAULT_RETRY_AFTER_SECONDS = 1
@@ -43,9 +42,10 @@ DEFAULT_RETRY_AFTER_SECONDS = 1
 class Fault(StrEnum):
     """Everything that can go wrong, by the name used in tests, over HTTP and in the docs.
 
-    *Before* means before the request is accepted: it strikes on arrival, ahead of every check; nothing rings.
-    *After* means the request is accepted and takes its full effect (a phone rings), then its answer is
-    spoilt. A request that is not accepted gets its ordinary error and leaves the fault waiting for the next.
+    *Before* means before the request is accepted: the fault applies on arrival, ahead of every check, and
+    nothing rings. *After* means that the request is accepted and takes its full effect (a phone rings), but
+    its response is replaced or lost. A request that is not accepted gets its ordinary error, and the fault
+    applies to the next one.
     """
 
     ERROR_500_BEFORE = "error_500_before"
@@ -66,8 +66,8 @@ class Fault(StrEnum):
 
     @property
     def after(self) -> bool:
-        """Whether the request is accepted first."""
-        return self in _AFTER
+        """Whether the request is accepted before the fault applies."""
+        return self.endswith("_after") or self in (Fault.GARBAGE, Fault.TRUNCATED)
 
     @property
     def endpoints(self) -> Collection[str]:
@@ -75,16 +75,9 @@ class Fault(StrEnum):
         return _ONLY_AT.get(self, ENDPOINTS)
 
 
-_AFTER = {
-    Fault.ERROR_500_AFTER,
-    Fault.ERROR_503_AFTER,
-    Fault.DROP_AFTER,
-    Fault.HANG_AFTER,
-    Fault.GARBAGE,
-    Fault.TRUNCATED,
-}
-_HANG = {Fault.HANG_BEFORE, Fault.HANG_AFTER}
-_TIMED_LIMIT = {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY}
+_DROPS = (Fault.DROP_BEFORE, Fault.DROP_AFTER)
+_HANGS = (Fault.HANG_AFTER, Fault.HANG_BEFORE)
+_TIMED_LIMITS = (Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY)
 _ONLY_AT = {
     Fault.CONCURRENCY_LIMIT: (CALL, BATCH),
     Fault.NOT_FOUND: tuple(_THINGS),
@@ -113,117 +106,113 @@ DESCRIPTIONS: dict[Fault, str] = {
 
 @dataclass
 class QueuedFault:
-    """A fault waiting for its requests.
+    """A fault that waits for its requests.
 
-    :param times: how many requests it still takes.
-    :param seconds: how long a hang holds the answer, real seconds.
-    :param retry_after: what a 429 tells the client to wait, real seconds.
+    :param times: how many more requests it applies to.
+    :param seconds: how long a hang holds the response, real seconds; None is 30.
+    :param retry_after: how long a 429 tells the client to wait, real seconds; None is 1.
+    :raises ValueError: the endpoint or the fault is unknown, or a value does not apply to the fault.
     """
 
     endpoint: str
-    fault: Fault
+    fault: str
     times: int = 1
-    seconds: float = DEFAULT_HANG_SECONDS
-    retry_after: int = DEFAULT_RETRY_AFTER_SECONDS
+    seconds: float | None = None
+    retry_after: int | None = None
+
+    def __post_init__(self) -> None:
+        self.kind = _known(self.endpoint, self.fault)
+        if self.times < 1:
+            raise ValueError("times must be 1 or more")
+        _check_seconds("seconds", self.seconds, self.kind, _HANGS)
+        _check_seconds("retry_after", self.retry_after, self.kind, _TIMED_LIMITS)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is going to happen to a request.
+    """How a request is answered.
 
-    :param answer: what is sent; None closes the connection without a byte.
+    :param response: what is sent; None closes the connection without a byte.
     :param hold_seconds: real seconds to wait before that.
-    :param fault: the fault behind it, if any.
-    :param truncated: the answer breaks off in the middle.
+    :param fault: the fault that applied, if any.
+    :param truncated: only half of the response is sent.
     """
 
-    answer: Answer | None
+    response: ApiResponse | None
     hold_seconds: float = 0.0
     fault: Fault | None = None
     truncated: bool = False
 
 
 class FaultQueues:
-    """One first-in first-out queue per endpoint. A fault waiting for its moment holds up all behind."""
+    """One first-in first-out queue per endpoint. A fault that cannot apply yet blocks those behind it."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[QueuedFault]] = {endpoint: deque() for endpoint in ENDPOINTS}
 
-    def add(
-        self,
-        endpoint: str,
-        fault: str,
-        *,
-        times: int = 1,
-        seconds: float | None = None,
-        retry_after: int | None = None,
-    ) -> None:
-        """Queue a fault; for the meaning and the errors see ``Sandbox.inject``."""
-        kind = _known(endpoint, fault)
-        queued = QueuedFault(endpoint, kind, _at_least_one(times))
-        if seconds is not None:
-            _require_fitting("seconds", seconds, kind, _HANG)
-            queued.seconds = seconds
-        if retry_after is not None:
-            _require_fitting("retry_after", retry_after, kind, _TIMED_LIMIT)
-            queued.retry_after = retry_after
-        self._queues[endpoint].append(queued)
+    def add(self, fault: QueuedFault) -> None:
+        """Queue a fault behind the others of its endpoint."""
+        self._queues[fault.endpoint].append(fault)
 
     def take(self, endpoint: str, *, after: bool) -> QueuedFault | None:
-        """Return the fault whose turn it is, if it belongs to this moment, and count it down."""
+        """Return the next fault, if it applies now, and count it down.
+
+        :param after: whether the request has been accepted.
+        """
         queue = self._queues.get(endpoint)
-        if not queue or queue[0].fault.after is not after:
+        if not queue or queue[0].kind.after is not after:
             return None
         queue[0].times -= 1
         return queue[0] if queue[0].times else queue.popleft()
 
-    def waiting(self) -> list[dict[str, Any]]:
-        """Return the queued faults as plain rows, in the order they will strike."""
+    def queued(self) -> list[dict[str, Any]]:
+        """Return the queued faults as plain rows, in the order in which they apply."""
         return [
-            {"endpoint": queued.endpoint, "fault": str(queued.fault), "times": queued.times}
-            for queue in self._queues.values()
-            for queued in queue
+            {"endpoint": endpoint, "fault": str(fault.kind), "times": fault.times}
+            for endpoint, queue in self._queues.items()
+            for fault in queue
         ]
 
 
-def carry_out(
-    queued: QueuedFault, true_answer: Answer | None, limit: int, max_calls: int, now: datetime
+def plan_fault(
+    queued: QueuedFault, true_response: ApiResponse | None, limit: int, max_calls: int, now: datetime
 ) -> Plan:
-    """Return what a fault makes of a request.
+    """Return how a request is answered that meets this fault.
 
-    :param true_answer: the answer of the accepted request; None when the fault struck before.
+    :param true_response: the response of the accepted request; None before it is accepted.
     :param limit: request limit to quote in a 429.
     :param max_calls: cap to quote in a concurrency error.
     :param now: virtual time of the request.
     """
-    fault = queued.fault
-    if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
+    fault = queued.kind
+    if fault in _DROPS:
         return Plan(None, fault=fault)
     if fault is Fault.TRUNCATED:
-        return Plan(true_answer, fault=fault, truncated=True)
-    if fault in _HANG:
-        return Plan(true_answer or unavailable(), queued.seconds, fault)
-    answers = {
-        Fault.ERROR_500_BEFORE: internal_error(),
-        Fault.ERROR_500_AFTER: internal_error(),
+        return Plan(true_response, fault=fault, truncated=True)
+    if fault in _HANGS:
+        hold_seconds = DEFAULT_HANG_SECONDS if queued.seconds is None else queued.seconds
+        return Plan(true_response or unavailable(), hold_seconds, fault)
+    responses = {
+        Fault.ERROR_500_BEFORE: internal_error().response,
+        Fault.ERROR_500_AFTER: internal_error().response,
         Fault.ERROR_503_BEFORE: unavailable(),
         Fault.ERROR_503_AFTER: unavailable(),
-        # Cut off in mid-sentence, as by a proxy that gave up: it says JSON and starts like it.
-        Fault.GARBAGE: Answer(200, b'{"data": {"agent_id": 4'),
-        Fault.CONCURRENCY_LIMIT: concurrency_limited(max_calls, max_calls),
-        Fault.NOT_FOUND: not_found(_THINGS.get(queued.endpoint, "endpoint")).answer,
+        # Cut off in the middle, as by a proxy that gave up: it claims to be JSON and begins like it.
+        Fault.GARBAGE: ApiResponse(200, b'{"data": {"agent_id": 4'),
+        Fault.CONCURRENCY_LIMIT: too_many_calls(max_calls, max_calls).response,
+        Fault.NOT_FOUND: not_found(_THINGS.get(queued.endpoint, "endpoint")).response,
     }
-    return Plan(answers.get(fault) or _limit_answer(queued, limit, now), fault=fault)
+    return Plan(responses.get(fault) or _rate_limit_response(queued, limit, now), fault=fault)
 
 
-def _limit_answer(queued: QueuedFault, limit: int, now: datetime) -> Answer:
-    refused = rate_limited()
+def _rate_limit_response(queued: QueuedFault, limit: int, now: datetime) -> ApiResponse:
+    seconds = DEFAULT_RETRY_AFTER_SECONDS if queued.retry_after is None else queued.retry_after
     headers: dict[str, str] = {}
-    if queued.fault is Fault.RATE_LIMIT_RESET_ONLY:
-        headers = reset_header(queued.retry_after, now)
-    if queued.fault is Fault.RATE_LIMIT:
-        headers = rate_headers(limit, 0, queued.retry_after, now) | retry_after(queued.retry_after)
-    return Answer(refused.status, refused.content, headers=headers)
+    if queued.kind is Fault.RATE_LIMIT_RESET_ONLY:
+        headers = reset_header(seconds, now)
+    if queued.kind is Fault.RATE_LIMIT:
+        headers = rate_headers(limit, 0, seconds, now) | retry_after(seconds)
+    return replace(rate_limited().response, headers=headers)
 
 
 def _known(endpoint: str, fault: str) -> Fault:
@@ -237,14 +226,10 @@ def _known(endpoint: str, fault: str) -> Fault:
     return kind
 
 
-def _at_least_one(times: int) -> int:
-    if times < 1:
-        raise ValueError("times must be 1 or more")
-    return times
-
-
-def _require_fitting(name: str, value: float, fault: Fault, takes_it: set[Fault]) -> None:
+def _check_seconds(name: str, value: float | None, fault: Fault, takes_it: Collection[Fault]) -> None:
+    if value is None:
+        return
     if fault not in takes_it:
-        raise ValueError(f"{name} means nothing to {fault}; it belongs to {', '.join(sorted(takes_it))}")
+        raise ValueError(f"{name} does not apply to {fault}; it belongs to {', '.join(takes_it)}")
     if not 0 <= value < 10**9:
         raise ValueError(f"{name} must be 0 or more, in seconds")

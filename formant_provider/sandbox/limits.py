@@ -1,4 +1,4 @@
-"""The request limit of a key: a fixed window of virtual time that opens with its first request."""
+"""The two limits of an API key and their 429: requests in a window of time, and calls that run at once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from formant_provider.sandbox.clock import Clock
+from formant_provider.sandbox.responses import ApiError
+
+
+def rate_limited() -> ApiError:
+    """429: too many requests. Whoever raises it adds the headers."""
+    return ApiError(429, "rate_limit_exceeded", "rate limit exceeded")
+
+
+def too_many_calls(current_calls: int, max_calls: int) -> ApiError:
+    """429: too many calls run. The vendor's sample shows no rate-limit headers with this one."""
+    message = f"concurrent call limit reached. {max_calls} simultaneous calls allowed."
+    extras = {"current_calls": current_calls, "max_calls": max_calls}
+    return ApiError(429, "concurrent_call_limit_exceeded", message, rate_headers=False, **extras)
 
 
 @dataclass(frozen=True)
 class Quota:
     """What is left of a window after one more request.
 
-    :param exceeded: this request is the one too many.
-    :param reset_in_seconds: *real* seconds until the window is over.
+    :param exceeded: whether this request is over the limit.
+    :param reset_in_seconds: *real* seconds until the window ends.
     :param now: virtual time of the request.
     """
 
@@ -25,13 +38,13 @@ class Quota:
     now: datetime
 
     def headers(self) -> dict[str, str]:
-        """Return the rate-limit headers; ``Retry-After`` only when the limit was hit."""
+        """Return the rate-limit headers, with ``Retry-After`` only when the limit was hit."""
         headers = rate_headers(self.limit, self.remaining, self.reset_in_seconds, self.now)
         return headers | retry_after(self.reset_in_seconds) if self.exceeded else headers
 
 
 class RateLimits:
-    """Counts requests per tenant.
+    """Counts requests per tenant, in a fixed window that opens with the first request.
 
     :param limit: requests per window.
     :param window_seconds: virtual seconds.
@@ -41,16 +54,16 @@ class RateLimits:
         self._limit = limit
         self._window = timedelta(seconds=window_seconds)
         self._clock = clock
-        self._used: dict[str, tuple[datetime, int]] = {}
+        self._windows: dict[str, tuple[datetime, int]] = {}
 
     def spend(self, tenant: str, now: datetime) -> Quota:
         """Count one request of ``tenant`` and return what is left. A refused request does not count."""
-        ends, used = self._used.get(tenant, (now, 0))
+        ends, used = self._windows.get(tenant, (now, 0))
         if now >= ends:
             ends, used = now + self._window, 0
         exceeded = used >= self._limit
         used += not exceeded
-        self._used[tenant] = ends, used
+        self._windows[tenant] = ends, used
         reset_in_seconds = self._clock.real_seconds((ends - now).total_seconds())
         return Quota(self._limit, self._limit - used, exceeded, reset_in_seconds, now)
 
@@ -67,7 +80,7 @@ def rate_headers(limit: int, remaining: int, reset_in_seconds: float, now: datet
 def reset_header(reset_in_seconds: float, now: datetime) -> dict[str, str]:
     """Return ``X-RateLimit-Reset``, ISO 8601 with offset, whole seconds.
 
-    It is a moment on the clock of the ``Date`` header, so many *real* seconds ahead: a client that waits
+    It is a time on the clock of the ``Date`` header, this many *real* seconds ahead: a client that waits
     for the difference of the two waits for as long as ``Retry-After`` says.
 
     :param now: what the ``Date`` header says.

@@ -1,4 +1,4 @@
-"""The metrics of a batch call, in the vendor's names and by the arithmetic of the vendor's sample."""
+"""The metrics of a batch call, in the vendor's field names and with the arithmetic of the vendor's sample."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from formant_provider.sandbox.batches import Batch, Tally
 from formant_provider.sandbox.settings import Settings
 
 COUNTED = ("busy", "completed", "failed", "no_answer", "socket_failure", "unreachable")
-"""Outcomes with a count of their own. A telephony failure is an outcome, but the vendor counts none."""
+"""Statuses with a count of their own. ``telephony_failed`` has none in the vendor's metrics."""
 
 
 def metrics(batch: Batch, now: datetime, settings: Settings) -> dict[str, Any]:
-    """Return what became of the recipients so far. Those not rung yet are in no count."""
+    """Return the metrics at a time. Recipients who have not been called yet are in no count."""
     tally = batch.tally(now)
     counts, processed = _outcomes(tally, settings)
     completed = counts["completed"]
@@ -30,7 +30,7 @@ def metrics(batch: Batch, now: datetime, settings: Settings) -> dict[str, Any]:
 
 
 def _outcomes(tally: Tally, settings: Settings) -> tuple[Counter[str], int]:
-    """Return the count of each status, and how many recipients are said to be processed."""
+    """Return the count of each status, and ``total_processed``."""
     counts: Counter[str] = Counter()
     for ending, times in tally.ended.items():
         counts[ending.status] += times
@@ -42,7 +42,7 @@ def _outcomes(tally: Tally, settings: Settings) -> tuple[Counter[str], int]:
 
 
 def _average_duration(tally: Tally) -> float:
-    """Return the mean talk time of those who were connected."""
+    """Return the mean talk time of the connected calls."""
     talks = [(ending.duration_seconds, times) for ending, times in tally.ended.items() if times]
     connected = [(seconds, times) for seconds, times in talks if seconds is not None]
     total = sum(seconds * times for seconds, times in connected)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How one call goes.
+    """How one call ends.
 
-    :param status: status word of the finished record.
+    :param status: status of the finished record.
     :param lasts_seconds: virtual seconds from the start of the call to its end.
     :param duration_seconds: talk time the record reports; None when nobody was connected.
-    :param failure_reason: what the record gives as the reason; None when there is nothing to explain.
+    :param failure_reason: the reason in the record; None when there is nothing to explain.
     :param record_delay_seconds: virtual seconds from the end of the call to its record; None is never.
     :param note: one sentence for people reading the table.
     """
@@ -26,7 +26,7 @@ class Ending:
 
     @property
     def talked(self) -> bool:
-        """Whether there was a conversation, and so a transcript and results."""
+        """Whether there was a conversation, and so there are a transcript and results."""
         return self.status == "completed"
 
 
@@ -36,36 +36,24 @@ COMPLETED = Ending(
 
 
 def answered(lasts_seconds: int) -> Ending:
-    """Return how a call goes that lasts so long and ends normally."""
+    """Return the ending of a call that is answered and lasts this long."""
     return replace(COMPLETED, lasts_seconds=lasts_seconds, duration_seconds=lasts_seconds)
+
+
+def _failure(status: str, lasts_seconds: int, reason: str, note: str) -> Ending:
+    return Ending(status=status, lasts_seconds=lasts_seconds, failure_reason=reason, note=note)
 
 
 ENDINGS: dict[str, Ending] = {
     "01": Ending(status="no_answer", lasts_seconds=30, note="rang, nobody picked up"),
     "02": Ending(status="busy", lasts_seconds=5, note="line busy"),
-    "03": Ending(
-        status="failed",
-        lasts_seconds=3,
-        failure_reason="call setup failed",
-        note="the call could not be set up",
+    "03": _failure("failed", 3, "call setup failed", "the call could not be set up"),
+    "04": _failure("unreachable", 10, "number not reachable", "no such line, or switched off"),
+    "05": _failure(
+        "socket_failure", 8, "voice stream did not start", "picked up, but the voice stream never started"
     ),
-    "04": Ending(
-        status="unreachable",
-        lasts_seconds=10,
-        failure_reason="number not reachable",
-        note="no such line, or switched off",
-    ),
-    "05": Ending(
-        status="socket_failure",
-        lasts_seconds=8,
-        failure_reason="voice stream did not start",
-        note="picked up, but the voice stream never started",
-    ),
-    "06": Ending(
-        status="telephony_failed",
-        lasts_seconds=6,
-        failure_reason="telephony provider error",
-        note="the carrier failed after the call was initiated",
+    "06": _failure(
+        "telephony_failed", 6, "telephony provider error", "the carrier failed after the call was initiated"
     ),
     "07": Ending(
         status="voicemail_reached",
@@ -73,19 +61,9 @@ ENDINGS: dict[str, Ending] = {
         duration_seconds=21,
         note="a status word the vendor does not document",
     ),
-    "08": Ending(
-        status="completed",
-        lasts_seconds=142,
-        duration_seconds=142,
-        record_delay_seconds=None,
-        note="talked, but the record never appears",
-    ),
-    "09": Ending(
-        status="completed",
-        lasts_seconds=142,
-        duration_seconds=142,
-        record_delay_seconds=60,
-        note="talked, but the record appears 60 s after the end",
+    "08": replace(COMPLETED, record_delay_seconds=None, note="talked, but the record never appears"),
+    "09": replace(
+        COMPLETED, record_delay_seconds=60, note="talked, but the record appears 60 s after the end"
     ),
 }
 """Last two digits of the number -> how the call ends. Any other digits end in :data:`COMPLETED`.

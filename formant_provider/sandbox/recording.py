@@ -1,4 +1,4 @@
-"""Recordings: WAV files that are made up while they are sent, so that size costs no memory."""
+"""Recordings: WAV files that are generated while they are sent, so that a large one needs no memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MAX_BYTES = 2**32
 """A WAV file counts its bytes in 32 bits."""
 
 _SAMPLES_PER_SECOND = 8000
-# A prime: whoever loses or repeats a block of the usual sizes ends up with other bytes.
+# A prime, so that a client that loses or repeats a block of any usual size ends up with other bytes.
 _PERIOD = 65_521
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The recording of one conversation: 8 kHz, mono, 8 bit, and noise that is different for each.
+    """The recording of one conversation: 8 kHz, mono, 8 bit, with noise that is different for each.
 
-    :param conversation_id: decides the noise.
+    :param conversation_id: the noise is derived from it.
     :param size: bytes of the whole file, header included.
     """
 
@@ -39,7 +39,7 @@ class Recording:
         return head + noise[shift : shift + length]
 
     def chunks(self, stop: int | None = None) -> Iterator[bytes]:
-        """Return the file piece by piece, up to ``stop``; None is all of it."""
+        """Return the file in chunks, up to ``stop``; None is all of it."""
         left = self.size if stop is None else stop
         yield self._header[:left]
         left -= HEADER_BYTES

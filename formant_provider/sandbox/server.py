@@ -1,4 +1,4 @@
-"""The sandbox as Python sees it."""
+"""The Python interface of the sandbox."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from types import TracebackType
 from urllib.parse import quote
 
 from formant_provider.sandbox.app import build_app
+from formant_provider.sandbox.batch_file import rows_of
+from formant_provider.sandbox.batch_form import CreateBatch
 from formant_provider.sandbox.batches import Batch
 from formant_provider.sandbox.calls import Attempt, Call
-from formant_provider.sandbox.form import CreateBatch
-from formant_provider.sandbox.loopback import LoopbackServer
+from formant_provider.sandbox.faults import QueuedFault
 from formant_provider.sandbox.recording import Recording
-from formant_provider.sandbox.rows import rows_of
-from formant_provider.sandbox.schema import new_call
+from formant_provider.sandbox.request_log import SeenRequest
+from formant_provider.sandbox.request_schemas import new_call
+from formant_provider.sandbox.server_thread import ServerThread
 from formant_provider.sandbox.settings import Settings
-from formant_provider.sandbox.traffic import SeenRequest
-from formant_provider.sandbox.world import World
+from formant_provider.sandbox.state import State
 
 
 @dataclass(kw_only=True, eq=False)
 class Sandbox(Settings):
     """A local FormantAI Voice API, to be used in a ``with`` block.
 
-    Takes the settings of :class:`~formant_provider.sandbox.settings.Settings`, all by name and all optional.
-    State and clock live from construction on and outlast the server: it can be stopped and started again on
-    the same port, and what it saw can be read afterwards. All methods may be called from any thread.
+    Takes the settings of :class:`~formant_provider.sandbox.Settings`, all by name and all optional.
+    Its state and its clock exist from construction on, whether the server runs or not. The server can be
+    stopped and started again on the same port. All methods may be called from any thread.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._world = World(self)
-        self._server: LoopbackServer | None = None
+        self._state = State(self)
+        self._server: ServerThread | None = None
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -50,16 +51,16 @@ class Sandbox(Settings):
         """Start serving; requests are answered when this returns.
 
         :raises OSError: the port is taken or may not be used.
-        :raises RuntimeError: it is running already.
+        :raises RuntimeError: the sandbox runs already.
         """
         if self._server is not None:
             raise RuntimeError("the sandbox is running already")
-        server = LoopbackServer(build_app(self._world), self.host, self.port)
+        server = ServerThread(build_app(self._state), self.host, self.port)
         server.start()
         self._server, self.port = server, server.port
 
     def stop(self) -> None:
-        """Stop serving at once and close what still waits for an answer. Harmless when not running."""
+        """Stop serving at once and close all connections. Does nothing when the sandbox does not run."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -78,16 +79,16 @@ class Sandbox(Settings):
         return json.dumps({"conn_type": "formant", "host": self.base_url, "password": self.api_key})
 
     def now(self) -> datetime:
-        """Return the sandbox's time, in UTC."""
-        return self._world.clock.now()
+        """Return the virtual time, in UTC."""
+        return self._state.clock.now()
 
     def advance(self, seconds: float) -> datetime:
-        """Let virtual time pass at once and return the new time.
+        """Move the clock ahead and return the new virtual time.
 
         :param seconds: virtual seconds, 0 or more.
-        :raises ValueError: anything else.
+        :raises ValueError: ``seconds`` is invalid.
         """
-        return self._world.clock.advance(seconds)
+        return self._state.clock.advance(seconds)
 
     def place(
         self,
@@ -99,54 +100,57 @@ class Sandbox(Settings):
     ) -> Call:
         """Place a call as somebody else with the same key: a ring and a record, but no request.
 
-        It is always accepted, whatever the cap on running calls.
+        The cap on running calls does not hold for it.
 
-        :param parameters: what the agent is told besides the number.
-        :param scheduled_for: virtual time, aware.
-        :raises ValueError: what POST /v1/call would answer 400 or 404 to.
+        :param customer_phone: the recipient, E.164. The last two digits decide how the call ends.
+        :param agent_id: an agent that exists.
+        :param parameters: further parameters of the agent, by name.
+        :param scheduled_for: virtual time, aware; None is now.
+        :raises ValueError: POST /v1/call would answer 400 or 404.
         """
-        if agent_id not in self.agents:
-            raise ValueError(f"agent {agent_id} does not exist here")
-        with self._world.lock:
+        self._check_agent(agent_id)
+        with self._state.lock:
             now = self.now()
             request = new_call(
                 agent_id, {"customer_phone": customer_phone, **(parameters or {})}, scheduled_for, now
             )
-            return self._world.accept(self.api_key, request, now)
+            return self._state.accept(self.api_key, request, now)
 
     def receive(self, customer_phone: str, *, agent_id: int = 456, lasts_seconds: int = 142) -> Attempt:
-        """Let somebody call an agent, who talks at once: a record with a trace id of its own, and no ring.
+        """Let somebody call an agent: a completed call with a record and a trace id of its own, and no ring.
 
-        Whether it is in the conversation list says ``inbound_in_list``.
+        ``inbound_in_list`` decides whether it is in the conversation list.
 
-        :param customer_phone: who calls, E.164; the last digits decide nothing here.
-        :param lasts_seconds: virtual seconds until it is over, above 0.
-        :raises ValueError: an agent that does not exist, a number that is not E.164, or another length.
+        :param customer_phone: the caller, E.164. Its digits do not decide how the call ends.
+        :param agent_id: an agent that exists.
+        :param lasts_seconds: virtual seconds until the call ends, above 0.
+        :raises ValueError: an argument is invalid.
         """
-        if agent_id not in self.agents:
-            raise ValueError(f"agent {agent_id} does not exist here")
+        self._check_agent(agent_id)
         if not lasts_seconds > 0:
             raise ValueError(f"lasts_seconds must be above 0, not {lasts_seconds!r}")
-        with self._world.lock:
+        with self._state.lock:
             now = self.now()
             caller = new_call(agent_id, {"customer_phone": customer_phone}, None, now).customer_phone
-            return self._world.receive(self.api_key, agent_id, caller, lasts_seconds, now)
+            return self._state.receive(self.api_key, agent_id, caller, lasts_seconds, now)
 
     def place_batch(
         self, customer_phones: Iterable[str], *, agent_id: int = 456, name: str = "Somebody else's"
     ) -> Batch:
-        """Place a batch call as somebody else with the same key: its rings and records, but no request.
+        """Place a batch call as somebody else with the same key: rings and records, but no request.
 
-        :raises ValueError: what POST /v1/batch-call would answer 400 or 404 to.
+        :param customer_phones: the recipients, one row each, E.164.
+        :param agent_id: an agent that exists.
+        :param name: name of the batch call.
+        :raises ValueError: POST /v1/batch-call would answer 400 or 404.
         """
-        if agent_id not in self.agents:
-            raise ValueError(f"agent {agent_id} does not exist here")
-        asked = CreateBatch(agent_id=agent_id, name=name, rows=rows_of(customer_phones))
-        with self._world.lock:
-            return self._world.place_batch(self.api_key, asked, self.now())
+        self._check_agent(agent_id)
+        content = CreateBatch(agent_id=agent_id, name=name, rows=rows_of(customer_phones))
+        with self._state.lock:
+            return self._state.place_batch(self.api_key, content, self.now())
 
     def recording(self, conversation_id: str) -> Recording:
-        """Return the bytes that are served as this conversation's recording, once and if there is one."""
+        """Return what is served as the recording of this conversation, if it has one."""
         return Recording(conversation_id, self.recording_bytes)
 
     def inject(
@@ -158,51 +162,56 @@ class Sandbox(Settings):
         seconds: float | None = None,
         retry_after: int | None = None,
     ) -> None:
-        """Queue a fault behind those already waiting at the endpoint.
+        """Queue a fault behind those already queued at the endpoint.
 
         :param endpoint: one of ``faults.ENDPOINTS``, such as ``POST /v1/call``.
         :param fault: a :class:`~formant_provider.sandbox.faults.Fault` or its name.
-        :param times: how many requests it takes.
-        :param seconds: for the hangs: real seconds to hold the answer. None is 30.
+        :param times: how many requests it applies to.
+        :param seconds: for the hangs: real seconds to hold the response. None is 30.
         :param retry_after: for the timed rate limits: real seconds the client is told to wait. None is 1.
-        :raises ValueError: unknown endpoint or fault, or a value the fault has no use for.
+        :raises ValueError: the endpoint or the fault is unknown, or a value does not apply to the fault.
         """
-        with self._world.lock:
-            self._world.faults.add(endpoint, fault, times=times, seconds=seconds, retry_after=retry_after)
+        queued = QueuedFault(endpoint, fault, times, seconds, retry_after)
+        with self._state.lock:
+            self._state.faults.add(queued)
 
     def reset(self) -> None:
-        """Forget calls, batch calls, used keys, spent limits, counts and faults. The clock goes on."""
-        with self._world.lock:
-            self._world.reset()
+        """Forget calls, batch calls, used keys, spent limits, counts and faults. The clock keeps its time."""
+        with self._state.lock:
+            self._state.reset()
 
     @property
     def rings(self) -> Counter[str]:
-        """How many calls and rows were accepted per recipient: scheduled ones too, redials not. A copy."""
-        with self._world.lock:
-            return self._world.count_rings()
+        """How many calls and rows were accepted per recipient, also scheduled ones; no redials. A copy."""
+        with self._state.lock:
+            return self._state.count_rings()
 
     @property
     def calls(self) -> list[Call]:
-        """The accepted calls, in order, batch calls apart. A copy."""
-        with self._world.lock:
-            return list(self._world.calls)
+        """The accepted calls, in order, without batch calls. A copy."""
+        with self._state.lock:
+            return list(self._state.calls)
 
     @property
     def batches(self) -> list[Batch]:
         """The accepted batch calls, in order. A copy."""
-        with self._world.lock:
-            return list(self._world.batches)
+        with self._state.lock:
+            return list(self._state.batches)
 
     @property
     def redials(self) -> list[Call]:
-        """The platform's own redials of calls that have begun by now, in order of their start. A copy."""
-        with self._world.lock:
+        """The platform's redials of calls that have started by now, in order of their start. A copy."""
+        with self._state.lock:
             now = self.now()
-            begun = [call for call in self._world.redials if call.starts_at <= now]
-        return sorted(begun, key=lambda call: call.starts_at)
+            started = [call for call in self._state.redials if call.starts_at <= now]
+        return sorted(started, key=lambda call: call.starts_at)
 
     @property
     def requests(self) -> list[SeenRequest]:
         """Every request to anything but ``/sandbox/``, answered or not, in order of arrival. A copy."""
-        with self._world.lock:
-            return self._world.traffic.copy()
+        with self._state.lock:
+            return self._state.requests.copy()
+
+    def _check_agent(self, agent_id: int) -> None:
+        if agent_id not in self.agents:
+            raise ValueError(f"agent {agent_id} does not exist")

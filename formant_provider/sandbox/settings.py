@@ -1,4 +1,4 @@
-"""Everything about a sandbox that can be chosen when it is made."""
+"""The settings of a sandbox."""
 
 from __future__ import annotations
 
@@ -20,6 +20,23 @@ RedialTraceId = Literal["same", "new"]
 ListNumbers = Literal["full", "masked", "none"]
 UncountedOutcomes = Literal["nowhere", "processed", "failed"]
 
+CHOICES: dict[str, Any] = {
+    "receipt_conversation_id": ReceiptConversationId,
+    "record_appears": RecordAppears,
+    "list_order": ListOrder,
+    "list_numbers": ListNumbers,
+    "redial_trace_id": RedialTraceId,
+    "uncounted_outcomes": UncountedOutcomes,
+}
+"""The settings that are one of a few words, and the type that names these."""
+
+_POSITIVE = (
+    "call_speed",
+    "rate_limit",
+    "rate_window_seconds",
+    "max_concurrent_calls",
+    "batch_calls_per_minute",
+)
 _NOT_NEGATIVE = (
     "results_delay_seconds",
     "recording_delay_seconds",
@@ -40,11 +57,11 @@ class Settings:
     :param start_at: virtual time to begin with, aware. None is the real time.
     :param speed: virtual seconds per real second; 1 keeps step with real clocks, 0 freezes the clock until
         it is advanced.
-    :param call_speed: how many times faster than the table of numbers says calls are over; the clock stays
+    :param call_speed: how many times sooner calls end than in the table of test numbers; the clock stays
         as it is. With a ``speed`` other than 0 or 1 no client can tell by its own clock when its calls began;
         with this it can.
     :param host: literal IPv4 loopback address to bind.
-    :param port: TCP port; 0 lets the system choose, and holds the chosen one once started.
+    :param port: TCP port; 0 lets the system choose, and becomes the chosen one at the first start.
     :param rate_limit: requests per key and window; None switches the limit and its headers off.
     :param rate_window_seconds: length of that window, virtual seconds.
     :param max_concurrent_calls: most calls of one key that may run at the same time; None is no cap.
@@ -70,17 +87,17 @@ class Settings:
         The last redial is answered and completed, the ones before end like the call.
     :param platform_redial_after_seconds: virtual seconds from the end of an attempt to its redial.
     :param redial_trace_id: whether a redial's record has the trace of its call or one of its own.
-    :param batch_calls_per_minute: how many rows of a batch call are rung in a virtual minute.
+    :param batch_calls_per_minute: how many rows of a batch call are called in a virtual minute.
     :param batch_list_lag_reads: a new batch call is left out of so many list reads that would have shown it.
     :param batch_status_moves: the status of a batch call goes from ``pending`` to ``in_progress`` and
-        ``completed``, which are not the vendor's words; otherwise it says ``pending`` for ever.
+        ``completed``, which are not the vendor's words; otherwise it stays ``pending``.
     :param uncounted_outcomes: where the metrics put outcomes that have no count of their own: nowhere, so
         that they never add up; in ``total_processed`` alone; or in ``failed_count`` as well.
     :param seconds_per_request: virtual seconds by which every vendor request moves the clock, once it is
         answered.
-    :param echo_values_in_errors: 400 answers repeat the request's body in their message, as a careless vendor
+    :param echo_values_in_errors: the message of a 400 repeats the body of the request, as a careless vendor's
         would.
-    :raises ValueError: a value outside what is said above.
+    :raises ValueError: a value is invalid.
     """
 
     api_key: str = field(default=DEFAULT_KEY, repr=False)
@@ -118,17 +135,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         _require_loopback(self.host)
-        _require_choice("receipt_conversation_id", self.receipt_conversation_id, ReceiptConversationId)
-        _require_choice("record_appears", self.record_appears, RecordAppears)
-        _require_choice("list_order", self.list_order, ListOrder)
-        _require_choice("list_numbers", self.list_numbers, ListNumbers)
-        _require_choice("redial_trace_id", self.redial_trace_id, RedialTraceId)
-        _require_choice("uncounted_outcomes", self.uncounted_outcomes, UncountedOutcomes)
-        _require_positive("call_speed", self.call_speed)
-        _require_positive("rate_limit", self.rate_limit)
-        _require_positive("rate_window_seconds", self.rate_window_seconds)
-        _require_positive("max_concurrent_calls", self.max_concurrent_calls)
-        _require_positive("batch_calls_per_minute", self.batch_calls_per_minute)
+        for name, choices in CHOICES.items():
+            _require_choice(name, getattr(self, name), get_args(choices))
+        for name in _POSITIVE:
+            _require_positive(name, getattr(self, name))
         for name in _NOT_NEGATIVE:
             _require_not_negative(name, getattr(self, name))
         if not HEADER_BYTES <= self.recording_bytes <= MAX_BYTES:
@@ -138,7 +148,7 @@ class Settings:
 
     @property
     def tenants(self) -> frozenset[str]:
-        """Every key that opens the door. A key stands for its tenant."""
+        """Every valid key. A key stands for its tenant."""
         return frozenset({self.api_key, *self.other_keys})
 
 
@@ -151,9 +161,9 @@ def _require_loopback(host: str) -> None:
         raise ValueError(f"host must be an IPv4 loopback address such as 127.0.0.1, not {host!r}")
 
 
-def _require_choice(name: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def _require_positive(name: str, value: float | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, hand_on, show_link
+from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, push_outcome, show_link
 from formant_provider.tasks.calls.waiting import (
     SUCCESSFUL,
     OnUnsuccessful,
@@ -193,7 +193,7 @@ class FormantConversationSensor(WaitingSensor):
     def conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task by the status."""
         with self.waiting_for_it():
-            result = hand_on(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
         result |= self._of_row(context)
         end_as_it_ended(self.waiting, result, context)
         return result

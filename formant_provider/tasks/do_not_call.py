@@ -28,13 +28,12 @@ def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[I
     :raises InvalidInput: it is none of these.
     """
     from formant_provider.api.errors import InvalidInput
-    from formant_provider.core.contacts.do_not_call import entries_of
-    from formant_provider.core.contacts.part_sources import numbers_of
+    from formant_provider.core.contacts.do_not_call import NumbersInFiles, entries_of
     from formant_provider.core.tables.file_kinds import FileForm
     from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
 
     if names_files(suppress):
-        yield numbers_of(parts_of("suppress", suppress), form or FileForm())
+        yield NumbersInFiles(parts_of("suppress", suppress), form or FileForm())
     elif is_table(suppress):
         yield entries_of(suppress, form or FileForm())
     else:

@@ -40,6 +40,8 @@ class Activity:
         """Say what happened, where, whether a call may have been placed, and what to do next."""
         what, advice = self.subject.replace("_", " "), error.advice.on(self.subject)
         where = f" ({hook.address})" if hook is not None and error.operation else ""
+        if error.retry_after_s is not None:
+            where += f". The API asks to wait {error.retry_after_s:.0f} s"
         if self.subject == "read":
             return f"{error}{where}. {advice}"
         if self.waits:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from formant_provider.core.conversations.statuses import UNSUCCESSFUL
+from formant_provider.tasks.literals import check_literals
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -173,6 +174,7 @@ def check_call_options(given: Container[str], options: Mapping[str, Any]) -> Non
     refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
     time_to_wait("timeout", options["timeout"])
+    check_literals(options)
 
 
 def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> None:

@@ -69,13 +69,13 @@ class TimingOptions:
 
         :raises InvalidInput: the calling window cannot be understood, or not for this recipient.
         """
-        from formant_provider.core.hours.opening_hours import ring_at
+        from formant_provider.core.hours.opening_hours import allowed_at
 
         hours = window.hours(recipient) if window else None
 
         def when(asked: datetime | None, now: datetime) -> datetime | None:
             refuse_late(context, lateness_s(self.max_lateness), now=now)
             refuse_suppressed()
-            return ring_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
+            return allowed_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
 
         return when

@@ -30,6 +30,7 @@ SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
         "calling_window is closed now", skips=False, reason="closed"
     ),
     errors.CallUnsuccessful: lambda: errors.CallUnsuccessful("busy"),
+    errors.InputNotFound: lambda: errors.InputNotFound("contacts", "/c.csv: No such file or directory"),
     errors.InvalidContacts: lambda: errors.InvalidContacts(
         "2 of 3", by_reason={"duplicate": 2}, examples=((1, "duplicate"),)
     ),

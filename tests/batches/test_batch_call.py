@@ -27,6 +27,7 @@ from batches.batch_call import (
     uploaded,
 )
 
+from formant_provider.api.errors import InputNotFound
 from formant_provider.operators.batch import FormantCreateBatchCallOperator
 from formant_provider.sandbox import Sandbox
 from support.object_store import ObjectStore, attached
@@ -59,7 +60,7 @@ def test_the_list_of_a_task_becomes_one_batch_call(sandbox: Sandbox, channel: Fa
         "map_index": -1,
         "reference": None,
         "contacts": {
-            "total": 3, "accepted": 3, "rejected": 0, "by_reason": {}, "formulas": 0, "rewritten": 0,
+            "total": 3, "accepted": 3, "rejected": 0, "by_reason": {}, "rewritten": 0,
             "completed": 0, "round_numbers": 0, "two_readings": 0, "phonenumbers": version("phonenumbers"),
         },
     }  # fmt: skip
@@ -294,7 +295,8 @@ def test_a_missing_file_may_be_there_next_time(
     """The task fails so that Airflow retries it, and nothing was sent."""
     path = tmp_path / "later.csv"
     first = run_task(a_campaign(**{field: str(path), "retries": 1}), channel)
-    assert (first.state, type(first.error)) == ("up_for_retry", FileNotFoundError)
+    assert (first.state, type(first.error)) == ("up_for_retry", InputNotFound)
+    assert f"{field}: {path}: No such file" in first.log_text
     assert sandbox.requests == []
     people_file(path)
     options = {field: str(path), "retries": 1}

@@ -9,7 +9,7 @@ import pytest
 from batches.batch_call import WAIT, a_campaign, names, people_file, wait_for, write_csv
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.core.tables.places import refuse_overlap
+from formant_provider.core.tables.parts import refuse_overlap
 from formant_provider.sandbox import Sandbox
 from support.supervisor import FakeSupervisor
 

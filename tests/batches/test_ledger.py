@@ -12,7 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 from batches.modes import phones
 
-from formant_provider.core.batches.placement import BatchRules, place_batch
+from formant_provider.core.batches.placement import BatchPolicy, Callbacks, place_batch
 from formant_provider.core.batches.request import build_batch_request
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.sandbox import Fault, Sandbox
@@ -57,15 +57,11 @@ class Campaign(BaseOperator):
             task=run.task_id,
             is_mapped=run.is_mapped,
         )
-        rules = BatchRules(
-            taken_since=run.batch_taken_since,
-            lookup_timeout_s=0,
-            resubmit_if_missing=False,
-            now=lambda: pendulum.now("UTC"),
-            sleep=time.sleep,
-        )
+        policy = BatchPolicy(run.batch_taken_since, lookup_timeout_s=0, resubmit_if_missing=False)
+        callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep)
+        ledger = batch_ledger_for(run, request.key)
         with ending_the_task(PLACING_A_BATCH_CALL), FormantHook().get_conn() as client:
-            placement = place_batch(request, client, batch_ledger_for(run, request.key), rules)
+            placement = place_batch(request, client, ledger, policy, callbacks)
         return {"batch_id": placement.batch_id, "result": placement.result.value}
 
 

@@ -37,8 +37,8 @@ def test_the_sample_file_is_accepted_and_answered_like_the_sample(start, documen
     assert row["due_amount"] == "29000"
 
 
-def test_each_field_of_the_guide_is_wanted(start, documented):
-    """The guide shows three fields; without any one of them there is no campaign."""
+def test_each_field_of_the_guide_is_required(start, documented):
+    """The guide shows three fields; without any one of them there is no batch call."""
     _, send = start()
     for missing in documented["create"]["fields"]:
         form = {
@@ -95,7 +95,7 @@ def sampled(start):
     sandbox, send = start(platform_redials=1)
     phones = ["+14155550101"] * 15 + ["+14155550100"] * 400
     batch = sandbox.place_batch(phones, agent_id=123)
-    # A thousand are rung in a second, so some have talked to the end by now, and some are about to.
+    # A thousand are called in a second, so some calls have ended by now and some have not.
     sandbox.advance(142.2)
     metrics = send("GET", f"/v1/batch-calls/{batch.batch_id}/metrics").json()
     return metrics, batch.total_recipients

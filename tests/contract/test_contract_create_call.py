@@ -80,14 +80,6 @@ def test_null_is_allowed_where_the_schema_says_so(start, field):
     assert status == (200 if field in NULLABLE else 400)
 
 
-@pytest.mark.parametrize("field", sorted(GOOD))
-def test_required_fields_are_required(start, field):
-    """Without a required field there is no call."""
-    _, send = start()
-    body = {name: value for name, value in GOOD.items() if name != field}
-    assert send("POST", "/v1/call", json=body).status_code == 400
-
-
 def test_a_full_request_is_accepted(start, schema):
     """A request with every documented field filled is accepted, and its retry context comes back."""
     context = {

@@ -110,6 +110,14 @@ def test_parameters_of_any_other_shape_are_refused(wrong: object) -> None:
     assert NUMBER.strip("+") not in str(error)
 
 
+def test_a_list_of_rows_names_the_ways_to_call_them_all() -> None:
+    """One call has one recipient: the error names expand() and the operator of batch calls."""
+    error = refusal(validation.to_parameters, [{"customer_phone": NUMBER, "due": 1}] * 2)
+    assert error.field == "parameters"
+    assert ".expand(parameters=rows)" in error.reason
+    assert "FormantCreateBatchCallOperator" in error.reason
+
+
 @pytest.mark.parametrize(
     "number",
     ["14155552671", "+0155552671", "+1 415 555 2671", "+1-415-555-2671", "tel:+14155552671", "+", "", "+1415",
@@ -125,9 +133,8 @@ def test_a_number_that_is_not_e164_or_not_possible_is_refused(number: object) ->
 def test_a_possible_number_outside_the_known_ranges_is_let_through() -> None:
     """The library's ranges age, so they may only warn."""
     unknown_range = "+11005552671"
-    assert validation.to_parameters({"customer_phone": unknown_range})
-    assert not validation.in_known_range(unknown_range)
-    assert validation.in_known_range(NUMBER)
+    assert not validation.to_phone(unknown_range).is_in_use
+    assert validation.to_phone(NUMBER).is_in_use
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import CALL
-from formant_provider.sandbox.traffic import SeenRequest
+from formant_provider.sandbox.request_log import SeenRequest
 from support.standalone import Standalone, wait_for
 
 KEY = "key-1234567"

@@ -33,16 +33,16 @@ RINGS = {
     },
     "formant_nightly_export": {},
     "formant_call_and_branch": {"+14155550140": 1},
-    "formant_campaign": {"+14155550150": 1, "+14155550101": 1, "+14155550152": 1},
+    "formant_batch_call": {"+14155550150": 1, "+14155550101": 1, "+14155550152": 1},
     "formant_decorated_call": {"+14155550150": 1, "+14155550151": 1, "+14155550152": 1},
     "formant_on_call": {"+14155550160": 1},
 }
 # It is meant to fail, and rings from a callback.
 FAILS = "formant_on_call"
 # These place no call whose trace id would be handed on.
-UNTRACED = {"formant_campaign", FAILS}
+UNTRACED = {"formant_batch_call", FAILS}
 # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
-SPEED = {"formant_call_and_branch": 500_000, "formant_campaign": 500_000}
+SPEED = {"formant_call_and_branch": 500_000, "formant_batch_call": 500_000}
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def example(request: pytest.FixtureRequest) -> str:
 CONF = {
     "formant_india_region": {"customer_phone": "+919876543210"},
     "formant_nightly_export": {"folder": str(use_own_airflow_home() / "exported")},
-    "formant_campaign": {"folder": str(use_own_airflow_home() / "campaign")},
+    "formant_batch_call": {"folder": str(use_own_airflow_home() / "batch_call")},
 }
 
 
@@ -170,12 +170,12 @@ def test_the_branch_goes_the_way_of_the_outcome(ending: str, way: str, tmp_path:
     assert sandbox.rings.total() == 1
 
 
-def test_the_campaign_says_who_was_reached_and_who_was_left_out(example_sandbox: Sandbox) -> None:
+def test_the_batch_call_reports_who_was_reached_and_who_was_rejected(example_sandbox: Sandbox) -> None:
     """The report has a row for each of the contacts, the rejects one for the number that is none."""
     env = {"AIRFLOW_CONN_FORMANT_DEFAULT": example_sandbox.connection_uri()}
-    result = run_example("formant_campaign", env)
-    assert result["tell_the_manager"].xcoms["return_value"] == "2 of 3 were reached"
-    folder = Path(CONF["formant_campaign"]["folder"])
+    result = run_example("formant_batch_call", env)
+    assert result["summarize"].xcoms["return_value"] == "2 of 3 were reached"
+    folder = Path(CONF["formant_batch_call"]["folder"])
     with (folder / "results.csv").open(newline="") as file:
         rows = [(row["reference"], row["status"], row["reason"]) for row in csv.DictReader(file)]
     assert rows == [

@@ -116,7 +116,7 @@ def test_a_failing_task_and_its_dag_ring_once_each(airflow: Standalone, sandbox:
     first, second = (airflow.task_log("fails", run_id, "load", number) for number in (1, 2))
     assert "the source is empty" in first
     assert "the source is empty" in second
-    assert "Nobody is rung again" in second
+    assert "No second call is placed" in second
     for log in (first, second):
         assert "formant_conn_id: could not be rendered or read" in log
 
@@ -147,6 +147,6 @@ def test_nothing_private_was_stored_or_logged(airflow: Standalone) -> None:
             for table in ("callback", "deadline", "deadline_alert", "trigger", "serialized_dag", "dag_code")
         ]
     text = logs(airflow) + repr(stored)
-    assert "Ringing about" in text
+    assert "Calling about" in text
     for private in (KEY, ON_CALL.lstrip("+")):
         assert private not in text

@@ -31,12 +31,10 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clean(tmp_path_factory: pytest.TempPathFactory, wheel_file: Path) -> Path:
     """A venv with the wheel and what it needs, at the versions that were tested."""
     folder = tmp_path_factory.mktemp("clean")
-    run(folder, sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT)
-    (wheel,) = folder.glob("*.whl")
-    install(folder, wheel)
+    install(folder, wheel_file)
     return folder
 
 

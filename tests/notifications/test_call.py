@@ -66,7 +66,7 @@ def test_a_failure_rings_once_however_often_it_is_told(sandbox: Sandbox, channel
     run = run_task(Fails(task_id="load", on_failure_callback=[page, page, a_page()]), channel)
     assert_as_without_page(run)
     assert sandbox.rings == {ON_CALL: 1}
-    assert run.log_text.count("Nobody is rung again") == 2
+    assert run.log_text.count("No second call is placed") == 2
     assert not [line for line in run.log_text.splitlines() if line.startswith("error formant")]
 
 
@@ -163,10 +163,10 @@ BAD = {
     "no agent": ({"agent_id": "{{ none }}"}, "agent_id: "),
     "template of nothing": (
         {"parameters": {"customer_phone": "{{ no.such }}", "x": "Asha-the-private"}},
-        "parameters: could not be rendered or read (UndefinedError)",
+        "parameters: could not be rendered or read (UndefinedError); its template reads no.such",
     ),
     "broken template": ({"parameters": {"customer_phone": f"{{{{ {ON_CALL}"}}, "(TemplateSyntaxError)"),
-    "unknown variable": ({"metadata": "{{ var.value.nobody }}"}, "metadata: could not be"),
+    "unknown variable": ({"metadata": "{{ var.value.nobody }}"}, "its template reads var.value.nobody"),
     "no number": ({"parameters": {"customer_name": "Asha-the-private"}}, "parameters: must hold"),
     "no parameters": ({"parameters": f"{ON_CALL}"}, "parameters: must be"),
     "impossible number": ({"parameters": {"customer_phone": f"{ON_CALL}99999"}}, "customer_phone: "),
@@ -185,9 +185,9 @@ def test_what_cannot_be_rung_is_logged_and_changes_nothing(
     run = run_task(Fails(task_id="load", on_failure_callback=a_page(**fields)), channel)
     assert_as_without_page(run)
     assert sandbox.rings == {}
-    (line,) = [line for line in run.log_text.splitlines() if "Could not ring" in line]
+    (line,) = [line for line in run.log_text.splitlines() if "Could not call" in line]
     assert said in line
-    assert line.endswith("Nobody was rung.")
+    assert line.endswith("No call was placed.")
 
 
 STORMS = [fault for fault in Fault if CALL in fault.endpoints]
@@ -211,8 +211,8 @@ def test_a_storm_at_the_api_changes_nothing(
     assert len({seen.body["idempotency_key"] for seen in posts}) == 1
     assert sum(sleeps) <= NO_SEND_AFTER_S
     assert sandbox.rings.total() == (1 if fault.after else 0)
-    assert any(told in run.log_text for told in ("Could not ring", "Rung about this", "Perhaps nobody"))
-    if "Nobody was rung." in run.log_text:
+    assert any(told in run.log_text for told in ("Could not call", "was placed before", "Perhaps no call"))
+    if "No call was placed." in run.log_text:
         assert sandbox.rings.total() == 0
 
 
@@ -222,7 +222,7 @@ def test_an_unreachable_server_changes_nothing(channel: FakeSupervisor) -> None:
         channel.connections["formant_default"] = sandbox.connection_uri()
     run = run_task(Fails(task_id="load", on_failure_callback=a_page()), channel)
     assert_as_without_page(run)
-    assert "Nobody was rung." in run.log_text
+    assert "No call was placed." in run.log_text
 
 
 def test_a_storm_that_passes_is_survived(sandbox: Sandbox, channel: FakeSupervisor) -> None:
@@ -252,7 +252,7 @@ def test_a_page_takes_no_longer_than_it_says(sandbox: Sandbox, channel: FakeSupe
     assert_as_without_page(run)
     assert time.monotonic() - began < NO_SEND_AFTER_S + 2 * LONGEST_TIMEOUT_S == 18
     assert len(sandbox.requests) == 2
-    assert f"took no call within {NO_SEND_AFTER_S:g} s. A phone may have rung." in run.log_text
+    assert f"took no call within {NO_SEND_AFTER_S:g} s. A call may have been placed." in run.log_text
 
 
 @pytest.mark.parametrize("what", ["head", "body"])
@@ -274,7 +274,7 @@ def test_an_answer_that_comes_byte_by_byte_holds_no_page_up(what: str, channel: 
         run = run_task(Fails(task_id="load", on_failure_callback=a_page()), channel)
         assert time.monotonic() - began < 18
     assert_as_without_page(run)
-    assert "did not finish its answer within 17.5 s. A phone may have rung." in run.log_text
+    assert "did not finish its answer within 17.5 s. A call may have been placed." in run.log_text
     assert b"POST /v1/call" in server.data
 
 

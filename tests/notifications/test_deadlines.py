@@ -53,7 +53,7 @@ def test_a_deadline_rings_once(how: str, sandbox: Sandbox, channel: FakeSupervis
     """However often one deadline is told of there is one ring; another deadline is another ring."""
     lines = [call_back(how, missed(name), channel) for name in ("d1", "d1", "d1", "d2")]
     assert sandbox.rings == {ON_CALL: 2}
-    assert [line.text.count("Nobody is rung again") for line in lines] == [0, 1, 1, 0]
+    assert [line.text.count("No second call is placed") for line in lines] == [0, 1, 1, 0]
     assert sandbox.requests[0].body["parameters"][1] == {"name": "run", "value": "r1"}
     assert not any(ON_CALL.lstrip("+") in line.text for line in lines)
 
@@ -72,7 +72,7 @@ def test_a_deadline_without_an_id_is_refused(
 ) -> None:
     """Nothing is rung under a key that all such events would share; with a name of one's own it is."""
     lines = call_back(how, context, channel)
-    assert "does not tell which event it is about. Nobody was rung." in lines.text
+    assert "does not tell which event it is about. No call was placed." in lines.text
     assert sandbox.requests == []
     call_back(how, context, channel, idempotency_key="tonight")
     assert sandbox.rings == {ON_CALL: 1}
@@ -95,7 +95,7 @@ def test_trouble_is_logged_and_not_raised(
     """Neither executor nor triggerer sees an error, which they would log with our arguments."""
     channel.connections["wrong_key"] = sandbox.connection_uri().replace("key-1234567", "wrong-key")
     lines = call_back(how, missed("d1"), channel, **TROUBLE[what])
-    assert "Could not ring: " in lines.text
+    assert "Could not call: " in lines.text
     assert "Asha-the-private" not in lines.text
     assert sandbox.rings == {}
 
@@ -105,7 +105,7 @@ def test_a_storm_is_logged_and_not_raised(how: str, sandbox: Sandbox, channel: F
     """A server that fails for ever is left after three sends."""
     sandbox.inject(CALL, Fault.ERROR_500_BEFORE, times=9)
     lines = call_back(how, missed("d1"), channel)
-    assert "Could not ring: " in lines.text
+    assert "Could not call: " in lines.text
     assert (len(sandbox.requests), sandbox.rings) == (3, {})
 
 

@@ -339,7 +339,9 @@ def test_bad_input_is_refused_before_anything_is_sent(
     field: str, fields: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Every bad input fails the task at once, names its field and not its value, and sends nothing."""
-    run = run_task(an_operator(**fields), channel)
+    operator = an_operator()
+    vars(operator).update(fields)  # as a template or the output of a task would: what is literal fails before
+    run = run_task(operator, channel)
     assert run.state == "failed"
     assert str(run.error).startswith(f"{field}: ")
     assert "No call was placed" in str(run.error)

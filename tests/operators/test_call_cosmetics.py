@@ -56,17 +56,18 @@ def test_an_xcom_that_cannot_be_pushed_fails_no_placed_call(faulty: Faulty, sand
     assert "no room" not in run.log_text
 
 
-def test_a_link_that_cannot_be_made_fails_no_placed_call(faulty: Faulty, sandbox: Sandbox) -> None:
-    """The connection is read once more for the button, and may be away by then."""
+def test_the_connection_is_read_once_so_it_may_go_away_after_the_call(
+    faulty: Faulty, sandbox: Sandbox
+) -> None:
+    """The button needs what was read for the call, and asks for it no second time."""
     faulty.answered, faulty.takes = (True, False), (*faulty.takes, "trace_id", "conversation_id", "status")
     run = run_task(an_operator(), faulty)
     assert (run.state, sandbox.rings) == ("success", {NUMBER: 1})
-    assert "No link to the conversation: the connection could not be read (" in run.log_text
-    assert "the vault" not in run.log_text
+    assert (faulty._asked, "No link to the conversation" in run.log_text) == (1, False)
 
 
 def test_a_link_that_cannot_be_made_after_a_wait_fails_none_either(faulty: Faulty, sandbox: Sandbox) -> None:
-    """The task goes on and hands on the outcome."""
+    """The task continues and returns the outcome; why there is no link is in the log."""
     operator = an_operator(wait_for_completion=True, deferrable=True, poll_interval=0.2)
     deferred = run_task(operator, faulty)
     sandbox.advance(600)
@@ -74,6 +75,8 @@ def test_a_link_that_cannot_be_made_after_a_wait_fails_none_either(faulty: Fault
     faulty._asked, faulty.answered = 0, (False,)
     run = run_task(operator, faulty, resume_event=event)
     assert run.state == "success", run.log_text
+    assert "No link to the conversation: the connection could not be read (" in run.log_text
+    assert "the vault" not in run.log_text
     assert run.xcoms["return_value"]["status"] == "completed"
     assert sandbox.rings == {NUMBER: 1}
 

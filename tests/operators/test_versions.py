@@ -107,7 +107,7 @@ def test_the_form_shows_its_fields_on_every_airflow(form: dict[str, Any]) -> Non
 def test_the_form_names_the_key_and_hides_what_is_not_needed(form: dict[str, Any]) -> None:
     """The password field is labelled API key; login and schema are not shown."""
     standard = form["standard_fields"]
-    assert (standard["password"]["title"], standard["host"]["title"]) == ("API key", "Base URL")
+    assert (standard["password"]["title"], standard["host"]["title"]) == ("API key (required)", "Base URL")
     assert [name for name, field in standard.items() if field and field["hidden"]] == ["url_schema", "login"]
 
 

@@ -24,7 +24,7 @@ def error(answer):
 
 
 def test_an_accepted_file_rings_every_row_once(start):
-    """The answer counts the rows, and each row's recipient is rung, whatever else is in the row."""
+    """The answer counts the rows, and each row's recipient rings, whatever else is in the row."""
     api = start()
     answer = api.batch(f"customer_phone,customer_name\n{PHONE},Rahul\n{OTHER},\n")
     data = answer.json()["data"]
@@ -64,7 +64,7 @@ def test_the_request_is_seen_without_its_file(start):
     assert seen.body == {"agent_id": "456", "name": "March Follow Ups", "file": "contacts.csv"}
 
 
-def test_a_recipient_in_two_rows_is_rung_twice(start):
+def test_a_recipient_in_two_rows_rings_twice(start):
     """The vendor documents no handling of duplicates, so a client must not rely on any."""
     api = start()
     api.batch(f"customer_phone\n{PHONE}\n{PHONE}\n")
@@ -73,7 +73,7 @@ def test_a_recipient_in_two_rows_is_rung_twice(start):
 
 
 def test_calls_and_rows_are_counted_together(start):
-    """A recipient who is called and is in a file is rung twice."""
+    """A recipient who is called and is in a file rings twice."""
     api = start()
     api.call(PHONE)
     api.batch()
@@ -91,7 +91,7 @@ def test_calls_and_rows_are_counted_together(start):
     ],
     ids=["quotes", "newline", "crlf", "no-ascii-no-newline-at-end", "formula"],
 )
-def test_csv_is_read_as_it_was_meant(start, rows, cell):
+def test_csv_is_read_unchanged(start, rows, cell):
     """Quotes, newlines in cells, both line ends and any script come through unchanged."""
     api = start()
     assert api.batch(rows.encode()).status_code == 200
@@ -125,7 +125,7 @@ def test_csv_is_read_as_it_was_meant(start, rows, cell):
         (b"customer_phone,n\n+14155550100," + b"x" * 200_000, "file: row 1 cannot be read as CSV"),
     ],
 )
-def test_a_file_with_a_defect_is_refused_and_rings_nobody(start, rows, message):
+def test_an_invalid_file_is_refused_and_nothing_rings(start, rows, message):
     """The message names the row, counted without the header, and the field, and repeats no value."""
     api = start()
     assert error(api.batch(rows)) == (400, message)
@@ -184,7 +184,7 @@ def test_a_body_that_is_no_form_is_refused(start, content_type, body, message):
 
 
 def test_a_form_without_an_end_is_not_complete(start):
-    """The file of a form that breaks off is not taken for a whole one."""
+    """A form that is cut off in its file has no file."""
     api = start()
     whole = requests.Request("POST", "http://x", files=FIELDS).prepare()
     headers = {"Content-Type": whole.headers["Content-Type"]}
@@ -200,14 +200,14 @@ def test_an_unknown_agent_is_not_found(start):
 
 
 def test_key_and_limit_come_before_the_form(start):
-    """A form is looked at only for somebody who may send one."""
+    """A form is checked only after the key and the limit."""
     api = start(rate_limit=1)
     wrong = api.send("POST", "/v1/batch-call", files=FIELDS[:1], headers={"Authorization": "Bearer x"})
     assert wrong.status_code == 401
     assert [api.batch("").status_code, api.batch("").status_code] == [400, 429]
 
 
-def test_a_careless_vendor_repeats_what_the_file_begins_with(start):
+def test_errors_can_be_made_to_repeat_the_beginning_of_the_file(start):
     """With ``echo_values_in_errors`` the message of a 400 holds numbers and names."""
     api = start(echo_values_in_errors=True)
     message = api.batch(f"customer_phone,name\n{PHONE},Rahul\nx,y\n").json()["error"]["message"]

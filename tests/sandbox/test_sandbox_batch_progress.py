@@ -25,8 +25,8 @@ def counts(metrics):
     }
 
 
-def test_rows_are_rung_at_the_pace_that_was_set(start):
-    """Row after row becomes a conversation, so many a virtual minute."""
+def test_rows_are_called_at_the_rate_of_the_setting(start):
+    """Row after row becomes a conversation, this many in a virtual minute."""
     api = start(batch_calls_per_minute=2, record_appears="start")
     api.batch(rows("00", "10", "20", "30"))
     seen = []
@@ -70,7 +70,7 @@ def test_calls_and_rows_share_one_list(start, order):
 
 
 def test_metrics_follow_the_recipients(start):
-    """Those rung are in progress, then in the count of their outcome; those to come are in none."""
+    """Recipients are in progress, then in the count of their outcome; before their call they are in none."""
     api = start(batch_calls_per_minute=1)
     batch_id = api.batch(rows("00", "01", "02")).json()["data"]["id"]
     seen = []
@@ -91,7 +91,7 @@ def test_metrics_follow_the_recipients(start):
 
 
 def test_the_success_rate_is_one_of_all_recipients(start):
-    """It grows while the batch runs, since those who are still to be rung count as well."""
+    """It grows while the batch runs, since recipients who were not called yet count as well."""
     api = start(batch_calls_per_minute=1)
     batch_id = api.batch(rows("00", "10")).json()["data"]["id"]
     rates = [api.metrics(batch_id)["success_rate"]]
@@ -179,8 +179,8 @@ def test_the_chain_of_a_row_can_be_joined(start):
     assert api.sandbox.calls[0].conversation_id == f"{chain_id}_3"
 
 
-def test_rows_take_lines_and_are_never_refused_one(start):
-    """They count towards the cap on running calls, but a batch goes on when it is reached."""
+def test_rows_count_towards_the_cap_and_are_never_refused(start):
+    """They count towards the cap on running calls, but a batch call continues when it is reached."""
     api = start(max_concurrent_calls=2)
     assert api.batch(rows("00", "10", "20")).status_code == 200
     api.sandbox.advance(1)
@@ -218,8 +218,8 @@ def test_other_orders_of_the_list(start, order):
 
 
 @pytest.mark.parametrize("path", ["", "/metrics"])
-def test_what_is_not_there_and_what_is_another_s_look_the_same(start, another, path):
-    """An unknown id, a word for one, and another key's batch are the same 404."""
+def test_what_is_unknown_and_what_is_another_tenant_s_look_the_same(start, another, path):
+    """An unknown id, an id that is no number, and another key's batch call are the same 404."""
     api = start(other_keys=["theirs"])
     other = another(api, "theirs")
     batch_id = other.batch().json()["data"]["id"]
@@ -233,7 +233,7 @@ def test_what_is_not_there_and_what_is_another_s_look_the_same(start, another, p
     assert api.conversation(record).status_code == 404
 
 
-def test_a_list_that_lags_leaves_a_new_batch_out(start):
+def test_a_list_that_lags_leaves_a_new_batch_call_out(start):
     """It is missing from so many reads that would have shown it, total included; other reads do not count."""
     api = start(batch_list_lag_reads=2)
     batch_id = api.batch().json()["data"]["id"]
@@ -245,7 +245,7 @@ def test_a_list_that_lags_leaves_a_new_batch_out(start):
 
 
 def test_the_status_moves_only_when_asked_to(start):
-    """By default it says ``pending`` for ever, since no other word is documented."""
+    """By default it stays ``pending``, since no other word is documented."""
     seen = []
     for moves in (False, True):
         api = start(batch_status_moves=moves)

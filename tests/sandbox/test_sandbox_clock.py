@@ -21,15 +21,15 @@ def test_a_frozen_clock_moves_by_hand_only():
     assert clock.advance(90.5) == clock.now() == NOON + timedelta(seconds=90.5)
 
 
-def test_a_fast_clock_runs_as_fast_as_told():
+def test_a_fast_clock_runs_at_its_speed():
     """At speed 1000 a hundredth of a second is ten virtual seconds or more."""
     clock = Clock(NOON, speed=1000)
     time.sleep(0.01)
     assert timedelta(seconds=10) <= clock.now() - NOON < timedelta(seconds=1000)
 
 
-def test_the_default_is_real_time_sixty_times_as_fast():
-    """Without settings a sandbox begins now and lives a minute in a second."""
+def test_the_default_is_real_time():
+    """Without settings a sandbox begins now and keeps step with real time."""
     before = datetime.now(UTC)
     sandbox = Sandbox()
     assert before <= sandbox.now() <= datetime.now(UTC) + timedelta(seconds=60)
@@ -37,7 +37,7 @@ def test_the_default_is_real_time_sixty_times_as_fast():
 
 
 def test_the_time_is_utc_whatever_the_start_was():
-    """A start in another zone is the same moment, told in UTC."""
+    """A start in another zone is the same time, given in UTC."""
     start_at = datetime(2026, 3, 18, 17, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     now = Clock(start_at, speed=0).now()
     assert (now, now.utcoffset()) == (NOON, timedelta(0))
@@ -55,16 +55,6 @@ def test_an_impossible_jump_is_refused(seconds):
     with pytest.raises(ValueError, match="seconds"):
         clock.advance(seconds)
     assert clock.now() == NOON
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [{"speed": -1}, {"speed": float("inf")}, {"speed": float("nan")}, {"start_at": datetime(2026, 1, 1)}],
-)
-def test_an_impossible_clock_is_refused(settings):
-    """A negative or endless speed, and a start without zone, is a ValueError."""
-    with pytest.raises(ValueError, match=r"speed|aware"):
-        Sandbox(**settings)
 
 
 def test_no_advance_is_lost_between_threads():

@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "formant_provider.sandbox"]
 
 @contextlib.contextmanager
 def running(*arguments):
-    """Run the command until its last line of welcome; yield the process and what it printed."""
+    """Run the command until it has printed its last line; yield the process and what it printed."""
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -31,8 +31,22 @@ def running(*arguments):
         process.communicate()
 
 
+@contextlib.contextmanager
+def serving(switches):
+    """Run the command with switches; yield a function that sends a request and returns the response."""
+    with running("--port", "0", *switches.split()) as (_, text), requests.Session() as session:
+        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
+        session.headers["Authorization"] = "Bearer sandbox-key"
+        yield lambda method, path, **options: session.request(method, url + path, timeout=5, **options)
+
+
+def call(send, phone, **fields):
+    parameters = [{"name": "customer_phone", "value": phone}]
+    return send("POST", "/v1/call", json={"agent_id": 456, "parameters": parameters, **fields})
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_stop(number):
+def test_it_serves_until_it_is_stopped(number):
     """It prints where it is and how to connect, answers there, and ends with 0 on Ctrl-C and SIGTERM."""
     with running("--port", "0", "--seed-key", "my-key", "--agent", "7", "--agent", "8") as (process, text):
         (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
@@ -54,87 +68,57 @@ def test_it_serves_until_it_is_told_to_stop(number):
 
 def test_the_switches_reach_the_sandbox():
     """Every switch of the command line changes the answers it is about."""
-    switches = ["--start-at", "2026-03-18T12:00:00+00:00", "--speed", "0", "--rate-limit", "off"]
-    switches += [
-        "--receipt-conversation-id",
-        "always",
-        "--record-appears",
-        "start",
-        "--list-order",
-        "oldest_first",
-    ]
-    switches += ["--trace-id-in-list", "--echo-values-in-errors", "--max-concurrent-calls", "2"]
-    switches += ["--failed-request-uses-key"]
-    with running("--port", "0", *switches) as (_, text), requests.Session() as session:
-        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
-        session.headers["Authorization"] = "Bearer sandbox-key"
-
-        def call(phone, **fields):
-            body = {"agent_id": 456, "parameters": [{"name": "customer_phone", "value": phone}], **fields}
-            return session.post(f"{url}/v1/call", json=body, timeout=5)
-
-        first = call("+14155550101")
+    switches = "--start-at 2026-03-18T12:00:00+00:00 --speed 0 --rate-limit off --list-order oldest_first"
+    switches += " --receipt-conversation-id always --record-appears start --trace-id-in-list"
+    switches += " --echo-values-in-errors --max-concurrent-calls 2 --failed-request-uses-key"
+    with serving(switches) as send:
+        first = call(send, "+14155550101")
         assert first.json()["data"]["conversation_id"]
         assert "X-RateLimit-Limit" not in first.headers
-        assert "nobody" in call("nobody").json()["error"]["message"]
-        assert call("+14155550102").ok
-        assert call("+14155550103", idempotency_key="k").status_code == 429
-        items = session.get(f"{url}/v1/conversations", timeout=5).json()["data"]
+        assert "nobody" in call(send, "nobody").json()["error"]["message"]
+        assert call(send, "+14155550102").ok
+        assert call(send, "+14155550103", idempotency_key="k").status_code == 429
+        items = send("GET", "/v1/conversations").json()["data"]
         assert [item["contact_number"] for item in items] == ["+14155550101", "+14155550102"]
         assert {item["start_timestamp"] for item in items} == {1_773_835_200_000}
         assert items[0]["trace_id"] == first.json()["data"]["trace_id"]
-        session.post(f"{url}/sandbox/advance", json={"seconds": 60}, timeout=5)
-        assert call("+14155550103", idempotency_key="k").status_code == 409
+        send("POST", "/sandbox/advance", json={"seconds": 60})
+        assert call(send, "+14155550103", idempotency_key="k").status_code == 409
 
 
 def test_the_switches_about_what_follows_a_call_reach_the_sandbox():
     """Recordings, redials, late results, other orders and a clock moved by requests are options as well."""
-    switches = "--port 0 --speed 0 --list-order newest_end_first --redial-trace-id new --recording-bytes 100"
+    switches = "--speed 0 --list-order newest_end_first --redial-trace-id new --recording-bytes 100"
     switches += " --platform-redials 1 --platform-redial-after-seconds 60 --recording-delay-seconds 5"
-    switches += (
-        " --results-delay-seconds 20 --no-trace-id-in-detail --trace-id-in-list --seconds-per-request 4"
-    )
-    with running(*switches.split()) as (_, text), requests.Session() as session:
-        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
-        session.headers["Authorization"] = "Bearer sandbox-key"
-
-        def get(path):
-            return session.get(f"{url}/v1/conversations{path}", timeout=5)
-
-        phone = [{"name": "customer_phone", "value": "+14155550102"}]
-        session.post(f"{url}/v1/call", json={"agent_id": 456, "parameters": phone}, timeout=5)
-        session.post(f"{url}/sandbox/advance", json={"seconds": 5 + 60 + 142 - 4}, timeout=5)
-        redial, first = get("").json()["data"]
+    switches += " --results-delay-seconds 20 --no-trace-id-in-detail --trace-id-in-list"
+    with serving(f"{switches} --seconds-per-request 4") as send:
+        call(send, "+14155550102")
+        send("POST", "/sandbox/advance", json={"seconds": 5 + 60 + 142 - 4})
+        redial, first = send("GET", "/v1/conversations").json()["data"]
         assert (redial["status"], first["status"]) == ("completed", "busy")
         assert redial["start_timestamp"] - first["end_timestamp"] == 60_000
         assert redial["trace_id"] != first["trace_id"]
-        path = f"/{redial['conversation_id']}"
-        assert get(f"{path}/recording").status_code == 404
-        assert len(get(f"{path}/recording").content) == 100
-        record = get(path).json()["data"]
+        path = f"/v1/conversations/{redial['conversation_id']}"
+        assert send("GET", f"{path}/recording").status_code == 404
+        assert len(send("GET", f"{path}/recording").content) == 100
+        record = send("GET", path).json()["data"]
         assert (record["results"], record.get("trace_id")) == (None, None)
-        session.post(f"{url}/sandbox/advance", json={"seconds": 4}, timeout=5)
-        assert get(path).json()["data"]["results"]
+        send("POST", "/sandbox/advance", json={"seconds": 4})
+        assert send("GET", path).json()["data"]["results"]
 
 
 def test_the_switches_about_batch_calls_reach_the_sandbox():
-    """The pace, the lag of the list, the status and the odd outcomes are options as well."""
-    switches = "--port 0 --speed 0 --batch-calls-per-minute 1 --batch-list-lag-reads 1 --batch-status-moves"
-    with (
-        running(*switches.split(), "--uncounted-outcomes", "failed") as (_, text),
-        requests.Session() as session,
-    ):
-        (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
-        session.headers["Authorization"] = "Bearer sandbox-key"
+    """The pace, the lag of the list, the status and the uncounted outcomes are options as well."""
+    switches = "--speed 0 --batch-calls-per-minute 1 --batch-list-lag-reads 1 --batch-status-moves"
+    with serving(f"{switches} --uncounted-outcomes failed") as send:
         form, rows = {"agent_id": "456", "name": "n"}, "customer_phone\n+14155550106\n+14155550100\n"
-        session.post(f"{url}/v1/batch-call", data=form, files={"file": ("c.csv", rows)}, timeout=5)
-        session.post(f"{url}/sandbox/advance", json={"seconds": 59}, timeout=5)
-        first, second = [session.get(f"{url}/v1/batch-calls", timeout=5).json() for _ in range(2)]
+        send("POST", "/v1/batch-call", data=form, files={"file": ("c.csv", rows)})
+        send("POST", "/sandbox/advance", json={"seconds": 59})
+        first, second = [send("GET", "/v1/batch-calls").json() for _ in range(2)]
         assert first["data"] == []
         (batch,) = second["data"]
         assert batch["status"] == "in_progress"
-        path = f"{url}/v1/batch-calls/{batch['id']}/metrics"
-        metrics = session.get(path, timeout=5).json()["data"]
+        metrics = send("GET", f"/v1/batch-calls/{batch['id']}/metrics").json()["data"]
         assert (metrics["failed_count"], metrics["in_progress_count"]) == (1, 0)
 
 

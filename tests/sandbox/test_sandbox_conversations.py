@@ -4,6 +4,7 @@ import pytest
 
 from formant_provider.sandbox.numbers import COMPLETED, ENDINGS, ending_of, table_rows
 
+PHONE = "+14155550100"
 START_MS = 1_773_835_200_000
 IN_AN_HOUR = "2026-03-18T13:00:00Z"
 
@@ -134,7 +135,7 @@ def test_the_order_of_the_list_is_a_switch(start, order, step):
     assert ids(api.conversations()) == placed[::step]
 
 
-def test_calls_of_the_same_moment_keep_their_order(start):
+def test_calls_that_start_together_keep_their_order(start):
     """Calls that start at the same instant are ordered by when they were placed."""
     api = start()
     for _ in range(3):
@@ -184,7 +185,7 @@ def test_the_list_can_be_unordered(start):
 @pytest.mark.parametrize("order", ["newest_first", "oldest_first", "newest_end_first", "unordered"])
 @pytest.mark.parametrize("few", [True, False])
 def test_records_that_come_in_later_find_their_place(start, order, few):
-    """However the list grew, one by one or at a stroke, its order is that of a list made at once."""
+    """Whether records come in one by one or all together, the order of the list is the same."""
     api = start(list_order=order, record_appears="end", rate_limit=None)
     for number in range(300):
         api.sandbox.place(f"+141555501{number % 10:02}")
@@ -192,7 +193,8 @@ def test_records_that_come_in_later_find_their_place(start, order, few):
         if few:
             api.conversations(limit=1)
     api.sandbox.advance(300)
-    records = [item for offset in (0, 100, 200) for item in page(api, offset)]
+    pages = [api.conversations(limit=100, offset=offset).json() for offset in (0, 100, 200)]
+    records = [item for page in pages for item in page["data"]]
     assert len({item["conversation_id"] for item in records}) == 270
     field = "end_timestamp" if order == "newest_end_first" else "start_timestamp"
     moments = [item[field] for item in records]
@@ -200,12 +202,8 @@ def test_records_that_come_in_later_find_their_place(start, order, few):
     assert moments == expected.get(order, sorted(moments, reverse=True))
 
 
-def page(api, offset):
-    return api.conversations(limit=100, offset=offset).json()["data"]
-
-
 def test_the_list_is_paged(start):
-    """``limit`` and ``offset`` cut the list; ``total`` counts it all, ``has_more`` says if more follow."""
+    """``limit`` and ``offset`` select a page; ``total`` counts it all, ``has_more`` says if more follow."""
     api = start()
     newest, middle, oldest = place_three(api)[::-1]
     first, second = api.conversations(limit=2), api.conversations(limit=2, offset=2)
@@ -229,8 +227,8 @@ def test_a_page_holds_20_by_default(start):
     assert (len(answer["data"]), answer["has_more"], answer["total"]) == (20, True, 21)
 
 
-def test_the_list_can_be_cut_to_one_agent(start):
-    """``agent_id`` leaves the calls of that agent, and none for an agent that never called."""
+def test_the_list_can_be_filtered_by_agent(start):
+    """``agent_id`` selects the calls of that agent, and none for an agent without calls."""
     api = start()
     first, _, third = place_three(api)
     assert ids(api.conversations(agent_id=123)) == [third, first]
@@ -269,29 +267,43 @@ def test_the_bounds_of_the_query_are_allowed(start, query):
     assert start().conversations(**query).status_code == 200
 
 
-@pytest.mark.parametrize("switch", [False, True])
-def test_whether_the_list_has_trace_ids_is_a_switch(start, switch):
-    """List items name the trace only with ``trace_id_in_list``; the detail does all the same."""
-    api = start(trace_id_in_list=switch)
+@pytest.mark.parametrize("in_list", [False, True])
+@pytest.mark.parametrize("in_detail", [False, True])
+def test_where_trace_ids_appear_is_a_switch(start, in_list, in_detail):
+    """List items and details have the trace id of the receipt, or no such field, each by its own setting."""
+    api = start(trace_id_in_list=in_list, trace_id_in_detail=in_detail)
     trace_id = api.call().json()["data"]["trace_id"]
     api.sandbox.advance(142)
     (item,) = api.conversations().json()["data"]
-    assert item.get("trace_id") == (trace_id if switch else None)
-    assert api.only_record()["trace_id"] == trace_id
+    assert item.get("trace_id", "left out") == (trace_id if in_list else "left out")
+    assert api.only_record().get("trace_id", "left out") == (trace_id if in_detail else "left out")
 
 
-@pytest.mark.parametrize("in_list", [False, True])
-def test_the_detail_may_come_without_trace_id(start, in_list):
-    """With ``trace_id_in_detail=False`` the detail has no such field, whatever the list has."""
-    api = start(trace_id_in_detail=False, trace_id_in_list=in_list)
-    api.call()
+@pytest.mark.parametrize(
+    ("choice", "shown"), [("full", PHONE), ("masked", "+1415*****00"), ("none", "left out")]
+)
+def test_the_list_may_mask_or_omit_numbers(start, choice, shown):
+    """``list_numbers`` masks the number in the list or leaves it out; the detail has it in full."""
+    api = start(list_numbers=choice)
+    call = api.sandbox.place(PHONE)
     api.sandbox.advance(142)
     (item,) = api.conversations().json()["data"]
-    assert ("trace_id" in item, "trace_id" in api.only_record()) == (in_list, False)
+    assert item.get("contact_number", "left out") == shown
+    assert api.conversation(call.conversation_id).json()["data"]["contact_number"] == PHONE
+
+
+def test_a_detail_may_come_without_times(start):
+    """Without ``times_in_detail`` a detail has no start and no end, like the vendor's sample."""
+    api = start(times_in_detail=False)
+    api.sandbox.place(PHONE)
+    api.sandbox.advance(142)
+    (item,) = api.conversations().json()["data"]
+    assert item["end_timestamp"] - item["start_timestamp"] == 142_000
+    assert not {"start_timestamp", "end_timestamp"} & api.only_record().keys()
 
 
 def test_results_may_come_later_than_the_record(start):
-    """Until ``results_delay_seconds`` after the end, results and transcript are null; all else is told."""
+    """Until ``results_delay_seconds`` after the end, results and transcript are null; the rest is there."""
     api = start(results_delay_seconds=30)
     api.call()
     api.sandbox.advance(142 + 29)
@@ -316,7 +328,7 @@ def test_another_tenants_record_looks_absent(start, another):
 
 
 def test_an_unknown_record_is_not_found(start):
-    """An id nobody knows is a 404 in the vendor's shape that does not repeat the id."""
+    """An unknown id is a 404 in the vendor's shape that does not repeat the id."""
     answer = start().conversation("e36853de-9cbb-441e-ad75-d3c8ac82abfb_1")
     assert answer.status_code == 404
     assert answer.json() == {"error": {"message": "conversation not found", "type": "not_found"}}

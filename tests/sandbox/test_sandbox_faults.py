@@ -14,14 +14,7 @@ from formant_provider.sandbox.faults import DESCRIPTIONS, ENDPOINTS
 
 PHONE = "+14155550100"
 CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS = ENDPOINTS
-AFTER = {
-    Fault.ERROR_500_AFTER,
-    Fault.ERROR_503_AFTER,
-    Fault.DROP_AFTER,
-    Fault.HANG_AFTER,
-    Fault.GARBAGE,
-    Fault.TRUNCATED,
-}
+AFTER = {"error_500_after", "error_503_after", "drop_after", "hang_after", "garbage", "truncated"}
 STATUS = {
     Fault.ERROR_500_BEFORE: 500,
     Fault.ERROR_500_AFTER: 500,
@@ -38,17 +31,14 @@ DROPS, HANGS = [Fault.DROP_BEFORE, Fault.DROP_AFTER], [Fault.HANG_BEFORE, Fault.
 
 
 def send(api, endpoint, **options):
-    """Send a request that is fine, to any endpoint."""
+    """Send a valid request to any endpoint."""
     if endpoint == CALL:
         return api.call(**options)
-    if endpoint == DETAIL:
-        return api.conversation(api.sandbox.calls[0].conversation_id, **options)
-    if endpoint == RECORDING:
-        return api.recording(api.sandbox.calls[0].conversation_id, **options)
     if endpoint == BATCH:
         return api.batch(**options)
-    batch_id = api.sandbox.batches[0].batch_id
-    return api.send("GET", endpoint.removeprefix("GET ").format(batch_id=batch_id), **options)
+    ids = {"conversation_id": api.sandbox.calls[0].conversation_id}
+    ids["batch_id"] = api.sandbox.batches[0].batch_id
+    return api.send("GET", endpoint.removeprefix("GET ").format(**ids), **options)
 
 
 def with_one_record(start, **settings):
@@ -69,10 +59,8 @@ def test_a_fault_answers_with_its_status_once(start, endpoint, fault):
     api.sandbox.inject(endpoint, fault)
     assert send(api, endpoint).status_code == STATUS[fault]
     assert send(api, endpoint).status_code == 200
-    assert [(seen.fault, seen.status) for seen in api.sandbox.requests[1:]] == [
-        (fault, STATUS[fault]),
-        (None, 200),
-    ]
+    seen = [(request.fault, request.status) for request in api.sandbox.requests[1:]]
+    assert seen == [(fault, STATUS[fault]), (None, 200)]
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -101,8 +89,8 @@ def test_a_drop_is_seen_as_one_on_the_socket(start, fault):
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("fault", HANGS)
-def test_a_hang_outlasts_the_client(start, endpoint, fault):
-    """A client with a shorter patience sees a read timeout; the request counts as seen and unanswered."""
+def test_a_hang_lasts_longer_than_the_client_waits(start, endpoint, fault):
+    """A client with a shorter timeout sees a read timeout; the request counts as seen and unanswered."""
     api = with_one_record(start)
     api.sandbox.inject(endpoint, fault, seconds=20)
     with pytest.raises(requests.ReadTimeout):
@@ -112,24 +100,24 @@ def test_a_hang_outlasts_the_client(start, endpoint, fault):
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "rung"), [(Fault.HANG_BEFORE, 503, 0), (Fault.HANG_AFTER, 200, 1)]
+    ("fault", "status", "rings"), [(Fault.HANG_BEFORE, 503, 0), (Fault.HANG_AFTER, 200, 1)]
 )
-def test_a_patient_client_gets_an_answer_in_the_end(start, fault, status, rung):
+def test_a_patient_client_gets_an_answer_in_the_end(start, fault, status, rings):
     """After the wait a hang before accepting ends in 503, a hang after accepting in the true receipt."""
     api = start()
     api.sandbox.inject(CALL, fault, seconds=0.1)
     started = time.monotonic()
     answer = api.call()
     assert time.monotonic() - started >= 0.1
-    assert (answer.status_code, api.sandbox.rings[PHONE]) == (status, rung)
+    assert (answer.status_code, api.sandbox.rings[PHONE]) == (status, rings)
     assert api.sandbox.requests[-1].status == status
-    if rung:
+    if rings:
         assert answer.json()["data"]["trace_id"] == api.sandbox.calls[0].trace_id
 
 
 @pytest.mark.parametrize("fault", [fault for fault in Fault if CALL in fault.endpoints])
-def test_before_rings_nobody_and_after_rings_once(start, fault):
-    """Before accepting, phone and key are left alone; after it, the phone rang and the key is used."""
+def test_nothing_rings_before_and_one_phone_after(start, fault):
+    """A fault before acceptance leaves phone and key alone; after it the phone rang and the key is used."""
     api = start()
     api.sandbox.inject(CALL, fault)
     with contextlib.suppress(requests.RequestException):
@@ -163,9 +151,8 @@ def test_500_is_in_the_vendors_shape_and_503_is_not(start):
 
 
 def limit_headers(answer):
-    return {
-        name.lower() for name in answer.headers if name.lower().startswith(("x-ratelimit", "retry-after"))
-    }
+    names = map(str.lower, answer.headers)
+    return {name for name in names if name.startswith(("x-ratelimit", "retry-after"))}
 
 
 @pytest.mark.parametrize("settings", [{}, {"rate_limit": None}])
@@ -181,7 +168,7 @@ def test_a_rate_limit_with_everything(start, settings):
 
 
 def test_a_rate_limit_with_reset_only(start):
-    """The second kind of 429 names the moment and nothing else."""
+    """The second kind of 429 gives the time of the reset and nothing else."""
     api = start()
     api.sandbox.inject(CALL, Fault.RATE_LIMIT_RESET_ONLY, retry_after=300)
     answer = api.call()
@@ -197,7 +184,7 @@ def test_a_rate_limit_with_reset_only(start):
     ],
 )
 def test_limits_without_headers(start, fault, kind):
-    """These 429 answers leave the client to its own judgement."""
+    """These 429 answers do not say how long to wait."""
     api = start()
     api.sandbox.inject(CALL, fault)
     answer = api.call()
@@ -218,7 +205,7 @@ def test_the_injected_concurrency_error_has_the_vendors_extras(start):
     ]
 
 
-def test_faults_come_in_order_and_as_often_as_told(start):
+def test_faults_apply_in_order_and_as_often_as_queued(start):
     """A queue is first in, first out; ``times`` repeats a fault before the next has its turn."""
     api = start()
     api.sandbox.inject(CALL, Fault.ERROR_500_AFTER, times=2)
@@ -234,8 +221,8 @@ def test_each_endpoint_has_its_own_queue(start):
     assert [api.call().status_code, api.conversations().status_code] == [200, 500]
 
 
-def test_a_fault_before_accepting_strikes_on_arrival(start):
-    """It comes ahead of every check: even a request without a key or sense meets it."""
+def test_a_fault_before_acceptance_applies_on_arrival(start):
+    """It applies ahead of every check, also to a request that is invalid or has no key."""
     api = start()
     api.sandbox.inject(CALL, Fault.ERROR_500_BEFORE, times=3)
     assert api.post({}).status_code == 500
@@ -264,9 +251,9 @@ def test_a_fault_after_accepting_waits_for_a_request_that_is_accepted(start, wro
         ((LIST, Fault.NOT_FOUND), {}, "only"),
         ((DETAIL, Fault.TRUNCATED), {}, "recording only"),
         ((CALL, Fault.GARBAGE), {"times": 0}, "times"),
-        ((CALL, Fault.GARBAGE), {"seconds": 1}, "seconds means nothing"),
-        ((CALL, Fault.HANG_AFTER), {"retry_after": 1}, "retry_after means nothing"),
-        ((CALL, Fault.RATE_LIMIT_NO_HEADERS), {"retry_after": 1}, "retry_after means nothing"),
+        ((CALL, Fault.GARBAGE), {"seconds": 1}, "seconds does not apply"),
+        ((CALL, Fault.HANG_AFTER), {"retry_after": 1}, "retry_after does not apply"),
+        ((CALL, Fault.RATE_LIMIT_NO_HEADERS), {"retry_after": 1}, "retry_after does not apply"),
         ((CALL, Fault.HANG_AFTER), {"seconds": -1}, "0 or more"),
         ((CALL, Fault.HANG_AFTER), {"seconds": float("nan")}, "0 or more"),
         ((CALL, Fault.RATE_LIMIT), {"retry_after": -1}, "0 or more"),

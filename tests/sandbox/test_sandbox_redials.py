@@ -73,7 +73,7 @@ def test_redials_are_not_rings(start):
 
 @pytest.mark.parametrize("digits", ["00", "08", "09"])
 def test_a_completed_call_is_not_redialled(start, digits):
-    """Who was talked to is left alone, even when the record is late or never there."""
+    """A completed call is final, even when its record is late or never there."""
     api = start(platform_redials=2)
     api.call(f"+141555501{digits}")
     api.sandbox.advance(10**6)
@@ -90,7 +90,7 @@ def test_a_scheduled_call_is_redialled_from_its_own_end(start):
     assert len(api.sandbox.redials) == 1
 
 
-def test_a_redial_takes_a_line(start):
+def test_a_redial_counts_towards_the_cap(start):
     """While it runs it counts towards the cap on running calls."""
     api = start(platform_redials=1, max_concurrent_calls=1)
     api.call(BUSY)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,7 +21,7 @@ FOLDER = Path(formant_provider.sandbox.__file__).parent
 
 
 def test_it_answers_as_soon_as_it_started_and_not_after_it_stopped():
-    """Inside the block the port answers at once; after it, nobody listens."""
+    """Inside the block the port answers at once; after it, connections are refused."""
     with Sandbox() as sandbox:
         assert sandbox.base_url == f"http://127.0.0.1:{sandbox.port}"
         assert requests.get(f"{sandbox.base_url}/sandbox/", timeout=5).status_code == 200
@@ -37,7 +38,7 @@ def test_starting_and_stopping_is_fast():
     assert time.monotonic() - started < 2
 
 
-def test_answers_are_not_held_back(start):
+def test_answers_are_not_delayed(start):
     """On a kept connection 25 answers come within 0.8 s, which TCP's delay of 40 ms each would not allow."""
     api = start()
     started = time.monotonic()
@@ -71,8 +72,8 @@ def outcome(api):
         return type(exc)
 
 
-def test_a_client_that_leaves_while_sending_is_let_go(start, caplog):
-    """A request cut off in mid-body is not seen, rings nobody and is no error of the server's."""
+def test_a_client_that_leaves_while_sending_is_no_error(start, caplog):
+    """A request cut off in its body is not seen, rings nothing and is no error of the server's."""
     api = start()
     with socket.create_connection((api.sandbox.host, api.sandbox.port), timeout=5) as connection:
         connection.sendall(b"POST /v1/call HTTP/1.1\r\nHost: sandbox\r\nContent-Length: 50\r\n\r\n{")
@@ -92,7 +93,7 @@ def test_several_run_side_by_side(start):
 
 
 def test_a_stopped_sandbox_can_come_back(start):
-    """State outlasts the server: after a restart the port, the calls and the counts are the same."""
+    """The state is kept while the server is stopped: after a restart port, calls and counts are the same."""
     api = start()
     api.call()
     port = api.sandbox.port
@@ -144,31 +145,34 @@ def test_it_refuses_to_leave_the_loopback(host):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("name", "value"),
     [
-        {"rate_limit": 0},
-        {"rate_window_seconds": 0},
-        {"max_concurrent_calls": 0},
-        {"receipt_conversation_id": "sometimes"},
-        {"record_appears": "later"},
-        {"list_order": "random"},
-        {"redial_trace_id": "old"},
-        {"platform_redials": -1},
-        {"uncounted_outcomes": "somewhere"},
-        {"batch_calls_per_minute": 0},
-        {"batch_list_lag_reads": -1},
-        {"platform_redial_after_seconds": -1},
-        {"recording_delay_seconds": -1},
-        {"results_delay_seconds": float("nan")},
-        {"seconds_per_request": float("inf")},
-        {"api_key": ""},
-        {"other_keys": ["with space"]},
+        ("rate_limit", 0),
+        ("rate_window_seconds", 0),
+        ("max_concurrent_calls", 0),
+        ("receipt_conversation_id", "sometimes"),
+        ("record_appears", "later"),
+        ("list_order", "random"),
+        ("redial_trace_id", "old"),
+        ("platform_redials", -1),
+        ("uncounted_outcomes", "somewhere"),
+        ("batch_calls_per_minute", 0),
+        ("batch_list_lag_reads", -1),
+        ("platform_redial_after_seconds", -1),
+        ("recording_delay_seconds", -1),
+        *[("recording_bytes", size) for size in (43, 0, -1, 2**32 + 1)],
+        ("results_delay_seconds", float("nan")),
+        ("seconds_per_request", float("inf")),
+        *[("speed", speed) for speed in (-1, float("inf"), float("nan"))],
+        ("start_at", datetime(2026, 1, 1)),
+        ("api_key", ""),
+        ("other_keys", ["with space"]),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_a_value_error(settings):
-    """A limit of zero, a negative time, an unknown position and a key no header can carry are refused."""
-    with pytest.raises(ValueError, match=r"must be|every key"):
-        Sandbox(**settings)
+def test_an_invalid_setting_is_a_value_error(name, value):
+    """A limit of zero, a negative time, an unknown choice and a size no WAV file can have are refused."""
+    with pytest.raises(ValueError, match=f"({name}|every key) must be"):
+        Sandbox(**{name: value})
 
 
 def test_the_connection_for_airflow(start):

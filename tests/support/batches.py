@@ -17,7 +17,7 @@ from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import FormantError
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.core.batches.intent import BatchIntent
-from formant_provider.core.batches.placement import BatchPlacement, BatchRules, place_batch
+from formant_provider.core.batches.placement import BatchPlacement, BatchPolicy, Callbacks, place_batch
 from formant_provider.core.batches.request import BatchRequest, build_batch_request
 from formant_provider.sandbox import Sandbox
 from support.ledgers import NOON, NUMBER, Died, MemoryLedger
@@ -59,17 +59,17 @@ class BatchTries:
         self.files += 1
         return self.file
 
-    def place(self, **rules: Any) -> BatchPlacement:
+    def place(self, **chosen: Any) -> BatchPlacement:
         """One try, in a process of its own."""
-        chosen: dict[str, Any] = {
+        policy: dict[str, Any] = {
             "taken_since": self.taken_since,
             "lookup_timeout_s": self.lookup_timeout_s,
             "resubmit_if_missing": self.resubmit_if_missing,
-            "now": self.sandbox.now,
-            "sleep": self.sandbox.advance,
         }
+        check = chosen.pop("check_before_send", None)
+        callbacks = Callbacks(self.sandbox.now, self.sandbox.advance, check)
         with self.client() as client:
-            return place_batch(self.request, client, self.ledger, BatchRules(**{**chosen, **rules}))
+            return place_batch(self.request, client, self.ledger, BatchPolicy(**policy | chosen), callbacks)
 
     def client(self) -> FormantClient:
         key = self.api_key or self.sandbox.api_key

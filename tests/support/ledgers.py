@@ -17,7 +17,7 @@ from formant_provider.api.errors import FormantError, SendAborted
 from formant_provider.api.models import CallRequest
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.calls.placement import Placement, Rules, place
+from formant_provider.core.calls.placement import CallCallbacks, Placement, Policy, place
 from formant_provider.sandbox import Sandbox
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
@@ -48,7 +48,7 @@ class MemoryLedger:
     :param kind: what is kept.
     """
 
-    outlives = True
+    is_durable = True
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class MemoryLedger:
 class StaleTwin:
     """What a process sees whose task was given to another one: nothing to read, and no write."""
 
-    outlives = True
+    is_durable = True
 
     def read(self) -> None:
         return None
@@ -122,17 +122,18 @@ class Tries:
     def __post_init__(self) -> None:
         self.taken_since = self.taken_since or self.sandbox.now()
 
-    def place(self, **rules: Any) -> Placement:
+    def place(self, **chosen: Any) -> Placement:
         """One try, in a process of its own."""
-        chosen: dict[str, Any] = {
+        policy: dict[str, Any] = {
             "taken_since": self.taken_since,
             "lookup_timeout_s": self.lookup_timeout_s,
-            "now": self.sandbox.now,
-            "sleep": self.sandbox.advance,
             "redial_on": self.redial_on,
         }
+        callbacks: dict[str, Any] = {"now": self.sandbox.now, "sleep": self.sandbox.advance}
+        for name, value in chosen.items():
+            (policy if name in Policy.__dataclass_fields__ else callbacks)[name] = value
         with self.client() as client:
-            return place(self.call, client, self.ledger, Rules(**{**chosen, **rules}))
+            return place(self.call, client, self.ledger, Policy(**policy), CallCallbacks(**callbacks))
 
     def client(self) -> FormantClient:
         key = self.api_key or self.sandbox.api_key
@@ -189,10 +190,10 @@ def starting() -> Iterator[Start]:
 
 
 def on_ask(number: int, outcome: BaseException) -> Callable[[], FormantError | None]:
-    """Return a ``keep_back`` that dies of, or answers with, ``outcome`` when asked for the n-th time."""
+    """Return a ``check`` that dies of, or answers with, ``outcome`` when asked for the n-th time."""
     asked = 0
 
-    def keep_back() -> FormantError | None:
+    def check() -> FormantError | None:
         nonlocal asked
         asked += 1
         if asked != number:
@@ -201,4 +202,4 @@ def on_ask(number: int, outcome: BaseException) -> Callable[[], FormantError | N
             return outcome
         raise outcome
 
-    return keep_back
+    return check

@@ -159,7 +159,7 @@ class Model:
         if handed_on["placement"] == "placed":
             _require(bool(own), NotCalled, f"{person} counts as called and was not")
         chain = {own[-1].chain_id} if own else set()
-        attempts = [*own[-1:], *(r for r in self.sandbox._world.redials if r.chain_id in chain)]
+        attempts = [*own[-1:], *(r for r in self.sandbox._state.redials if r.chain_id in chain)]
         if len(own) > 1:  # redials by the platform of an earlier call are in the same chain
             attempts = [a for a in attempts if a.attempt >= own[-1].attempt]
         known = {
@@ -200,7 +200,7 @@ class Model:
     def _may_redial(self, run: Run, own: list[Any], call: Any) -> bool:
         """Whether the newest record that can be read is the last call's and ended as ``redial_on`` says."""
         now, last = call.starts_at, own[-1]
-        attempts = [last, *(r for r in self.sandbox._world.redials if r.chain_id == last.chain_id)]
+        attempts = [last, *(r for r in self.sandbox._state.redials if r.chain_id == last.chain_id)]
         begun = [a for a in attempts if a.attempt >= last.attempt and a.starts_at <= now and a.recorded(now)]
         if not begun or not last.recorded(now):
             return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.errors import CallNotAllowed, InvalidContacts, InvalidInput
+from formant_provider.api.errors import CallNotAllowed, InputNotFound, InvalidContacts, InvalidInput
 from formant_provider.core.contacts.row_list import read_row_list
 from formant_provider.tasks.batches.contact_options import ContactRules
 from formant_provider.tasks.batches.contacts import ContactFiles
@@ -47,6 +47,8 @@ def test_a_list_becomes_a_clean_file(files: Callable[..., ContactFiles], tmp_pat
     assert made.write().read_bytes() == TEXT.encode()
     assert made.report is not None
     assert (made.report.total, made.report.accepted) == (3, 3)
+    with pytest.raises(InvalidInput, match="contacts: must name a file"):
+        files(__file__ + "/c.csv", rejects_uri=str(tmp_path / "r.csv")).write()
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
@@ -170,10 +172,12 @@ def test_a_list_without_a_number_is_refused(suppress: Any, files: Callable[..., 
         files(ROWS, suppress).write()
 
 
-def test_a_missing_file_is_said_by_the_storage(files: Callable[..., ContactFiles], tmp_path: Path) -> None:
-    """An OSError, which Airflow retries; nothing is handed over."""
-    with pytest.raises(FileNotFoundError):
+def test_a_missing_file_is_named_by_its_field(files: Callable[..., ContactFiles], tmp_path: Path) -> None:
+    """A typed error, which Airflow retries since the file may come yet; nothing is handed over."""
+    with pytest.raises(InputNotFound, match=r"contacts: .*/c\.csv: No such file"):
         files(str(tmp_path / "c.csv"), rejects_uri=str(tmp_path / "r.csv")).write()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputNotFound, match=r"suppress: .*/s\.csv: No such file"):
         files(ROWS, str(tmp_path / "s.csv"), rejects_uri=str(tmp_path / "r.csv")).write()
+    with pytest.raises(InvalidInput, match="contacts: must name a file"):
+        files(__file__ + "/c.csv", rejects_uri=str(tmp_path / "r.csv")).write()
     assert [path.name for path in tmp_path.iterdir()] == ["own"]

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Self
 
 from formant_provider.api.models import CallReceipt
-from formant_provider.core.conversations.evidence import Send
+from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.keys import KEY_PROTECTS
-from formant_provider.core.ledger import Remembered
+from formant_provider.core.ledger import BaseIntent
 
 
 @dataclass(frozen=True)
-class Intent(Remembered):
+class Intent(BaseIntent):
     """What the ledger holds of one call.
 
     :param key: the idempotency key that is sent.
@@ -37,7 +37,7 @@ class Intent(Remembered):
     shared_since: datetime | None = None
     used_since: datetime | None = None
     redials: str | None = None
-    sends: tuple[Send, ...] = ()
+    sends: tuple[SendRecord, ...] = ()
     looked_at: datetime | None = None
     earlier: tuple[str, ...] = ()
 
@@ -51,7 +51,7 @@ class Intent(Remembered):
         """Read what ``to_json`` wrote; fields that came later may be missing."""
         receipt = entry.get("receipt")
         return cls(
-            **vars(Remembered.from_json(entry))
+            **vars(BaseIntent.from_json(entry))
             | {
                 "receipt": CallReceipt.from_json(receipt) if receipt else None,
                 "spent_keys": int(entry.get("spent_keys", 0)),
@@ -59,7 +59,7 @@ class Intent(Remembered):
                 "shared_since": _moment(entry.get("shared_since")),
                 "used_since": _moment(entry.get("used_since")),
                 "redials": entry.get("redials"),
-                "sends": tuple(map(Send.from_json, entry.get("sends", ()))),
+                "sends": tuple(map(SendRecord.from_json, entry.get("sends", ()))),
                 "looked_at": _moment(entry.get("looked_at")),
                 "earlier": tuple(entry.get("earlier", ())),
             }

@@ -1,19 +1,18 @@
-"""May a call that was placed be followed by a further one? Only when nobody was reached since, for sure.
+"""A further call, after one that did not reach the recipient: when it is due, and how it joins the last one.
 
 Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.conversations.evidence import Span
-from formant_provider.core.conversations.lookup import Search, find_detail
+from formant_provider.core.conversations.lookup import find_detail
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -35,21 +34,18 @@ class Redial:
     earlier: tuple[str, ...]
 
 
-def redial_of(
-    known: Intent, receipt: CallReceipt, search: Search, redial_on: Collection[str]
-) -> Redial | None:
-    """Return what a further call would follow; ``None`` when nobody is to be called again.
+def redial_of(known: Intent, records: Sequence[Conversation], redial_on: Collection[str]) -> Redial | None:
+    """Return what a further call would follow; ``None`` when there is to be none.
 
     The platform redials by itself, perhaps under trace ids of its own, and others call the same person. So
     every conversation with the recipient since this call has to have ended as named: whoever was reached
     meanwhile, or is talking right now, is left alone.
 
     :param known: the call that was placed.
+    :param records: all conversations with the recipient since then, oldest first.
     :param redial_on: statuses after which there is a further one.
     """
-    begun = known.sends[0].span if known.sends else Span(known.written_at, known.written_at)
-    records = search.since(begun)
-    own = [record for record in records if _is_of(record, receipt)]
+    own = [record for record in records if known.receipt and _is_of(record, known.receipt)]
     others = [record for record in records if record.start_timestamp is not None]
     if not own or not all(record.status in redial_on for record in [*own, *others]):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from formant_provider.api.models import PHONE_PARAMETER, CallRequest
 from formant_provider.core import validation
 from formant_provider.core.keys import key_for_name, key_for_task
+from formant_provider.core.numbers.recipient import Recipient
 
 
 def build_request(
@@ -37,19 +38,15 @@ def build_request(
     :raises InvalidInput: with the name of the field at fault.
     """
     agent = validation.to_agent_id(agent_id)
-    if isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | str | bytes):
-        parameters = list(parameters)  # which are read twice
     pairs = validation.to_parameters(parameters, default_country, renumber=renumber)
-    recipient, written = dict(pairs)[PHONE_PARAMETER], validation.written_phone(parameters)
+    recipient = Recipient.of(dict(pairs)[PHONE_PARAMETER])
     key_of = _key_of(validation.to_optional_text("idempotency_key", idempotency_key), agent, task)
     return CallRequest(
         agent_id=agent,
         parameters=pairs,
         idempotency_key=key_of(recipient=recipient),
         # Of a spelling that was taken before: other writing had no key of its own.
-        former_key=key_of(recipient=written)
-        if written != recipient and validation.is_e164(written)
-        else None,
+        former_key=key_of(recipient=recipient.former) if recipient.former else None,
         scheduled_for=validation.to_scheduled_for(scheduled_for, now=now),
         conversation_id=validation.to_optional_text("conversation_id", conversation_id),
         metadata=validation.to_metadata(metadata),

@@ -1,4 +1,4 @@
-"""Turns a campaign's contacts into a clean CSV file for the API, before anything is sent."""
+"""Turns the contacts of a batch call into a clean CSV file for the API, before anything is sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ InvalidRows: TypeAlias = Literal["fail", "reject"]
 
 # Contacts that are left out for this are in order; it is not the time for them, or not for anybody.
 _NO_FAULT = {Reason.SUPPRESSED, Reason.CLOSED}
-# In front of a rejected contact's own columns; before them "part", when contacts are in several files.
+# In front of a rejected contact's own columns; behind the first "part", when contacts are in several files.
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 _Rejected: TypeAlias = tuple[Problem, list[str]]
 
@@ -77,7 +77,7 @@ def clean_contacts(
     :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
         ``max_rejected_rate`` cannot; or the whole list is in doubt: more than a few numbers are ambiguous, or
         end in six or more zeros.
-    :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
+    :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number is invalid, or
         ``suppress`` holds none.
     """
     if invalid_rows not in get_args(InvalidRows):
@@ -134,8 +134,7 @@ def _sift(
         if rejected:
             tally.reject([problem for problem, _ in rejected])
             rejects.write(rejected)
-        formulas = [replace(problem, part=block.part) for problem in rules.formulas(chunk)]
-        tally.accept(len(chunk.numbers), rules.rewrite(chunk), formulas)
+        tally.accept(len(chunk.numbers), rules.rewrite(chunk))
         clean.write(as_csv(chunk.columns))
         left_out = [(problem.row, str(problem.reason), row) for problem, row in rejected]
         rows.write(block.part, chunk.numbers, chunk.columns, left_out)
@@ -183,13 +182,14 @@ class _Rejects:
 
     def __init__(self, file: IO[bytes] | None, contacts: Contacts, phone_column: str) -> None:
         self._file, self._in_parts = file, contacts.in_parts
-        own = [*(["part"] if self._in_parts else []), *REJECT_COLUMNS]
+        row_number, *others = REJECT_COLUMNS
+        own = [row_number, *(["part"] if self._in_parts else []), *others]
         given = [phone_column if name == PHONE_PARAMETER else name for name in contacts.columns]
         self._write([_rejects_header(own, given)])
 
     def write(self, rejected: Iterable[_Rejected]) -> None:
         self._write(
-            [*([problem.part] if self._in_parts else []), problem.row, problem.reason, problem.detail, *row]
+            [problem.row, *([problem.part] if self._in_parts else []), problem.reason, problem.detail, *row]
             for problem, row in rejected
         )
 
@@ -204,17 +204,14 @@ class _Tally:
     """Counts, and keeps the first few of what it counts."""
 
     def __init__(self) -> None:
-        self._accepted = self._rewritten = self._formulas = 0
+        self._accepted = self._rewritten = 0
         self._by_reason: Counter[str] = Counter()
         self._problems: list[Problem] = []
         self._left_out: list[Problem] = []
-        self._formula_examples: list[Problem] = []
 
-    def accept(self, contacts: int, rewritten: int, formulas: Sequence[Problem]) -> None:
+    def accept(self, contacts: int, rewritten: int) -> None:
         self._accepted += contacts
         self._rewritten += rewritten
-        self._formulas += len(formulas)
-        self._formula_examples += formulas[: MAX_EXAMPLES - len(self._formula_examples)]
 
     def reject(self, problems: Sequence[Problem]) -> None:
         self._by_reason.update(problem.reason for problem in problems)
@@ -231,7 +228,5 @@ class _Tally:
             accepted=self._accepted,
             by_reason=by_reason,
             problems=tuple(sorted((self._problems + self._left_out)[:MAX_EXAMPLES], key=_place)),
-            formulas=self._formulas,
-            formula_examples=tuple(self._formula_examples),
             rewritten=self._rewritten,
         )

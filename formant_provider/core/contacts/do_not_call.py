@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from typing import IO, Any
 
@@ -16,9 +18,10 @@ from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.plans import other_writing
 from formant_provider.core.numbers.reasons import WHICH_READING, Reason
 from formant_provider.core.tables.csv_table import ROWS_AT_ONCE, CsvTable, clean_name
-from formant_provider.core.tables.file_kinds import FileForm, ValueTable, open_table
-from formant_provider.core.tables.frames import frame_table
+from formant_provider.core.tables.file_kinds import FileForm, open_table
 from formant_provider.core.tables.headers import phone_place
+from formant_provider.core.tables.parts import Part
+from formant_provider.core.tables.value_tables import ValueTable, frame_table
 from formant_provider.core.values import is_missing, phone_text
 
 _FIELD = "suppress"
@@ -56,47 +59,66 @@ class DoNotCall:
 def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
     """Read a do-not-call list.
 
-    :param entries: numbers, written like those of contacts. Blank ones mean nobody.
+    :param entries: numbers, written like those of contacts; or the files that they are in. Blank ones mean
+        nobody.
     :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
         under that of today.
     :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or
         more than a few have lost their last digits.
     """
-    numbers: set[int] = set()
-    unread: list[int] = []
-    round_numbers, read_entries = -reader.round_numbers, 0
-    reasons: Counter[str] = Counter()
-    texts = (_entry(entry, digits_are_told=reader.digits_are_told) for entry in entries)
-    for first in count(1, ROWS_AT_ONCE):
-        some = list(islice(texts, ROWS_AT_ONCE))
-        if not some:
-            break
-        read_entries += len(some)
-        keys = reader.at_a_glance(some)
-        for position in [position for position, key in enumerate(keys) if not key]:
-            read = reader.read(some[position])
-            if not isinstance(read, Reason):
-                keys[position] = read[0]
-            elif read is not Reason.NO_NUMBER:
-                unread.append(first + position)
-                reasons[read] += 1
-        numbers.update(filter(None, keys), filter(None, map(other_writing, keys)))
-    if unread:
-        _refuse(unread, reasons)
-    round_numbers += reader.round_numbers
-    if too_many(round_numbers, read_entries):
-        raise InvalidInput(
-            _FIELD,
-            f"{round_numbers} of {read_entries} entries end in six or more zeros, as a spreadsheet leaves"
-            " them when their last digits are gone. Export the list again, with the numbers as text",
-        )
-    if not numbers:
-        raise InvalidInput(
-            _FIELD,
-            "holds no number, as a list that was not filled does. Where nobody has to be on it, let it hold"
-            " one that nobody has; where there is no list, leave it out of the DAG file",
-        )
-    return DoNotCall(numbers)
+    listed = _Listed(reader)
+    if isinstance(entries, NumbersInFiles):
+        for part, some in entries:
+            part.named(partial(listed.add, some))
+    else:
+        listed.add(entries)
+    return listed.whole()
+
+
+class _Listed:
+    """Collects the numbers of a list."""
+
+    def __init__(self, reader: NumberReader) -> None:
+        self._reader, self._numbers = reader, set[int]()
+        self._round_before, self._entries = reader.round_numbers, 0
+
+    def add(self, entries: Iterable[object]) -> None:
+        """Add the numbers of some entries, or refuse them as a whole."""
+        reader, unread, reasons = self._reader, list[int](), Counter[str]()
+        texts = (_entry(entry, digits_are_told=reader.digits_are_told) for entry in entries)
+        for first in count(1, ROWS_AT_ONCE):
+            some = list(islice(texts, ROWS_AT_ONCE))
+            if not some:
+                break
+            self._entries += len(some)
+            keys = reader.at_a_glance(some)
+            for position in [position for position, key in enumerate(keys) if not key]:
+                read = reader.read(some[position])
+                if not isinstance(read, Reason):
+                    keys[position] = int(read)
+                elif read is not Reason.NO_NUMBER:
+                    unread.append(first + position)
+                    reasons[read] += 1
+            self._numbers.update(filter(None, keys), filter(None, map(other_writing, keys)))
+        if unread:
+            _refuse(unread, reasons)
+
+    def whole(self) -> DoNotCall:
+        """Return the list, unless it was spoilt or lost."""
+        round_numbers = self._reader.round_numbers - self._round_before
+        if too_many(round_numbers, self._entries):
+            raise InvalidInput(
+                _FIELD,
+                f"{round_numbers} of {self._entries} entries end in six or more zeros, as a spreadsheet"
+                " leaves them when their last digits are gone. Export the list again, with numbers as text",
+            )
+        if not self._numbers:
+            raise InvalidInput(
+                _FIELD,
+                "holds no number, as a list that was not filled does. Where nobody has to be on it, let it"
+                " hold one that nobody has; where there is no list, leave it out of the DAG file",
+            )
+        return DoNotCall(self._numbers)
 
 
 def _refuse(unread: list[int], reasons: Counter[str]) -> None:
@@ -133,6 +155,23 @@ def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:
     table = open_table(file, _FIELD, form, as_list=True)
     phone_column = form.phone_column
     return _of_csv(table, phone_column) if isinstance(table, CsvTable) else _of_values(table, phone_column)
+
+
+@dataclass(frozen=True)
+class NumbersInFiles:
+    """A do-not-call list in one file or several, of which one is open at a time.
+
+    :param parts: the files. It yields each with its entries, as :func:`open_numbers` returns them.
+    :param form: how they are written.
+    """
+
+    parts: Sequence[Part]
+    form: FileForm
+
+    def __iter__(self) -> Iterator[tuple[Part, Iterator[Any]]]:
+        for part in self.parts:
+            with part.open(_FIELD) as file:
+                yield part, part.named(partial(open_numbers, file, self.form))
 
 
 def entries_of(numbers: Iterable[object], form: FileForm = FileForm()) -> Iterable[object]:  # noqa: B008

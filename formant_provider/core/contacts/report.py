@@ -1,4 +1,4 @@
-"""Says what was found in a campaign's contacts: counts, row numbers, columns and reasons, never a value."""
+"""Says what was found in the contacts of a batch call: counts, rows, columns and reasons, never a value."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 from formant_provider.core.numbers.reasons import WHICH_READING, Reason
 
 MAX_EXAMPLES = 10
-# What a cell is reported as that a spreadsheet would take for one.
-FORMULA = "formula"
 # The way out when plus signs were lost on the way, in a spreadsheet or a data frame.
 _LOST_PLUS = (
     'would be valid with a plus sign: if each begins with its country code, say numbers="e164_without_plus";'
@@ -26,7 +24,7 @@ class Problem:
 
     :param row: its number. A file is counted as a spreadsheet counts it, so that its header is row 1;
         without a header the first contact is row 1.
-    :param reason: a :class:`Reason`, or ``FORMULA``.
+    :param reason: a :class:`Reason`.
     :param column: the column at fault; ``None`` when it is that of the number, or no single one.
     :param note: what there is to say of this row alone, without a value.
     :param part: the name of the file it is in, when the contacts are in several.
@@ -55,15 +53,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class ContactReport:
-    """What became of a campaign's contacts.
+    """What became of the contacts of a batch call.
 
     :param total: contacts that were read. Rows without anything in them are none.
     :param accepted: contacts that can be called.
     :param by_reason: contacts that cannot, by :class:`Reason`.
     :param problems: the first of those.
-    :param formulas: cells of accepted contacts that a spreadsheet would take for a formula. They go out as
-        they are.
-    :param formula_examples: the first of those.
     :param rewritten: accepted numbers that had to be brought into E.164, or into its one spelling.
     :param do_not_call: how many numbers the do-not-call list had; ``None``: there was none.
     :param completed: accepted numbers whose country code is that of ``default_country``, since they had none.
@@ -75,8 +70,6 @@ class ContactReport:
     accepted: int = 0
     by_reason: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    formulas: int = 0
-    formula_examples: tuple[Problem, ...] = ()
     rewritten: int = 0
     do_not_call: int | None = None
     completed: int = 0
@@ -92,11 +85,6 @@ class ContactReport:
     def invalid(self) -> int:
         """How many contacts have a fault: those that cannot be called, neither suppressed nor closed."""
         return self.rejected - self.suppressed - self.closed
-
-    @property
-    def duplicates(self) -> int:
-        """How many contacts repeat the number of an accepted one."""
-        return self.by_reason.get(Reason.DUPLICATE, 0)
 
     @property
     def suppressed(self) -> int:
@@ -146,7 +134,6 @@ class ContactReport:
             "accepted": self.accepted,
             "rejected": self.rejected,
             "by_reason": dict(self.by_reason),
-            "formulas": self.formulas,
             "rewritten": self.rewritten,
             "completed": self.completed,
             "round_numbers": self.round_numbers,

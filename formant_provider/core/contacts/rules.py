@@ -12,14 +12,12 @@ from typing import NamedTuple, TypeAlias
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.contacts.do_not_call import DoNotCall
-from formant_provider.core.contacts.report import FORMULA, Problem
 from formant_provider.core.hours.openings import Openings
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.tables.csv_table import Rows
 
 _PERHAPS_WITHOUT_PLUS = {Reason.NOT_E164, Reason.IMPOSSIBLE_NUMBER, Reason.LOCAL_NUMBER}
-_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 class Fault(NamedTuple):
@@ -116,23 +114,6 @@ class Rules:
         """Return the other rules. Each relies on those before, and the last remembers whom it lets pass."""
         return self._number, self._suppression, self._variables, self._window, self._repetition
 
-    def formulas(self, chunk: Chunk) -> list[Problem]:
-        """Return the cells that a spreadsheet would take for a formula. Those of the recipient are none."""
-        found = []
-        for place, name in enumerate(self.columns):
-            column = chunk.columns[place]
-            together = "\0" + "\0".join(column)
-            # A search for one letter is so fast that the second search is worth putting off.
-            if place != self._phone and any(
-                start in together and f"\0{start}" in together for start in _FORMULA_STARTS
-            ):
-                found += [
-                    Problem(number, FORMULA, name)
-                    for number, cell in zip(chunk.numbers, column, strict=True)
-                    if cell.startswith(_FORMULA_STARTS)
-                ]
-        return found
-
     def rewrite(self, chunk: Chunk) -> int:
         """Put recipients in the form in which they are sent, and return how many were not."""
         if not self._rewritten:
@@ -160,10 +141,10 @@ class Rules:
                     None if blank else Fault(read, None, self._reader.note(texts[position], read))
                 )
             else:
-                chunk.keys[position], text = read
-                if text != texts[position]:
-                    self._rewritten[chunk.numbers[position]] = text
-                    if self._reader.is_completed(texts[position], text):
+                chunk.keys[position] = int(read)
+                if read != texts[position]:
+                    self._rewritten[chunk.numbers[position]] = read
+                    if self._reader.is_completed(texts[position], read):
                         self._completed.add(chunk.numbers[position])
         return faults
 

@@ -1,11 +1,12 @@
-"""Reads a campaign's contacts, some hundred at a time: mappings, a file, or a data frame.
+"""Reads the contacts of a batch call, some hundred at a time: mappings, a file, or a data frame.
 
 What cannot be read for sure is refused as a whole. An error names rows and columns, never a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import IO, Any, NamedTuple
@@ -14,9 +15,10 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.numbers.reading import Numbers
 from formant_provider.core.tables.csv_table import ROWS_AT_ONCE, CsvTable, Rows
-from formant_provider.core.tables.file_kinds import FileForm, ValueTable, open_table
-from formant_provider.core.tables.frames import frame_table
+from formant_provider.core.tables.file_kinds import FileForm, open_table
 from formant_provider.core.tables.headers import contact_columns, is_text
+from formant_provider.core.tables.parts import Part
+from formant_provider.core.tables.value_tables import ValueTable, frame_table
 from formant_provider.core.values import as_text, is_missing, phone_text
 
 
@@ -51,7 +53,7 @@ class Contacts:
     :param columns: the header, with ``customer_phone`` in it.
     :param blocks: the rows, some at a time.
     :param phone_cells: complete once all rows are read.
-    :param in_parts: whether they are in several files, so that a row is told by its file as well.
+    :param in_parts: whether they are in several files, so that a row is named with its file.
     """
 
     columns: tuple[str, ...]
@@ -98,6 +100,37 @@ def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: P
         return None
     columns = contact_columns(table.first, form.phone_column)
     return Contacts(columns, _blocks(table.chunks(), table.first_row + 1), cells)
+
+
+@contextmanager
+def opened_contacts(
+    parts: Sequence[Part], form: FileForm, *, numbers: Numbers | None = None
+) -> Iterator[Contacts]:
+    """Read contacts from one file or several, one of which is open at a time.
+
+    :param parts: at least one. Those that are empty are passed over, unless all of them are.
+    :param form: how they are written.
+    :param numbers: as for :func:`~formant_provider.core.contacts.sources.open_contacts`.
+    :raises InvalidInput: a part cannot be read, or has other columns than those before it; some of that shows
+        only while the rows are read.
+    """
+    if parts[0].name is None:
+        with parts[0].open("contacts") as file:
+            yield open_contacts(
+                file,
+                delimiter=form.delimiter,
+                numbers=numbers,
+                sheet=form.sheet,
+                phone_column=form.phone_column,
+            )
+        return
+    reader = _PartReader(form, numbers)
+    blocks = reader.blocks(parts)
+    with closing(blocks):
+        # The first block is an empty one, of the header.
+        if next(blocks, None) is None:
+            raise InvalidInput("contacts", "is empty: no part has a header")
+        yield Contacts(reader.columns, blocks, reader.cells, in_parts=True)
 
 
 def contacts_of(
@@ -182,3 +215,61 @@ class _Writer:
     def _phone(self, value: Any) -> str:
         self._cells.as_numbers += not isinstance(value, str)
         return phone_text(value, digits_are_told=self._digits_are_told)
+
+
+class _PartReader:
+    """Reads the parts one after the other.
+
+    :ivar columns: those of the first part, once it is open.
+    :ivar cells: where cells with numbers are counted.
+    """
+
+    def __init__(self, form: FileForm, numbers: Numbers | None) -> None:
+        self._form, self._numbers = form, numbers
+        self.columns: tuple[str, ...] = ()
+        self.cells = PhoneCells()
+
+    def blocks(self, parts: Sequence[Part]) -> Generator[RowBlock, None, None]:
+        """Return the rows of all parts, behind an empty block when the first header is known."""
+        for part in parts:
+            with part.open("contacts") as file:
+                contacts = part.named(lambda: self._open(file))
+                if contacts is None:
+                    continue
+                if not self.columns:
+                    self.columns = contacts.columns
+                    yield RowBlock(0, [], part.name)
+                yield from self._blocks(part, contacts)
+
+    def _open(self, file: IO[bytes]) -> Contacts | None:
+        return read_part(file, self._form, self._numbers, self.cells)
+
+    def _blocks(self, part: Part, contacts: Contacts) -> Iterator[RowBlock]:
+        order = part.named(lambda: self._order(contacts.columns))
+        while (block := part.named(lambda: next(contacts.blocks, None))) is not None:
+            rows = block.rows if order is None else [_in_order(row, order) for row in block.rows]
+            yield RowBlock(block.first_row, rows, part.name)
+
+    def _order(self, columns: tuple[str, ...]) -> list[int] | None:
+        """Return where each column is in a part; ``None`` if it is where it was."""
+        if columns == self.columns:
+            return None
+        lacking = [name for name in self.columns if name not in columns]
+        added = [name for name in columns if name not in self.columns]
+        if lacking or added:
+            raise InvalidInput("contacts", _difference(lacking, added))
+        return [columns.index(name) for name in self.columns]
+
+
+def _in_order(row: list[str], order: list[int]) -> list[str]:
+    # A row of another width is refused as it is.
+    return [row[place] for place in order] if len(row) == len(order) else row
+
+
+def _difference(lacking: Sequence[str], added: Sequence[str]) -> str:
+    """Say which columns differ, as far as they cannot be private."""
+    if not all(name.isidentifier() for name in (*lacking, *added)):
+        return "has other columns than the parts before it, or no header at all"
+    told = [f"lacks {', '.join(lacking)}"] if lacking else []
+    told += [f"has {', '.join(added)} besides"] if added else []
+    return f"has other columns than the parts before it: it {' and '.join(told)}"

@@ -8,16 +8,14 @@ Vendor pages: https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFound
+from formant_provider.api.errors import CallOutcomeUnknown, NotFound
 from formant_provider.api.models import Conversation
-from formant_provider.api.retry import may_repeat
 from formant_provider.core.conversations.evidence import Span, first_of
 from formant_provider.core.flows import run
 from formant_provider.core.paging import recent
@@ -26,12 +24,7 @@ from formant_provider.core.vendor_clock import skew_of
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
-log = logging.getLogger(__name__)
-
-LONGEST_PAUSE_S = 10.0
 _PLAIN_NUMBER = re.compile(r"\+?[0-9 ().-]+")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,11 +32,20 @@ class Finding:
     """What a look brought.
 
     :param record: the conversation that is proven to be the call's.
+    :param is_own: whether its trace id is known to be that of a call of this task.
     :param others: conversations with the recipient that may be the call's, or may not.
+    :param spans: in which the call can have begun, by our clock.
     """
 
     record: Conversation | None = None
+    is_own: bool = False
     others: int = 0
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no conversation at all that may be the call's."""
+        return self.record is None and not self.others
 
 
 @dataclass
@@ -90,12 +92,11 @@ class Search:
             if (began := _began(record)) and any(span.holds(began) for span in asked)
         ]
         calls = list(self._calls(fitting))
-        if calls:
-            own = set(own_traces())
-            calls = [call for call in calls if call.trace_id in own] or calls
+        own = set(own_traces()) if calls else set()
+        calls = [call for call in calls if call.trace_id in own] or calls
         if len(calls) == 1 and self._is_read(calls[0]):
-            return Finding(calls[0])
-        return Finding(others=len(possible))
+            return Finding(calls[0], calls[0].trace_id in own, spans=tuple(spans))
+        return Finding(others=len(possible), spans=tuple(spans))
 
     def since(self, span: Span) -> list[Conversation]:
         """Return all conversations with the recipient that began since a span did, oldest first.
@@ -122,7 +123,7 @@ class Search:
     def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
         begin = self._first_of(spans)
         listed = self._listed(begin)
-        if self._first_of(spans) < begin:  # by its clock, of which the list was the first to tell
+        if self._first_of(spans) < begin:  # by its clock, which the first answer has just told
             listed = self._listed(self._first_of(spans))
         return [record for record in listed if self._is_with_recipient(record)]
 
@@ -164,36 +165,6 @@ class Search:
     def _skew(self) -> timedelta | None:
         """Return how far the vendor's clock is ahead of ours; ask right after an answer."""
         return skew_of(self.client.server_date, self.now())
-
-
-def look_for(
-    look: Callable[[], T | None], timeout_s: float, sleep: Callable[[float], None]
-) -> tuple[T | None, FormantError | None]:
-    """Look until something is there or the time is up; return it, or what hindered the last look.
-
-    :param look: looks once; ``None`` means that it is not there.
-    :param timeout_s: seconds to look for; 0 looks once.
-    :param sleep: waits for so many seconds.
-    """
-    waited_s, pause_s = 0.0, 1.0
-    while True:
-        found, trouble = _once(look)
-        left_s = timeout_s - waited_s
-        asked_s = (trouble.retry_after_s if trouble else None) or 0.0
-        final = trouble is not None and not may_repeat(trouble)
-        if found is not None or final or left_s <= 0 or asked_s > left_s:
-            return found, trouble
-        pause_s = max(min(pause_s, left_s), asked_s)
-        sleep(pause_s)
-        waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
-
-
-def _once(look: Callable[[], T | None]) -> tuple[T | None, FormantError | None]:
-    try:
-        return look(), None
-    except FormantError as error:
-        log.warning("%s. Looking on.", error)
-        return None, error
 
 
 def find_detail(client: FormantClient, conversation_id: str) -> Conversation | None:

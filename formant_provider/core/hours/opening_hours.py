@@ -1,7 +1,7 @@
-"""The hours in which a phone may ring, by the clocks of one or several time zones.
+"""The hours in which a call may be placed, by the clocks of one or several time zones.
 
 A clock that is put forward skips some readings, and one that is put back shows some twice. A limit that falls
-on such a reading is taken so that the hours are shorter: in doubt nobody is rung.
+on such a reading is taken so that the hours are shorter: in doubt no call is placed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from formant_provider.api.errors import CallNotAllowed, InvalidInput
 from formant_provider.api.models import utc_text
 from formant_provider.core.hours.zone_database import zone
 from formant_provider.core.hours.zones import zones_of
-from formant_provider.core.text_lists import items
-from formant_provider.core.validation import MAX_SCHEDULE_AHEAD
+from formant_provider.core.validation import MAX_SCHEDULE_AHEAD, to_items
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-# So much later than it was asked to a phone may ring, and by so much the vendor's clock may differ from ours.
+# A phone may ring so much later than was asked for, and the vendor's clock may differ from ours by as much.
 MARGIN = timedelta(minutes=1)
 
 _DAY = timedelta(days=1)
@@ -49,7 +48,7 @@ class Hours:
     def opening(self, moment: datetime, until: datetime) -> datetime | None:
         """Return the first moment, from ``moment`` to ``until``, for which a call may be asked.
 
-        Within the last ``MARGIN`` of the hours it no longer may: the phone could ring after them.
+        Within the last ``MARGIN`` of the hours it no longer may: the call could be placed after them.
         """
         days = list(_days(moment, until))
         in_each_zone = [list(_joined(self._by(zone, days))) for zone in self.zones]
@@ -65,11 +64,18 @@ class Hours:
             if self._begins_on(day):
                 midnight = datetime.combine(day, time())
                 opens = max(_readings(midnight + self.start, zone))
-                # Whole days that follow each other have no seam, even if the clock is changed at midnight.
-                goes_on = self.end - self.start == _DAY and self._begins_on(day + _DAY)
-                closes = (max if goes_on else min)(_readings(midnight + self.end, zone))
+                closes = self._closing(day, _readings(midnight + self.end, zone))
                 if opens < closes:
                     yield opens, closes
+
+    def _closing(self, day: date, ends: tuple[datetime, datetime]) -> datetime:
+        """Return which of the two moments that the reading of the end may mean ends the hours of a day."""
+        # Whole days that follow each other have no seam, even if the clock is changed at midnight.
+        if self.end - self.start == _DAY and self._begins_on(day + _DAY):
+            return max(ends)
+        # A midnight that is skipped is still the end of the day before: the clock jumps at that moment, and
+        # only the first of the two is it. The other one is as long before as the clock jumps.
+        return ends[0] if self.end % _DAY == timedelta() else min(ends)
 
     def _begins_on(self, day: date) -> bool:
         return DAYS[day.weekday()] in self.days and day not in self.holidays
@@ -95,7 +101,7 @@ def _joined(intervals: Iterable[_Interval]) -> Iterator[_Interval]:
     before: _Interval | None = None
     for opens, closes in intervals:
         if before and opens <= before[1]:
-            opens = before[0]  # noqa: PLW2901 - it goes on
+            opens = before[0]  # noqa: PLW2901 - the same interval continues
         elif before:
             yield before
         before = opens, closes
@@ -109,8 +115,8 @@ def _common(ours: list[_Interval], theirs: list[_Interval]) -> list[_Interval]:
     return [(opens, closes) for opens, closes in both if opens < closes]
 
 
-def ring_at(hours: Hours, asked: datetime | None, *, now: datetime, on_closed: str) -> datetime | None:
-    """Return when a call that is sent now may ring; ``None`` means at once.
+def allowed_at(hours: Hours, asked: datetime | None, *, now: datetime, on_closed: str) -> datetime | None:
+    """Return for when a call that is sent now may be scheduled; ``None`` means at once.
 
     :param asked: when it was asked to; ``None`` means now.
     :param on_closed: what to do outside of the hours: ``"schedule"`` for their next opening, ``"skip"`` or
@@ -163,14 +169,14 @@ def to_time(field: str, value: object) -> timedelta:
 
 def to_days(value: object) -> frozenset[str]:
     """Return days of the week, given as words or as text with several."""
-    days = [str(day).lower() for day in items("days", value)]
+    days = [str(day).lower() for day in to_items("calling_window.days", value)]
     if not days or not set(days) <= set(DAYS):
         raise InvalidInput("calling_window.days", f"must be one or more of {', '.join(DAYS)}")
     return frozenset(days)
 
 
 def to_zone(value: object) -> ZoneInfo:
-    """Return the time zone of an IANA name, from the newest database that can be had."""
+    """Return the time zone of an IANA name, from the newest database that is available."""
     found = zone(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise InvalidInput("calling_window.timezone", "must be 'recipient', or a name such as Asia/Kolkata")

@@ -1,8 +1,8 @@
 """Which time zone database counts, and what is in it.
 
 Python reads the files of the machine first, and those of the package ``tzdata`` only for what is missing
-there. So a machine that is a year old wins over a package of last week, and phones ring an hour late where
-clocks were changed since. Here the newest of them counts, for every zone.
+there. So a machine that is a year old wins over a package of last week, and calls are placed an hour late
+where clocks were changed since. Here the newest of them counts, for every zone.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from __future__ import annotations
 import logging
 import re
 import zoneinfo
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
+
+from formant_provider.api.errors import InvalidInput
 
 MAX_AGE = timedelta(days=365)
 
@@ -37,6 +41,11 @@ _RELEASED = {
     "2026e": date(2026, 9, 30),
     "2026f": date(2026, 10, 28),
 }
+# Clocks are the same if they agree from here to the beginning of the third year from now. Not from today on:
+# a process may run over a change of clocks, and two of them must come to the same.
+_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+Clock: TypeAlias = tuple[tuple[datetime, timedelta | None], ...]
 _log = logging.getLogger(__name__)
 
 
@@ -85,20 +94,30 @@ class ZoneDatabase:
 
 @cache
 def database() -> ZoneDatabase:
-    """Return the newest database that can be had. One of unknown version counts for nothing."""
-    return max([_package(), *_machine()], key=lambda one: one.version)  # of equals the first
+    """Return the newest database that is available. One of unknown version counts for nothing.
+
+    :raises InvalidInput: there is none.
+    """
+    found = [*_package(), *_machine()]
+    if not found:
+        raise InvalidInput(
+            "calling_window",
+            "needs a time zone database, and neither a package nor the machine has one: pip install tzdata",
+        )
+    return max(found, key=lambda one: one.version)  # of equals the first
 
 
 @cache
 def zone(name: str) -> ZoneInfo | None:
     """Return a time zone by its IANA name, from the database that counts; ``None`` if there is none."""
-    return database().zone(name) or _package().zone(name)
+    return next(filter(None, (one.zone(name) for one in (database(), *_package()))), None)
 
 
 @cache
 def zone_names(country: str) -> tuple[str, ...]:
     """Return the names of the time zones of a country, by its ISO 3166 code; none if it is not known."""
-    return database().countries.get(country) or _package().countries.get(country, ())
+    found = (one.countries.get(country) for one in (database(), *_package()))
+    return next(filter(None, found), ())
 
 
 @cache
@@ -112,8 +131,8 @@ def log_version(one: ZoneDatabase, today: date) -> None:
     _log.info("Calling hours go by time zone database %s (%s).", one.version, one.source)
     if is_old(one.version, today):
         _log.warning(
-            "Time zone database %s is older than 12 months. Where clocks were changed since, phones ring at"
-            " the wrong hour: upgrade the package tzdata.",
+            "Time zone database %s is older than 12 months. Where clocks were changed since, calls are"
+            " placed at the wrong hour: upgrade the package tzdata.",
             one.version,
         )
 
@@ -125,9 +144,12 @@ def is_old(version: str, today: date) -> bool:
 
 
 @cache
-def _package() -> ZoneDatabase:
-    folder = resources.files("tzdata") / "zoneinfo"
-    return ZoneDatabase(_version(folder) or _UNKNOWN, folder, "package tzdata")
+def _package() -> list[ZoneDatabase]:
+    """Return the database of the package; none where somebody has taken the package out."""
+    with suppress(ModuleNotFoundError):
+        folder = resources.files("tzdata") / "zoneinfo"
+        return [ZoneDatabase(_version(folder) or _UNKNOWN, folder, "package tzdata")]
+    return []
 
 
 def _machine() -> list[ZoneDatabase]:
@@ -152,3 +174,39 @@ def _text(path: Traversable) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8")
     return ""
+
+
+@lru_cache(maxsize=4096)
+def one_per_clock(names: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
+    """Return one zone for each clock, by the first of its names."""
+    first = {clock(name): name for name in reversed(names)}
+    return tuple(found for name in dict.fromkeys(names) if name in first.values() and (found := zone(name)))
+
+
+@cache
+def clock(name: str) -> Clock:
+    """Return what the clocks of a zone show: their difference from UTC, and when it changes."""
+    found = zone(name)
+    return tuple(_changes(found)) if found else ()
+
+
+def _changes(where: ZoneInfo) -> Iterator[tuple[datetime, timedelta | None]]:
+    until = _SINCE.replace(year=max(_SINCE.year, datetime.now(UTC).year) + 3)
+    day, before = _SINCE, None
+    while day < until:
+        offset = day.astimezone(where).utcoffset()
+        if offset != before:
+            yield (_change(where, day - _DAY, day) if before is not None else day), offset
+        day, before = day + _DAY, offset
+
+
+def _change(where: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    """Return when within a day a clock is changed, to the minute."""
+    wanted = after.astimezone(where).utcoffset()
+    while after - before > timedelta(minutes=1):
+        middle = before + (after - before) / 2
+        if middle.astimezone(where).utcoffset() == wanted:
+            after = middle
+        else:
+            before = middle
+    return after

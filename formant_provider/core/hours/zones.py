@@ -1,31 +1,27 @@
-"""The time zones in which a number may be.
+"""Which time zones can a number be in? This module answers; the calling hours go by all that it returns.
 
-Three sources answer. The number's region says in which country it is registered. IANA's ``zone.tab`` says
-which zones that country has; if all of them show the same time, that is that. Otherwise the map of the
-library for phone numbers says where in the country the number is, as far as it can be trusted: it names
-stand-ins from other countries, and capitals for mobiles that may be anywhere. In doubt a number may be in all
-zones of its country.
+The answer is found in this order, and in doubt it is more zones rather than fewer:
+
+1. The countries in which the number may be registered, by its digits (``Recipient.countries``).
+2. The zones that IANA's ``zone.tab`` gives these countries. If all of them show the same time, that is all.
+3. A correction, where a prefix of the number has one (``zone_corrections``).
+4. For a number that tells its place (a landline, or a mobile with an area code): those zones of step 2 that
+   the map of the library ``phonenumbers`` names. The map has stand-ins from other countries and old names, so
+   zones are compared by the time they show; if one of the map's fits none of the country's, all remain.
+5. Otherwise, as for most mobiles, which may be anywhere: all zones of step 2.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from formant_provider.core.hours.zone_corrections import CORRECTIONS
-from formant_provider.core.hours.zone_database import zone, zone_names
+from formant_provider.core.hours.zone_database import clock, one_per_clock, zone_names
+from formant_provider.core.numbers.recipient import Recipient
 
-if TYPE_CHECKING:
-    from phonenumbers import PhoneNumber
-
-# Countries whose mobile numbers begin with the code of an area; those of +1 look like fixed lines anyway.
-_MOBILES_HAVE_AREAS = (52, 55)
 _NORTH_AMERICA = "1"
 _EXCHANGE = re.compile(r"\+1[0-9]{10}")
 _AREA_CODE = 4  # digits of one in North America, with the country code
@@ -33,35 +29,21 @@ _AREA_CODE = 4  # digits of one in North America, with the country code
 # clocks.
 _PART_OF = {"AC": "SH", "TA": "SH", "XK": "RS"}
 _NOT_A_COUNTRY = "001"
-# Clocks are the same if they agree from here to the beginning of the third year from now. Not from today on:
-# a process may run over a change of clocks, and two of them must come to the same.
-_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
-_DAY = timedelta(days=1)
-_Clock = tuple[tuple[datetime, timedelta | None], ...]
 
 
 def zones_of(number: str) -> tuple[ZoneInfo, ...]:
     """Return the zones in which a number may be, one for each clock that differs from the others.
 
-    :param number: E.164.
+    :param number: E.164, or a recipient.
     :return: none if the number tells no country, as those of satellites do, or is not possible.
     """
-    code = _country_code(number)
+    recipient = Recipient.of(number)
+    code = recipient.country_code
     if code is None:
         return ()
     if _EXCHANGE.fullmatch(number):
         return _in_exchange(number[:-4])
-    return _only_clock(code) or _distinct(_candidates(number))
-
-
-def regions_of(number: str) -> tuple[str, ...]:
-    """Return the countries in which a number may be registered, as ISO 3166 codes.
-
-    :param number: E.164.
-    :return: none if the number tells no country, as those of satellites do, or is not possible.
-    """
-    parsed = _parse(number)
-    return _regions(parsed) if parsed else ()
+    return _only_clock(code) or one_per_clock(_candidates(recipient))
 
 
 def is_country(code: object) -> bool:
@@ -72,23 +54,19 @@ def is_country(code: object) -> bool:
 @lru_cache(maxsize=65536)
 def _in_exchange(beginning: str) -> tuple[ZoneInfo, ...]:
     """Return the zones of an exchange of North America; the last four digits of a number tell nothing."""
-    return _distinct(_candidates(f"{beginning}0100"))
+    return one_per_clock(_candidates(Recipient(f"{beginning}0100")))
 
 
-def _candidates(number: str) -> tuple[str, ...]:
-    from phonenumbers import national_significant_number
-
-    parsed = _parse(number)
-    if parsed is None:
-        return ()
-    names = tuple(name for region in _regions(parsed) for name in _zones_in(region))
-    digits = f"{parsed.country_code}{national_significant_number(parsed)}"
+def _candidates(recipient: Recipient) -> tuple[str, ...]:
+    """Return the names of the zones in which a number may be, the likeliest first."""
+    names = tuple(name for country in recipient.countries for name in _zones_in(country))
+    digits = recipient.removeprefix("+")
     corrected = CORRECTIONS.get(_longest_prefix(digits, CORRECTIONS), ())
     # A prefix may reach into another country, as 618 does to Christmas Island.
     if not set(corrected).isdisjoint(names):
         return corrected
     mapped = _mapped(digits)
-    found = _fitting(names, mapped) if _tells_a_place(parsed) else names
+    found = _fitting(names, mapped) if recipient.tells_a_place else names
     return tuple(sorted(found, key=lambda name: (name not in mapped, -_uses()[name])))
 
 
@@ -98,41 +76,14 @@ def _uses() -> Counter[str]:
     return Counter(name for names in _map().values() for name in names)
 
 
-def _tells_a_place(number: PhoneNumber) -> bool:
-    """Whether the digits of a number say where in its country it is."""
-    from phonenumbers import PhoneNumberType, number_type
-
-    kind = number_type(number)
-    if kind == PhoneNumberType.MOBILE:
-        return number.country_code in _MOBILES_HAVE_AREAS
-    return kind in (PhoneNumberType.FIXED_LINE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
-
-
-def _regions(number: PhoneNumber) -> tuple[str, ...]:
-    """Return every region in which a number is valid; if it is possible and no more, all of its code."""
-    import phonenumbers
-
-    all_of_code = phonenumbers.region_codes_for_country_code(number.country_code or 0)
-    first = phonenumbers.region_code_for_number(number)
-    if _NOT_A_COUNTRY in all_of_code:
-        return ()
-    if first is None:
-        reason = phonenumbers.is_possible_number_with_reason(number)  # some are so in their own town alone
-        return all_of_code if reason == phonenumbers.ValidationResult.IS_POSSIBLE else ()
-    if len(all_of_code) == 1 or _tells_a_place(number):
-        return (first,)
-    valid = tuple(it for it in all_of_code if phonenumbers.is_valid_number_for_region(number, it))
-    return valid or (first,)  # too new for the library, but its first digits are of one region alone
-
-
 @lru_cache(maxsize=4096)
 def _fitting(names: tuple[str, ...], mapped: tuple[str, ...]) -> tuple[str, ...]:
     """Return a country's zones that show the time of one of the map's; all, if one of the map's fits none.
 
     Zones are compared by what they show, since the map has old names, and stand-ins from other countries.
     """
-    there, wanted = {_clock(name) for name in names}, {_clock(name) for name in mapped}
-    return tuple(name for name in names if _clock(name) in wanted) if wanted and wanted <= there else names
+    there, wanted = {clock(name) for name in names}, {clock(name) for name in mapped}
+    return tuple(name for name in names if clock(name) in wanted) if wanted and wanted <= there else names
 
 
 def _mapped(digits: str) -> tuple[str, ...]:
@@ -176,62 +127,10 @@ def _only_clock(code: int) -> tuple[ZoneInfo, ...]:
 
     regions = phonenumbers.region_codes_for_country_code(code)
     names = tuple(name for region in regions if region != _NOT_A_COUNTRY for name in _zones_in(region))
-    is_corrected = any(_country_code(prefix) == code for prefix in CORRECTIONS)
-    found = _distinct(names)
+    is_corrected = any(Recipient(prefix).country_code == code for prefix in CORRECTIONS)
+    found = one_per_clock(names)
     return found if len(found) == 1 and not is_corrected else ()
-
-
-def _country_code(number: str) -> int | None:
-    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
-
-    digits = number.strip().lstrip("+")
-    codes = (int(digits[:length]) for length in (1, 2, 3) if digits[:length].isdecimal())
-    return next((code for code in codes if code in COUNTRY_CODE_TO_REGION_CODE), None)
-
-
-def _parse(number: str) -> PhoneNumber | None:
-    import phonenumbers
-
-    with suppress(phonenumbers.NumberParseException):
-        return phonenumbers.parse(number)
-    return None
 
 
 def _zones_in(region: str) -> tuple[str, ...]:
     return zone_names(_PART_OF.get(region, region))
-
-
-@lru_cache(maxsize=4096)
-def _distinct(names: tuple[str, ...]) -> tuple[ZoneInfo, ...]:
-    """Return one zone for each clock, by the first of its names."""
-    first = {_clock(name): name for name in reversed(names)}
-    return tuple(found for name in dict.fromkeys(names) if name in first.values() and (found := zone(name)))
-
-
-@cache
-def _clock(name: str) -> _Clock:
-    """Return what the clocks of a zone show: their difference from UTC, and when it changes."""
-    found = zone(name)
-    return tuple(_changes(found)) if found else ()
-
-
-def _changes(where: ZoneInfo) -> Iterator[tuple[datetime, timedelta | None]]:
-    until = _SINCE.replace(year=max(_SINCE.year, datetime.now(UTC).year) + 3)
-    day, before = _SINCE, None
-    while day < until:
-        offset = day.astimezone(where).utcoffset()
-        if offset != before:
-            yield (_change(where, day - _DAY, day) if before is not None else day), offset
-        day, before = day + _DAY, offset
-
-
-def _change(where: ZoneInfo, before: datetime, after: datetime) -> datetime:
-    """Return when within a day a clock is changed, to the minute."""
-    wanted = after.astimezone(where).utcoffset()
-    while after - before > timedelta(minutes=1):
-        middle = before + (after - before) / 2
-        if middle.astimezone(where).utcoffset() == wanted:
-            after = middle
-        else:
-            before = middle
-    return after

@@ -1,4 +1,4 @@
-"""Says what a number of an old numbering plan is today, where that is a function of the old number.
+"""Translates numbers of old numbering plans into those of today, where the old number tells the new one.
 
 Plans change, and lists do not. ``phonenumbers`` knows the plans of its own version and none before them: a
 number that was valid once is refused as impossible, or called in vain. Here are changes whose old numbers are
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple
+
+from formant_provider.core.numbers.recipient import Recipient
 
 
 class OldPlan(NamedTuple):
@@ -89,11 +90,11 @@ PLANS: Mapping[str, OldPlan] = {
 class Renewal(NamedTuple):
     """A number of an old plan.
 
-    :param number: what it is today, in E.164.
+    :param number: what it is today.
     :param change: what happened to it, in words.
     """
 
-    number: str
+    number: Recipient
     change: str
 
 
@@ -109,22 +110,14 @@ def renewed(number: str) -> Renewal | None:
     :param number: of the form of E.164.
     """
     code = next((code for code in PLANS if number.startswith(f"+{code}")), None)
-    if code is None or _is_valid(number):
+    if code is None or Recipient.of(number).is_in_use:
         return None
     national = number.removeprefix(f"+{code}")
     for old, new in PLANS[code].rules.items():
         if match := re.fullmatch(old, national):
-            today = f"+{code}{match.expand(new)}"
-            return Renewal(today, PLANS[code].change) if _is_valid(today) else None
+            today = Recipient(f"+{code}{match.expand(new)}")
+            return Renewal(today, PLANS[code].change) if today.is_in_use else None
     return None
-
-
-def _is_valid(number: str) -> bool:
-    import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
-
-    with suppress(phonenumbers.NumberParseException):
-        return phonenumbers.is_valid_number(phonenumbers.parse(number))
-    return False
 
 
 def other_writing(number: int) -> int | None:

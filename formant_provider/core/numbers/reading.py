@@ -1,4 +1,4 @@
-"""Says which phone a written number means, if it can mean but one.
+"""Decides which phone a written number means. A number that can mean two phones is refused.
 
 A number with a plus sign has one reading. One without can be a national number, or one of anywhere whose plus
 sign was lost on the way (in an integer, in an export). Where both are numbers that can exist, it is refused:
@@ -8,13 +8,12 @@ the second reading is somebody else's phone.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import Any, Literal, TypeAlias, get_args
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.numbers.plans import Renewal, renewed
 from formant_provider.core.numbers.reasons import Reason
-from formant_provider.core.numbers.spelling import E164, canonical, has_zeros, possible
+from formant_provider.core.numbers.recipient import E164, Recipient, canonical, has_zeros, parsed, possible
 from formant_provider.core.numbers.writing import (
     DECIMAL,
     holds_two,
@@ -64,8 +63,8 @@ class Readings:
         self._library: Any = phonenumbers
         self._country, self._numbers, self._renumber = country, numbers, renumber
 
-    def read(self, text: str) -> str | Reason:
-        """Return the number in E.164, in its one spelling, or why it cannot be called."""
+    def read(self, text: str) -> Recipient | Reason:
+        """Return the number in its one spelling, or why it cannot be called."""
         if not text.strip():
             return Reason.NO_NUMBER
         if E164.fullmatch(text):
@@ -87,7 +86,7 @@ class Readings:
     def lacks_plus(self, text: str) -> bool:
         """Whether a text is digits in groups, or a float of them, and a valid number behind a plus sign."""
         known = restored(tidied(text)).removeprefix("00")
-        return re.fullmatch("[1-9][0-9 .]+", known) is not None and self._is_valid(f"+{_digits(known)}")
+        return re.fullmatch("[1-9][0-9 .]+", known) is not None and _is_in_use(f"+{_digits(known)}")
 
     def note(self, text: str, reason: Reason) -> str | None:
         """Say what there is to say of a number that cannot be called, besides the reason; no digit of it."""
@@ -109,24 +108,22 @@ class Readings:
         """Return a text without what programs put into it; where it is known what digits are, any digits."""
         return tidied(text) if self._numbers is None else restored(tidied(text))
 
-    def lengths(self, text: str) -> str:
-        """Say how long an ambiguous number is in either reading, and no digit of it."""
-        home = len(self._reading(text) or "+") - 1
-        return f"{len(_abroad(text)) - 1} digits with a country code, {home} with that of default_country"
-
     def _two_readings(self, text: str) -> str:
-        if self._is_as_american(text, self._reading(text) or ""):
+        """Say what an ambiguous number can be, or how long it is in either reading; no digit of it."""
+        home = self._reading(text) or "+"
+        if self._is_as_american(text, home):
             return (
                 "a landline of default_country without the prefix dialled there, or a North American number"
             )
-        return self.lengths(text)
+        lengths = len(_abroad(text)) - 1, len(home) - 1
+        return "{} digits with a country code, {} with that of default_country".format(*lengths)
 
     def _unread(self, text: str) -> Reason:
         """Return why something else than one number in usual writing cannot be called."""
         if may_have_extension(text):
-            with suppress(self._library.NumberParseException):
-                if self._library.parse(tidied(text), self._country or "US").extension:
-                    return Reason.EXTENSION
+            number = parsed(tidied(text), self._country or "US")
+            if number is not None and number.extension:
+                return Reason.EXTENSION
             if self._is_spelt(text):
                 return Reason.VANITY_NUMBER
         return Reason.NOT_E164
@@ -134,32 +131,19 @@ class Readings:
     def _is_spelt(self, text: str) -> bool:
         """Whether letters stand in place of digits, as in 1-800-FLOWERS; any other words are none of them."""
         library = self._library
-        with suppress(library.NumberParseException):
-            digits = library.convert_alpha_characters_in_number(text)
-            number = library.parse(digits, self._country or "US")
-            return bool(library.is_alpha_number(text) and library.is_valid_number(number))
-        return False
+        number = parsed(library.convert_alpha_characters_in_number(text), self._country or "US")
+        return bool(number and library.is_alpha_number(text) and library.is_valid_number(number))
 
-    def _today(self, number: str) -> str | Reason:
+    def _today(self, number: str) -> Recipient | Reason:
         """Return a number of the form of E.164 as it is called today, or why it cannot be."""
         known = possible(number)
-        if not isinstance(known, Reason) and self._is_valid(known):
+        if isinstance(known, Recipient) and known.is_in_use:
             return known
         if renewal := _renewal(number, known):
             return renewal.number if self._renumber else Reason.OLD_NUMBERING_PLAN
-        return Reason.LOST_ZERO if self._lost_zero(number) else known
+        return Reason.LOST_ZERO if _lost_zero(number) else known
 
-    def _lost_zero(self, number: str) -> bool:
-        """Whether a number is valid with a 0 behind its country code, as landlines of Italy have one."""
-        with suppress(self._library.NumberParseException):
-            parsed = self._library.parse(number)
-            if not has_zeros(parsed.country_code):
-                return False
-            with_zero = f"+{parsed.country_code}0{number.removeprefix(f'+{parsed.country_code}')}"
-            return canonical(with_zero) == with_zero and self._is_valid(with_zero)
-        return False
-
-    def _judged(self, text: str, number: str, known: str | Reason) -> str | Reason:
+    def _judged(self, text: str, number: str, known: Recipient | Reason) -> Recipient | Reason:
         """Return what a text is read as, unless it can be something else as well.
 
         :param number: its reading, which may be no number.
@@ -183,17 +167,11 @@ class Readings:
             digits = _digits(text) if "+" in text else _digits(text).removeprefix("00")
             number = f"+{digits}"
             return number if E164.fullmatch(number) else None
-        with suppress(self._library.NumberParseException):
-            parsed = self._library.parse(text, self._country)
-            national: str = self._library.format_number(parsed, self._library.PhoneNumberFormat.E164)
-            return national if E164.fullmatch(national) else None
-        return None
-
-    def _is_valid(self, number: str | None) -> bool:
-        """Whether a number lies in a range that is known to be in use."""
-        with suppress(self._library.NumberParseException):
-            return number is not None and self._library.is_valid_number(self._library.parse(number)) is True
-        return False
+        home = parsed(text, self._country)
+        if home is None:
+            return None
+        number = self._library.format_number(home, self._library.PhoneNumberFormat.E164)
+        return number if E164.fullmatch(number) else None
 
     def _is_grouped_as_at_home(self, text: str, number: str) -> bool:
         """Whether a number is parted as its country parts it: then it is one, and it is one of there."""
@@ -205,15 +183,15 @@ class Readings:
 
     def _holds_two(self, text: str, number: str) -> bool:
         """Whether the beginning alone is a number, so that the rest may be another, or an extension."""
-        if "/" in text and not (_BY_SLASH.fullmatch(text) and self._is_valid(number)):
+        if "/" in text and not (_BY_SLASH.fullmatch(text) and _is_in_use(number)):
             return True
         if self._is_by_hyphens(text, number):
             return False
         for mark in re.finditer("[^0-9+]+", text):
             head, tail = text[: mark.start()], text[mark.end() :]
-            if tail and self._is_valid(self._reading(head)):
-                again = tail[0] in "0+" and self._is_valid(self._reading(tail))
-                if again or _SHORT_TAIL.fullmatch(text) or mark.group() != " " or not self._is_valid(number):
+            if tail and _is_in_use(self._reading(head)):
+                again = tail[0] in "0+" and _is_in_use(self._reading(tail))
+                if again or _SHORT_TAIL.fullmatch(text) or mark.group() != " " or not _is_in_use(number):
                     return True
         return False
 
@@ -227,7 +205,7 @@ class Readings:
             re.fullmatch(r"\+?[0-9]+(?:-[0-9]+){2,}", text) is not None
             and groups[-1] >= _SHORTEST_GROUP
             and groups[-1] != groups[-2]
-            and self._is_valid(number)
+            and _is_in_use(number)
             and len(str(self._library.parse(number).national_number)) <= _LONGEST_BY_HYPHENS
         )
 
@@ -240,10 +218,10 @@ class Readings:
         other = canonical(abroad) if E164.fullmatch(abroad) else None
         if other is None:  # 0 and a country code, which nobody dials, and people write all the same
             behind = f"+{_digits(text).removeprefix('0')}"
-            return behind != number and not self._is_valid(number) and self._is_valid(behind)
+            return behind != number and not _is_in_use(number) and _is_in_use(behind)
         if other == number:
             return False
-        return self._is_valid_abroad(text, number) if self._is_valid(number) else True
+        return self._is_valid_abroad(text, number) if _is_in_use(number) else True
 
     def _is_valid_abroad(self, text: str, number: str) -> bool:
         """Whether digits are a valid number of elsewhere as well."""
@@ -253,7 +231,7 @@ class Readings:
         # is dialled before a country code almost everywhere, and may be the beginning of 001 elsewhere.
         digits, other = _digits(text), _abroad(text)
         may_be = digits.startswith("00") or not digits.startswith("0")
-        return may_be and other != number and E164.fullmatch(other) is not None and self._is_valid(other)
+        return may_be and other != number and E164.fullmatch(other) is not None and _is_in_use(other)
 
     def _is_as_american(self, text: str, number: str) -> bool:
         """Whether ten digits are a landline at home and a number of North America, where ten are usual too.
@@ -272,11 +250,25 @@ class Readings:
             and plan.fixed_line.possible_length == plan.mobile.possible_length == of_ten
             and number == f"+{plan.country_code}{digits}"
             and library.number_type(library.parse(number)) == library.PhoneNumberType.FIXED_LINE
-            and self._is_valid(f"+1{digits}")
+            and _is_in_use(f"+1{digits}")
         )
 
 
-def _renewal(number: str, known: str | Reason) -> Renewal | None:
+def _is_in_use(number: str | None) -> bool:
+    """Whether a number lies in a range that is known to be in use."""
+    return number is not None and Recipient.of(number).is_in_use
+
+
+def _lost_zero(number: str) -> bool:
+    """Whether a number is valid with a 0 behind its country code, as landlines of Italy have one."""
+    code = Recipient(number).country_code
+    if code is None or not has_zeros(code):
+        return False
+    with_zero = f"+{code}0{number.removeprefix(f'+{code}')}"
+    return canonical(with_zero) == with_zero and _is_in_use(with_zero)
+
+
+def _renewal(number: str, known: Recipient | Reason) -> Renewal | None:
     """Return what a number of an old plan is today, also if it has the 0 of home in it: +84 (0)168 ...
 
     :param known: its one spelling, if it is possible.

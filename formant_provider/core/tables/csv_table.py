@@ -45,11 +45,6 @@ def buffered(file: IO[bytes]) -> io.BufferedReader:
     return io.BufferedReader(_Borrowed(file), _BLOCK_BYTES)
 
 
-def is_parquet(raw: io.BufferedReader) -> bool:
-    """Whether a file is Parquet, by its first bytes; it is not moved on."""
-    return raw.peek(4)[:4] == b"PAR1"
-
-
 class CsvTable:
     """A CSV file that is being read.
 

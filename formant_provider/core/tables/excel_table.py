@@ -6,16 +6,19 @@ replaces was handled: else it would carry that one along, whose text may quote t
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NoReturn, TypeVar
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.core.tables.packing import ZIP
 from formant_provider.core.tables.sheet_faults import ERROR_VALUES, faulty_cells
-from formant_provider.core.tables.workbook_files import PASSWORD, check_workbook
 
 T = TypeVar("T")
 
 _MOST_NAMED = 20
+_PASSWORD = "is a workbook with a password; save it without one"  # noqa: S105 - says so, and is none
+_MANIFEST = "META-INF/manifest.xml"
 _BLANK = (
     "is blank, and a workbook of this format does not show whether it holds an error; save it as .xlsx, or"
     " delete the row"
@@ -46,7 +49,7 @@ class ExcelTable:
             raise InvalidInput(field, reason)
         self._library: Any = python_calamine
         self._field = field
-        check_workbook(file, field)
+        _refuse_no_workbook(file, field)
         file.seek(0)
         book = self._guarded(lambda: self._library.CalamineWorkbook.from_filelike(file))
         self.sheet = self._chosen(book, sheet, only=only)
@@ -137,7 +140,7 @@ class ExcelTable:
         try:
             return read()
         except self._library.PasswordError:
-            fault = PASSWORD
+            fault = _PASSWORD
         except OSError as error:
             if error.errno is not None:  # of the storage, and so perhaps better next time
                 raise
@@ -158,3 +161,39 @@ def _plain(value: Any) -> Any:
 
 def _is_filled(cell: object) -> bool:
     return not (isinstance(cell, str) and not cell.strip())
+
+
+def _refuse_no_workbook(file: IO[bytes], field: str) -> None:
+    """Refuse what is no workbook, and one that cannot be opened without its password.
+
+    :param file: in one of the two containers; it can be read from any place.
+    :param field: to be named in an error.
+    :raises InvalidInput: with what to do.
+    """
+    file.seek(0)
+    if file.read(len(ZIP)) != ZIP:
+        file.seek(0)
+        if "EncryptedPackage".encode("utf-16-le") in file.read():
+            raise InvalidInput(field, _PASSWORD)
+        return
+    names, is_encrypted = _in_archive(file)
+    if not names:
+        raise InvalidInput(field, "is a zip archive or a workbook that is damaged or cut off")
+    if is_encrypted:
+        raise InvalidInput(field, _PASSWORD)
+    if any(name.endswith(".iwa") for name in names):
+        raise InvalidInput(field, "is a document of Numbers; export it as CSV or as an Excel workbook")
+    if "content.xml" not in names and not any(name.lower().startswith("xl/workbook.") for name in names):
+        raise InvalidInput(field, "is a zip archive and no workbook; unpack it")
+
+
+def _in_archive(file: IO[bytes]) -> tuple[set[str], bool]:
+    """Return what is in an archive, and whether OpenDocument has it encrypted; nothing if it is damaged."""
+    file.seek(0)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+            return names, _MANIFEST in names and b"encryption-data" in archive.read(_MANIFEST)
+    # The last two: packed in a way that zipfile does not know, or encrypted.
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError):
+        return set(), False

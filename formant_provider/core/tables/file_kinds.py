@@ -1,17 +1,16 @@
-"""Opens a table of contacts or of numbers, whatever kind of file it is in. The content tells the kind."""
+"""Opens a table of contacts or of numbers. The content of the file tells its kind, and not its name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.core.tables.csv_table import CsvTable, buffered, is_parquet
+from formant_provider.core.tables.csv_table import CsvTable, buffered
 from formant_provider.core.tables.excel_table import ExcelTable
-from formant_provider.core.tables.parquet_table import ParquetTable
-from formant_provider.core.tables.workbook_files import may_be_workbook
+from formant_provider.core.tables.packing import is_parquet, may_be_workbook
+from formant_provider.core.tables.value_tables import ParquetTable, ValueTable
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,6 @@ class FileForm:
     phone_column: str = PHONE_PARAMETER
 
 
-class ValueTable(Protocol):
-    """A table whose cells are values, and not text alone.
-
-    :ivar names: of its columns, as they are.
-    :ivar first_row: the number of its first row.
-    """
-
-    names: list[str]
-    first_row: int
-
-    def float_bits(self, place: int) -> int | None:
-        """Return in how many bits a column holds floats; ``None`` if it holds none, or nobody knows."""
-
-    def rows(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        """Return the values of some columns, by row."""
-
-
 def open_table(
     file: IO[bytes], field: str, form: FileForm, *, as_list: bool = False
 ) -> CsvTable | ValueTable:
@@ -58,9 +40,10 @@ def open_table(
     :raises InvalidInput: it cannot be read, or is of another kind.
     """
     raw = buffered(file)
-    if is_parquet(raw):
+    start = raw.peek(8)
+    if is_parquet(start):
         return ParquetTable(file, field)
-    if may_be_workbook(raw.peek(8)):
+    if may_be_workbook(start):
         return ExcelTable(file, field, form.sheet, only=as_list)
     if form.sheet is not None and not as_list:
         raise InvalidInput("sheet", "is the name of a sheet, and the contacts are in no workbook")

@@ -1,20 +1,25 @@
-"""Tells which files of a folder are the parts of one table, as warehouses and Spark write them.
+"""Says which files a path, a folder or a pattern names, and whether one of them would be written over.
 
-Beside the parts lie files that hold no rows, and what is left of a job that was not done: then some parts are
-missing, or are there twice, and the folder is refused.
+In a folder the files are the parts of one table, as warehouses and Spark write them. Beside the parts lie
+files that hold no rows, and what is left of a job that was not done: then some parts are missing, or are
+there twice, and the folder is refused.
 """
 
 from __future__ import annotations
 
 import glob
 import os
+import posixpath
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidInput
+
+T = TypeVar("T")
 
 # Of Athena, Redshift and Hadoop; what Excel puts beside a workbook that is open;
 # and what editors and people leave of an older version.
@@ -31,6 +36,8 @@ _UNFINISHED = {
     ): "a file in it is being written still",
 }
 _TABLES = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+# Names that lead to the same storage.
+_SAME_STORAGE = {"": "file", "local": "file", "s3a": "s3", "gcs": "gs", "abfss": "abfs", "wasbs": "wasb"}
 
 
 class Part(NamedTuple):
@@ -42,6 +49,42 @@ class Part(NamedTuple):
 
     name: str | None
     opened: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    def open(self, field: str) -> AbstractContextManager[IO[bytes]]:
+        """Open it.
+
+        A file that is not there may be written yet, by another program or in a storage that shows it late, so
+        that is for a retry to find out. What is no file will be none next time.
+
+        :param field: to be named in an error.
+        :raises InputNotFound: it is not there.
+        :raises InvalidInput: it is no file.
+        :raises OSError: as its storage does otherwise.
+        """
+        try:
+            return self.opened()
+        except FileNotFoundError as error:
+            path = error.filename or self.name or "the file that it names"
+        except (IsADirectoryError, NotADirectoryError):
+            path = None
+        if path is None:
+            raise InvalidInput(field, "must name a file: this is a folder, or lies below a file")
+        raise InputNotFound(
+            field,
+            f"{path}: No such file or directory. If it is written later, a retry finds it; a sensor can wait",
+        )
+
+    def named(self, read: Callable[[], T]) -> T:
+        """Read, and name the part in an error."""
+        try:
+            return read()
+        except InvalidInput as error:
+            fault = error
+        # Raised after the other one was handled, which would come along otherwise.
+        if self.name is None:
+            raise InvalidInput(fault.field, fault.reason)
+        name = self.name if self.name.isprintable() else repr(self.name)
+        raise InvalidInput(fault.field, f"part {name}: {fault.reason}")
 
 
 class Entry(NamedTuple):
@@ -154,3 +197,62 @@ def _is_hidden(name: str) -> bool:
     # A column that a table is parted by may begin with an underscore.
     pieces = [piece for piece in name.split("/") if piece.startswith((".", "_")) and "=" not in piece]
     return bool(pieces) or _NO_PARTS.fullmatch(name.rpartition("/")[2]) is not None
+
+
+def refuse_overlap(read: Mapping[str, str], written: Mapping[str, str]) -> None:
+    """Refuse to write a file where one is read (it would be lost, or read next time), or two to one place.
+
+    Places are compared as text, a local one without its links. Nothing is asked of a remote storage.
+
+    :param read: URIs or paths of files, folders or patterns, by the name of the field.
+    :param written: URIs or paths of files.
+    :raises InvalidInput: with the names of both fields.
+    """
+    inputs = {field: _pieces(place) for field, place in read.items()}
+    done: dict[str, list[str]] = {}
+    for field, place in written.items():
+        output = _pieces(place)
+        for other, pieces in inputs.items():
+            if _reads(pieces, output):
+                raise InvalidInput(field, f"is where {other} is read: write it to another folder or name")
+        for other, pieces in done.items():
+            if pieces == output:
+                raise InvalidInput(field, f"is where {other} is written as well: give each a file of its own")
+        done[field] = output
+
+
+def local_files(place: str) -> list[Path]:
+    """Return the files on this machine that a path, a folder or a pattern may mean."""
+    path = Path(place)
+    if path.is_dir():
+        return list(path.iterdir())
+    return [path] if path.exists() else list(map(Path, glob.glob(place, recursive=True)))
+
+
+def _reads(pieces: Sequence[str], output: Sequence[str]) -> bool:
+    """Whether what is read is a file, a folder around it, or a pattern that it matches."""
+    is_inside = list(output[: len(pieces)]) == list(pieces)
+    return is_inside or (has_pattern("/".join(pieces)) and _matches(pieces, output))
+
+
+def _matches(pattern: Sequence[str], pieces: Sequence[str]) -> bool:
+    if not pattern:
+        return not pieces
+    first, *rest = pattern
+    if first == "**":  # any number of folders, also none
+        return any(_matches(rest or ["*"], pieces[place:]) for place in range(len(pieces)))
+    return bool(pieces) and fnmatchcase(pieces[0], first) and _matches(rest, pieces[1:])
+
+
+def _pieces(place: str) -> list[str]:
+    """Return storage, bucket and names of a place, alike for all ways to write it."""
+    scheme, separator, rest = place.strip().partition("://")
+    if not separator:
+        scheme, rest = "", place.strip()
+    scheme = _SAME_STORAGE.get(scheme.lower(), scheme.lower())
+    if scheme == "file":
+        return [scheme, *filter(None, os.path.realpath(rest).split("/"))]
+    bucket, _, path = rest.partition("/")
+    # In front of an @ is the id of the connection: two of them may lead to one bucket.
+    names = posixpath.normpath(f"/{path}").strip("/").split("/")
+    return [scheme, bucket.rpartition("@")[2], *filter(None, names)]

@@ -147,8 +147,7 @@ class ContactFiles:
     @contextmanager
     def _opened(self) -> Iterator[Contacts]:
         from formant_provider.api.errors import InvalidInput
-        from formant_provider.core.contacts.part_sources import opened_contacts
-        from formant_provider.core.contacts.sources import contacts_of
+        from formant_provider.core.contacts.sources import contacts_of, opened_contacts
         from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
 
         rules = self.rules
@@ -203,9 +202,6 @@ class ContactFiles:
             log.warning("%s numbers can be read as two phones, and are not called.", report.two_readings)
         if report.rejected:
             log.warning("%s.", report.summary())
-        if report.formulas:
-            cells = ", ".join(str(problem) for problem in report.formula_examples)
-            log.warning("%s cells look like formulas, and are sent as they are: %s.", report.formulas, cells)
 
 
 def read_numbers(clean: Path) -> Iterator[str]:

@@ -43,7 +43,7 @@ def check_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: A
 
 
 def _refuse_overlap(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
-    from formant_provider.core.tables.places import refuse_overlap
+    from formant_provider.core.tables.parts import refuse_overlap
 
     read = {"contacts": contacts, "suppress": suppress}
     written = {"rejects_uri": rejects_uri, "results_uri": results_uri}

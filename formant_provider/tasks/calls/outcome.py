@@ -1,6 +1,6 @@
 """What a task makes of a conversation that is over, or is not over in time.
 
-What a trigger hands over holds ids alone, so the worker reads the record once more before it hands it on.
+What a trigger returns holds ids alone, so the worker reads the record once more before it pushes it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ READ_AGAIN_AFTER_S = (1.0, 2.0, 4.0)
 # Fields of a result that are XComs of their own as well.
 APART = ("trace_id", "conversation_id", "status")
 OnTimeout = Literal["fail", "skip", "return"]
-# What a task hands on of a conversation, besides its ids. The number is not in it.
+# What a task pushes of a conversation, besides its ids. The number is not in it.
 RECORD_FIELDS = (
     "status",
     "start_timestamp",
@@ -42,10 +42,10 @@ RECORD_FIELDS = (
 )
 
 
-def hand_on(
+def push_outcome(
     hook: FormantHook, end: WaitEnd, context: Context, options: WaitOptions, *, push: bool
 ) -> dict[str, Any]:
-    """Read the record of a conversation that is over, and hand it downstream.
+    """Read the record of a conversation that is over, and push it.
 
     :param push: whether ids and status go to XCom on their own keys.
     :return: the receipt, and of the record :data:`RECORD_FIELDS` and the ids.
@@ -67,7 +67,7 @@ def hand_on(
 
 
 def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
-    """Read the record in detail. Whatever hinders it, what the wait has found out is handed on."""
+    """Read the record in detail. Whatever hinders it, what the wait has found out is pushed."""
     from formant_provider.api.errors import FormantError
     from formant_provider.api.models import Conversation
 
@@ -77,7 +77,7 @@ def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
     except Exception as error:  # the call is over, whatever it is
         what = str(error) if isinstance(error, FormantError) else type(error).__name__
         log.warning(
-            "%s. Going on with what is known of the conversation %s, without its results.",
+            "%s. Continuing with what is known of the conversation %s, without its results.",
             what,
             known.conversation_id,
         )
@@ -129,7 +129,7 @@ def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> No
         push(context, CONVERSATION_LINK_XCOM, url)
 
 
-def tell_doubt(end: WaitEnd) -> None:
+def warn_unproven(end: WaitEnd) -> None:
     """Say why an unconfirmed call was not found among the conversations of its time."""
     if end.candidates > 1:
         log.warning(

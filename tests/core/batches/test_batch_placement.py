@@ -300,10 +300,10 @@ def test_a_process_that_lost_its_task_between_two_sends_sends_no_second_one(star
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_task_that_is_stopped_sends_nothing_more(number: int, start: Start) -> None:
-    """keep_back is asked right before each send; nothing was accepted, and the ledger says so."""
+    """check_before_send is asked right before each send; nothing was accepted, and the ledger says so."""
     task = start()
     task.sandbox.inject(CREATE_BATCH_CALL, Fault.RATE_LIMIT)
-    error = task.fail(keep_back=on_ask(number, SendAborted("The task was stopped")))
+    error = task.fail(check_before_send=on_ask(number, SendAborted("The task was stopped")))
     assert isinstance(error, SendAborted)
     assert not error.maybe_placed
     assert task.posts == number - 1
@@ -372,7 +372,7 @@ def test_death_after_the_upload_is_found_by_the_next_try(start: Start) -> None:
 def test_death_right_before_the_send_is_a_doubt(start: Start) -> None:
     """Nobody can know that nothing was sent."""
     task = start()
-    task.die(keep_back=on_ask(1, Died()))
+    task.die(check_before_send=on_ask(1, Died()))
     assert isinstance(task.fail(), BatchOutcomeUnknown)
     assert (task.rings, task.posts) == ({0}, 0)
 

@@ -64,9 +64,9 @@ class Life:
         for mishap in ("fails_at", "dies_before", "dies_after"):
             hit = step.ledger and step.ledger[0] == mishap
             setattr(ledger, mishap, {ledger.writes + step.ledger[1]} if hit and step.ledger else set())
-        keep_back = on_ask(step.dies_at_ask, Died()) if step.dies_at_ask else None
+        check = on_ask(step.dies_at_ask, Died()) if step.dies_at_ask else None
         try:
-            outcome: BatchPlacement | BaseException = self.task.place(keep_back=keep_back)
+            outcome: BatchPlacement | BaseException = self.task.place(check_before_send=check)
         except (FormantError, Died) as error:
             outcome = error
         self.check(outcome)

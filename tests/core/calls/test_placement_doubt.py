@@ -22,7 +22,8 @@ from formant_provider.api.errors import (
     Unreachable,
 )
 from formant_provider.api.models import CallRequest
-from formant_provider.core.calls.placement import MAX_KEYS_PER_TRY, Result
+from formant_provider.core.calls.decision import MAX_KEYS_PER_TRY
+from formant_provider.core.calls.placement import Result
 from formant_provider.core.keys import key_after_refusals
 from formant_provider.sandbox import Fault
 from formant_provider.tasks.ledger import InMemoryLedger
@@ -179,7 +180,7 @@ def test_a_stranger_s_key_is_not_sent_again_when_the_vendor_may_have_forgotten_i
 
 
 def kept_back(task: Tries) -> None:
-    assert isinstance(task.fail(keep_back=lambda: SendAborted("The task was stopped")), SendAborted)
+    assert isinstance(task.fail(check_before_send=lambda: SendAborted("The task was stopped")), SendAborted)
 
 
 def unplugged(task: Tries) -> None:

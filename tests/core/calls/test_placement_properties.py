@@ -149,7 +149,7 @@ class Life:
             hit = step.ledger is not None and step.ledger[0] == mishap
             setattr(ledger, mishap, {ledger.writes + step.ledger[1]} if hit and step.ledger else set())
         try:
-            return self.task.place(keep_back=_keep_back(step))
+            return self.task.place(check_before_send=_check(step))
         except (FormantError, Died) as outcome:
             return outcome
 
@@ -194,7 +194,7 @@ class Life:
             assert self.task.call.scheduled_for is not None
 
 
-def _keep_back(step: Try) -> Any:
+def _check(step: Try) -> Any:
     if step.asked is None:
         return None
     how, number = step.asked

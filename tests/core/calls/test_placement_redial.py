@@ -201,7 +201,7 @@ def test_a_process_that_died_in_a_redial_is_followed_by_one_that_ends_it(
 ) -> None:
     """Wherever it died, the redial rings once, and the call before it not again."""
     task = after_a_call(start, "no_answer", ledger=MemoryLedger(**death))
-    task.die(keep_back=None if "4" in str(death) else on_ask(1, Died()))
+    task.die(check_before_send=None if "4" in str(death) else on_ask(1, Died()))
     placement = task.place()
     assert (placement.result, task.rings, task.keys) == (then, 2, sent)
     assert placement.receipt is not None
@@ -234,7 +234,7 @@ def test_a_redial_that_was_limited_goes_on_where_it_was(uses_key: bool, start: S
 def test_a_redial_that_is_kept_back_is_not_sent(start: Start) -> None:
     """A task stopped before its redial rings nobody; the next try redials."""
     task = after_a_call(start)
-    assert isinstance(task.fail(keep_back=lambda: SendAborted("The task was stopped")), SendAborted)
+    assert isinstance(task.fail(check_before_send=lambda: SendAborted("The task was stopped")), SendAborted)
     assert (task.rings, task.ledger.last.sent) == (1, Sent.NEVER)
     assert task.place().result is Result.PLACED
     assert (task.rings, task.keys) == (2, [FIRST, SECOND])

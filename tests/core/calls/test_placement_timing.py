@@ -15,7 +15,7 @@ from formant_provider.api.client import CREATE_CALL
 from formant_provider.api.errors import CallNotAllowed, CallOutcomeUnknown, InvalidInput, SendAborted
 from formant_provider.calling_window import CallingWindow
 from formant_provider.core.calls.placement import Result
-from formant_provider.core.hours.opening_hours import Hours, ring_at
+from formant_provider.core.hours.opening_hours import Hours, allowed_at
 from formant_provider.core.ledger import Sent
 from formant_provider.sandbox import Fault
 from support.ledgers import CALL, NOON, NUMBER, MemoryLedger, Start, Tries, call_to, starting
@@ -35,7 +35,7 @@ def start() -> Iterator[Start]:
 
 
 def within(hours: Hours, on_closed: str = "schedule") -> When:
-    return lambda asked, now: ring_at(hours, asked, now=now, on_closed=on_closed)
+    return lambda asked, now: allowed_at(hours, asked, now=now, on_closed=on_closed)
 
 
 def never(_asked: datetime | None, _now: datetime) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from formant_provider.api.errors import CallNotAllowed, InvalidInput
 from formant_provider.calling_window import CallingWindow
-from formant_provider.core.hours.opening_hours import DAYS, MARGIN, Hours, ring_at, to_span, to_zone
+from formant_provider.core.hours.opening_hours import DAYS, MARGIN, Hours, allowed_at, to_span, to_zone
 
 INDIA = "+919876543210"
 LONDON = "+442071838750"
@@ -33,7 +33,7 @@ def at(text: str) -> datetime:
 
 
 def ring(window: CallingWindow, number: str, asked: datetime | None, *, now: datetime) -> datetime | None:
-    return ring_at(window.hours(number), asked, now=now, on_closed="schedule")
+    return allowed_at(window.hours(number), asked, now=now, on_closed="schedule")
 
 
 NINE_TO_EIGHT = [
@@ -98,6 +98,15 @@ def test_changed_clocks_make_the_hours_shorter_at_most(start: str, end: str, now
     """A reading that is skipped or shown twice is taken the careful way: later to begin, sooner to end."""
     hours = CallingWindow(start, end, timezone="Europe/Berlin").hours(INDIA)
     assert hours.opening(at(now), at(now) + 3 * DAY) == at(expected)
+
+
+def test_hours_that_end_at_midnight_last_until_it_also_where_it_is_skipped() -> None:
+    """In Santiago the clock jumps from midnight to one: the evening before lacks no hour."""
+    hours = CallingWindow("20:00", "24:00", timezone="America/Santiago").hours(INDIA)
+    jump = datetime(2026, 9, 6, 4, tzinfo=UTC)
+    for asked in (jump - timedelta(minutes=59), jump - timedelta(minutes=2)):
+        assert hours.opening(asked, asked) == asked
+    assert hours.opening(jump - SOON, jump - SOON) is None
 
 
 NIGHTS = [
@@ -194,14 +203,14 @@ def test_a_call_may_be_held_back_instead(on_closed: str, skips: bool, asked: str
     """Then the error says how the task ends, and when the hours begin."""
     hours = CallingWindow(timezone="UTC").hours(INDIA)
     with pytest.raises(CallNotAllowed, match=rf"{what}; it opens next at 2026-11-26T09:00:00Z") as caught:
-        ring_at(hours, asked and at(asked), now=at("11-25 21:00"), on_closed=on_closed)
+        allowed_at(hours, asked and at(asked), now=at("11-25 21:00"), on_closed=on_closed)
     assert caught.value.skips is skips
 
 
 def test_held_back_for_ever_is_said_so() -> None:
     """Hours that never come have no next opening to name."""
     with pytest.raises(CallNotAllowed, match="does not open again soon"):
-        ring_at(
+        allowed_at(
             CallingWindow("10:00", "18:00").hours(US_TOLL_FREE), None, now=at("11-25 21:00"), on_closed="skip"
         )
 

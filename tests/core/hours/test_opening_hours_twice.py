@@ -69,7 +69,9 @@ class Wall:
         for day in (today - 2 * DAY, today - DAY, today, today + DAY):
             if DAYS[day.weekday()] in hours.days and day not in hours.holidays:
                 begin, end = (datetime.combine(day, time()) + it for it in (hours.start, hours.end))
-                begin, end = begin + self.skipped(begin), end - self.skipped(end)
+                begin += self.skipped(begin)
+                if end.time() != time():  # a midnight that is skipped ends the day before all the same
+                    end -= self.skipped(end)
                 if begin <= self.earliest_after[minute] and self.latest_before[minute] < end:
                     return True
         return False

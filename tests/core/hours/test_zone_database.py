@@ -51,10 +51,12 @@ def a_machine(folder: Path, version: str | None, **zones: str) -> Path:
     return folder
 
 
-def run(*folders: Path) -> tuple[list[str], str]:
+def run(*folders: Path, program: str = SHOW) -> tuple[list[str], str]:
     """What a process prints and logs that has these folders, and no others, where Python looks for zones."""
     there = os.environ | {"PYTHONTZPATH": os.pathsep.join(map(str, folders)), "PYTHONPATH": os.getcwd()}
-    done = subprocess.run([sys.executable, "-c", SHOW], env=there, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=there, capture_output=True, text=True, check=True
+    )
     return done.stdout.split(), done.stderr
 
 
@@ -106,6 +108,26 @@ def test_the_version_is_logged_once_in_a_process(tmp_path: Path) -> None:
     """One line for all of the calls of a task."""
     _, logged = run(tmp_path)
     assert logged.count("time zone database") == 1 + logged.count("WARNING")
+
+
+NO_PACKAGE = """
+import sys
+sys.modules["tzdata"] = None  # so Python remembers that there is no such module
+from formant_provider.calling_window import CallingWindow
+try:
+    print(CallingWindow(timezone="Asia/Tokyo").hours("+919876543210").zones[0].key)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_without_any_database_the_remedy_is_named(tmp_path: Path) -> None:
+    """The package may be missing where the machine has one; where neither is there, the error says so."""
+    zones = {"UTC": "UTC", "Asia__Kolkata": "Asia/Kolkata", "Asia__Tokyo": "Asia/Tokyo"}
+    assert run(a_machine(tmp_path / "whole", "2026f", **zones), program=NO_PACKAGE)[0] == ["Asia/Tokyo"]
+    shown = " ".join(run(a_machine(tmp_path / "bare", None, **zones), program=NO_PACKAGE)[0])
+    assert shown.startswith("calling_window: needs a time zone database")
+    assert shown.endswith("pip install tzdata")
 
 
 def test_an_old_database_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

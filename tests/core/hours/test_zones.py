@@ -16,7 +16,8 @@ from formant_provider.calling_window import CallingWindow
 from formant_provider.core.hours.opening_hours import Hours
 from formant_provider.core.hours.zone_corrections import CORRECTIONS
 from formant_provider.core.hours.zone_database import database, zone, zone_names
-from formant_provider.core.hours.zones import is_country, regions_of, zones_of
+from formant_provider.core.hours.zones import is_country, zones_of
+from formant_provider.core.numbers.recipient import Recipient
 
 CODES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 LATEST = "2026f"
@@ -43,6 +44,10 @@ MOMENTS = [datetime.fromisoformat(day).replace(tzinfo=UTC) + n * HALF_HOUR for d
 
 def keys(number: str) -> set[str]:
     return {found.key for found in zones_of(number)}
+
+
+def countries(number: str) -> tuple[str, ...]:
+    return Recipient(number).countries
 
 
 @cache
@@ -103,7 +108,7 @@ def test_a_country_with_one_clock_has_that_clock() -> None:
     for region, kind, number in examples():
         clocks = {clock(name) for name in zone_names(PART_OF.get(region, region))}
         country_code = phonenumbers.parse(number).country_code
-        if len(clocks) == 1 and len(regions_of(number)) == 1 and country_code not in (90, 672):
+        if len(clocks) == 1 and len(countries(number)) == 1 and country_code not in (90, 672):
             assert {clock(key) for key in keys(number)} == clocks, (region, kind)
 
 
@@ -112,7 +117,7 @@ def test_numbers_of_no_country_have_no_zone(code: int) -> None:
     """Satellites, and other services of the whole world."""
     found = phonenumbers.example_number_for_non_geo_entity(code)
     number = phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)
-    assert (zones_of(number), regions_of(number)) == ((), ())
+    assert (zones_of(number), countries(number)) == ((), ())
 
 
 KNOWN = {
@@ -202,17 +207,17 @@ def test_a_number_that_tells_nothing_of_its_place_may_be_anywhere_in_its_country
 
 def test_a_number_that_may_be_of_several_countries_is_in_the_zones_of_all() -> None:
     """Toll-free numbers of North America are of all its countries, Australian mobiles also of two islands."""
-    assert {"AU", "CC", "CX"} == set(regions_of("+61412345678"))
-    assert {"US", "CA", "JM", "GU"} <= set(regions_of("+18005551212"))
+    assert {"AU", "CC", "CX"} == set(countries("+61412345678"))
+    assert {"US", "CA", "JM", "GU"} <= set(countries("+18005551212"))
     assert {clock("America/St_Johns"), clock("Pacific/Guam")} <= set(map(clock, keys("+18005551212")))
 
 
 def test_a_number_that_is_possible_and_no_more_may_be_in_any_country_of_its_code() -> None:
     """Its plan may have grown since the library was made; one of an impossible length is nowhere."""
     assert not phonenumbers.is_valid_number(phonenumbers.parse("+70001234567"))
-    assert set(regions_of("+70001234567")) == {"RU", "KZ"}
+    assert set(countries("+70001234567")) == {"RU", "KZ"}
     assert {clock("Asia/Almaty"), clock("Asia/Kamchatka")} <= set(map(clock, keys("+70001234567")))
-    assert zones_of("+7000") == zones_of("+") == zones_of("nobody") == regions_of("nobody") == ()
+    assert zones_of("+7000") == zones_of("+") == zones_of("nobody") == countries("nobody") == ()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ def test_a_number_that_is_new_to_the_library_is_of_the_country_of_its_first_digi
 ) -> None:
     """Where countries share a code, and none of them has the number in its plan yet."""
     assert not phonenumbers.is_valid_number(phonenumbers.parse(number))
-    assert regions_of(number) == (region,)
+    assert countries(number) == (region,)
     assert {clock(key) for key in keys(number)} == {clock(name) for name in zone_names(region)}
 
 
@@ -342,8 +347,8 @@ def test_what_is_known_of_an_exchange_is_so_of_each_of_its_numbers() -> None:
         exchange = f"+1{random.choice('23456789')}{random.randrange(10**5):05}"
         one, other = (f"{exchange}{random.randrange(10**4):04}" for _ in range(2))
         assert zones_of(one) == zones_of(other)
-        if regions_of(one) != regions_of(other):  # toll-free and personal numbers are of the whole plan
-            assert min(len(regions_of(one)), len(regions_of(other))) > 1, exchange
+        if countries(one) != countries(other):  # toll-free and personal numbers are of the whole plan
+            assert min(len(countries(one)), len(countries(other))) > 1, exchange
 
 
 def test_every_zone_that_is_named_is_there() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from formant_provider.core.numbers.reading import Readings
 from formant_provider.core.numbers.reasons import Reason
-from formant_provider.core.numbers.spelling import E164, canonical
+from formant_provider.core.numbers.recipient import E164, canonical
 
 CODES = sorted(map(str, phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 AMBIGUOUS = Reason.AMBIGUOUS_NUMBER
@@ -86,8 +86,8 @@ def test_the_two_readings_are_told_by_their_lengths() -> None:
     """And no digit of the number is."""
     readings = Readings("DE")
     told = "13 digits with a country code, 15 with that of default_country"
-    assert readings.lengths("4915123456789") == told
-    assert readings.lengths("49 151 23456789") == told
+    assert readings.note("4915123456789", Reason.AMBIGUOUS_NUMBER) == told
+    assert readings.note("49 151 23456789", Reason.AMBIGUOUS_NUMBER) == told
 
 
 @pytest.mark.parametrize(

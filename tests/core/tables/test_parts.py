@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.do_not_call import read_do_not_call
-from formant_provider.core.contacts.part_sources import numbers_of, opened_contacts
-from formant_provider.core.contacts.sources import Contacts
+from formant_provider.core.contacts.do_not_call import DoNotCall, NumbersInFiles, read_do_not_call
+from formant_provider.core.contacts.sources import Contacts, opened_contacts
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import local_parts
+from support.refusals import refusal
 
 NUMBERS = tuple(f"+1415555010{digit}" for digit in range(10))
 HEADER = "customer_phone,name\n"
@@ -57,16 +55,6 @@ def rows_of(contacts: Contacts) -> list[tuple[str, int, list[str]]]:
         for block in contacts.blocks
         for number, row in enumerate(block.rows, block.first_row)
     ]
-
-
-def refusal(action: Callable[[], object], field: str = "contacts") -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.field == field
-    assert caught.value.__context__ is None, "an error raised while another is handled carries its text along"
-    assert "Rahul" not in str(caught.value)
-    assert not any(number[1:] in str(caught.value) for number in NUMBERS)
-    return caught.value.reason
 
 
 @pytest.mark.parametrize("writer", BESIDE)
@@ -225,12 +213,11 @@ def test_rejects_and_problems_name_the_part(tmp_path: Path) -> None:
     with opened_contacts(local_parts(folder_of(tmp_path, files)), FileForm()) as contacts:
         report = clean_contacts(contacts, io.BytesIO(), rejects=rejects, invalid_rows="reject")
     header, *rows = csv.reader(io.StringIO(rejects.getvalue().decode()))
-    assert header == ["part", "row_number", "reason", "detail", "customer_phone", "name"]
-    assert [row[:3] for row in rows] == [["p-9.csv", "3", "not_e164"], ["p-10.csv", "2", "duplicate"]]
+    assert header == ["row_number", "part", "reason", "detail", "customer_phone", "name"]
+    assert [row[:3] for row in rows] == [["3", "p-9.csv", "not_e164"], ["2", "p-10.csv", "duplicate"]]
     first, second = map(str, report.problems)
     assert first.startswith("p-9.csv row 3 (not_e164")
     assert second == "p-10.csv row 2 (duplicate)"
-    assert list(map(str, report.formula_examples)) == ["p-10.csv row 3 (formula name)"]
 
 
 def test_a_do_not_call_list_may_be_in_parts(tmp_path: Path) -> None:
@@ -238,9 +225,16 @@ def test_a_do_not_call_list_may_be_in_parts(tmp_path: Path) -> None:
     folder_of(
         tmp_path, {"a.csv": f"customer_phone\n{NUMBERS[0]}\n", "b.csv": f"x,customer_phone\n1,{NUMBERS[1]}\n"}
     )
-    listed = read_do_not_call(numbers_of(local_parts(tmp_path), FileForm()), NumberReader())
+
+    def read_list() -> DoNotCall:
+        return read_do_not_call(NumbersInFiles(local_parts(tmp_path), FileForm()), NumberReader())
+
+    listed = read_list()
     assert len(listed) == 2
     assert listed.holds(NUMBERS[1])
     (tmp_path / "b.csv").write_text(f"x,y\n1,{NUMBERS[1]}\n")
-    entries = numbers_of(local_parts(tmp_path), FileForm())
-    assert "part b.csv: row 1: has 2 cells" in refusal(lambda: list(entries), "suppress")
+    assert "part b.csv: row 1: has 2 cells" in refusal(read_list, "suppress")
+    (tmp_path / "b.csv").write_text(f"{NUMBERS[1]}\nx\n")
+    assert "part b.csv: 1 entry cannot be read as a number (1 not_e164), that at 2" in refusal(
+        read_list, "suppress"
+    )

@@ -1,0 +1,126 @@
+"""Learns what a decision needs to know of a call. It sends no call, and decides nothing.
+
+Vendor page: https://docs.formantai.com/platform/conversations
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, may_have_been_placed
+from formant_provider.api.models import CallRequest, Conversation
+from formant_provider.core.calls.decision import At, Facts, Look, Timing
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.calls.policy import CallCallbacks, Policy
+from formant_provider.core.conversations.evidence import STARTS_LATE_BY, STARTS_WITHIN, Span
+from formant_provider.core.conversations.lookup import Finding, Search
+from formant_provider.core.keys import KEY_PROTECTS
+from formant_provider.core.searching import search_until_found
+from formant_provider.core.validation import refuse_past
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Looking:
+    """Looks for one call, for as long as the policy allows."""
+
+    call: CallRequest
+    client: FormantClient
+    policy: Policy
+    callbacks: CallCallbacks
+
+    def learn(self, look: Look, facts: Facts) -> Facts:
+        """Return the facts with what a look brought."""
+        learners: dict[At, Callable[[Intent, Facts], Facts]] = {
+            At.TIMING: lambda intent, facts: replace(facts, timing=self.timing(intent)),
+            At.CLOCK: lambda _, facts: replace(facts, vendor_now=self._vendor_now()),
+            At.LAST_CALL: self._last_call,
+            At.OTHERS: self._others,
+            At.CALL: self._call,
+        }
+        return learners[look.at](look.intent, facts)
+
+    def timing(self, intent: Intent) -> Timing:
+        """Ask whether a call is allowed now, and for when."""
+        now = self.callbacks.now()
+        try:
+            moment = self.callbacks.when(asked_for(self.call, intent), now)
+            refuse_past(moment, now=now)
+        except (CallNotAllowed, InvalidInput) as error:
+            return Timing(error=error)
+        return Timing(moment)
+
+    def _vendor_now(self) -> datetime:
+        """Ask for the vendor's time; ours when it does not say."""
+        client = self.client.without_retries()
+        with suppress(FormantError):
+            client.list_conversations(self.call.agent_id, limit=1)
+        return client.server_date or self.callbacks.now()
+
+    def _last_call(self, intent: Intent, facts: Facts) -> Facts:
+        began = intent.sends[0].span if intent.sends else Span(intent.written_at, intent.written_at)
+        with may_have_been_placed():
+            return replace(facts, since_last_call=tuple(self._search().since(began)))
+
+    def _others(self, intent: Intent, facts: Facts) -> Facts:
+        log.info("Another row of this mapped task may have placed this call: looking for it before sending.")
+        spans = [Span(intent.written_at, self.callbacks.now() + STARTS_WITHIN, is_exact=False)]
+        with may_have_been_placed():
+            finding = self._search().find(spans, own_traces=self.callbacks.own_traces)
+        return replace(facts, others=finding, others_scheduled=finding.is_empty and self._may_be_scheduled())
+
+    def _may_be_scheduled(self) -> bool:
+        """Whether a send whose key is forgotten can have asked for a moment that is still to come."""
+        now = self.callbacks.now()
+        with suppress(CallNotAllowed, InvalidInput):
+            moment = self.callbacks.when(self.call.scheduled_for, now - KEY_PROTECTS)
+            return moment is not None and moment + STARTS_LATE_BY > now
+        return False
+
+    def _call(self, intent: Intent, facts: Facts) -> Facts:
+        if facts.is_used:
+            log.warning("The key of this call was used before: the call was placed already. Looking for it.")
+        else:
+            log.warning("An earlier try may have placed this call, and sending is not safe. Looking for it.")
+        spans = self._spans(intent, facts.timing.moment if facts.is_used and facts.timing else None)
+        search, last = self._search(), Finding(spans=tuple(spans))
+
+        def look() -> Conversation | None:
+            nonlocal last
+            last = search.find(spans, other_than=intent.earlier, own_traces=self.callbacks.own_traces)
+            return last.record
+
+        _, error = search_until_found(look, self.policy.lookup_timeout_s, self.callbacks.sleep)
+        if error is not None:
+            error.maybe_placed = True
+        return replace(facts, call=last, call_error=error)
+
+    def _spans(self, intent: Intent, moment: datetime | None) -> Sequence[Span]:
+        """Return when the call can have begun.
+
+        :param moment: for which a send of now asks; one whose time is unknown may have asked for the same.
+        """
+        if intent.sends:
+            return [send.span for send in intent.sends]
+        asked = asked_for(self.call, intent)
+        begin = max(intent.written_at, asked) if asked else intent.written_at
+        spans = [Span(begin, max(begin, self.callbacks.now()) + STARTS_WITHIN, is_exact=False)]
+        return [*spans, Span(moment, moment + STARTS_LATE_BY)] if moment else spans
+
+    def _search(self) -> Search:
+        client = self.client.without_retries()
+        return Search(client, self.call.agent_id, self.call.recipient, self.callbacks.now)
+
+
+def asked_for(call: CallRequest, intent: Intent) -> datetime | None:
+    """Return for when the user wants it. A redial is not bound to the time of the first call."""
+    return None if intent.redials else call.scheduled_for

@@ -1,0 +1,78 @@
+"""Sends a call with one key, and writes down before each send that it may have been accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from formant_provider.api.errors import FormantError, SendAborted
+from formant_provider.api.models import CallReceipt, CallRequest
+from formant_provider.api.retry import is_unclear
+from formant_provider.core.calls.decision import Send, Timing, may_still_be_sent
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.calls.policy import CallCallbacks
+from formant_provider.core.conversations.evidence import SendRecord, latest
+from formant_provider.core.ledger import Ledger, Sent, write_doubt
+from formant_provider.core.vendor_clock import skew_of
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+
+@dataclass
+class Sending:
+    """The sends of one key, in this try.
+
+    :param decided: what was decided to be sent.
+    :param timing: returns whether a call is allowed by now, and for when.
+    :ivar records: of these sends; the last one is under way, or has just ended.
+    """
+
+    client: FormantClient
+    ledger: Ledger[Intent]
+    callbacks: CallCallbacks
+    decided: Send
+    timing: Callable[[Intent], Timing]
+    records: list[SendRecord] = field(default_factory=list, init=False)
+    _date: datetime | None = field(default=None, init=False)
+
+    def send(self, call: CallRequest) -> CallReceipt:
+        """Send, as often as the client's retry policy says.
+
+        :param call: as the decision wants it.
+        """
+        return self.client.create_call(call, before_send=self._before_send, after_send=self._after_send)
+
+    def in_doubt(self, error: FormantError) -> tuple[SendRecord, ...]:
+        """Return the sends that may have been accepted, those of this try and those before."""
+        outcomes = zip(self.records, [*error.earlier, error], strict=False)
+        unclear = [record for record, outcome in outcomes if is_unclear(outcome) and outcome.status != 409]
+        return latest([*self.decided.intent.sends, *unclear])
+
+    def _before_send(self) -> FormantError | None:
+        intent, moment, now = self.decided.intent, self.decided.moment, self.callbacks.now()
+        timing = self.timing(intent) if moment is None else None
+        if not may_still_be_sent(self.decided, now, timing):
+            return SendAborted("The time in which it was safe to send this call has passed")
+        records = [*self.records, SendRecord(now, scheduled_for=moment)]
+        doubt = replace(intent, sent=Sent.UNCLEAR, sends=latest([*intent.sends, *records]))
+        aborted = write_doubt(self.ledger, doubt, self.callbacks.check_before_send)
+        if aborted is None:
+            self.records = records
+        return aborted
+
+    def _after_send(self) -> None:
+        """Note when the last send ended, and what the vendor has said of its clock meanwhile."""
+        if not self.records or self.records[-1].ended_at is not None:
+            return
+        now = self.callbacks.now()
+        self.records[-1] = replace(self.records[-1], ended_at=now)
+        skew = skew_of(self.client.server_date, now)
+        if skew is not None and self.client.server_date != self._date:
+            self._date, ahead_s = self.client.server_date, skew.total_seconds()
+            self.records = [
+                record if record.ahead_s is not None else replace(record, ahead_s=ahead_s)
+                for record in self.records
+            ]
