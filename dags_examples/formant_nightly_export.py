@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, Param, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
-from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
+from formant_provider.operators.export import FormantExportConversationsOperator
 
 with DAG(
     "formant_nightly_export",
@@ -23,7 +23,7 @@ with DAG(
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
     tags=["formant"],
 ) as dag:
-    export = FormantConversationsToObjectStorageOperator(
+    export = FormantExportConversationsOperator(
         task_id="export",
         agent_id=456,
         # A call that began before midnight has ended by one o'clock, and has its record.

@@ -1,4 +1,4 @@
-"""The hours in which a phone may ring, as a user writes them in a DAG."""
+"""The hours in which calls may be placed, as a user writes them in a DAG."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ COUNTRY = "country"
 
 @dataclass(repr=False)
 class CallingWindow:
-    """The hours in which a phone may ring. Every field is a template field of the operator it is given to.
+    """The hours in which calls may be placed. Every field is a template field of the operator it is given to.
 
     :param start: the time of day at which they begin, ``"HH:MM"``, by the clock on the wall.
     :param end: the time of day at which they end, up to ``"24:00"``; one before ``start`` is on the next day.
-        A call is asked for until a minute before, lest the phone ring after it.
+        The last call is placed more than a minute before, so that no phone rings after it.
     :param days: days of the week on which they begin: ``mon``, ``tue``, ``wed``, ``thu``, ``fri``, ``sat``,
         ``sun``, as a list or as text.
     :param timezone: name of the time zone, such as ``Asia/Kolkata``. ``"recipient"`` means that of the
@@ -45,7 +45,7 @@ class CallingWindow:
         holidays of the number's country, and needs the extra ``holidays``.
     :param timezone_by: what the keys of a mapping given as ``timezone`` are: ``"country"``, or a template
         whose value is looked up, such as ``"{{ params.branch }}"``.
-    :raises ValueError: at parse time, for what is no template and cannot be meant.
+    :raises ValueError: at parse time, for a value that is invalid and no template.
     """
 
     start: str = "09:00"
@@ -115,7 +115,7 @@ class CallingWindow:
         return tuple(dict.fromkeys(zone for name in names for zone in _zones_called(name, recipient)))
 
     def _refuse_zones(self) -> None:
-        """Refuse a time zone that cannot be meant, also in a mapping of them."""
+        """Refuse an invalid time zone, also in a mapping of them."""
         by_country = self.timezone_by == COUNTRY
         if not by_country and not _is_template(self.timezone_by):
             raise InvalidInput("calling_window.timezone_by", f"must be '{COUNTRY}', or a template")
@@ -144,7 +144,7 @@ def _zones_called(name: str, recipient: Recipient) -> tuple[ZoneInfo, ...]:
 
 
 def _refuse_mapping(zones: Mapping[str, str], *, by_country: bool) -> None:
-    """Refuse a mapping of zones of which any part cannot be meant; a template in it is read later."""
+    """Refuse a mapping of zones of which any part is invalid; a template in it is read later."""
     if not zones or (by_country and not all(map(is_country, zones))):
         raise InvalidInput(
             "calling_window.timezone", "must have country codes of ISO 3166 as keys: US, IN, GB (not UK)"

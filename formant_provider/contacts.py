@@ -1,6 +1,6 @@
 """Check a list of contacts without Airflow, and call nobody: ``python -m formant_provider.contacts FILE``.
 
-What cannot be called is told by row and reason, and what can by zone and opening; never a number.
+Contacts that cannot be called are named by row and reason, the others by zone and opening; never a number.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings:
     """Read the list, and all that is needed for it.
 
-    :raises InvalidInput: it cannot be read, or an option makes no sense for it.
+    :raises InvalidInput: it cannot be read, or an option is invalid for it.
     :raises OSError: a file cannot be read or written.
     """
     # Who may be called later can be called; who has no hours, or none that are known, cannot.
@@ -254,7 +254,7 @@ def command_line() -> argparse.ArgumentParser:
     """Return the options, as ``--help`` prints them."""
     parser = argparse.ArgumentParser(
         prog="python -m formant_provider.contacts",
-        description="Check a list of contacts as a campaign would. Nobody is called; no number is printed.",
+        description="Check a list of contacts as a batch call does. Nobody is called; no number is printed.",
         epilog="Exit status: 0 all can be called, 1 some cannot, 2 the list or the options cannot be read.",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Measures what validating and uploading a campaign costs, beside copying the file with the csv module alone.
+"""Measures what validating and uploading contacts costs, beside copying the file with the csv module alone.
 
 Pandas, which reads the same file as text and checks nothing, is a peer in the same run where it is installed.
 Each step runs in a fresh process, in turn, so that a noisy machine disturbs all alike and memory is its own.
@@ -90,7 +90,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def read_with_pandas(source: Path, _: Path) -> None:
-    """Read the file as pandas should be told to, when numbers are to stay what they are."""
+    """Read the file as pandas does it best when numbers are to stay text."""
     import pandas
 
     pandas.read_csv(source, dtype=str)
@@ -119,7 +119,7 @@ def validate_parts(source: Path, target: Path) -> None:
 
 
 def validate_and_upload(source: Path, target: Path) -> None:
-    """Do what a task does of a campaign, Airflow apart."""
+    """Do what a task does for a batch call, without Airflow."""
     validate(source, target)
     with FormantClient(ClientConfig(os.environ[SERVER], "bench-key")) as client:
         client.create_batch_call(456, "bench", target)

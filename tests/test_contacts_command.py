@@ -1,4 +1,4 @@
-"""``python -m formant_provider.contacts``: what a campaign would find, from a shell and without Airflow."""
+"""``python -m formant_provider.contacts``: what a batch call would find, from a shell and without Airflow."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_it_reads_gzip_and_standard_input(
 
 @pytest.mark.parametrize("text", ["customer_phone\n", "customer_phone\n1\n"])
 def test_nobody_that_can_be_called_is_no_good_list(text: str, people: Any) -> None:
-    """A campaign would fail, so the exit status is not 0."""
+    """A batch call would fail, so the exit status is not 0."""
     assert main([people(text)]) == 1
 
 

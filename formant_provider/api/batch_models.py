@@ -33,15 +33,15 @@ class BatchCall:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BatchCall | None:
         """Read one record; ``None`` when it has no id to go by."""
-        batch_id = _integer(data.get("id"))
+        batch_id = to_integer(data.get("id"))
         if batch_id is None:
             return None
         return cls(
             batch_id=batch_id,
             name=_text(data.get("name")),
-            agent_id=_integer(data.get("agent_id")),
+            agent_id=to_integer(data.get("agent_id")),
             status=_text(data.get("status")),
-            total_recipients=_integer(data.get("total_recipients")),
+            total_recipients=to_integer(data.get("total_recipients")),
             created_at=_text(data.get("created_at")),
         )
 
@@ -55,36 +55,6 @@ class BatchCall:
 
 
 @dataclass(frozen=True)
-class BatchCallPage:
-    """One page of batch calls.
-
-    :param items: the records, in the API's order, which the vendor does not document.
-    :param has_more: whether another page follows.
-    :param total: how many there are in all, ``None`` when the API did not say.
-    """
-
-    items: tuple[BatchCall, ...]
-    has_more: bool
-    total: int | None
-
-    @classmethod
-    def from_json(cls, answer: Mapping[str, Any], *, limit: int, offset: int) -> BatchCallPage:
-        """Read one page. Without a word of what follows, a full page is taken to have a next one.
-
-        :param limit: as it was asked for.
-        :param offset: as it was asked for.
-        """
-        rows, total, has_more = answer["data"], _integer(answer.get("total")), answer.get("has_more")
-        more = len(rows) >= limit if total is None else offset + len(rows) < total
-        records = [BatchCall.from_json(row) for row in rows if isinstance(row, Mapping)]
-        return cls(
-            items=tuple(record for record in records if record),
-            has_more=has_more if isinstance(has_more, bool) else more,
-            total=total,
-        )
-
-
-@dataclass(frozen=True)
 class BatchMetrics:
     """What became of the recipients of a batch call so far, by the vendor's names.
 
@@ -93,7 +63,7 @@ class BatchMetrics:
     be reached. What the API did not send, or not as a number, is ``None``.
 
     :param avg_duration_seconds: of those who were connected.
-    :param success_rate: per cent; in the vendor's sample of all recipients.
+    :param success_rate: percent; in the vendor's sample of all recipients.
     """
 
     avg_duration_seconds: float | None
@@ -115,14 +85,15 @@ class BatchMetrics:
         names = set(cls.__dataclass_fields__)
         averages = {"avg_duration_seconds", "success_rate"}
         values: dict[str, Any] = {name: _number(data.get(name)) for name in averages}
-        return cls(**values, **{name: _integer(data.get(name)) for name in names - averages})
+        return cls(**values, **{name: to_integer(data.get(name)) for name in names - averages})
 
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _integer(value: object) -> int | None:
+def to_integer(value: object) -> int | None:
+    """Return a whole number, also one that came as text or as a float; ``None`` for all else."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     number = _number(value)

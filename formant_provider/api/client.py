@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import IO, Any
 from urllib.parse import quote
 
-from formant_provider.api.batch_models import BatchCall, BatchCallPage, BatchMetrics
+from formant_provider.api.batch_models import BatchCall, BatchMetrics
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import BadResponse, FormantError
 from formant_provider.api.fingerprints import Fingerprints
-from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ConversationPage, Recording
+from formant_provider.api.models import CallReceipt, CallRequest, Conversation, Recording
 from formant_provider.api.multipart import Form
+from formant_provider.api.pages import Page
 from formant_provider.api.retry import Quota, RetryPolicy
 from formant_provider.api.transport import Request, Transport
 
@@ -130,7 +131,7 @@ class FormantClient:
 
     def list_conversations(
         self, agent_id: int | None = None, *, limit: int = 20, offset: int = 0
-    ) -> ConversationPage:
+    ) -> Page[Conversation]:
         """Read one page of conversations. The vendor documents no order and no other filter.
 
         :param agent_id: only this agent's; ``None`` means every agent's.
@@ -141,7 +142,7 @@ class FormantClient:
         answer = self._transport.send(
             Request(LIST_CONVERSATIONS, "/v1/conversations", query=query, shape=list)
         )
-        return ConversationPage.from_json(answer, limit=limit, offset=offset)
+        return Page.from_json(answer, _conversation, limit=limit, offset=offset)
 
     def get_conversation(self, conversation_id: str) -> Conversation:
         """Read one conversation in detail.
@@ -150,8 +151,8 @@ class FormantClient:
         """
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"
         answer = self._transport.send(Request(GET_CONVERSATION, path))
-        record = Conversation.from_json(answer["data"])
-        if not record.conversation_id:
+        record = _conversation(answer["data"])
+        if record is None:
             raise BadResponse(f"{GET_CONVERSATION}: the record has no id", operation=GET_CONVERSATION)
         return record
 
@@ -203,7 +204,7 @@ class FormantClient:
 
     def list_batch_calls(
         self, agent_id: int | None = None, *, limit: int = 20, offset: int = 0
-    ) -> BatchCallPage:
+    ) -> Page[BatchCall]:
         """Read one page of batch calls. The vendor documents no order and no other filter.
 
         :param agent_id: only this agent's; ``None`` means every agent's.
@@ -212,7 +213,7 @@ class FormantClient:
         """
         query = {"agent_id": agent_id, "limit": limit, "offset": offset}
         answer = self._transport.send(Request(LIST_BATCH_CALLS, "/v1/batch-calls", query=query, shape=list))
-        return BatchCallPage.from_json(answer, limit=limit, offset=offset)
+        return Page.from_json(answer, BatchCall.from_json, limit=limit, offset=offset)
 
     def get_batch_call(self, batch_id: int) -> BatchCall:
         """Read one batch call.
@@ -240,3 +241,8 @@ def _record(answer: dict[str, Any], operation: str, *, maybe_placed: bool = Fals
         text = f"{operation}: the record has no id"
         raise BadResponse(text, operation=operation, maybe_placed=maybe_placed)
     return batch
+
+
+def _conversation(data: Mapping[str, Any]) -> Conversation | None:
+    record = Conversation.from_json(data)
+    return record if record.conversation_id else None

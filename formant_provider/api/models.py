@@ -163,42 +163,6 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class ConversationPage:
-    """One page of an agent's conversations.
-
-    :param items: the records, in the API's order, which the vendor does not document.
-    :param has_more: whether another page follows.
-    :param total: how many there are in all, ``None`` when the API did not say.
-    """
-
-    items: tuple[Conversation, ...]
-    has_more: bool
-    total: int | None
-
-    @classmethod
-    def from_json(cls, answer: Mapping[str, Any], *, limit: int, offset: int) -> ConversationPage:
-        """Read one page. Without a word of what follows, a full page is taken to have a next one.
-
-        :param limit: as it was asked for.
-        :param offset: as it was asked for.
-        """
-        rows = answer["data"]
-        total = answer.get("total")
-        total = total if isinstance(total, int) else None
-        more = len(rows) >= limit if total is None else offset + len(rows) < total
-        has_more = answer.get("has_more")
-        return cls(
-            items=tuple(
-                record
-                for record in (Conversation.from_json(row) for row in rows if isinstance(row, Mapping))
-                if record.conversation_id
-            ),
-            has_more=has_more if isinstance(has_more, bool) else more,
-            total=total,
-        )
-
-
-@dataclass(frozen=True)
 class Recording:
     """A recording that was downloaded.
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 # The vendor forgets a key after 24 hours; a little less, since its clock is not ours.
 KEY_PROTECTS = timedelta(hours=23, minutes=55)
-# Changing this value changes every key: tasks that are being retried during an upgrade would ring again.
+# Changing this value changes every key: tasks that are retried during an upgrade would place a second call.
 _NAMESPACE = uuid.UUID("6a3f0d1e-52f4-5b0b-9d55-0c1f6f2b8c77")
 
 

@@ -24,8 +24,8 @@ class Sent(StrEnum):
 
 
 @dataclass(frozen=True)
-class Remembered:
-    """What the ledger holds of anything that rings. No number, no parameter, nothing that was said.
+class BaseIntent:
+    """What the ledger holds of a call, or of a batch call: no number, no parameter, nothing that was said.
 
     :param key: names it, in every try.
     :param written_at: when it was first about to be sent, aware.
@@ -54,22 +54,24 @@ class Remembered:
         return cls(entry["key"], datetime.fromisoformat(entry["written_at"]), Sent(entry["sent"]))
 
 
-RememberedT = TypeVar("RememberedT", bound=Remembered)
+IntentT = TypeVar("IntentT", bound=BaseIntent)
 
 
-class Ledger(Protocol[RememberedT]):
+class Ledger(Protocol[IntentT]):
     """Remembers the intent of one call, or batch call, across tries.
 
-    :ivar outlives: whether what is written outlives this process, and a process whose task was given to
+    Whatever stores it has to pass the tests of ``tests/support/ledger_contract.py``.
+
+    :ivar is_durable: whether what is written outlives this process, and a process whose task was given to
         another one is told so when it writes.
     """
 
-    outlives: bool
+    is_durable: bool
 
-    def read(self) -> RememberedT | None:
+    def read(self) -> IntentT | None:
         """Return what is known, ``None`` when nothing is."""
 
-    def write(self, intent: RememberedT) -> None:
+    def write(self, intent: IntentT) -> None:
         """Remember; committed when it returns.
 
         :raises SendAborted: it cannot be written, so nothing may be sent.
@@ -77,7 +79,7 @@ class Ledger(Protocol[RememberedT]):
 
 
 def outcome_of(before: Sent, errors: Iterable[FormantError]) -> Sent:
-    """Add what these sends came to: a doubt outlives every refusal."""
+    """Return what became of all sends, with these: no refusal of one clears up a doubt about another."""
     errors = list(errors)
     if before is Sent.UNCLEAR or any(map(is_unclear, errors)):
         return Sent.UNCLEAR
@@ -86,7 +88,7 @@ def outcome_of(before: Sent, errors: Iterable[FormantError]) -> Sent:
     return before
 
 
-def note(ledger: Ledger[RememberedT], intent: RememberedT) -> None:
+def note(ledger: Ledger[IntentT], intent: IntentT) -> None:
     """Write what is good to know, but no condition for sending."""
     try:
         ledger.write(intent)
@@ -95,7 +97,7 @@ def note(ledger: Ledger[RememberedT], intent: RememberedT) -> None:
 
 
 def write_doubt(
-    ledger: Ledger[RememberedT], intent: RememberedT, check: Callable[[], FormantError | None] | None
+    ledger: Ledger[IntentT], intent: IntentT, check: Callable[[], FormantError | None] | None
 ) -> FormantError | None:
     """Write that this may have been sent, right before it is; return what aborts the send.
 

@@ -3,8 +3,7 @@
 The lists have no filter but the agent and their order is not documented, so the order is found out while
 reading. Records that come in meanwhile move the others along; none that was there is missed.
 
-What to read is a *flow*: a generator that yields one request after the other and never sends. :func:`run`
-carries it out while the caller waits; who waits for many calls at once carries it out otherwise.
+What to read is a flow (see :mod:`formant_provider.core.flows`).
 
 Vendor page: https://docs.formantai.com/platform/conversations
 """
@@ -13,13 +12,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.batch_models import BatchCall, BatchCallPage
-from formant_provider.api.errors import FormantError
-from formant_provider.api.models import Conversation, ConversationPage
+from formant_provider.api.batch_models import BatchCall
+from formant_provider.api.models import Conversation
+from formant_provider.api.pages import Page
+from formant_provider.core.flows import Flow, Query
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -32,30 +32,6 @@ MAX_PAGES = 1000
 # The vendor's clock is not ours: a record may seem to begin a little before we asked for it.
 CLOCK_SKEW_MS = 60_000
 
-T = TypeVar("T")
-Ask: TypeAlias = "Callable[[FormantClient], Any]"
-Flow: TypeAlias = Generator[Ask, Any, T]
-Page: TypeAlias = ConversationPage | BatchCallPage
-
-
-def run(flow: Flow[T], client: FormantClient) -> T:
-    """Carry out a flow, one request after the other; an error is raised inside of the flow, at its request.
-
-    :return: what the flow returns.
-    """
-    try:
-        ask = next(flow)
-        while True:
-            try:
-                answer = ask(client)
-            except FormantError as error:
-                ask = flow.throw(error)
-            else:
-                ask = flow.send(answer)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-
 
 def recent(
     agent_id: int | None,
@@ -64,19 +40,26 @@ def recent(
     *,
     max_pages: int = MAX_PAGES,
     whole_pages: bool = False,
+    on_answer: Callable[[FormantClient], None] = lambda _: None,
 ) -> Flow[bool]:
     """Read an agent's records from a moment on. The same record may be taken more than once.
 
     :param agent_id: ``None`` means every agent's.
     :param since_ms: epoch milliseconds; a record that does not say when it began is taken as well.
-    :param take: is handed every record.
+    :param take: called with every record.
     :param max_pages: a bound against lists without an end.
     :param whole_pages: take the older records as well that come along with those from then on.
+    :param on_answer: called with the client that has just received a page, in the thread that sent for it.
     :return: whether all were read: ``False`` when there were more than that bound.
     """
 
-    def page_at(offset: int) -> Ask:
-        return lambda client: client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
+    def page_at(offset: int) -> Query:
+        def send(client: FormantClient) -> Page[Conversation]:
+            page = client.list_conversations(agent_id, limit=PAGE_SIZE, offset=offset)
+            on_answer(client)
+            return page
+
+        return send
 
     def began_ms(record: Conversation) -> int | None:
         return record.start_timestamp
@@ -92,7 +75,7 @@ def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], Non
     :param since_ms: epoch milliseconds; one that does not say when it was created is taken as well.
     """
 
-    def page_at(offset: int) -> Ask:
+    def page_at(offset: int) -> Query:
         return lambda client: client.list_batch_calls(agent_id, limit=PAGE_SIZE, offset=offset)
 
     def created_ms(batch: BatchCall) -> int | None:
@@ -115,7 +98,7 @@ def _read(reading: _Reading) -> Flow[None]:
     yield from _onwards(reading, first)
 
 
-def _onwards(reading: _Reading, page: Page) -> Flow[None]:
+def _onwards(reading: _Reading, page: Page[Any]) -> Flow[None]:
     """Read from the front. What comes in at the front moves the rest towards us, so nothing is passed by."""
     way = _WayBack()
     for number in range(1, reading.max_pages):
@@ -124,7 +107,7 @@ def _onwards(reading: _Reading, page: Page) -> Flow[None]:
             return
         page = yield reading.page_at(number * PAGE_SIZE)
         reading.take_page(page)
-    reading.break_off()
+    reading.stop_at_the_bound()
 
 
 def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool]:
@@ -150,7 +133,7 @@ def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool
         unread = start
         if unread == 0 or way.is_past(reading.since_ms):
             return True
-    reading.break_off()
+    reading.stop_at_the_bound()
     return True
 
 
@@ -163,7 +146,7 @@ class _Reading:
     :ivar is_whole: whether all of it was read that is wanted.
     """
 
-    page_at: Callable[[int], Ask]
+    page_at: Callable[[int], Query]
     began_ms: Callable[[Any], int | None]
     since_ms: int
     take: Callable[[Any], None]
@@ -171,15 +154,15 @@ class _Reading:
     whole_pages: bool = False
     is_whole: bool = field(default=True, init=False)
 
-    def break_off(self) -> None:
-        """Read no more of a list that has no end."""
+    def stop_at_the_bound(self) -> None:
+        """Note that a list goes on farther than it is read."""
         self.is_whole = False
         log.warning("The list goes on beyond %s pages; the rest is not read.", self.max_pages)
 
-    def starts(self, page: Page) -> list[int]:
+    def starts(self, page: Page[Any]) -> list[int]:
         return [began for began in map(self.began_ms, page.items) if began is not None]
 
-    def take_page(self, page: Page) -> None:
+    def take_page(self, page: Page[Any]) -> None:
         for record in page.items:
             began = self.began_ms(record)
             if self.whole_pages or began is None or began >= self.since_ms:
@@ -187,7 +170,7 @@ class _Reading:
 
 
 class _WayBack:
-    """How far back in time a way through the list has come, and how straight it was."""
+    """How far back in time the reading of a list has come, and how far out of order the list was so far."""
 
     def __init__(self) -> None:
         self._newest: float = -math.inf

@@ -10,6 +10,7 @@ Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ _ROWS = (
     "is a list of rows, and one call has one recipient. For a call of each row map the task:"
     " .partial(...).expand(parameters=rows); for one batch call of all use FormantCreateBatchCallOperator"
 )
+# What is left of an item when a template has made text of a list.
+_WORD = re.compile(r"[^\s,;\[\](){}'\"]+")
 RETRY_CONTEXT_TEXTS = ("retry_initial_message", "retry_language", "retry_stage_id")
 
 
@@ -230,6 +233,18 @@ def to_optional_text(field: str, value: object) -> str | None:
     if text in {"", "None"}:
         raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
     return text
+
+
+def to_items(field: str, value: object) -> list[object]:
+    """Return what is in a list, or in the text that a template has made of one.
+
+    :raises InvalidInput: it is neither.
+    """
+    if isinstance(value, str):
+        return list(_WORD.findall(value))
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        return list(value)
+    raise InvalidInput(field, f"must be a list, or text; got {kind_of(value)}")
 
 
 def _json(field: str, value: Mapping[Any, Any]) -> str:

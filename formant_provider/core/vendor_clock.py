@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
-
-from formant_provider.core.paging import Ask, Flow
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -40,34 +38,15 @@ class VendorClock:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.ahead = timedelta(0)
         self._now = now
-        self._heard: datetime | None = None
+        self._last_date: datetime | None = None
 
     def now(self) -> datetime:
         """Return the current time by the vendor's clock."""
         return self._now() + self.ahead
 
-    def hear(self, client: FormantClient) -> None:
+    def learn(self, client: FormantClient) -> None:
         """Take in the date of the answer that a client has just received, if it had one."""
         said = client.server_date
         skew = skew_of(said, self._now())
-        if skew is not None and said is not self._heard:
-            self._heard, self.ahead = said, skew
-
-    def listening(self, flow: Flow[Any]) -> Flow[None]:
-        """Carry out a flow, and hear the date of each of its answers the moment it comes."""
-
-        def heard(ask: Ask) -> Ask:
-            def send(client: FormantClient) -> Any:
-                answer = ask(client)
-                self.hear(client)
-                return answer
-
-            return send
-
-        answer = None
-        while True:
-            try:
-                ask = flow.send(answer)
-            except StopIteration:
-                return
-            answer = yield heard(ask)
+        if skew is not None and said is not self._last_date:
+            self._last_date, self.ahead = said, skew

@@ -3,109 +3,163 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.tasks.batches.completion import OnBatchTimeout, WaitsForTheEnd
+from formant_provider.tasks.batches.completion import conclude
 from formant_provider.tasks.batches.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.tasks.batches.outputs import check_written_outputs
-from formant_provider.tasks.batches.report import (
-    DEFAULT_REPORT_COLUMNS,
-    ReportOptions,
-    check_report,
-    refuse_carried_phone,
+from formant_provider.tasks.batches.placing import BatchPlacer, OnBatchTimeout, PlacingOptions, open_files
+from formant_provider.tasks.batches.receipts import leaving_a_result, push_receipt, rehearse
+from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
+from formant_provider.tasks.batches.waiting import (
+    BatchOptions,
+    OnBelowThreshold,
+    OnStalled,
+    batch_trigger_for,
+    wait_for_batch,
 )
-from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
-from formant_provider.tasks.privacy import reveal
-from formant_provider.tasks.references import to_reference
-from formant_provider.tasks.results import push_result
+from formant_provider.tasks.privacy import PrivateFields, reveal
+from formant_provider.tasks.references import reference_or_none, to_reference
+from formant_provider.tasks.results import of_row, push_result
+from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.storage.tables import NumberDisplay
 from formant_provider.tasks.timing import check_window
-from formant_provider.tasks.waiting import deferrable_or_default
+from formant_provider.tasks.waiting import defer_wait, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.calling_window import CallingWindow
+    from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.tasks.timing import OnClosedUpload
 
 
-class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
+class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     """Call everybody in a table through a FormantAI Voice agent, each once.
 
-    The contacts are checked before anything is sent, and what can be called is uploaded as one batch call.
-    The vendor takes no idempotency key for it, so the task puts a marker into its name, writes down its
-    intent (Airflow 3.3 and later), and never uploads blindly again: a further try, and one whose answer was
-    lost, looks for the marker in the list of batch calls first. Found, the batch call is adopted. Not found
-    after an upload that may have been accepted, the task fails without retries and says what to check.
-    A batch call cannot be cancelled.
+    The contacts are checked before anything is sent, and those who can be called are uploaded as one batch
+    call. The vendor takes no idempotency key for it. So the task puts a marker into its name, writes its
+    intent into Airflow's task state store (3.3 and later), and looks for the marker in the list of batch
+    calls before a further try uploads anything, and after an upload whose answer was lost. A batch call that
+    is found is adopted. When an upload may have been accepted and is not found, the task fails without
+    retries and says what to check. A batch call cannot be cancelled.
 
     XCom: ``return_value``, a dict of ``batch_id``, ``name`` (as the vendor sees it), ``agent_id``,
     ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
-    what was read, or ``None`` when an earlier try did), ``status`` (``None`` until it is waited for),
+    what was read, or ``None`` when an earlier try read them), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` is on
-    a key of its own as well. A task that uploads nothing leaves a result too, as a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` has a key of its
+    own as well. A task that uploads nothing leaves a result too, as that of a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
+    **What the batch call is:**
+
     :param agent_id: the agent that talks: an integer, or a template that renders to digits. (templated)
-    :param name: shown to people in the dashboard; one line. (templated)
-    :param contacts: whom to call: a URI of any storage that Airflow knows or an absolute path, of a file
+    :param name: the name that people see in the dashboard; one line. (templated)
+    :param contacts: whom to call: a URI of any storage that Airflow knows, or an absolute path, of a file
         (CSV, also compressed; Parquet; a workbook), of a folder of such files, or a pattern of their names;
         or a list of mappings or a data frame, such as the output of a task. One column is
         ``customer_phone``; each other one becomes a parameter of the call. Airflow never shows it.
         (templated)
-    :param idempotency_key: a name for this batch call, such as a month. Those of one agent with the same
-        name are one batch call, whichever task, DAG or run asks for them. ``None`` means one for each DAG run
-        and task. (templated)
     :param reference: your own name of this batch call: text or an integer, and never a phone number. It is in
         the result and goes nowhere else. ``None`` means none. (templated)
-    :param suppress: numbers that must not be called: a URI or path like that of the contacts, with a column
-        ``customer_phone`` or a single one; or a list or a data frame. Who is on it is left out, and the
-        batch call does not fail for it. ``None`` means none; a list that is there and comes to ``None`` or
-        holds no number fails the task. Airflow never shows it. (templated)
-    :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
-        keeps them nowhere. (templated)
-    :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
-        with ``.gz``: a row for each of the contacts and what came of it. Needs ``wait_for_completion``.
-        (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :param calling_window: the hours in which phones may ring, a
-        :class:`~formant_provider.calling_window.CallingWindow`, held against each contact's own clock when
-        the file is uploaded: the platform calls from then on, and knows of no hours. ``None`` means any.
-        (templated)
-    :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
-        renders to one of these words. (templated)
-    :param delimiter: what is between the cells of a CSV file, unless its first line is ``sep=;`` or the like.
-    :param default_country: where numbers are from that are written without a country code, as two letters;
+
+    **How the contacts are read:**
+
+    :param delimiter: the character between the cells of a CSV file, unless its first line is ``sep=;`` or the
+        like.
+    :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
+    :param phone_column: the name of the column of numbers in the contacts, which ``suppress`` may use too. In
+        the upload it is called ``customer_phone``.
+    :param default_country: the country of numbers that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
     :param default_region: the old name of ``default_country``, which is deprecated.
-    :param numbers: what digits without a plus sign are, of the contacts and of ``suppress``: ``"national"``
+    :param numbers: what digits without a plus sign are, in the contacts and in ``suppress``: ``"national"``
         (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
-        refuses those that could be either. A number that is a float is read only where this is said.
-    :param renumber: whether numbers of an old numbering plan are called under what they are today, where that
-        is known. ``False`` refuses them. Those of ``suppress`` are always read so.
-    :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
-    :param phone_column: the name that the column of numbers has in the contacts, and may have in
-        ``suppress``. What is uploaded calls it ``customer_phone``.
+        refuses those that could be either. A number that is a float is read only where this is given.
+    :param renumber: whether numbers of an old numbering plan are called under their number of today, where
+        that is known. ``False`` refuses them. Those of ``suppress`` are always read so.
+
+    **Who is left out:**
+
+    :param suppress: numbers that must not be called: a URI or path like that of the contacts, with a column
+        ``customer_phone`` or a single one; or a list or a data frame. They are left out, and the batch call
+        does not fail for them. ``None`` means none; a list that is given and comes to ``None`` or holds no
+        number fails the task. Airflow never shows it. (templated)
     :param required_variables: columns that must not be blank.
-    :param invalid_rows: when some contacts cannot be called: ``"fail"`` sends nothing, ``"reject"`` leaves
-        them out. Those on the do-not-call list are left out either way.
-    :param max_rejected_rate: percent of the contacts, from 0 to 100, that ``invalid_rows="reject"`` may leave
-        out; with more nothing is sent. ``None`` means any.
-    :param on_empty: when nobody can be called, as of an empty file: ``"fail"`` (without retries) or
-        ``"skip"``.
-    :param on_closed: when ``calling_window`` is closed for some contacts at the upload: ``"fail"`` (without
-        retries) sends nothing, ``"skip"`` leaves them out, with their next opening in the rejects.
+    :param invalid_rows: what to do when some contacts cannot be called: ``"fail"`` sends nothing,
+        ``"reject"`` leaves them out. Those on the do-not-call list are left out either way.
+    :param max_rejected_rate: the percentage of the contacts, from 0 to 100, that ``invalid_rows="reject"``
+        may leave out; with more, nothing is sent. ``None`` means any.
+    :param on_empty: what to do when nobody can be called, such as with an empty file: ``"fail"`` (without
+        retries) or ``"skip"``.
+    :param rejects_uri: a CSV file for the contacts that cannot be called, each with the reason. ``None``
+        writes none. (templated)
+
+    **When it is placed:**
+
+    :param calling_window: the hours in which people may be called, a
+        :class:`~formant_provider.calling_window.CallingWindow`, checked against each contact's local time
+        when the file is uploaded: the platform calls from then on, and knows no hours. ``None`` means any.
+        (templated)
+    :param on_closed: what to do when ``calling_window`` is closed for some contacts at the upload: ``"fail"``
+        (without retries) sends nothing, ``"skip"`` leaves them out, with their next opening in the rejects.
+    :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
+        ``timedelta``. A later run is skipped, so that nobody is called about last month; ``None`` calls
+        however late it is. A run that somebody starts by hand is never late.
+
+    **How safe it is:**
+
+    :param idempotency_key: a name for this batch call, such as a month. Those of one agent with the same
+        name are one batch call, whichever task, DAG or run places them. ``None`` means one for each DAG run
+        and task. (templated)
+    :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
+        renders to one of these words. (templated)
+    :param lookup_timeout: how long to look for a batch call whose answer was lost, in seconds or as a
+        ``timedelta``.
+    :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
+        found. If the vendor's list lags behind, everybody is called twice.
+
+    **How long it waits:**
+
+    :param wait_for_completion: whether to wait until the batch call is over. A further try continues to wait.
+    :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
+        ``[operators] default_deferrable``.
+    :param poll_interval: time between two polls, in seconds or as a ``timedelta``.
+    :param timeout: how long a try waits, in seconds or as a ``timedelta``.
+    :param stall_timeout: the batch call counts as over when nothing has changed for so long, in seconds or
+        as a ``timedelta``: the vendor counts no telephony failures, so its numbers may never add up.
+
+    **How it ends:**
+
+    :param on_timeout: what the task does after ``timeout``: ``"fail"`` (without retries), or ``"return"``
+        what is known.
+    :param min_success_rate: the percentage of all recipients that must be a success, from 0 to 100. ``None``
+        requires none.
+    :param on_below_threshold: how the task ends when fewer are: ``"fail"`` (without retries) or
+        ``"succeed"``.
+    :param on_stalled: how the task ends when nothing has changed for ``stall_timeout`` though somebody is
+        still to be called: ``"fail"`` (without retries) or ``"succeed"``.
+
+    **What is reported:**
+
+    :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
+        with ``.gz``: one row for each contact, with the outcome. Needs ``wait_for_completion``. ``None``
+        writes none. (templated)
     :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
         ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
     :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
@@ -115,28 +169,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
     :param keep_columns: further columns of the contacts that are in the report, under their own names.
     :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
         when the batch call is over and reported on. By default it is deleted then.
-    :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
-        ``timedelta``. A later run is skipped, and nobody is called about last month; ``None`` calls however
-        late it is. A run that somebody starts is never late.
-    :param lookup_timeout: how long to look for a batch call whose answer was lost, in seconds or as a
-        ``timedelta``.
-    :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
-        found. Where the vendor's list lags behind, everybody is rung twice.
-    :param wait_for_completion: whether to wait until the batch call is over. A further try continues to wait.
-    :param poll_interval: time between two looks, in seconds or as a ``timedelta``.
-    :param timeout: how long a try waits, in seconds or as a ``timedelta``.
-    :param on_timeout: what the task does then: ``"fail"`` (without retries), or ``"return"`` what is known.
-    :param stall_timeout: the batch call counts as over when nothing has changed for so long, in seconds or
-        as a ``timedelta``: the vendor counts no telephony failures, so its numbers may never add up.
-    :param min_success_rate: percent of all recipients that must be a success, from 0 to 100. ``None`` asks
-        for none.
-    :param on_below_threshold: how the task ends when fewer are: ``"fail"`` (without retries) or
-        ``"succeed"``.
-    :param on_stalled: how the task ends when nothing has changed for ``stall_timeout`` though somebody is
-        still to be called: ``"fail"`` (without retries) or ``"succeed"``.
-    :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
-        ``[operators] default_deferrable``.
-    :raises ValueError: at parse time, for options that are invalid.
+
+    :raises ValueError: at parse time, for an option that is invalid.
     """
 
     template_fields: Sequence[str] = (
@@ -153,6 +187,8 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         "calling_window",
         "dry_run",
     )
+    private_fields = ("contacts", "suppress")
+    masks_numbers = False
     ui_color = "#c3e0cd"
     check_options = staticmethod(check_batch_options)
 
@@ -162,44 +198,44 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         agent_id: int | str,
         name: str,
         contacts: Any,
-        idempotency_key: str | None = None,
         reference: str | int | None = None,
-        suppress: Any = None,
-        rejects_uri: str | None = None,
-        results_uri: str | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
-        calling_window: CallingWindow | None = None,
-        dry_run: bool | str = False,
         delimiter: str = ",",
+        sheet: str | None = None,
+        phone_column: str = "customer_phone",
         default_country: str | None = None,
         default_region: str | None = None,
         numbers: Numbers | None = None,
         renumber: bool = False,
-        sheet: str | None = None,
-        phone_column: str = "customer_phone",
+        suppress: Any = None,
         required_variables: Sequence[str] = (),
         invalid_rows: InvalidRows = "fail",
         max_rejected_rate: float | None = None,
         on_empty: OnEmpty = "fail",
+        rejects_uri: str | None = None,
+        calling_window: CallingWindow | None = None,
         on_closed: OnClosedUpload = "fail",
+        max_lateness: float | timedelta | None = 86400,
+        idempotency_key: str | None = None,
+        dry_run: bool | str = False,
+        lookup_timeout: float | timedelta = 60,
+        resubmit_if_missing: bool = False,
+        wait_for_completion: bool = False,
+        deferrable: bool | None = None,
+        poll_interval: float | timedelta = 60,
+        timeout: float | timedelta = 86400,
+        stall_timeout: float | timedelta = 3600,
+        on_timeout: OnBatchTimeout = "fail",
+        min_success_rate: float | None = None,
+        on_below_threshold: OnBelowThreshold = "fail",
+        on_stalled: OnStalled = "fail",
+        results_uri: str | None = None,
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
         recipients: NumberDisplay = "masked",
         reference_column: str | None = None,
         keep_columns: Sequence[str] = (),
         keep_recipients: bool = False,
-        max_lateness: float | timedelta | None = 86400,
-        lookup_timeout: float | timedelta = 60,
-        resubmit_if_missing: bool = False,
-        wait_for_completion: bool = False,
-        poll_interval: float | timedelta = 60,
-        timeout: float | timedelta = 86400,
-        on_timeout: OnBatchTimeout = "fail",
-        stall_timeout: float | timedelta = 3600,
-        min_success_rate: float | None = None,
-        on_below_threshold: OnBelowThreshold = "fail",
-        on_stalled: OnStalled = "fail",
-        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -225,13 +261,13 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         self.report_options = ReportOptions(
             results_fields, recipients, reference_column, keep_columns, keep_recipients
         )
-        refuse_carried_phone(phone_column, self.report_options)
-        self.set_placement_options(max_lateness, lookup_timeout, resubmit_if_missing=resubmit_if_missing)
+        self.report_options.refuse_phone_column(phone_column)
+        self.placing = PlacingOptions(max_lateness, lookup_timeout, resubmit_if_missing)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
         self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnBatchTimeout))
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
-        self.deferrable = deferrable_or_default(deferrable)
+        self.deferrable, self._stopped = deferrable_or_default(deferrable), False
         self._check(timeout, min_success_rate)
 
     def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
@@ -239,40 +275,77 @@ class FormantCreateBatchCallOperator(WaitsForTheEnd, BaseOperator):
         chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
         chosen |= {"invalid_rows": self.rules.invalid_rows, "wait_for_completion": self.wait_for_completion}
         self.check_options(self.given, chosen)
-        if not self.wait_for_completion:
-            for name, value in (
-                ("results_uri", self.results_uri),
-                ("min_success_rate", self.waiting.min_success_rate),
-            ):
-                if value is not None:
-                    raise ValueError(f"{name} needs wait_for_completion=True: it is known at the end alone")
+        at_the_end = {"results_uri": self.results_uri, "min_success_rate": min_success_rate}
+        for name, value in at_the_end.items():
+            if value is not None and not self.wait_for_completion:
+                raise ValueError(f"{name} needs wait_for_completion=True: it is known only at the end")
         if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
             check_report(self.given, self.results_uri, self.rejects_uri)
             places = (reveal(self.contacts), reveal(self.suppress))
             check_written_outputs(*places, self.rejects_uri, self.results_uri)
             refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
 
+    @cached_property
+    def hook(self) -> FormantHook:
+        """The hook of this task, which reads the connection once."""
+        return FormantHook(self.formant_conn_id, self.region)
+
     def execute(self, context: Context) -> dict[str, Any]:
-        """Check the contacts, upload them once, push its id, and wait if asked to."""
+        """Check the contacts, upload them once, push the id, and wait if asked to."""
         from formant_provider.tasks.failures import PLACING_A_BATCH_CALL, ending_the_task
         from formant_provider.tasks.ledger import BATCHES_ENTRY, noting_nothing_sent
-        from formant_provider.tasks.run import TaskRun
 
+        run = self._run(context)
         with (
-            self.leaving_a_result(context),
+            leaving_a_result(context, lambda: self._row(context)),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
             ending_the_task(PLACING_A_BATCH_CALL, self.hook),
-            noting_nothing_sent(TaskRun(context), BATCHES_ENTRY),
+            noting_nothing_sent(run, BATCHES_ENTRY),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)
-            files = self.open_files(Path(folder))
+            files = open_files(self, Path(folder))
+            placer = BatchPlacer(self, run, files, is_stopped=lambda: self._stopped)
             if is_dry_run(self.dry_run):
-                return self.rehearse(files, context)
-            request = self.build_batch(files, context)
-            placement = self.place_batch(request, context)
-        receipt = self.hand_on_receipt(placement, request.agent_id, files, context)
+                return rehearse(placer, self._row(context))
+            placement = placer.place()
+        receipt = push_receipt(placement, placer, self._row(context))
         if not self.wait_for_completion:
             return receipt
         push_result(context, receipt)  # whatever becomes of the rest of the task
-        return self.wait_for_end(placement, receipt, context)
+        return self._wait(placement, receipt, run)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Continue after the wait for the batch call in the triggerer."""
+        from formant_provider.triggers.batch import BatchEnd
+
+        end = BatchEnd.from_event(event)
+        # Trigger events of an earlier version have no names of rows.
+        receipt = {**end.receipt, **self._row(context), **end.receipt}
+        return conclude(self, replace(end, receipt=receipt), self._run(context))
+
+    def on_kill(self) -> None:
+        """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""
+        self._stopped = True
+        self.log.warning("Stopping: no further upload. A batch call that was sent cannot be taken back.")
+
+    def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], run: TaskRun) -> dict[str, Any]:
+        """Wait until the batch call is over, here or in the triggerer."""
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
+        from formant_provider.triggers.batch import BatchEnd
+
+        watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
+        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
+        self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
+        if self.deferrable:
+            defer_wait(self, batch_trigger_for(self.hook, watch, deadline, receipt), deadline)
+        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
+            waiter = wait_for_batch(self.hook, watch, deadline)
+        return conclude(self, BatchEnd.of(waiter, receipt), run)
+
+    def _run(self, context: Context) -> TaskRun:
+        return TaskRun(context, own_name=self.idempotency_key is not None)
+
+    def _row(self, context: Context) -> dict[str, Any]:
+        """Return what identifies this result among those of other rows."""
+        return of_row(context, reference_or_none(self.reference))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -32,25 +33,24 @@ if TYPE_CHECKING:
 _FRESH = timedelta(minutes=10)
 
 
-class FormantConversationsToObjectStorageOperator(BaseOperator):
-    """Write an agent's conversations that began within the run's data interval to one file.
+class FormantExportConversationsOperator(BaseOperator):
+    """Export an agent's conversations that began within the run's data interval to one file.
 
-    Each conversation is one row, the oldest first. The same interval gives the same file, which takes the
-    place of an older one as a whole: a task that is cleared, retried or killed in the middle never leaves a
-    part of a file, nor a row twice. An interval without conversations gives a file without rows.
+    Each conversation is one row, the oldest first. The same interval gives the same file, which replaces an
+    older one as a whole: a task that is cleared, retried or killed leaves neither a part of a file nor a
+    row twice. An interval without conversations gives a file without rows.
 
     The list of conversations has no filter for times, so it is read page by page, a hundred records for each
     request, back to the start of the interval. Calls that come in meanwhile move records from page to page;
-    none is missed or written twice. Memory does not grow with the number of conversations, their ids apart.
-    The API's rate limit is waited for, up to an hour for one request.
+    none is missed or written twice. Of the conversations, only ids are held in memory. The task waits for the
+    API's rate limit, up to an hour for one request.
 
     XCom: ``return_value``, a dict of ``output_uri``, ``count``, ``by_status`` (a count for each status),
     ``unfinished`` (how many were not over when they were read), ``undated`` (how many records do not say when
     they began; they are in no file), ``size`` in bytes, ``start`` and ``end``.
 
-    The file's name says what it is: ``.jsonl`` (or ``.ndjson``), ``.csv`` or ``.parquet``, all but the last
-    also with ``.gz``. Of the recipients' numbers it holds the last four digits, unless ``recipients`` says
-    otherwise.
+    The end of the file's name says its format: ``.jsonl`` (or ``.ndjson``), ``.csv`` or ``.parquet``, the
+    first two also with ``.gz``. Recipients' numbers are masked, unless ``recipients`` says otherwise.
 
     Vendor page: https://docs.formantai.com/platform/conversations
 
@@ -63,10 +63,10 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
     :param end: first moment after the interval, as ``start``. ``None`` means the end of the run's data
         interval. (templated)
     :param fields: the columns, in this order. With ``failure_reason``, ``results`` or ``transcript`` among
-        them, each conversation costs a request, and with ``trace_id`` each for which the list lacks it.
-        Default: all but ``transcript``.
-    :param file_format: ``"jsonl"``, ``"csv"`` or ``"parquet"``, which needs pyarrow. ``None`` goes by the
-        name of the file, which must not say something else.
+        them, each conversation costs a request, and with ``trace_id`` each one whose ``trace_id`` is not in
+        the list. Default: all but ``transcript``.
+    :param file_format: ``"jsonl"``, ``"csv"`` or ``"parquet"``, which needs pyarrow. ``None`` means as the
+        name of the file ends; both must agree.
     :param recipients: how much of the numbers in ``contact_number`` is shown: ``"full"``, ``"masked"`` (the
         last four digits) or ``"none"``, which leaves out the column.
     :param formant_conn_id: connection of type ``formant``. (templated)
@@ -128,21 +128,18 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
             form = self._form(name)
             check_format(form.file_format)
             interval = to_interval(
-                self._bound(self.start, context, "data_interval_start"),
-                self._bound(self.end, context, "data_interval_end"),
+                context.get("data_interval_start") if self.start is None else self.start,
+                context.get("data_interval_end") if self.end is None else self.end,
             )
             self._warn_if_fresh(interval)
             hook = FormantHook(self.formant_conn_id, self.region)
             with hook.get_conn(PATIENT) as client, History(client, agent_id, interval) as history:
                 history.read_list()
-                self.log.info("%s conversations of agent %s lie in the interval.", len(history), agent_id)
+                self.log.info("The interval has %s conversations of agent %s.", len(history), agent_id)
                 return self._write(history, folder, name, form, interval)
 
     def _form(self, uri: str) -> FileForm:
         return form_of("output_uri", uri, self.file_format, remedy=", or file_format must say it")
-
-    def _bound(self, given: datetime | str | None, context: Context, name: str) -> object:
-        return context.get(name) if given is None else given
 
     def _warn_if_fresh(self, interval: Interval) -> None:
         if interval.end > pendulum.now("UTC") - _FRESH:
@@ -169,7 +166,9 @@ class FormantConversationsToObjectStorageOperator(BaseOperator):
         counts = _summary(by_status, history.undated)
         self.log.info("Wrote %s conversations to %s, %s bytes.", counts["count"], written.uri, written.size)
         if history.undated:
-            self.log.warning("%s records do not say when they began, and are left out.", history.undated)
+            self.log.warning(
+                "%s records do not say when they began, and are not in the file.", history.undated
+            )
         span = {"start": interval.start.isoformat(), "end": interval.end.isoformat()}
         return {"output_uri": written.uri, **counts, "size": written.size, **span}
 
@@ -207,3 +206,12 @@ def _summary(by_status: Counter[str], undated: int) -> dict[str, Any]:
         "unfinished": sum(count for status, count in by_status.items() if not is_over(status)),
         "undated": undated,
     }
+
+
+def __getattr__(name: str) -> Any:
+    """Import the operator by its name before version 0.1.0 as well."""
+    if name == "FormantConversationsToObjectStorageOperator":
+        text = f"{name} is now FormantExportConversationsOperator; the old name will be removed"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return FormantExportConversationsOperator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

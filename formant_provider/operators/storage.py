@@ -31,47 +31,47 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
     """Write the recording, the transcript and the record of one conversation to files.
 
     The files are ``recording.wav`` (``.mp3`` or ``.ogg`` if the API says that it is one), ``transcript.json``
-    and ``record.json``, in a folder of ``output_uri`` with the name of the conversation. A further try writes
+    and ``record.json``, in a folder of ``folder_uri`` with the name of the conversation. A further try writes
     them again. A file appears under its name when it is complete, in place of an older one. The recording is
-    never in memory as a whole; a download that breaks off is begun again.
+    never in memory as a whole; a download that is interrupted starts again.
 
-    A recording and a transcript may come some time after the conversation, or never, and the API gives the
-    same answer to both. So the task looks again for a while, holding its worker. If nobody was connected it
-    looks once. The API's rate limit is waited for besides, up to an hour for one request.
+    A recording and a transcript may become available some time after the conversation, or never, and the API
+    gives the same answer in both cases. So the task looks again for a while, and holds its worker. If nobody
+    was connected it looks once. It waits for the API's rate limit besides, up to an hour for one request.
 
     XCom: ``return_value``, a dict of ``conversation_id``, ``status``, then ``recording``, ``transcript`` and
     ``record``, each the URI of its file or ``None``, and ``sizes``, the bytes of each file that was written.
 
-    Redirects are not followed, as nowhere in this provider: they would carry the API key elsewhere.
+    Redirects are never followed: they would send the API key to another server.
 
     Vendor page: https://docs.formantai.com/guides/retrieve-call-results
 
-    :param conversation_id: the conversation, as its record, a webhook or a wait for its end names it.
+    :param conversation_id: the id of the conversation, from its record, a webhook or a wait for its end.
         (templated)
-    :param output_uri: the folder for all conversations: a URI of any storage that Airflow knows, such as
+    :param folder_uri: the folder for all conversations: a URI of any storage that Airflow knows, such as
         ``s3://connection@bucket/calls``, or an absolute path. (templated)
-    :param include: which files are wanted: any of ``recording``, ``transcript`` and ``record``.
+    :param include: which files to write: any of ``recording``, ``transcript`` and ``record``.
     :param recipients: how much of the recipient's number the record shows: ``"full"``, ``"masked"`` (the last
         four digits) or ``"none"``, which leaves it out.
-    :param wait_for: how long to wait for what is not there yet, in seconds or as a ``timedelta``; 0 means to
-        look once.
-    :param poll_interval: how long to wait between two looks, in seconds or as a ``timedelta``.
-    :param on_missing: what the task does when something is still not there: ``"fail"``, which a retry may
-        mend, or ``"skip"``, which leaves that file out. What is there is written either way. With ``"skip"``,
-        the task is skipped if it wrote nothing at all.
+    :param wait_for: how long to wait for what is not available yet, in seconds or as a ``timedelta``; 0 means
+        to look once.
+    :param poll_interval: time between two polls, in seconds or as a ``timedelta``.
+    :param on_missing: what the task does when something is still not available: ``"fail"`` (a retry looks
+        again) or ``"skip"``, which leaves that file out. What is available is written either way. With
+        ``"skip"``, the task is skipped if it wrote nothing at all.
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :raises ValueError: at parse time, for an invalid option.
     """
 
-    template_fields: Sequence[str] = ("conversation_id", "output_uri", "formant_conn_id", "region")
+    template_fields: Sequence[str] = ("conversation_id", "folder_uri", "formant_conn_id", "region")
     ui_color = "#d9efe3"
 
     def __init__(
         self,
         *,
         conversation_id: str,
-        output_uri: str,
+        folder_uri: str,
         include: Collection[Part] = ("recording", "transcript", "record"),
         recipients: NumberDisplay = "masked",
         wait_for: float | timedelta = 300,
@@ -83,7 +83,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.conversation_id = conversation_id
-        self.output_uri = output_uri
+        self.folder_uri = folder_uri
         self.include = some_of("include", include, get_args(Part))
         self.recipients = one_of("recipients", recipients, get_args(NumberDisplay))
         self.wait_for_s = seconds("wait_for", wait_for)
@@ -95,7 +95,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         self.region = region
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
-        """Write what there is, wait for the rest; return where the files are."""
+        """Write what is available, wait for the rest; return where the files are."""
         from formant_provider.tasks.failures import READING, ending_the_task
         from formant_provider.tasks.reads import PATIENT
         from formant_provider.tasks.storage.archive import Archive
@@ -103,7 +103,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
 
         with ending_the_task(READING):
             conversation_id = self._checked_id()
-            folder = to_folder("output_uri", self.output_uri) / safe_name(conversation_id)
+            folder = to_folder("folder_uri", self.folder_uri) / safe_name(conversation_id)
             with FormantHook(self.formant_conn_id, self.region).get_conn(PATIENT) as client:
                 archive = Archive(client, conversation_id, folder, self.include, self.recipients)
                 self._gather(archive)

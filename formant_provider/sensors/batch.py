@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import pendulum
-from airflow.providers.common.compat.sdk import (
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-)
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.batches.waiting import (
@@ -22,22 +13,23 @@ from formant_provider.tasks.batches.waiting import (
     OnBelowThreshold,
     OnStalled,
     batch_calls,
+    batch_result,
     batch_trigger_for,
     end_by_threshold,
-    hand_on_batch,
 )
 from formant_provider.tasks.options import refuse_idle
-from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.references import reference_or_none, to_reference
-from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
-from formant_provider.tasks.waiting import GRACE, SHORTEST_POLL_INTERVAL_S, Look, deferrable_or_default
+from formant_provider.tasks.results import of_row
+from formant_provider.tasks.sensing import WaitingSensor
+from formant_provider.tasks.waiting import SHORTEST_POLL_INTERVAL_S, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
-    from formant_provider.core.batches.progress import Sight
-    from formant_provider.triggers.batch import BatchEnd
+    from formant_provider.core.batches.feed import BatchFeed, BatchWaiter, BatchWatch
+    from formant_provider.core.batches.progress import MetricsSnapshot
+    from formant_provider.tasks.failures import Activity
+    from formant_provider.triggers.batch import BatchEnd, BatchTrigger
 
 # What the last change was, for the next process of a sensor in mode "reschedule".
 ENTRY_PREFIX = "formant_batch_look:"
@@ -45,8 +37,8 @@ ENTRY_PREFIX = "formant_batch_look:"
 MISSING_PREFIX = "formant_batch_missing:"
 
 
-class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
-    """Wait until a batch call is over, and hand its metrics downstream. Rings nobody.
+class FormantBatchCallSensor(WaitingSensor):
+    """Wait until a batch call is over, and return its metrics. Places no call.
 
     It is over when nobody is being talked to, nobody is to be called again, and all recipients are processed.
     Telephony failures may be in no count of the vendor's, so that the numbers never add up: then it is over
@@ -83,7 +75,7 @@ class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
         after that there is none, and the task fails.
     :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
         ``[operators] default_deferrable``.
-    :raises ValueError: at parse time, for options that cannot be meant.
+    :raises ValueError: at parse time, an option is invalid.
     """
 
     template_fields: Sequence[str] = (
@@ -125,77 +117,14 @@ class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
         )
         self.deferrable = deferrable_or_default(deferrable)
         refuse_idle(self.given, ["on_below_threshold"], "min_success_rate", met=min_success_rate is not None)
-        self._look: Look | None = None
-        self._waiter: BatchWaiter | None = None
-        self._recalled: Sight | None = None
+        self._recalled: MetricsSnapshot | None = None
 
-    @cached_property
-    def hook(self) -> FormantHook:
-        """What leads to the API; the connection is read when it is used."""
-        return FormantHook(self.formant_conn_id, self.region)
-
-    def execute(self, context: Context) -> Any:
-        """Wait in the way that was chosen."""
-        with self._leaving_a_result(context):
-            return self._defer() if self.deferrable else super().execute(context)
-
-    def _defer(self) -> Any:
-        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
-
-        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-            watch = self._watch()
-        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout)
-        return self.defer(
-            trigger=batch_trigger_for(self.hook, watch, deadline, {}),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout) + GRACE,
-        )
-
-    def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look once."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
+    def kind(self) -> tuple[Activity, type[BatchEnd]]:
+        """Wait for a batch call."""
+        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL
         from formant_provider.triggers.batch import BatchEnd
 
-        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-            look, waiter = self._begin(context)
-            look.once()
-            if waiter.trouble:
-                raise waiter.trouble
-        if waiter.outcome is None:
-            self._remember(waiter, context)
-            return False
-        return PokeReturnValue(is_done=True, xcom_value=self._conclude(BatchEnd.of(waiter, {}), context))
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after the wait in the triggerer."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
-        from formant_provider.triggers.batch import BatchEnd
-
-        end = BatchEnd.from_event(event)
-        with self._leaving_a_result(context):
-            with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-                end.raise_trouble()
-            if not end.is_over:
-                text = f"The batch call {end.batch_id} was not over within {self.timeout:g} s"
-                raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
-            return self._conclude(end, context)
-
-    def _leaving_a_result(self, context: Context) -> AbstractContextManager[None]:
-        """Leave a result also when the wait comes to nothing."""
-
-        def nothing() -> dict[str, Any]:
-            return {"batch_id": self.batch_id, **of_row(context, reference_or_none(self.reference))}
-
-        return a_result_in_any_case(context, nothing, no_outcome)
-
-    def _conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
-        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
-
-        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-            result = hand_on_batch(self.hook, end)
-        result |= of_row(context, reference_or_none(self.reference))
-        end_by_threshold(self.waiting, result, context)
-        return result
+        return WAITING_FOR_A_BATCH_CALL, BatchEnd
 
     def _watch(self) -> BatchWatch:
         """Check the rendered fields; return what is waited for."""
@@ -209,16 +138,32 @@ class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
             None if total is None else to_whole_number("total_recipients", total),
         )
 
-    def _begin(self, context: Context) -> tuple[Look, BatchWaiter]:
-        """Begin to wait, once in each process; a process that follows another goes on where that one was."""
-        if self._look is None or self._waiter is None:
-            feed = batch_calls()
-            self._waiter, self._look = feed.join(self._watch()), Look(self.hook, feed)
-            self._waiter.progress.changed = self._recalled = self._recall(self._waiter, context)
-            self._waiter.missing_since = self._recall_missing(self._waiter, context)
-        return self._look, self._waiter
+    def trigger(self, context: Context, deadline: datetime) -> BatchTrigger:  # noqa: ARG002
+        """Return the trigger that waits for the batch call."""
+        return batch_trigger_for(self.hook, self._watch(), deadline, {})
 
-    def _remember(self, waiter: BatchWaiter, context: Context) -> None:
+    def join(self, context: Context) -> tuple[BatchFeed, BatchWaiter, dict[str, Any]]:
+        """Begin to wait; a process that follows another continues where that one was."""
+        feed = batch_calls()
+        waiter = feed.join(self._watch())
+        waiter.progress.changed = self._recalled = self._recall(waiter, context)
+        waiter.missing_since = self._recall_missing(waiter, context)
+        return feed, waiter, {}
+
+    def without_outcome(self, context: Context) -> dict[str, Any]:
+        """Return its id and those of the row."""
+        return {"batch_id": self.batch_id, **of_row(context, reference_or_none(self.reference))}
+
+    def conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
+        """End the task by the success rate."""
+        with self.waiting_for_it():
+            result = batch_result(self.hook, end)
+        result |= of_row(context, reference_or_none(self.reference))
+        end_by_threshold(self.waiting, result, context)
+        return result
+
+    def remember(self, waiter: BatchWaiter, context: Context) -> None:
+        """Write down when it last changed, or since when it is missing."""
         store, changed = self._store(context), waiter.progress.changed
         if store is not None and changed is not None and changed is not self._recalled:
             with suppress(Exception):  # then the time without a change is counted anew
@@ -227,12 +172,12 @@ class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
             with suppress(Exception):
                 store.set(self._missing_entry(waiter), waiter.missing_since.isoformat())
 
-    def _recall(self, waiter: BatchWaiter, context: Context) -> Sight | None:
-        from formant_provider.core.batches.progress import Sight
+    def _recall(self, waiter: BatchWaiter, context: Context) -> MetricsSnapshot | None:
+        from formant_provider.core.batches.progress import MetricsSnapshot
 
         store = self._store(context)
         with suppress(Exception):
-            return Sight.from_json(store.get(self._entry(waiter), default=None)) if store else None
+            return MetricsSnapshot.from_json(store.get(self._entry(waiter), default=None)) if store else None
         return None
 
     def _recall_missing(self, waiter: BatchWaiter, context: Context) -> datetime | None:
@@ -253,9 +198,3 @@ class FormantBatchCallSensor(PrivateFields, BaseSensorOperator):
     @staticmethod
     def _missing_entry(waiter: BatchWaiter) -> str:
         return f"{MISSING_PREFIX}{waiter.watch.batch_id}"
-
-    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        """Put the next look off for as long as the API asks."""
-        asked_s = self._look.wait_s if self._look else 0.0
-        interval_s: float = super()._get_next_poke_interval(*args, **kwargs)
-        return max(interval_s, asked_s)

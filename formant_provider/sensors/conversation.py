@@ -3,46 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import pendulum
-from airflow.providers.common.compat.sdk import (
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    BaseSensorOperator,
-    PokeReturnValue,
-)
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
 from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, push_outcome, show_link
-from formant_provider.tasks.privacy import PrivateFields, reveal
-from formant_provider.tasks.references import reference_or_none, to_reference
-from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
-from formant_provider.tasks.waiting import (
-    GRACE,
-    SHORTEST_POLL_INTERVAL_S,
+from formant_provider.tasks.calls.waiting import (
     SUCCESSFUL,
-    Look,
     OnUnsuccessful,
     WaitOptions,
     conversations_of,
-    deferrable_or_default,
     trigger_for,
 )
+from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.references import reference_or_none, to_reference
+from formant_provider.tasks.results import of_row
+from formant_provider.tasks.sensing import WaitingSensor
+from formant_provider.tasks.waiting import SHORTEST_POLL_INTERVAL_S, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
+    from formant_provider.core.conversations.feed import Feed
     from formant_provider.core.conversations.waiters import Waiter, Watch
-    from formant_provider.triggers.conversation import WaitEnd
+    from formant_provider.tasks.failures import Activity
+    from formant_provider.triggers.conversation import ConversationTrigger, WaitEnd
 
 
-class FormantConversationSensor(PrivateFields, BaseSensorOperator):
-    """Wait until a conversation is over, and hand its outcome downstream. Rings nobody.
+class FormantConversationSensor(WaitingSensor):
+    """Wait until a conversation is over, and return its outcome. Places no call.
 
     Waits in all three ways of Airflow's sensors: ``mode="poke"``, ``mode="reschedule"`` and
     ``deferrable=True``, where all sensors and calls of one agent share one poll. ``poke_interval`` is the
@@ -71,10 +61,10 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
         It is in the result and goes nowhere else. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
-    :param success_statuses: outcomes that were hoped for.
+    :param success_statuses: the expected statuses.
     :param terminal_statuses: further words that end a conversation, besides those the vendor documents.
     :param settle_for: how long the record of an unsuccessful attempt must stay the newest with its recipient
-        until it counts, since the platform may ring again by itself; seconds or a ``timedelta``. Choose
+        until it counts, since the platform may call again by itself; seconds or a ``timedelta``. Choose
         little more than it waits. Not with ``conversation_id``, which names one attempt.
     :param on_unsuccessful: how the task ends after any other outcome: ``"fail"`` (without retries),
         ``"skip"`` or ``"succeed"``.
@@ -82,7 +72,7 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
         Airflow's database.
     :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
         ``[operators] default_deferrable``.
-    :raises ValueError: at parse time, for options that cannot be meant.
+    :raises ValueError: at parse time, an option is invalid.
     """
 
     template_fields: Sequence[str] = (
@@ -96,6 +86,7 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
         "region",
     )
     private_fields = ("recipient",)
+    pushed_apart = APART
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     ui_color = "#d9e6ef"
 
@@ -137,12 +128,10 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
         )
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)
-        self._look: Look | None = None
-        self._waiter: Waiter | None = None
         self._check()
 
     def _check(self) -> None:
-        """Refuse what cannot be meant, whatever the templates will render to."""
+        """Refuse invalid combinations, whatever the templates will render to."""
         if (self.trace_id is None) == (self.conversation_id is None):
             raise ValueError("give either trace_id or conversation_id")
         if self.trace_id is not None and self.agent_id is None:
@@ -150,79 +139,12 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
         if self.conversation_id is not None and self.waiting.endings.settle_for:
             raise ValueError("settle_for needs trace_id: a conversation_id names one attempt")
 
-    @cached_property
-    def hook(self) -> FormantHook:
-        """What leads to the API; the connection is read when it is used."""
-        return FormantHook(self.formant_conn_id, self.region)
-
-    def execute(self, context: Context) -> Any:
-        """Wait in the way that was chosen."""
-        with self._leaving_a_result(context):
-            return self._defer(context) if self.deferrable else super().execute(context)
-
-    def _defer(self, context: Context) -> Any:
-        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
-
-        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            agent_id, watch = self._watch(context)
-        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout)
-        return self.defer(
-            trigger=trigger_for(self.hook, agent_id, watch, deadline, _receipt(agent_id, watch)),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout) + GRACE,
-        )
-
-    def poke(self, context: Context) -> PokeReturnValue | bool:
-        """Look once."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
+    def kind(self) -> tuple[Activity, type[WaitEnd]]:
+        """Wait for a call."""
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL
         from formant_provider.triggers.conversation import WaitEnd
 
-        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            agent_id, watch = self._watch(context)
-            if self._look is None or self._waiter is None:
-                feed = conversations_of(agent_id)
-                self._look, self._waiter = Look(self.hook, feed), feed.join(watch)
-            self._look.once()
-            if self._waiter.outcome is None:
-                return False
-        end = WaitEnd.of(self._waiter, _receipt(agent_id, watch))
-        return PokeReturnValue(is_done=True, xcom_value=self._conclude(end, context))
-
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on after the wait in the triggerer."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
-        from formant_provider.triggers.conversation import WaitEnd
-
-        end = WaitEnd.from_event(event)
-        show_link(self.hook, end.receipt, context)
-        with self._leaving_a_result(context):
-            with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-                end.raise_trouble()
-            if end.conversation_id is None:
-                text = f"The conversation was not over within {self.timeout:g} s"
-                raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
-            return self._conclude(end, context)
-
-    def _leaving_a_result(self, context: Context) -> AbstractContextManager[None]:
-        """Leave a result also when the wait comes to nothing."""
-
-        def nothing() -> dict[str, Any]:
-            ids = {name: getattr(self, name) for name in ("agent_id", "trace_id", "conversation_id")}
-            return {**ids, **self._of_row(context)}
-
-        return a_result_in_any_case(context, nothing, no_outcome, apart=APART)
-
-    def _of_row(self, context: Context) -> dict[str, Any]:
-        return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
-
-    def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
-        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
-
-        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
-        result |= self._of_row(context)
-        end_as_it_ended(self.waiting, result, context)
-        return result
+        return WAITING_FOR_A_CALL, WaitEnd
 
     def _watch(self, context: Context) -> tuple[int | None, Watch]:
         """Check the rendered fields; return the agent and what is waited for."""
@@ -247,11 +169,37 @@ class FormantConversationSensor(PrivateFields, BaseSensorOperator):
             poll_interval_s=self.waiting.poll_interval_s,
         )
 
-    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
-        """Put the next look off for as long as the API asks."""
-        asked_s = self._look.wait_s if self._look else 0.0
-        interval_s: float = super()._get_next_poke_interval(*args, **kwargs)
-        return max(interval_s, asked_s)
+    def trigger(self, context: Context, deadline: datetime) -> ConversationTrigger:
+        """Return the trigger that waits for the conversation."""
+        agent_id, watch = self._watch(context)
+        return trigger_for(self.hook, agent_id, watch, deadline, _receipt(agent_id, watch))
+
+    def join(self, context: Context) -> tuple[Feed, Waiter, dict[str, Any]]:
+        """Begin to wait for the conversation."""
+        agent_id, watch = self._watch(context)
+        feed = conversations_of(agent_id)
+        return feed, feed.join(watch), _receipt(agent_id, watch)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Continue after the wait in the triggerer; the button in the UI does not outlive it."""
+        show_link(self.hook, event["receipt"], context)
+        return super().execute_complete(context, event)
+
+    def without_outcome(self, context: Context) -> dict[str, Any]:
+        """Return the ids that were given."""
+        ids = {name: getattr(self, name) for name in ("agent_id", "trace_id", "conversation_id")}
+        return {**ids, **self._of_row(context)}
+
+    def conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
+        """End the task by the status."""
+        with self.waiting_for_it():
+            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+        result |= self._of_row(context)
+        end_as_it_ended(self.waiting, result, context)
+        return result
+
+    def _of_row(self, context: Context) -> dict[str, Any]:
+        return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
 
 
 def _receipt(agent_id: int | None, watch: Watch) -> dict[str, Any]:

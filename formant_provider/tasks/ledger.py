@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from formant_provider.api.errors import SendAborted
 from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.ledger import RememberedT, Sent
+from formant_provider.core.ledger import IntentT, Sent
 
 if TYPE_CHECKING:
     from formant_provider.core.ledger import Ledger
@@ -78,9 +78,7 @@ def note_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> None:
             _keep(run.store, entry, {"from_the_start": True, "calls": {}})
 
 
-def _assumed(
-    run: TaskRun, kind: type[RememberedT], key: str, doubt_since: datetime | None
-) -> RememberedT | None:
+def _assumed(run: TaskRun, kind: type[IntentT], key: str, doubt_since: datetime | None) -> IntentT | None:
     """Return what has to be assumed of earlier sends that nothing is written of; ``None``: there are none."""
     if doubt_since is None and run.try_number > 1:
         doubt_since = run.run_began
@@ -88,15 +86,15 @@ def _assumed(
 
 
 def _ledger(
-    run: TaskRun, entry: str, kind: type[RememberedT], keys: Sequence[str], assumed: RememberedT | None
-) -> Ledger[RememberedT]:
+    run: TaskRun, entry: str, kind: type[IntentT], keys: Sequence[str], assumed: IntentT | None
+) -> Ledger[IntentT]:
     if run.store is None:
         return InMemoryLedger(assumed)
     return TaskStateLedger(run.store, entry, kind, keys, assumed, run.try_number, is_mapped=run.is_mapped)
 
 
 @dataclass
-class TaskStateLedger(Generic[RememberedT]):
+class TaskStateLedger(Generic[IntentT]):
     """Keeps the intent in Airflow's task state store, for ever.
 
     :param store: ``context["task_state_store"]``.
@@ -110,15 +108,15 @@ class TaskStateLedger(Generic[RememberedT]):
 
     store: Any
     entry: str
-    kind: type[RememberedT]
+    kind: type[IntentT]
     keys: Sequence[str]
-    assumed: RememberedT | None
+    assumed: IntentT | None
     try_number: int
     is_mapped: bool
-    outlives: bool = field(default=True, init=False)
+    is_durable: bool = field(default=True, init=False)
     _position: dict[str, Any] | None = field(default=None, init=False)
 
-    def read(self) -> RememberedT | None:
+    def read(self) -> IntentT | None:
         """Return what an earlier try wrote.
 
         A process that is no longer the task's own finds nothing here, whatever there is: Airflow tells it of
@@ -150,7 +148,7 @@ class TaskStateLedger(Generic[RememberedT]):
         entries = {key: self.store.get(f"{prefix}{key}", default=None) for key in self.keys}
         return {key: entry for key, entry in entries.items() if entry is not None}
 
-    def _read(self, position: Mapping[str, Any]) -> RememberedT | None:
+    def _read(self, position: Mapping[str, Any]) -> IntentT | None:
         records = position["calls"]
         record = next((records[key] for key in self.keys if key in records), None)
         if record is None:
@@ -160,7 +158,7 @@ class TaskStateLedger(Generic[RememberedT]):
             return replace(known, sent=Sent.UNCLEAR)  # in between, this position was another's
         return known
 
-    def write(self, intent: RememberedT) -> None:
+    def write(self, intent: IntentT) -> None:
         """Remember; committed in Airflow's database when it returns.
 
         :raises SendAborted: it was not written. Most often a newer try of this task has taken over.
@@ -184,7 +182,7 @@ def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
     store.set(entry, position, retention=NEVER_EXPIRE)
 
 
-class InMemoryLedger(Generic[RememberedT]):
+class InMemoryLedger(Generic[IntentT]):
     """Stands in where Airflow has no task state store: a later try assumes that an earlier one has sent.
 
     Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, and with a batch
@@ -193,15 +191,15 @@ class InMemoryLedger(Generic[RememberedT]):
     :param assumed: what has to be assumed of earlier sends; ``None`` when there can be none.
     """
 
-    outlives = False
+    is_durable = False
 
-    def __init__(self, assumed: RememberedT | None) -> None:
+    def __init__(self, assumed: IntentT | None) -> None:
         self._intent = assumed
 
-    def read(self) -> RememberedT | None:
+    def read(self) -> IntentT | None:
         """Return what this process wrote, or what has to be assumed."""
         return self._intent
 
-    def write(self, intent: RememberedT) -> None:
+    def write(self, intent: IntentT) -> None:
         """Remember for as long as this process lives."""
         self._intent = intent

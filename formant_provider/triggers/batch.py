@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from formant_provider.hooks.formant import FormantHook
-from formant_provider.triggers.shared import End, shared_poller, trouble_of
+from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
 
 if TYPE_CHECKING:
-    from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
-    from formant_provider.core.polling.async_poller import Poller
+    from formant_provider.core.batches.feed import BatchWaiter
 
 
 @dataclass(frozen=True)
-class BatchEnd(End):
+class BatchEnd(WaitResult):
     """How the wait for a batch call ended.
 
     :param batch_id: of the batch call.
@@ -34,9 +30,14 @@ class BatchEnd(End):
     is_over: bool = False
     is_stalled: bool = False
 
+    @property
+    def subject(self) -> str:
+        """What was waited for, as a sentence begins."""
+        return f"The batch call {self.batch_id}"
+
     @classmethod
     def of(cls, waiter: BatchWaiter, receipt: Mapping[str, Any]) -> BatchEnd:
-        """Tell what a wait came to."""
+        """Return what a wait came to."""
         progress = waiter.progress
         return cls(
             batch_id=waiter.watch.batch_id,
@@ -48,65 +49,35 @@ class BatchEnd(End):
         )
 
 
-class BatchTrigger(BaseTrigger):
+class BatchTrigger(WaitingTrigger):
     """Fire when a batch call is over, or when the time is up.
 
-    May be started again anywhere: the deadline is a moment, and nothing else is remembered. The time for
-    which nothing has changed is counted anew.
+    The time for which nothing has changed is counted anew by each triggerer that takes over.
 
     :param formant_conn_id: connection of type ``formant``.
     :param region: ``None`` means the connection's.
     :param watch: which batch call is waited for, as
         :meth:`~formant_provider.core.batches.feed.BatchWatch.to_json` writes it.
     :param deadline: ISO 8601 text with an offset.
-    :param receipt: handed back in the event: plain values, nothing private.
+    :param receipt: returned in the event: plain values, nothing private.
     """
 
-    def __init__(
-        self,
-        formant_conn_id: str,
-        region: str | None,
-        watch: dict[str, Any],
-        deadline: str,
-        receipt: dict[str, Any],
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        self.formant_conn_id = formant_conn_id
-        self.region = region
-        self.watch = watch
-        self.deadline = deadline
-        self.receipt = receipt
+    continues = "The batch call goes on, and all its recipients are called: the vendor has no cancel."
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return class path and arguments: ids, counts and moments."""
-        names = ("formant_conn_id", "region", "watch", "deadline", "receipt")
-        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+    @property
+    def subject(self) -> str:
+        """The batch call."""
+        return f"batch call {self.watch['batch_id']}"
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait. Whatever happens, the task goes on: a trigger that fails would use up none of its retries."""
-        from formant_provider.core.batches.feed import BatchWatch
-
-        batch_id = self.watch["batch_id"]
-        self.log.info("Waiting until %s for batch call %s.", self.deadline, batch_id)
-        try:
-            watch, deadline = BatchWatch.from_json(self.watch), datetime.fromisoformat(self.deadline)
-            waiter = await self._poller().wait(watch, deadline)
-        except Exception as error:
-            yield BatchEnd(batch_id, trouble=trouble_of(error), receipt=self.receipt).to_event()
-        else:
-            yield BatchEnd.of(waiter, self.receipt).to_event()
-
-    async def on_kill(self) -> None:
-        """Say that the batch call goes on (Airflow 3.3 and later asks on a user's action alone)."""
-        self.log.warning(
-            "No longer waiting for batch call %s. It goes on: the vendor has no cancel, so all its recipients"
-            " are called.",
-            self.watch["batch_id"],
-        )
-
-    def _poller(self) -> Poller[BatchWatch, BatchWaiter]:
-        from formant_provider.core.batches.feed import BatchFeed
+    async def wait(self, deadline: datetime) -> BatchEnd:
+        """Wait in the one poll that all share who use this connection."""
+        from formant_provider.core.batches.feed import BatchFeed, BatchWatch
         from formant_provider.core.polling.async_poller import utc_now
 
-        hook = FormantHook(self.formant_conn_id, self.region)
-        return shared_poller(hook, "batch calls", lambda: BatchFeed(utc_now))
+        poller = shared_poller(self, "batch calls", lambda: BatchFeed(utc_now))
+        waiter = await poller.wait(BatchWatch.from_json(self.watch), deadline)
+        return BatchEnd.of(waiter, self.receipt)
+
+    def failed(self, error: tuple[str, str]) -> BatchEnd:
+        """Return what is known of the batch call after an error."""
+        return BatchEnd(self.watch["batch_id"], error=error, receipt=self.receipt)

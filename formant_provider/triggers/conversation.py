@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from formant_provider.hooks.formant import FormantHook
-from formant_provider.triggers.shared import End, shared_poller, trouble_of
+from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
 
 if TYPE_CHECKING:
-    from formant_provider.core.conversations.waiters import Waiter, Watch
-    from formant_provider.core.polling.async_poller import Poller
+    from formant_provider.core.conversations.waiters import Waiter
 
 
 @dataclass(frozen=True)
-class WaitEnd(End):
+class WaitEnd(WaitResult):
     """How the wait for a conversation ended.
 
     :param conversation_id: of the record that ended the wait; ``None`` when the time was up before.
@@ -33,10 +29,16 @@ class WaitEnd(End):
     others: int = 0
     candidates: int = 0
     known: dict[str, Any] = field(default_factory=dict)
+    subject: ClassVar[str] = "The conversation"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was over before the time was up."""
+        return self.conversation_id is not None
 
     @classmethod
     def of(cls, waiter: Waiter, receipt: Mapping[str, Any]) -> WaitEnd:
-        """Tell what a wait came to. At the deadline a record that had not settled yet counts as well."""
+        """Return what a wait came to. At the deadline a record that had not settled yet counts as well."""
         record = waiter.record or waiter.likely
         names = ("trace_id", "start_timestamp", "end_timestamp", "duration_seconds")
         return cls(
@@ -49,10 +51,8 @@ class WaitEnd(End):
         )
 
 
-class ConversationTrigger(BaseTrigger):
+class ConversationTrigger(WaitingTrigger):
     """Fire when a conversation is over, or when the time is up.
-
-    May be started again anywhere: the deadline is a moment, and nothing else is remembered.
 
     :param formant_conn_id: connection of type ``formant``.
     :param region: ``None`` means the connection's.
@@ -61,8 +61,10 @@ class ConversationTrigger(BaseTrigger):
         :meth:`~formant_provider.core.conversations.waiters.Watch.to_json` writes it. It holds the recipient
         as a fingerprint that nobody without the API key can read.
     :param deadline: ISO 8601 text with an offset.
-    :param receipt: handed back in the event: plain values, nothing private.
+    :param receipt: returned in the event: plain values, nothing private.
     """
+
+    continues = "The call itself goes on: the vendor has no cancel."
 
     def __init__(  # noqa: PLR0917 - Airflow makes it of a mapping
         self,
@@ -73,46 +75,30 @@ class ConversationTrigger(BaseTrigger):
         deadline: str,
         receipt: dict[str, Any],
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        self.formant_conn_id = formant_conn_id
-        self.region = region
+        super().__init__(formant_conn_id, region, watch, deadline, receipt)
         self.agent_id = agent_id
-        self.watch = watch
-        self.deadline = deadline
-        self.receipt = receipt
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: ids, moments and the mark of a recipient."""
-        names = ("formant_conn_id", "region", "agent_id", "watch", "deadline", "receipt")
-        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+        path, arguments = super().serialize()
+        return path, {**arguments, "agent_id": self.agent_id}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait. Whatever happens, the task goes on: a trigger that fails would use up none of its retries."""
-        from formant_provider.core.conversations.waiters import Watch
+    @property
+    def subject(self) -> str:
+        """The conversation, by the id that is waited for."""
+        name = "trace_id" if self.watch["trace_id"] else "conversation_id"
+        return f"the conversation of {name} {self.watch[name]}"
 
-        self.log.info("Waiting until %s for the conversation of %s.", self.deadline, self._name())
-        try:
-            waiter = await self._poller().wait(
-                Watch.from_json(self.watch), datetime.fromisoformat(self.deadline)
-            )
-        except Exception as error:
-            yield WaitEnd(trouble=trouble_of(error), receipt=self.receipt).to_event()
-        else:
-            yield WaitEnd.of(waiter, self.receipt).to_event()
-
-    async def on_kill(self) -> None:
-        """Say that the call goes on (Airflow 3.3 and later asks on a user's action alone)."""
-        self.log.warning(
-            "No longer waiting for %s. The call itself goes on: the vendor has no cancel.", self._name()
-        )
-
-    def _name(self) -> str:
-        trace_id, conversation_id = self.watch["trace_id"], self.watch["conversation_id"]
-        return f"trace_id {trace_id}" if trace_id else f"conversation_id {conversation_id}"
-
-    def _poller(self) -> Poller[Watch, Waiter]:
+    async def wait(self, deadline: datetime) -> WaitEnd:
+        """Wait in the one poll that all share who wait for this agent."""
         from formant_provider.core.conversations.feed import Feed
+        from formant_provider.core.conversations.waiters import Watch
         from formant_provider.core.polling.async_poller import utc_now
 
-        hook = FormantHook(self.formant_conn_id, self.region)
-        return shared_poller(hook, ("conversations", self.agent_id), lambda: Feed(self.agent_id, utc_now))
+        agent_id = self.agent_id
+        poller = shared_poller(self, ("conversations", agent_id), lambda: Feed(agent_id, utc_now))
+        return WaitEnd.of(await poller.wait(Watch.from_json(self.watch), deadline), self.receipt)
+
+    def failed(self, error: tuple[str, str]) -> WaitEnd:
+        """Return that no conversation is known, after an error."""
+        return WaitEnd(error=error, receipt=self.receipt)

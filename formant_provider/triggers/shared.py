@@ -1,15 +1,16 @@
-"""What all waits in the triggerer share: one poller for each event loop, and an event that tells the end."""
+"""Holds what both waiting triggers share: how they run, one poller for each event loop, and the result."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
-from airflow.triggers.base import TriggerEvent
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from formant_provider.hooks.formant import FormantHook
 
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class End:
+class WaitResult:
     """How a wait ended: what a trigger's event holds, and nothing private.
 
-    :param trouble: what hindered it: the name of an error's class, and its text.
+    :param error: what kept it from ending well: the name of an error's class, and its text.
     :param receipt: what the task knew when it began to wait.
     """
 
-    trouble: tuple[str, str] | None = None
+    error: tuple[str, str] | None = None
     receipt: dict[str, Any] = field(default_factory=dict)
 
     def to_event(self) -> TriggerEvent:
@@ -35,27 +36,95 @@ class End:
 
     @classmethod
     def from_event(cls, payload: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_event` wrote."""
-        return cls(**payload)
+        """Read what :meth:`to_event` wrote, here or in an older version, which called the error otherwise."""
+        return cls(**{"error" if name == "trouble" else name: value for name, value in payload.items()})
 
-    def raise_trouble(self) -> None:
-        """Raise what hindered the wait, if anything did.
+    def raise_error(self) -> None:
+        """Raise what kept the wait from ending well, if anything did.
 
         :raises FormantError: of the kind that it was in the triggerer.
         """
         from formant_provider.api.errors import named
 
-        if self.trouble:
-            raise named(*self.trouble)
+        if self.error:
+            raise named(*self.error)
 
 
-def trouble_of(error: Exception) -> tuple[str, str]:
+class WaitingTrigger(BaseTrigger):
+    """Fires when what is waited for is over, or when the time is up.
+
+    May be started again anywhere: the deadline is a moment, and nothing else is remembered. The arguments lie
+    in Airflow's database, so class paths and names of arguments stay as they are.
+    """
+
+    # What is not ended when the wait is: the vendor has no cancel.
+    continues: ClassVar[str]
+
+    def __init__(
+        self,
+        formant_conn_id: str,
+        region: str | None,
+        watch: dict[str, Any],
+        deadline: str,
+        receipt: dict[str, Any],
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+        self.formant_conn_id = formant_conn_id
+        self.region = region
+        self.watch = watch
+        self.deadline = deadline
+        self.receipt = receipt
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments: ids, counts, moments and the mark of a recipient."""
+        names = ("formant_conn_id", "region", "watch", "deadline", "receipt")
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire whatever happens: a trigger that fails would use up none of the task's retries."""
+        self.log.info("Waiting until %s for %s.", self.deadline, self.subject)
+        try:
+            result = await self.wait(datetime.fromisoformat(self.deadline))
+        except Exception as error:
+            result = self.failed(_told(error, self.formant_conn_id))
+        yield result.to_event()
+
+    async def on_kill(self) -> None:
+        """Log that the wait ends here, not why: Airflow also calls this when it moves a wait elsewhere."""
+        self.log.info("This triggerer stops waiting for %s. %s", self.subject, self.continues)
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What is waited for, for the log."""
+
+    @abstractmethod
+    async def wait(self, deadline: datetime) -> WaitResult:
+        """Wait until it is over, or until the deadline."""
+
+    @abstractmethod
+    def failed(self, error: tuple[str, str]) -> WaitResult:
+        """Return how a wait ended that an error kept from ending well."""
+
+
+def _told(error: Exception, conn_id: str) -> tuple[str, str]:
     """Return the name of an error's class, and a text that may be stored."""
     from formant_provider.api.errors import FormantError
 
     kind = type(error).__name__
-    # The text of an error that is not ours may hold anything.
-    return kind, str(error) if isinstance(error, FormantError) else f"The wait was broken off ({kind})"
+    if isinstance(error, FormantError):
+        return kind, str(error)
+    if kind == "AirflowNotFoundException":
+        return kind, (
+            f"The trigger does not find the connection {conn_id!r} ({kind}). A trigger that runs inline, as"
+            " in airflow dags test, finds connections in the environment only: set"
+            f" AIRFLOW_CONN_{conn_id.upper()}, or deferrable=False. A triggerer needs the connection too,"
+            " from the same secrets backends as the workers"
+        )
+    return (
+        kind,
+        f"The wait was interrupted ({kind})",
+    )  # the text of an error that is not ours may hold anything
 
 
 @dataclass
@@ -63,16 +132,16 @@ class _Shared:
     """What the triggers of one event loop share."""
 
     pollers: dict[tuple[str, str | None, object], Poller[Any, Any]] = field(default_factory=dict)
-    paces: dict[tuple[str, str | None], RateLimiter] = field(default_factory=dict)
+    limiters: dict[tuple[str, str | None], RateLimiter] = field(default_factory=dict)
 
 
 _BY_LOOP: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
 
 
 def shared_poller(
-    hook: FormantHook, what: object, make_feed: Callable[[], Feed[Any, Any]]
+    trigger: WaitingTrigger, what: object, make_feed: Callable[[], Feed[Any, Any]]
 ) -> Poller[Any, Any]:
-    """Return the one poller of this event loop for what is waited for with this connection.
+    """Return the one poller of this event loop for what is waited for with a trigger's connection.
 
     :param what: tells it from all else that is waited for.
     :param make_feed: makes its feed, the first time.
@@ -82,9 +151,10 @@ def shared_poller(
     from formant_provider.core.polling.pacing import RateLimiter
 
     shared = _BY_LOOP.setdefault(asyncio.get_running_loop(), _Shared())
-    place, key = (hook.formant_conn_id, hook.region), (hook.formant_conn_id, hook.region, what)
-    if key not in shared.pollers:
-        pace = shared.paces.setdefault(place, RateLimiter(lambda: datetime.now(UTC)))
-        once = RetryPolicy(max_attempts=1)
-        shared.pollers[key] = Poller(make_feed(), pace, lambda: hook.aget_conn(once), hook.lasting_errors())
-    return shared.pollers[key]
+    place = (trigger.formant_conn_id, trigger.region)
+    if (*place, what) not in shared.pollers:
+        hook, once = FormantHook(*place), RetryPolicy(max_attempts=1)
+        limiter = shared.limiters.setdefault(place, RateLimiter(lambda: datetime.now(UTC)))
+        poller = Poller(make_feed(), limiter, lambda: hook.aget_conn(once), hook.lasting_errors())
+        shared.pollers[*place, what] = poller
+    return shared.pollers[*place, what]

@@ -11,12 +11,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class WaitTrigger(BaseTrigger):
-    """Fire at a moment, with what the task has to know when it goes on.
+    """Fire at a moment, with what the task has to know when it continues.
 
     :param until: ISO 8601 text with an offset.
     :param give_up_at: when the task stops waiting for good, ISO 8601 text.
     :param doubt_since: when a send whose answer was lost may have left, ISO 8601 text; ``None`` when there
-        was none. This and ``give_up_at`` are handed back in the event: where Airflow keeps no task state, a
+        was none. This and ``give_up_at`` are returned in the event: where Airflow keeps no task state, a
         trigger is all that outlives a deferral.
     """
 
@@ -28,9 +28,9 @@ class WaitTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: moments, nothing private."""
-        return f"{type(self).__module__}.{type(self).__name__}", {"until": self.until, **self._handed_back()}
+        return f"{type(self).__module__}.{type(self).__name__}", {"until": self.until, **self._payload()}
 
-    def _handed_back(self) -> dict[str, str | None]:
+    def _payload(self) -> dict[str, str | None]:
         return {"give_up_at": self.give_up_at, "doubt_since": self.doubt_since}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -38,4 +38,4 @@ class WaitTrigger(BaseTrigger):
         moment = datetime.fromisoformat(self.until)
         while (left_s := (moment - datetime.now(UTC)).total_seconds()) > 0:
             await asyncio.sleep(min(left_s, 60.0))
-        yield TriggerEvent(self._handed_back())  # type: ignore[no-untyped-call]  # Airflow's
+        yield TriggerEvent(self._payload())  # type: ignore[no-untyped-call]  # Airflow's

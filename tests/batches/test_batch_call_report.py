@@ -62,7 +62,7 @@ def assert_report(rows: list[dict[str, Any]], sandbox: Sandbox) -> None:
     assert [row["customer_phone"] for row in rows] == MASKED
     assert [row["status"] for row in rows] == STATUSES
     (batch,) = sandbox.batches
-    ids = [batch.attempt(row, batch.course(row)[0]).conversation_id for row in range(len(LISTED))]
+    ids = [batch.attempt(row, batch.planned_attempts(row)[0]).conversation_id for row in range(len(LISTED))]
     ids[2] = None
     assert [row["conversation_id"] or None for row in rows] == ids
 
@@ -133,7 +133,7 @@ def test_the_newest_conversation_of_a_recipient_counts(make_sandbox: Make, tmp_p
     rows = read(tmp_path / "r.csv")
     assert [row["status"] for row in rows] == ["completed"] * 3
     (batch,) = sandbox.batches
-    first, second = (batch.attempt(2, leg) for leg in batch.course(2))
+    first, second = (batch.attempt(2, plan) for plan in batch.planned_attempts(2))
     assert rows[2]["conversation_id"] == second.conversation_id != first.conversation_id
 
 

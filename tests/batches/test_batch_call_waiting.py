@@ -70,7 +70,7 @@ def test_redials_of_the_platform_are_waited_for(deferrable: bool, make_sandbox: 
 def test_the_end_of_the_time_is_the_user_s_choice(
     choice: str, state: str, deferrable: bool, make_sandbox: Any
 ) -> None:
-    """on_timeout fails without retries, or returns what is known; nothing is rung again in either case."""
+    """on_timeout fails without retries, or returns what is known; nobody is called again in either case."""
     sandbox = make_sandbox(**LONG)
     options = {
         "timeout": timedelta(seconds=0.3),
@@ -84,7 +84,7 @@ def test_the_end_of_the_time_is_the_user_s_choice(
     assert (result["metrics"]["in_progress_count"], result["stalled"]) == (3, False)
     assert result["batch_id"] == sandbox.batches[0].batch_id
     assert "is not over" in run.log_text
-    assert "nobody is rung again" in run.log_text
+    assert "nobody is called again" in run.log_text
     assert isinstance(run.error, AirflowFailException) is (choice == "fail")
     assert posts(sandbox) == 1
 
@@ -140,7 +140,7 @@ def test_too_few_successes_are_the_user_s_choice(  # noqa: PLR0917 - a table
     if rate == 67:
         assert "is 66.7 %, and 67 % were asked for" in run.log_text
     if state == "failed":
-        assert str(run.error).endswith("A retry would not ring again.")
+        assert str(run.error).endswith("A retry would place no further call.")
     assert sandbox.rings == ONE_RING_EACH
 
 

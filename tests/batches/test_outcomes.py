@@ -102,7 +102,7 @@ def test_a_threshold_is_one_of_all_recipients(  # noqa: PLR0917 - a table
     assert run.xcoms["return_value"]["metrics"]["success_count"] == 1
     if state == "failed":
         assert "50.0 %" in run.log_text
-        assert "would not ring again" in run.log_text
+        assert "would place no further call" in run.log_text
 
 
 def test_a_total_that_is_given_is_not_asked_for(way: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
@@ -172,7 +172,7 @@ def test_a_batch_call_with_people_left_has_not_stalled_into_success(
     assert result["stalled"] is True
     assert "is not over, and nothing has changed in it" in run.log_text
     if choice == "fail":
-        assert "Nobody is rung again by this task" in run.log_text
+        assert "This task places no further call" in run.log_text
     assert sandbox.rings == rings
 
 

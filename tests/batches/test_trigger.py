@@ -50,7 +50,7 @@ def test_a_trigger_is_made_again_from_what_it_says_of_itself(channel: FakeSuperv
 def test_an_event_comes_back_as_it_was_sent() -> None:
     """One pair of functions writes and reads the event, whatever happened."""
     full = BatchEnd(7, 3, {"total_processed": 3}, is_over=True, is_stalled=True, receipt={"a": 1})
-    for end in (BatchEnd(7), full, BatchEnd(7, trouble=("NotFound", "no"))):
+    for end in (BatchEnd(7), full, BatchEnd(7, error=("NotFound", "no"))):
         payload = json.loads(json.dumps(end.to_event().payload))
         again = BatchEnd.from_event(payload)
         assert json.loads(json.dumps(again.to_event().payload)) == payload
@@ -152,7 +152,7 @@ def test_trouble_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox
     if (change := HINDRANCES[kind]) is not None:
         channel.connections["formant_default"] = {**good, **change}
     event = run_trigger(deferral, channel, timeout_s=20).event
-    assert event["trouble"][0] == kind
+    assert event["error"][0] == kind
     channel.connections["formant_default"] = good
     run = run_task(sensor, channel, resume_event=event)
     assert run.state == ("up_for_retry" if change is None else "failed")

@@ -11,7 +11,8 @@ import pytest
 from formant_provider.api.client import LIST_CONVERSATIONS
 from formant_provider.api.errors import ServerError
 from formant_provider.api.models import Conversation
-from formant_provider.core.paging import MAX_PAGES, recent, run
+from formant_provider.core.flows import run
+from formant_provider.core.paging import MAX_PAGES, recent
 from formant_provider.sandbox import Fault
 from support.feeds import AGENT, LIST_ORDERS, Board, Waiting, read_all, reading, row, waiting
 from support.ledgers import NOON

@@ -34,7 +34,8 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 
 
 def make(kind: Any) -> Any:
-    return kind("field", "reason") if kind is errors.InvalidInput else kind("text")
+    two = kind in {errors.InvalidInput, errors.InputNotFound}
+    return kind("field", "reason") if two else kind("text")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def make(kind: Any) -> Any:
         "notifications.call.FormantCallNotifier",
         "operators.batch.FormantCreateBatchCallOperator",
         "operators.call.FormantCreateCallOperator",
-        "operators.export.FormantConversationsToObjectStorageOperator",
+        "operators.export.FormantExportConversationsOperator",
         "operators.storage.FormantConversationToObjectStorageOperator",
         "sandbox.settings.Settings",
         "sensors.batch.FormantBatchCallSensor",

@@ -26,7 +26,7 @@ ALL_OF_A_DAY = """
     from airflow.sdk import DAG, task
     from airflow.timetables.interval import CronDataIntervalTimetable
 
-    from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
+    from formant_provider.operators.export import FormantExportConversationsOperator
     from formant_provider.operators.storage import FormantConversationToObjectStorageOperator
 
     with DAG(
@@ -36,7 +36,7 @@ ALL_OF_A_DAY = """
         catchup=False,
         params={"folder": ""},
     ):
-        export = FormantConversationsToObjectStorageOperator(
+        export = FormantExportConversationsOperator(
             task_id="export",
             agent_id=456,
             output_uri="{{ params.folder }}/{{ data_interval_start | ds }}.jsonl",
@@ -53,7 +53,7 @@ ALL_OF_A_DAY = """
             return [row["conversation_id"] for row in map(json.loads, lines) if row["status"] == "completed"]
 
         FormantConversationToObjectStorageOperator.partial(
-            task_id="store", output_uri="{{ params.folder }}"
+            task_id="store", folder_uri="{{ params.folder }}"
         ).expand(conversation_id=talks(export.output))
 """
 
@@ -121,10 +121,10 @@ def test_a_schedule_without_intervals_fails_and_says_why(
 
         from airflow.sdk import DAG
 
-        from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
+        from formant_provider.operators.export import FormantExportConversationsOperator
 
         with DAG("no_interval", schedule={schedule!r}, start_date=datetime(2026, 1, 1), catchup=False):
-            FormantConversationsToObjectStorageOperator(
+            FormantExportConversationsOperator(
                 task_id="export", agent_id=456, output_uri={str(target)!r}, retries=3
             )
     """

@@ -19,7 +19,6 @@ PACKAGE = Path(formant_provider.__file__).parent
 REFERENCE = (PACKAGE.parent / "docs" / "reference.md").read_text()
 PUBLIC = [
     "api.batch_models.BatchCall",
-    "api.batch_models.BatchCallPage",
     "api.batch_models.BatchMetrics",
     "api.client.FormantClient",
     "api.config.ClientConfig",
@@ -46,9 +45,9 @@ PUBLIC = [
     "api.models.CallReceipt",
     "api.models.CallRequest",
     "api.models.Conversation",
-    "api.models.ConversationPage",
     "api.models.ReceiptStatus",
     "api.models.Recording",
+    "api.pages.Page",
     "api.retry.Quota",
     "api.retry.RetryPolicy",
     "calling_window.CallingWindow",
@@ -60,7 +59,7 @@ PUBLIC = [
     "notifications.event.Event",
     "operators.batch.FormantCreateBatchCallOperator",
     "operators.call.FormantCreateCallOperator",
-    "operators.export.FormantConversationsToObjectStorageOperator",
+    "operators.export.FormantExportConversationsOperator",
     "operators.storage.FormantConversationToObjectStorageOperator",
     "retries.FORMANT_RETRY_POLICY",
     "retries.FormantRetryPolicy",

@@ -11,7 +11,7 @@ import pendulum
 import pytest
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
-from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
+from formant_provider.operators.export import FormantExportConversationsOperator
 from formant_provider.sandbox import Sandbox
 from formant_provider.tasks.storage.tables import COLUMNS, DEFAULT_COLUMNS
 from support.object_store import ObjectStore, attached
@@ -36,9 +36,9 @@ def place(sandbox: Sandbox, *hours: float, number: str = NUMBER) -> None:
         sandbox.place(number, scheduled_for=NEW_YEAR - DAY + timedelta(hours=hour))
 
 
-def an_operator(target: Any, **fields: Any) -> FormantConversationsToObjectStorageOperator:
+def an_operator(target: Any, **fields: Any) -> FormantExportConversationsOperator:
     fields = {"agent_id": 456, "output_uri": str(target), **fields}
-    return FormantConversationsToObjectStorageOperator(task_id="export", **fields)
+    return FormantExportConversationsOperator(task_id="export", **fields)
 
 
 def export(channel: FakeSupervisor, target: Any, attempt: Any = None, **fields: Any) -> TaskRun:
@@ -246,3 +246,13 @@ def test_an_object_store_gets_the_file(sandbox: Sandbox, channel: FakeSupervisor
         run = export(channel, "s3://shop@bucket/calls/{{ ds }}.jsonl")
     assert run.xcoms["return_value"]["output_uri"] == "s3://shop@bucket/calls/2026-01-01.jsonl"
     assert json.loads(store.objects["bucket/calls/2026-01-01.jsonl"])["status"] == "completed"
+
+
+def test_the_old_name_of_the_export_can_be_imported() -> None:
+    """It is the same operator and says what it is called now; any other name is not there."""
+    from formant_provider.operators import export
+
+    with pytest.warns(DeprecationWarning, match="is now FormantExportConversationsOperator"):
+        assert export.FormantConversationsToObjectStorageOperator is FormantExportConversationsOperator
+    with pytest.raises(ImportError, match="FormantNothing"):
+        from formant_provider.operators.export import FormantNothing  # noqa: F401

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
+from formant_provider.operators.export import FormantExportConversationsOperator
 from formant_provider.operators.storage import FormantConversationToObjectStorageOperator
 from formant_provider.sandbox import Sandbox
 from formant_provider.tasks.storage.tables import (
@@ -42,8 +42,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def an_operator(target: object, **fields: Any) -> FormantConversationsToObjectStorageOperator:
-    return FormantConversationsToObjectStorageOperator(
+def an_operator(target: object, **fields: Any) -> FormantExportConversationsOperator:
+    return FormantExportConversationsOperator(
         task_id="export", agent_id=456, output_uri=str(target), **fields
     )
 
@@ -150,7 +150,7 @@ def test_a_mismatch_in_a_template_is_refused_before_anything_is_read(
 def test_a_mapped_export_is_refused_where_its_row_runs(channel: FakeSupervisor, tmp_path: Path) -> None:
     """A row with a wrong name fails by itself, and breaks no other."""
     with make_dag():
-        mapped = FormantConversationsToObjectStorageOperator.partial(task_id="x", agent_id=456).expand(
+        mapped = FormantExportConversationsOperator.partial(task_id="x", agent_id=456).expand(
             output_uri=[f"{tmp_path}/x.csv", f"{tmp_path}/x.txt"]
         )
     with Sandbox(speed=0, start_at=NEW_YEAR, rate_limit=None) as sandbox:
@@ -189,7 +189,7 @@ def test_the_record_of_one_conversation_shows_numbers_by_choice(
     """As an export does."""
     conversation_id = sandbox.calls[0].conversation_id
     operator = FormantConversationToObjectStorageOperator(
-        task_id="store", conversation_id=conversation_id, output_uri=str(tmp_path), recipients=recipients
+        task_id="store", conversation_id=conversation_id, folder_uri=str(tmp_path), recipients=recipients
     )
     run = run_task(operator, channel)
     assert run.state == "success", run.log_text
@@ -200,7 +200,7 @@ def test_the_record_of_one_conversation_shows_numbers_by_choice(
         FormantConversationToObjectStorageOperator(
             task_id="x",
             conversation_id="c",
-            output_uri="/x",
+            folder_uri="/x",
             recipients="some",  # type: ignore[arg-type]
         )
 

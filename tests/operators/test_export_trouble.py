@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
-from formant_provider.operators.export import FormantConversationsToObjectStorageOperator
+from formant_provider.operators.export import FormantExportConversationsOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.scripted_server import Answer, ScriptedServer
 from support.supervisor import FakeSupervisor
@@ -39,7 +39,7 @@ def night(sandbox: Sandbox) -> Sandbox:
 
 def export(channel: FakeSupervisor, target: Any, attempt: Any = None, **fields: Any) -> TaskRun:
     fields = {"agent_id": 456, "output_uri": str(target), "retries": 3, **fields}
-    operator = FormantConversationsToObjectStorageOperator(task_id="export", **fields)
+    operator = FormantExportConversationsOperator(task_id="export", **fields)
     return run_task(operator, channel, **(attempt or {}))
 
 
@@ -100,7 +100,7 @@ def test_a_run_without_a_data_interval_says_what_to_do(
 def test_an_option_that_cannot_be_meant_breaks_the_dag_file(option: dict[str, Any]) -> None:
     """It is refused where it is written, when the file is parsed."""
     with pytest.raises(ValueError, match=next(iter(option))):
-        FormantConversationsToObjectStorageOperator(task_id="x", agent_id=1, output_uri="/x.csv", **option)
+        FormantExportConversationsOperator(task_id="x", agent_id=1, output_uri="/x.csv", **option)
 
 
 def test_parquet_without_pyarrow_says_what_to_install() -> None:
@@ -109,7 +109,7 @@ def test_parquet_without_pyarrow_says_what_to_install() -> None:
         "import sys; sys.modules['pyarrow'] = None\n"
         "from support.airflow_home import use_own_airflow_home; use_own_airflow_home()\n"
         "from formant_provider.operators import export\n"
-        "Export = export.FormantConversationsToObjectStorageOperator\n"
+        "Export = export.FormantExportConversationsOperator\n"
         "Export(task_id='x', agent_id=1, output_uri='/x', file_format='parquet').execute({})\n"
     )
     done = subprocess.run(

@@ -45,7 +45,7 @@ def passing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def an_operator(conversation_id: Any, folder: Any, **fields: Any) -> Any:
     return FormantConversationToObjectStorageOperator(
-        task_id="store", conversation_id=conversation_id, output_uri=str(folder), **fields
+        task_id="store", conversation_id=conversation_id, folder_uri=str(folder), **fields
     )
 
 
@@ -283,7 +283,7 @@ def test_many_conversations_are_mapped(sandbox: Sandbox, channel: FakeSupervisor
     ids = [talk(sandbox), talk(sandbox)]
     with make_dag():
         mapped = FormantConversationToObjectStorageOperator.partial(
-            task_id="store", output_uri=str(tmp_path)
+            task_id="store", folder_uri=str(tmp_path)
         ).expand(conversation_id=ids)
     assert [run_task(mapped, channel, map_index=index).state for index in (0, 1)] == ["success"] * 2
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(ids)
@@ -296,8 +296,8 @@ def test_many_conversations_are_mapped(sandbox: Sandbox, channel: FakeSupervisor
         ({"conversation_id": " "}, "conversation_id: is blank"),
         ({"conversation_id": "None"}, "conversation_id: is blank"),
         ({"conversation_id": ["a"]}, "conversation_id: must be text; got list"),
-        ({"folder": ""}, "output_uri: is blank"),
-        ({"folder": "calls"}, "output_uri: must be an absolute path"),
+        ({"folder": ""}, "folder_uri: is blank"),
+        ({"folder": "calls"}, "folder_uri: must be an absolute path"),
         ({"formant_conn_id": "wrong"}, "conn_type"),
         ({"region": "mars"}, "region"),
     ],

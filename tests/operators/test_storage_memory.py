@@ -43,7 +43,7 @@ STORE = """
 from formant_provider.operators.storage import FormantConversationToObjectStorageOperator as Store
 
 def job(include):
-    operator = Store(task_id="x", conversation_id=sys.argv[2], output_uri=sys.argv[3], include=include)
+    operator = Store(task_id="x", conversation_id=sys.argv[2], folder_uri=sys.argv[3], include=include)
     return operator.execute({})["sizes"]
 
 with attached(ObjectStore(forgetful=True)):
@@ -51,7 +51,7 @@ with attached(ObjectStore(forgetful=True)):
 """
 
 EXPORT = """
-from formant_provider.operators.export import FormantConversationsToObjectStorageOperator as Export
+from formant_provider.operators.export import FormantExportConversationsOperator as Export
 
 def job(start):
     operator = Export(

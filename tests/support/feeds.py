@@ -17,7 +17,7 @@ from formant_provider.api.models import Conversation
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.core.conversations.feed import Feed
 from formant_provider.core.conversations.waiters import Waiter, Watch
-from formant_provider.core.paging import run
+from formant_provider.core.flows import run
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.calls import Call
 from support.ledgers import CALL, NOON, NUMBER

@@ -48,7 +48,7 @@ class MemoryLedger:
     :param kind: what is kept.
     """
 
-    outlives = True
+    is_durable = True
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class MemoryLedger:
 class StaleTwin:
     """What a process sees whose task was given to another one: nothing to read, and no write."""
 
-    outlives = True
+    is_durable = True
 
     def read(self) -> None:
         return None

@@ -96,7 +96,7 @@ def test_what_the_wait_found_out_is_handed_on_when_the_record_cannot_be_read(
     assert result["duration_seconds"] == call.ending.duration_seconds
     assert None not in {result["start_timestamp"], result["end_timestamp"]}
     assert result["results"] is None
-    assert "Going on with what is known" in run.log_text
+    assert "Continuing with what is known" in run.log_text
     assert world.sandbox.rings == {call.customer_phone: 1}
 
 

@@ -1,6 +1,6 @@
-"""One poll serves all who wait for batch calls: the metrics of each are read once, whoever asks for them.
+"""Serves all who wait for batch calls with one poll: the metrics of each are read once, whoever waits.
 
-What is read is a flow (see :mod:`formant_provider.core.paging`): others send, and others wait.
+What is read is a flow (see :mod:`formant_provider.core.flows`): others send, and others wait.
 
 Vendor page: https://docs.formantai.com/api-reference/batch-calls
 """
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
 from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.retry import may_repeat
-from formant_provider.core.batches.progress import BatchProgress
-from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, Waits
-from formant_provider.core.paging import Flow
+from formant_provider.core.batches.progress import BatchProgress, MetricsSnapshot
+from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, BaseWaiter
+from formant_provider.core.flows import Flow, Query
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -35,7 +35,7 @@ DEFAULT_MISSING_TIMEOUT_S = 300.0
 class BatchWatch:
     """Which batch call is waited for. Nothing private.
 
-    :param total_recipients: ``None`` when nobody said; then the API is asked.
+    :param total_recipients: ``None`` when it is not known; then it is read from the API.
     :param stall_timeout_s: seconds without any change after which it is over.
     :param poll_interval_s: seconds between two looks, if the API's limits allow it.
     :param missing_timeout_s: seconds after which one that the API does not know is taken not to exist.
@@ -58,27 +58,28 @@ class BatchWatch:
 
 
 @dataclass(eq=False)
-class BatchWaiter(Waits):
+class BatchWaiter(BaseWaiter):
     """Somebody who waits for a batch call.
 
-    :param tell: called once, when the wait has ended.
+    :param on_done: called once, when the wait has ended.
     :ivar outcome: the metrics, once they say that it is over, or once it has stalled.
-    :ivar trouble: that there is no such batch call, once it has been missing for long.
+    :ivar error: that there is no such batch call, once it has been missing for long.
     :ivar looks: looks that brought metrics, or that there are none.
     :ivar missing_since: when it was first not there, since it was last seen; may be set to that of another
         process.
     """
 
     watch: BatchWatch
-    tell: Callable[[], None] | None = None
+    on_done: Callable[[], None] | None = None
     outcome: BatchMetrics | None = None
-    trouble: FormantError | None = None
+    error: FormantError | None = None
     looks: int = 0
     missing_since: datetime | None = None
     progress: BatchProgress = field(init=False)
     _has_news: bool = False
     _is_missed: bool = False
-    _told_at: datetime | None = None
+    _logged_at: datetime | None = None
+    _explained: MetricsSnapshot | None = None
     # Airflow keeps the lines of tasks apart by their context, and all who wait share one poll.
     _context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
@@ -92,27 +93,31 @@ class BatchWaiter(Waits):
         self._has_news |= self.progress.see(metrics, now)
         if self.progress.is_over:
             self.outcome = metrics
-        self._say(now)
-        if self.outcome and self.tell:
-            self.tell()
+        self._log(now)
+        if self.outcome and self.on_done:
+            self.on_done()
 
     def miss(self, error: FormantError, now: datetime) -> None:
-        """Learn that there is nothing to be read, or not yet: said once, and believed after a while."""
+        """Note that the API does not know it, or not yet: logged once, and believed after a while."""
         self.missing_since = self.missing_since or now
         if now - self.missing_since >= timedelta(seconds=self.watch.missing_timeout_s):
-            self.trouble = error
-            if self.tell:
-                self.tell()
+            self.error = error
+            if self.on_done:
+                self.on_done()
         elif not self._is_missed:
             self._is_missed = True
-            self._context.run(log.warning, "%s. Waiting on for batch call %s.", error, self.watch.batch_id)
+            text = "%s. Waiting continues for batch call %s."
+            self._context.run(log.warning, text, error, self.watch.batch_id)
 
-    def _say(self, now: datetime) -> None:
+    def _log(self, now: datetime) -> None:
         batch_id, interval = self.watch.batch_id, timedelta(seconds=self.watch.poll_interval_s)
-        is_time = self._told_at is None or now - self._told_at >= interval or self.outcome is not None
+        is_time = self._logged_at is None or now - self._logged_at >= interval or self.outcome is not None
         if self._has_news and is_time:
-            self._has_news, self._told_at = False, now
+            self._has_news, self._logged_at = False, now
             self._context.run(log.info, "Batch call %s: %s.", batch_id, self.progress.in_words())
+        if self._explained is not self.progress.changed and (text := self.progress.why_it_waits(now)):
+            self._explained = self.progress.changed
+            self._context.run(log.info, "Batch call %s: %s.", batch_id, text)
 
 
 class BatchFeed:
@@ -124,21 +129,21 @@ class BatchFeed:
     def __init__(self, now: Callable[[], datetime]) -> None:
         self.waiters: list[BatchWaiter] = []
         self._now = now
-        self._asked_at: dict[int, datetime] = {}
+        self._read_at: dict[int, datetime] = {}
         self._totals: dict[int, int | None] = {}
 
-    def join(self, watch: BatchWatch, tell: Callable[[], None] | None = None) -> BatchWaiter:
+    def join(self, watch: BatchWatch, on_done: Callable[[], None] | None = None) -> BatchWaiter:
         """Begin to wait; served from the next poll on."""
-        waiter = BatchWaiter(watch, tell)
+        waiter = BatchWaiter(watch, on_done)
         self.waiters.append(waiter)
         return waiter
 
     def leave(self, waiter: BatchWaiter) -> None:
-        """Wait no more, whether it was served or not."""
+        """Stop waiting, whether there was an outcome or not."""
         self.waiters.remove(waiter)
         batch_id = waiter.watch.batch_id
         if batch_id not in self._waiting():
-            self._asked_at.pop(batch_id, None)
+            self._read_at.pop(batch_id, None)
             self._totals.pop(batch_id, None)
 
     def use(self, client: FormantClient) -> None:
@@ -150,21 +155,21 @@ class BatchFeed:
         return min(intervals, default=DEFAULT_POLL_INTERVAL_S)
 
     def due_at(self) -> datetime | None:
-        """Return when the first batch call is to be asked for; ``None`` when nobody waits."""
+        """Return when the first batch call is due to be read; ``None`` when nobody waits."""
         return min(self._due(self._now()).values(), default=None)
 
     def poll(self) -> Flow[None]:
         """Look once at every batch call whose interval has passed."""
-        now, trouble = self._now(), None
+        now, postponed = self._now(), None
         for batch_id in [batch_id for batch_id, due_at in self._due(now).items() if due_at <= now]:
             try:
                 yield from self._look_at(batch_id)
             except FormantError as error:
                 if not may_repeat(error):
                     raise
-                trouble = error  # one batch call that cannot be read holds up no other
-        if trouble:
-            raise trouble
+                postponed = error  # one that cannot be read must not hold up the others
+        if postponed:
+            raise postponed
 
     def _waiting(self) -> dict[int, list[BatchWaiter]]:
         waiting = defaultdict(list)
@@ -177,14 +182,14 @@ class BatchFeed:
         """Return when each batch call is due; newcomers have a first look at once."""
         due = {}
         for batch_id, waiters in self._waiting().items():
-            asked_at = self._asked_at.get(batch_id)
+            read_at = self._read_at.get(batch_id)
             interval = timedelta(seconds=min(waiter.watch.poll_interval_s for waiter in waiters))
             everybody_looked = all(waiter.looks for waiter in waiters)
-            due[batch_id] = asked_at + interval if asked_at and everybody_looked else now
+            due[batch_id] = read_at + interval if read_at and everybody_looked else now
         return due
 
     def _look_at(self, batch_id: int) -> Flow[None]:
-        self._asked_at[batch_id] = self._now()
+        self._read_at[batch_id] = self._now()
         total: int | None = yield from self._total(batch_id)
         metrics: BatchMetrics | None = yield from self._if_there(
             batch_id, lambda client: client.get_batch_metrics(batch_id)
@@ -196,7 +201,7 @@ class BatchFeed:
                 waiter.see(metrics, self._now())
 
     def _total(self, batch_id: int) -> Flow[int | None]:
-        """Ask how many recipients there are, unless everybody knows."""
+        """Read how many recipients there are, unless all who wait know."""
         if all(waiter.watch.total_recipients for waiter in self._waiting()[batch_id]):
             return None
         if not self._totals.get(batch_id):
@@ -206,10 +211,10 @@ class BatchFeed:
             self._totals[batch_id] = batch.total_recipients if batch else None
         return self._totals[batch_id]
 
-    def _if_there(self, batch_id: int, ask: Callable[[FormantClient], Any]) -> Flow[Any]:
-        """Ask for what may not be there yet: then it is ``None``."""
+    def _if_there(self, batch_id: int, query: Query) -> Flow[Any]:
+        """Read what may not be there yet: then it is ``None``."""
         try:
-            return (yield ask)
+            return (yield query)
         except (NotFound, InvalidRequest) as error:
             for waiter in self._waiting()[batch_id]:
                 waiter.miss(error, self._now())

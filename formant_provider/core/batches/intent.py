@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from formant_provider.api.batch_models import BatchCall
-from formant_provider.core.ledger import Remembered
+from formant_provider.core.ledger import BaseIntent
 
 
 @dataclass(frozen=True)
-class BatchIntent(Remembered):
+class BatchIntent(BaseIntent):
     """What the ledger holds of one batch call.
 
     :param key: its marker is made of it; it is not sent.
@@ -24,4 +24,4 @@ class BatchIntent(Remembered):
         """Read what ``to_json`` wrote."""
         receipt = entry.get("receipt")
         known = {"receipt": BatchCall(**receipt) if receipt else None}
-        return cls(**vars(Remembered.from_json(entry)) | known)
+        return cls(**vars(BaseIntent.from_json(entry)) | known)

@@ -25,8 +25,9 @@ from formant_provider.api.errors import BatchOutcomeUnknown, FormantError
 from formant_provider.core.batches.decision import BatchPolicy, Done, Facts, Look, Refuse, Send, decide
 from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.batches.request import BatchRequest
+from formant_provider.core.flows import run
 from formant_provider.core.ledger import Ledger, Sent, note, outcome_of, write_doubt
-from formant_provider.core.paging import recent_batches, run
+from formant_provider.core.paging import recent_batches
 from formant_provider.core.placing import Callbacks, Result
 from formant_provider.core.searching import search_until_found
 

@@ -1,10 +1,10 @@
-"""Is a batch call done, and how far has it come? The only place that says so.
+"""Decides what ends a wait for a batch call, and says how far it has come. The only place that does.
 
 The vendor documents no word for a batch call that is over, so its metrics decide: nobody is being talked to,
 nobody is to be called again, and all recipients are processed. Telephony failures have no count of their own.
-If they are in none, the sum is never reached; then a batch call ends when nothing has changed for long.
-That is no end while somebody is still to be called. A number that is missing is unknown, and never taken for
-the end.
+If they are in no other count either, the sum is never reached; then the wait ends when nothing has changed
+for ``stall_timeout``. That is no success while somebody is still to be called. A number that is missing is
+unknown, and never taken for the end.
 
 Vendor page: https://docs.formantai.com/api-reference/batch-calls
 """
@@ -18,6 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from formant_provider.api.batch_models import BatchMetrics
+
+# For so long nothing may change until the wait says what it waits for.
+EXPLAINED_AFTER = timedelta(minutes=5)
 
 
 def is_done(metrics: BatchMetrics, total_recipients: int | None) -> bool:
@@ -43,7 +46,7 @@ def has_people_left(metrics: BatchMetrics) -> bool:
 
 
 def success_rate(metrics: BatchMetrics, total_recipients: int | None) -> float | None:
-    """Return the per cent of all recipients that were a success, as the vendor counts; ``None``: unknown.
+    """Return the percent of all recipients that were a success, as the vendor counts; ``None``: unknown.
 
     :param total_recipients: as for :func:`is_done`; without it, the vendor's own rate is taken.
     """
@@ -65,8 +68,8 @@ def in_words(metrics: BatchMetrics | None, total_recipients: int | None) -> str:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a look brought.
+class MetricsSnapshot:
+    """The metrics of a batch call as a look has read them.
 
     :param seen_at: when the look was, aware.
     """
@@ -74,8 +77,8 @@ class Sight:
     metrics: BatchMetrics
     seen_at: datetime
 
-    def differs(self, other: Sight) -> bool:
-        """Whether anything was counted in between. Averages may tremble by themselves."""
+    def differs(self, other: MetricsSnapshot) -> bool:
+        """Whether anything was counted in between. Averages may change by themselves."""
         return _counts(self.metrics) != _counts(other.metrics)
 
     def to_json(self) -> dict[str, Any]:
@@ -83,7 +86,7 @@ class Sight:
         return {"metrics": asdict(self.metrics), "seen_at": self.seen_at.isoformat()}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Sight:
+    def from_json(cls, fields: Mapping[str, Any]) -> MetricsSnapshot:
         """Read what :meth:`to_json` wrote."""
         return cls(BatchMetrics.from_json(fields["metrics"]), datetime.fromisoformat(fields["seen_at"]))
 
@@ -100,19 +103,19 @@ class BatchProgress:
 
     def __init__(self, total_recipients: int | None, stall_timeout: timedelta) -> None:
         self.total_recipients = total_recipients
-        self.changed: Sight | None = None
+        self.changed: MetricsSnapshot | None = None
         self.metrics: BatchMetrics | None = None
         self.is_stalled = False
         self._stall_timeout = stall_timeout
-        self._first: Sight | None = None
+        self._first: MetricsSnapshot | None = None
 
     def see(self, metrics: BatchMetrics, now: datetime) -> bool:
         """Take in what a look brought; return whether that was anything new."""
-        sight, self.metrics = Sight(metrics, now), metrics
-        self._first = self._first or sight
-        is_new = self.changed is None or sight.differs(self.changed)
+        snapshot, self.metrics = MetricsSnapshot(metrics, now), metrics
+        self._first = self._first or snapshot
+        is_new = self.changed is None or snapshot.differs(self.changed)
         if self.changed is None or is_new:
-            self.changed = sight
+            self.changed = snapshot
         self.is_stalled = not self._is_done and now - self.changed.seen_at >= self._stall_timeout
         return is_new
 
@@ -124,6 +127,26 @@ class BatchProgress:
     @property
     def _is_done(self) -> bool:
         return self.metrics is not None and is_done(self.metrics, self.total_recipients)
+
+    def why_it_waits(self, now: datetime) -> str | None:
+        """Explain a wait in which nothing has changed for a while; ``None``: no need."""
+        metrics, changed, timeout = self.metrics, self.changed, self._stall_timeout
+        if self.is_over or metrics is None or changed is None:
+            return None
+        if now - changed.seen_at < min(EXPLAINED_AFTER, timeout / 2):
+            return None
+        if has_people_left(metrics):
+            reason = "Somebody is still to be called, or nobody was yet"
+        else:
+            reason = (
+                "Nobody is in progress or to be called again, but not all recipients are counted as"
+                " processed: the vendor counts no telephony failures, so its numbers may never add up"
+            )
+        since, until = (
+            f"{each.astimezone(UTC):%H:%M} UTC" for each in (changed.seen_at, changed.seen_at + timeout)
+        )
+        end = f"If nothing changes, the wait ends at {until} (stall_timeout)"
+        return f"nothing has changed since {since}. {reason}. {end}"
 
     def ends_at(self) -> datetime | None:
         """Estimate when all will be processed, at the rate since the first look; ``None`` without a rate."""

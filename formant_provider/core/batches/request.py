@@ -29,7 +29,7 @@ class BatchRequest:
     """One batch call, ready to be sent.
 
     :param agent_id: the agent that talks.
-    :param name: of the campaign, for people.
+    :param name: of the batch call, for people.
     :param key: the same for every try of the same batch call.
     :param write_file: makes the file that is uploaded and returns its path; called only when it has to be
         sent. What it raises ends the placement, and nothing was sent.
@@ -42,7 +42,7 @@ class BatchRequest:
 
     @property
     def marker(self) -> str:
-        """What tells this batch call from all others, in its name."""
+        """What identifies this batch call, in its name."""
         return _marker(self.key)
 
     @property
@@ -66,7 +66,7 @@ def build_batch_request(
 
     :param write_file: as for :class:`BatchRequest`.
     :param task: DAG id, run id and task id: what names the batch call when the user does not.
-    :param is_mapped: whether the task is a row of a mapped list; then its name tells it from other rows.
+    :param is_mapped: whether the task is a row of a mapped list; then its name makes it differ from others.
     :raises InvalidInput: with the name of the field at fault.
     """
     agent = validation.to_agent_id(agent_id)
@@ -83,7 +83,7 @@ def build_batch_request(
 
 
 def to_batch_name(value: object) -> str:
-    """Return the name of a campaign, on one line and short enough to have a marker behind it."""
+    """Return the name of a batch call, on one line and short enough to have a marker behind it."""
     name = validation.to_optional_text("name", value)
     if name is None:
         raise InvalidInput("name", "is missing")

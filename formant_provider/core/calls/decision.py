@@ -63,7 +63,7 @@ class At(Enum):
     """What there is to look at."""
 
     TIMING = auto()
-    """Whether the call is allowed now, and when it is to ring."""
+    """Whether the call is allowed now, and for when."""
     CLOCK = auto()
     """The vendor's time."""
     LAST_CALL = auto()
@@ -76,7 +76,7 @@ class At(Enum):
 
 @dataclass(frozen=True)
 class Timing:
-    """When a call is to ring if it is sent now.
+    """For when a call is placed if it is sent now.
 
     :param moment: aware; ``None`` means at once.
     :param error: why it is not to be sent now.
@@ -196,7 +196,7 @@ def after_duplicate(intent: Intent, before: Sent, now: datetime, facts: Facts) -
         key = key_after_refusals(key=_first_key(facts, intent.attempt), spent=spent)
         following = replace(intent, key=key, written_at=now, sent=Sent.NEVER, spent_keys=spent, sends=())
         return following, replace(facts, keys_used_up=facts.keys_used_up + 1)
-    if before is not Sent.UNCLEAR:  # somebody else sent it, perhaps before we did; nobody knows for when
+    if before is not Sent.UNCLEAR:  # somebody else sent it, at an unknown time, perhaps before we did
         intent = replace(intent, sends=(), written_at=intent.shared_since or intent.written_at)
     used_since = intent.shared_since or intent.used_since
     return replace(intent, used_since=used_since, sent=Sent.UNCLEAR), replace(facts, is_used=True)
@@ -205,7 +205,7 @@ def after_duplicate(intent: Intent, before: Sent, now: datetime, facts: Facts) -
 def may_still_be_sent(send: Send, now: datetime, timing: Timing | None) -> bool:
     """Whether what was decided still holds: asked before each send, since the pause before it may be long.
 
-    :param timing: of now; needed for a call that is to ring at once.
+    :param timing: of now; needed for a call that is placed for at once.
     """
     is_in_time = send.moment >= now if send.moment else timing == Timing()
     return is_in_time and send.intent.key_protects(now)
@@ -270,14 +270,14 @@ def _is_protected(intent: Intent, now: datetime, policy: Policy, facts: Facts) -
     if policy.look_since is not None:
         # What others had placed by then was on record, or its key is remembered for a while yet.
         return intent.looked_at is not None and now - intent.looked_at < KEY_PROTECTS / 2
-    # How long ago a send can have been that nobody wrote down, only the clocks tell: the later one.
+    # How long ago a send was that is not written down, only the clocks can say: the later one counts.
     return intent.key_protects(now if facts.vendor_now is None else max(now, facts.vendor_now))
 
 
 def _instead_of_sending(
     intent: Intent, now: datetime, finding: Finding, error: FormantError | None
 ) -> Decision:
-    # Of a send that nobody wrote down, and whose key is forgotten, nothing tells that it was made.
+    # Where no send is written down and the key is forgotten, there may have been no send at all.
     is_known = bool(intent.sends) or intent.key_protects(now)
     if finding.record is not None and (is_known or finding.is_own):
         return Done(Result.FOUND, intent, finding)

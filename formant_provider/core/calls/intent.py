@@ -10,11 +10,11 @@ from typing import Any, Self
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.keys import KEY_PROTECTS
-from formant_provider.core.ledger import Remembered
+from formant_provider.core.ledger import BaseIntent
 
 
 @dataclass(frozen=True)
-class Intent(Remembered):
+class Intent(BaseIntent):
     """What the ledger holds of one call.
 
     :param key: the idempotency key that is sent.
@@ -51,7 +51,7 @@ class Intent(Remembered):
         """Read what ``to_json`` wrote; fields that came later may be missing."""
         receipt = entry.get("receipt")
         return cls(
-            **vars(Remembered.from_json(entry))
+            **vars(BaseIntent.from_json(entry))
             | {
                 "receipt": CallReceipt.from_json(receipt) if receipt else None,
                 "spent_keys": int(entry.get("spent_keys", 0)),

@@ -50,7 +50,7 @@ class Looking:
         return learners[look.at](look.intent, facts)
 
     def timing(self, intent: Intent) -> Timing:
-        """Ask whether a call is allowed now, and when it is to ring."""
+        """Ask whether a call is allowed now, and for when."""
         now = self.callbacks.now()
         try:
             moment = self.callbacks.when(asked_for(self.call, intent), now)
@@ -107,7 +107,7 @@ class Looking:
     def _spans(self, intent: Intent, moment: datetime | None) -> Sequence[Span]:
         """Return when the call can have begun.
 
-        :param moment: for when a send of now asks, which may be what one asked whose time nobody knows.
+        :param moment: for which a send of now asks; one whose time is unknown may have asked for the same.
         """
         if intent.sends:
             return [send.span for send in intent.sends]
@@ -122,5 +122,5 @@ class Looking:
 
 
 def asked_for(call: CallRequest, intent: Intent) -> datetime | None:
-    """Return when the user wants it to ring. A redial is not bound to the time of the first call."""
+    """Return for when the user wants it. A redial is not bound to the time of the first call."""
     return None if intent.redials else call.scheduled_for

@@ -83,7 +83,7 @@ class _Placing:
 
     def __post_init__(self) -> None:
         self._looking = Looking(self.call, self.client, self.policy, self.callbacks)
-        self._facts = Facts(self.call.idempotency_key, self.ledger.outlives)
+        self._facts = Facts(self.call.idempotency_key, self.ledger.is_durable)
 
     def run(self) -> Placement:
         now = self.callbacks.now

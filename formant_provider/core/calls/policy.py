@@ -54,10 +54,11 @@ class Policy:
 class CallCallbacks(Callbacks):
     """What a placement asks of its caller.
 
-    :param when: says, of the moment that was asked for and the current time, when a call that is sent now is
-        to ring; ``None`` means at once. Raises ``CallNotAllowed`` or ``InvalidInput`` if it is not to.
-    :param own_traces: asked when a conversation has to be told from others: trace ids of calls that this task
-        has placed, as far as they are known.
+    :param when: takes the moment that was asked for and the current time, and returns the moment for which a
+        call is placed that is sent now; ``None`` means at once. Raises ``CallNotAllowed`` or
+        ``InvalidInput`` if it must not be sent.
+    :param own_traces: returns the trace ids of calls that this task has placed, as far as they are known;
+        asked when there is a conversation that may be the call's.
     """
 
     when: Callable[[datetime | None, datetime], datetime | None] = lambda asked, _now: asked

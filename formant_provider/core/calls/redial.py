@@ -1,4 +1,4 @@
-"""What a further call follows, and how it is joined to that. Only when nobody was reached since, for sure.
+"""A further call, after one that did not reach the recipient: when it is due, and how it joins the last one.
 
 Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
 """

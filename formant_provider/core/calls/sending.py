@@ -26,7 +26,7 @@ class Sending:
     """The sends of one key, in this try.
 
     :param decided: what was decided to be sent.
-    :param timing: tells whether a call is allowed by now, and when it is to ring.
+    :param timing: returns whether a call is allowed by now, and for when.
     :ivar records: of these sends; the last one is under way, or has just ended.
     """
 

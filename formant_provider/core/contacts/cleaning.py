@@ -1,4 +1,4 @@
-"""Turns a campaign's contacts into a clean CSV file for the API, before anything is sent."""
+"""Turns the contacts of a batch call into a clean CSV file for the API, before anything is sent."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def clean_contacts(
     :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
         ``max_rejected_rate`` cannot; or the whole list is in doubt: more than a few numbers are ambiguous, or
         end in six or more zeros.
-    :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number makes no sense, or
+    :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number is invalid, or
         ``suppress`` holds none.
     """
     if invalid_rows not in get_args(InvalidRows):

@@ -69,7 +69,7 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCa
     listed = _Listed(reader)
     if isinstance(entries, NumbersInFiles):
         for part, some in entries:
-            part.told(partial(listed.add, some))
+            part.named(partial(listed.add, some))
     else:
         listed.add(entries)
     return listed.whole()
@@ -95,7 +95,7 @@ class _Listed:
             for position in [position for position, key in enumerate(keys) if not key]:
                 read = reader.read(some[position])
                 if not isinstance(read, Reason):
-                    keys[position] = read[0]
+                    keys[position] = int(read)
                 elif read is not Reason.NO_NUMBER:
                     unread.append(first + position)
                     reasons[read] += 1
@@ -171,7 +171,7 @@ class NumbersInFiles:
     def __iter__(self) -> Iterator[tuple[Part, Iterator[Any]]]:
         for part in self.parts:
             with part.open(_FIELD) as file:
-                yield part, part.told(partial(open_numbers, file, self.form))
+                yield part, part.named(partial(open_numbers, file, self.form))
 
 
 def entries_of(numbers: Iterable[object], form: FileForm = FileForm()) -> Iterable[object]:  # noqa: B008

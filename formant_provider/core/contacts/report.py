@@ -1,4 +1,4 @@
-"""Says what was found in a campaign's contacts: counts, row numbers, columns and reasons, never a value."""
+"""Says what was found in the contacts of a batch call: counts, rows, columns and reasons, never a value."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class ContactReport:
-    """What became of a campaign's contacts.
+    """What became of the contacts of a batch call.
 
     :param total: contacts that were read. Rows without anything in them are none.
     :param accepted: contacts that can be called.
@@ -85,11 +85,6 @@ class ContactReport:
     def invalid(self) -> int:
         """How many contacts have a fault: those that cannot be called, neither suppressed nor closed."""
         return self.rejected - self.suppressed - self.closed
-
-    @property
-    def duplicates(self) -> int:
-        """How many contacts repeat the number of an accepted one."""
-        return self.by_reason.get(Reason.DUPLICATE, 0)
 
     @property
     def suppressed(self) -> int:

@@ -1,7 +1,7 @@
-"""Lists what became of each row of the contacts, for the report at the end of a campaign.
+"""Lists what became of each row of the contacts, for the report at the end of a batch call.
 
-The list is written while the contacts are checked and read when the campaign is over, perhaps by another try
-on another machine. It is JSON Lines: whose it is, the names of the cells, then some hundred rows in each
+The list is written while the contacts are checked, and read when the batch call is over, perhaps by another
+try on another machine. It is JSON Lines: whose it is, the names of the cells, then some hundred rows in each
 line, which is several times as fast as a line for each. It holds what is private.
 """
 
@@ -20,7 +20,7 @@ from formant_provider.api.models import PHONE_PARAMETER
 
 # What the column named by ``reference_column`` is called in a report.
 REFERENCE = "reference"
-_OWNER = "campaign"
+_OWNER = "batch_call"
 _FIRST = ("row_number", "part", "reason", PHONE_PARAMETER)
 
 
@@ -122,12 +122,12 @@ class RowList:
             self._file.write(json.dumps(line).encode() + b"\n")
 
 
-def owner_line(campaign: str) -> bytes:
+def owner_line(marker: str) -> bytes:
     """Return the line that says whose list it is, which goes before all others.
 
-    :param campaign: what tells the campaign from all others.
+    :param marker: what tells the batch call from all others.
     """
-    return json.dumps({_OWNER: campaign}).encode() + b"\n"
+    return json.dumps({_OWNER: marker}).encode() + b"\n"
 
 
 def owner_in(line: bytes) -> str | None:

@@ -141,10 +141,10 @@ class Rules:
                     None if blank else Fault(read, None, self._reader.note(texts[position], read))
                 )
             else:
-                chunk.keys[position], text = read
-                if text != texts[position]:
-                    self._rewritten[chunk.numbers[position]] = text
-                    if self._reader.is_completed(texts[position], text):
+                chunk.keys[position] = int(read)
+                if read != texts[position]:
+                    self._rewritten[chunk.numbers[position]] = read
+                    if self._reader.is_completed(texts[position], read):
                         self._completed.add(chunk.numbers[position])
         return faults
 

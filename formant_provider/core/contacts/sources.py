@@ -1,4 +1,4 @@
-"""Reads a campaign's contacts, some hundred at a time: mappings, a file, or a data frame.
+"""Reads the contacts of a batch call, some hundred at a time: mappings, a file, or a data frame.
 
 What cannot be read for sure is refused as a whole. An error names rows and columns, never a value.
 """
@@ -53,7 +53,7 @@ class Contacts:
     :param columns: the header, with ``customer_phone`` in it.
     :param blocks: the rows, some at a time.
     :param phone_cells: complete once all rows are read.
-    :param in_parts: whether they are in several files, so that a row is told by its file as well.
+    :param in_parts: whether they are in several files, so that a row is named with its file.
     """
 
     columns: tuple[str, ...]
@@ -233,7 +233,7 @@ class _PartReader:
         """Return the rows of all parts, behind an empty block when the first header is known."""
         for part in parts:
             with part.open("contacts") as file:
-                contacts = part.told(lambda: self._open(file))
+                contacts = part.named(lambda: self._open(file))
                 if contacts is None:
                     continue
                 if not self.columns:
@@ -245,8 +245,8 @@ class _PartReader:
         return read_part(file, self._form, self._numbers, self.cells)
 
     def _blocks(self, part: Part, contacts: Contacts) -> Iterator[RowBlock]:
-        order = part.told(lambda: self._order(contacts.columns))
-        while (block := part.told(lambda: next(contacts.blocks, None))) is not None:
+        order = part.named(lambda: self._order(contacts.columns))
+        while (block := part.named(lambda: next(contacts.blocks, None))) is not None:
             rows = block.rows if order is None else [_in_order(row, order) for row in block.rows]
             yield RowBlock(block.first_row, rows, part.name)
 

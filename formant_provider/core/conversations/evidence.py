@@ -1,6 +1,6 @@
 """When can a conversation have begun that one of our sends led to? The only place that says so.
 
-The vendor lists conversations by agent alone and tells no key, so a call whose ids were lost is known by its
+The vendor lists conversations by agent alone and without keys, so a call whose ids were lost is known by its
 recipient and its time. Neither is proof by itself: other tasks, the platform and the recipient call as well.
 A conversation is taken for the call's only if it began when a send of ours can have led to it, and if it is
 the only one that did. Times of ours are turned into the vendor's by what its ``Date`` header says.
@@ -20,7 +20,7 @@ from typing import Any
 STARTS_WITHIN = timedelta(seconds=15)
 # The same for a scheduled call: who starts them may look once a minute.
 STARTS_LATE_BY = timedelta(minutes=2)
-# How long a send may have been under way whose end no process lived to see.
+# How long a send may have been under way whose process died before its end.
 LONGEST_SEND = timedelta(seconds=60)
 # How far two clocks may still be apart when the one was read from a header, and when it was not.
 DATE_IS_EXACT_TO = timedelta(seconds=3)
@@ -32,8 +32,8 @@ MOST_SENDS = 20
 class Span:
     """A time in which a conversation can have begun, both ends included, aware.
 
-    :param is_exact: whether it is that of a send that was written down. Otherwise nobody knows by which clock
-        it was, nor when that was last set.
+    :param is_exact: whether it is that of a send that was written down. Otherwise it is unknown by which
+        clock it was, and when that was last set.
     :param ahead: how far the vendor's clock was ahead of ours then, if that is known.
     """
 
@@ -65,8 +65,8 @@ class SendRecord:
     """One request of ours that the API may have taken.
 
     :param at: when it was about to leave, aware.
-    :param ended_at: when its answer, or the lack of one, was known; ``None`` when nobody lived to see it.
-    :param scheduled_for: when it asked to ring; ``None`` means at once.
+    :param ended_at: when its answer, or the lack of one, was known; ``None`` when the process died before.
+    :param scheduled_for: the moment it asked for; ``None`` means at once.
     :param ahead_s: seconds by which the vendor's clock was ahead of ours; ``None`` when it did not say.
     """
 

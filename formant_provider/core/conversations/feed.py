@@ -1,4 +1,4 @@
-"""One poll serves every waiter of an agent: the list is read once, and each takes its conversation from it.
+"""Serves all who wait for an agent's calls with one poll: the list is read once, and matched to all of them.
 
 ::
 
@@ -7,7 +7,7 @@
                            may be with a recipient somebody waits for           the only one in its time
 
 A detail is read once for each record that has ended, and remembered for as long as somebody waits. What is
-read is a flow (see :mod:`formant_provider.core.paging`): others send, and others wait.
+read is a flow (see :mod:`formant_provider.core.flows`): others send, and others wait.
 
 Vendor page: https://docs.formantai.com/platform/conversations
 """
@@ -20,17 +20,27 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.fingerprints import Fingerprints
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
-from formant_provider.core.conversations.matching import Claims, reads_since_ms
-from formant_provider.core.conversations.redials import Settling
+from formant_provider.core.conversations.matching import (
+    Ownership,
+    Reading,
+    belongs_to_other,
+    by_id,
+    by_recipient,
+    calls_of_others,
+)
+from formant_provider.core.conversations.redials import Redials
 from formant_provider.core.conversations.statuses import Endings, is_known
+from formant_provider.core.conversations.waiter_index import WaiterIndex, reads_since_ms
 from formant_provider.core.conversations.waiters import Waiter, Watch
-from formant_provider.core.paging import Flow, recent
+from formant_provider.core.flows import Flow
+from formant_provider.core.paging import recent
 from formant_provider.core.vendor_clock import VendorClock
 
 if TYPE_CHECKING:
@@ -53,25 +63,23 @@ class Feed:
         self._agent_id = agent_id
         self._now = now
         self._details: dict[str, Conversation] = {}
-        self._given: dict[str, object] = {}
-        self._strange_words: set[str] = set()
+        self._ownership = Ownership()
+        self._unknown_statuses: set[str] = set()
         self._clock = VendorClock(now)
         self._has_traces = False
 
-    def join(self, watch: Watch, tell: Callable[[], None] | None = None) -> Waiter:
+    def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
         """Begin to wait; served from the next poll on."""
-        waiter = Waiter(watch, tell)
+        waiter = Waiter(watch, on_done)
         self.waiters.append(waiter)
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """Wait no more, whether it was served or not."""
+        """Stop waiting, whether there was an outcome or not."""
         self.waiters.remove(waiter)
-        if waiter.call is waiter:
-            given = self._given.items()
-            self._given = {name: waiter.watch if call is waiter else call for name, call in given}
+        self._ownership.waiter_left(waiter)
         if not self.waiters:
-            self._details = {}  # but who comes next is still not given what was another's
+            self._details = {}  # but what was one call's is still not assigned to another
 
     def use(self, client: FormantClient) -> None:
         """Recognise recipients as this client does, whose API key may not be that of the last one."""
@@ -118,42 +126,66 @@ class Feed:
         def take(record: Conversation) -> None:
             listed[record.conversation_id] = record
 
-        yield from self._clock.listening(recent(self._agent_id, since_ms, take, whole_pages=True))
+        yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._forget_all_but(listed)
         records = sorted(listed.values(), key=lambda each: each.start_timestamp or 0)
         self._has_traces |= any(record.trace_id is not None for record in records)
-        claims = Claims(due, self._recipients, self._given, self._clock)
-        for record in records:
-            yield from self._hand_out(record, claims)
-        claims.settle_offers(self._now(), has_traces=self._has_traces)
-        yield from self._settle(due, records, claims)
+        index = WaiterIndex(due, self._recipients, self._clock)
+        unnamed: list[Reading] = []
+        for record in filter(index.is_relevant, records):
+            reading = yield from self._reading(record, index)
+            if not index.named_by(reading.record):
+                unnamed.append(reading)
+            elif reading.is_settled:
+                for waiter in by_id(reading.record, index):
+                    self._assign(reading.record, waiter)
+        self._match(unnamed, index)
+        yield from self._settle(due, records, index)
 
-    def _settle(self, due: list[Waiter], records: list[Conversation], claims: Claims) -> Flow[None]:
+    def _match(self, unnamed: list[Reading], index: WaiterIndex) -> None:
+        """Apply what the records tell that bear nobody's id."""
+        for waiter, conversation_id in calls_of_others(unnamed, index, self._clock):
+            waiter.others.add(conversation_id)
+        has_traces = self._has_traces
+        for match in by_recipient(unnamed, index, self._ownership, self._clock, has_traces=has_traces):
+            match.waiter.candidates, match.waiter.likely = match.candidates, match.likely
+            if match.likely and match.is_proven:
+                self._assign(match.likely, match.waiter)
+
+    def _assign(self, record: Conversation, waiter: Waiter) -> None:
+        """Apply an assignment. Nothing else does."""
+        self._ownership.note(record, waiter)
+        waiter.take(record, self._now())
+
+    def _settle(self, due: list[Waiter], records: list[Conversation], index: WaiterIndex) -> Flow[None]:
         """End the waits whose conversations count."""
         known = [self._details.get(record.conversation_id, record) for record in records]
         related = _Related(known, self._recipients).to
-        settling = Settling(claims, self._clock, related, self._detail, has_traces=self._has_traces)
+        belongs = partial(belongs_to_other, index=index, ownership=self._ownership)
+        redials = Redials(belongs, self._clock, related, self._detail, self._has_traces)
         for waiter in due:
-            if waiter.record and not waiter.outcome:
-                yield from settling.settle(waiter)
+            while waiter.record and not waiter.outcome:
+                verdict = yield from redials.judge(waiter, waiter.record)
+                if verdict.counts:
+                    waiter.end()
+                elif verdict.redial:
+                    self._assign(verdict.redial, waiter)
+                else:
+                    break
 
     def _forget_all_but(self, names: Collection[str]) -> None:
         self._details = {name: detail for name, detail in self._details.items() if name in names}
-        self._given = {name: call for name, call in self._given.items() if name in names}
+        self._ownership.keep(names)
 
-    def _hand_out(self, record: Conversation, claims: Claims) -> Flow[None]:
-        """Find out whose the conversation is, if it may be somebody's."""
-        if not claims.may_be_anybody_s(record):
-            return
-        is_settled = self._is_over(record, claims.endings)
-        if is_settled and claims.needs_detail(record):
-            detail = yield from self._detail(record, claims.endings)
-            is_settled = detail is not None and self._is_over(detail, claims.endings)
-            record = detail or record
-        claims.hand_out(record, self._now(), is_settled=is_settled)
+    def _reading(self, record: Conversation, index: WaiterIndex) -> Flow[Reading]:
+        """Read what the list does not tell of a conversation that is over, if that matters."""
+        if not self._is_over(record, index.endings) or not index.needs_detail(record):
+            return Reading(record, self._is_over(record, index.endings))
+        detail = yield from self._detail(record, index.endings)
+        return Reading(detail or record, detail is not None and self._is_over(detail, index.endings))
 
     def _detail(self, listed: Conversation, endings: Collection[Endings]) -> Flow[Conversation | None]:
-        """Read a record in detail, less what was said; ``None`` when it is not to be had yet."""
+        """Read a record in detail, less what was said; ``None`` when it cannot be read yet."""
         conversation_id = listed.conversation_id
         if conversation_id in self._details:
             return self._details[conversation_id]
@@ -161,7 +193,7 @@ class Feed:
             detail: Conversation = yield lambda client: client.get_conversation(conversation_id)
         except FormantError as error:
             if isinstance(error, NotFound | InvalidRequest) or may_repeat(error):
-                return None  # one record that cannot be read holds up no other
+                return None  # one record that cannot be read must not hold up the others
             raise
         detail = replace(detail, results=None, transcript=None).filled_from(listed)
         self._has_traces |= detail.trace_id is not None
@@ -173,10 +205,10 @@ class Feed:
         status = record.status
         if any(each.is_over(status) for each in endings):
             return True
-        if status and not is_known(status) and status not in self._strange_words:
-            self._strange_words.add(status)
+        if status and not is_known(status) and status not in self._unknown_statuses:
+            self._unknown_statuses.add(status)
             log.warning(
-                "A conversation has the status %r, which is not known to be final: waiting on."
+                "A conversation has the status %r, which is not known to be final: waiting continues."
                 " If it is final, name it in terminal_statuses.",
                 status,
             )

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import BadResponse, InvalidInput
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.lookup import find_detail
-from formant_provider.core.paging import MAX_PAGES, PAGE_SIZE, Flow, recent, run
+from formant_provider.core.flows import run
+from formant_provider.core.paging import MAX_PAGES, PAGE_SIZE, recent
 from formant_provider.core.validation import to_moment
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class History:
         """
         since_ms = self._interval.start_ms - LONGEST_CALL // timedelta(milliseconds=1)
         flow = recent(self._agent_id, since_ms, self._take, max_pages=self._max_pages)
-        if run(_counted(flow), self._client) >= self._max_pages:
+        if not run(flow, self._client):
             raise BadResponse(
                 f"The list of conversations goes on beyond {self._max_pages * PAGE_SIZE} records, so some of"
                 " the interval may be missing"
@@ -159,18 +160,6 @@ class History:
         detail = find_detail(self._client, record.conversation_id)
         known = {name: value for name, value in asdict(detail).items() if value is not None} if detail else {}
         return replace(record, **known)
-
-
-def _counted(flow: Flow[bool]) -> Flow[int]:
-    """Carry on a flow and return how many requests it made."""
-    requests, ask = 0, next(flow)
-    while True:
-        requests += 1
-        answer = yield ask
-        try:
-            ask = flow.send(answer)
-        except StopIteration:
-            return requests
 
 
 def _ms(moment: datetime) -> int:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import CallOutcomeUnknown, NotFound
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.evidence import Span, first_of
-from formant_provider.core.paging import recent, run
+from formant_provider.core.flows import run
+from formant_provider.core.paging import recent
 from formant_provider.core.vendor_clock import skew_of
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Search:
     def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
         begin = self._first_of(spans)
         listed = self._listed(begin)
-        if self._first_of(spans) < begin:  # by its clock, of which the list was the first to tell
+        if self._first_of(spans) < begin:  # by its clock, which the first answer has just told
             listed = self._listed(self._first_of(spans))
         return [record for record in listed if self._is_with_recipient(record)]
 

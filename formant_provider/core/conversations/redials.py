@@ -1,4 +1,4 @@
-"""Has the platform rung again by itself, and which record is that? Decides when an attempt counts.
+"""Decides whether the platform has called again by itself, and which record is that redial.
 
 A record does not say that it is a redial's, and whether a redial keeps the trace id the vendor does not say.
 
@@ -10,113 +10,100 @@ A record does not say that it is a redial's, and whether a redial keeps the trac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from formant_provider.api.models import Conversation
-from formant_provider.core.conversations.matching import Claims
 from formant_provider.core.conversations.statuses import Endings, ended, moment
 from formant_provider.core.conversations.waiters import Waiter
-from formant_provider.core.paging import Flow
+from formant_provider.core.flows import Flow
 from formant_provider.core.vendor_clock import VendorClock
 
 Read = Callable[[Conversation, Sequence[Endings]], "Flow[Conversation | None]"]
 
 
-class Settling:
-    """Lets attempts that were made settle, for all who wait; made anew for each poll.
+@dataclass(frozen=True)
+class Verdict:
+    """What a look at later records tells of a call whose attempt is known.
 
-    :param related: returns the records that may be of the same call or with the same recipient as a record,
-        in the order in which they began.
-    :param read: reads a record in detail; ``None`` when it is not to be had yet.
+    :param redial: a later attempt, which takes the place of the one that is known.
+    :param counts: whether the attempt that is known ends the wait.
+    """
+
+    redial: Conversation | None = None
+    counts: bool = False
+
+
+@dataclass(frozen=True)
+class Redials:
+    """Looks for redials, for all who wait; made anew for each poll.
+
+    :param belongs_to_other: whether a record is that of somebody else's call.
+    :param related: returns the records that may be of a waiter's call, in the order in which they began.
+    :param read: reads a record in detail; ``None`` when it cannot be read yet.
     :param has_traces: whether this vendor writes trace ids.
     """
 
-    def __init__(
-        self,
-        claims: Claims,
-        clock: VendorClock,
-        related: Callable[[Waiter], Sequence[Conversation]],
-        read: Read,
-        *,
-        has_traces: bool,
-    ) -> None:
-        self._claims = claims
-        self._clock = clock
-        self._related = related
-        self._read = read
-        self._has_traces = has_traces
+    belongs_to_other: Callable[[Conversation, Waiter], bool]
+    clock: VendorClock
+    related: Callable[[Waiter], Sequence[Conversation]]
+    read: Read
+    has_traces: bool
 
-    def settle(self, waiter: Waiter) -> Flow[None]:
-        """End a wait whose conversation is known, unless the platform has rung again or may still do so."""
+    def judge(self, waiter: Waiter, attempt: Conversation) -> Flow[Verdict]:
+        """Say whether the attempt ends the wait, or another has taken its place, or neither yet."""
         endings = waiter.watch.endings
-        while waiter.record and endings.settle_for and not endings.is_success(waiter.record.status):
-            later = yield from self._later(waiter)
-            if later is None:
-                return  # it may be anybody's: rather a late end than a wrong one
-            attempt = next(_own(waiter, later), None) or self._lone_other(waiter, later)
-            if attempt is None:
-                break
-            if not endings.is_over(attempt.status):
-                return
-            waiter.keeps_trace |= _is_own(waiter, attempt)
-            self._claims.give(attempt, waiter, self._clock.now() - self._clock.ahead)
-        if self._counts(waiter):
-            waiter.end()
+        if not endings.settle_for or endings.is_success(attempt.status):
+            return Verdict(counts=True)
+        later = yield from self._later_than(attempt, waiter)
+        if later is None:
+            return Verdict()  # it may be anybody's: rather a late end than a wrong one
+        own = next((record for record in later if waiter.is_own(record)), None)
+        redial = own or self._lone_other(waiter, attempt, later)
+        if redial is None:
+            return Verdict(counts=self._counts(waiter, attempt))
+        return Verdict(redial) if endings.is_over(redial.status) else Verdict()
 
-    def _counts(self, waiter: Waiter) -> bool:
-        now, seen_at = self._clock.now(), (waiter.seen_at or self._clock.now()) + self._clock.ahead
-        return waiter.record is not None and waiter.watch.endings.counts(
-            waiter.record, now=now, seen_at=min(seen_at, now)
-        )
+    def _counts(self, waiter: Waiter, attempt: Conversation) -> bool:
+        now, seen_at = self.clock.now(), (waiter.seen_at or self.clock.now()) + self.clock.ahead
+        return waiter.watch.endings.counts(attempt, now=now, seen_at=min(seen_at, now))
 
-    def _later(self, waiter: Waiter) -> Flow[list[Conversation] | None]:
-        """Return what began after the attempt that is known, as well as it is known; ``None``: not yet."""
-        began, endings = (waiter.record and waiter.record.start_timestamp) or 0, waiter.watch.endings
+    def _later_than(self, attempt: Conversation, waiter: Waiter) -> Flow[list[Conversation] | None]:
+        """Return what began after the attempt, as well as it is known; ``None``: not yet."""
+        began, endings = attempt.start_timestamp or 0, waiter.watch.endings
         later = []
-        for listed in self._related(waiter):
+        for listed in self.related(waiter):
             if (listed.start_timestamp or 0) <= began:
                 continue
             record: Conversation | None = listed
             if listed.trace_id is None and endings.is_over(listed.status):
-                record = yield from self._read(listed, [endings])
+                record = yield from self.read(listed, [endings])
             if record is None:
                 return None
-            if not self._claims.is_another_s(record, waiter):
+            if not self.belongs_to_other(record, waiter):
                 later.append(record)
         return later
 
-    def _lone_other(self, waiter: Waiter, later: Sequence[Conversation]) -> Conversation | None:
+    def _lone_other(
+        self, waiter: Waiter, attempt: Conversation, later: Sequence[Conversation]
+    ) -> Conversation | None:
         """Return the only record of another trace id, once none can come that began within the time."""
-        running = [record for record in later if record.trace_id is None and not _is_over(waiter, record)]
-        if running:
-            return running[0]  # whose it is will be known when it is over
-        if waiter.keeps_trace or not self._counts(waiter):
+        for record in later:
+            if record.trace_id is None and not waiter.watch.endings.is_over(record.status):
+                return record  # whose it is will be known when it is over
+        if waiter.keeps_trace or not self._counts(waiter, attempt):
             return None
-        others = [record for record in later if self._may_be_redial(waiter, record)]
+        others = [record for record in later if self._may_be_redial(record, attempt, waiter)]
         calls = {record.trace_id or (record.conversation_id,) for record in others}
         return others[0] if len(calls) == 1 else None
 
-    def _may_be_redial(self, waiter: Waiter, record: Conversation) -> bool:
+    def _may_be_redial(self, record: Conversation, attempt: Conversation, waiter: Waiter) -> bool:
         """Whether it began while the attempt settled, and was placed at all."""
-        if record.trace_id is None and self._has_traces:
+        if record.trace_id is None and self.has_traces:
             return False  # it came in, or is of a kind of its own
-        attempt = waiter.record
-        if attempt is None or record.start_timestamp is None or attempt.start_timestamp is None:
+        if record.start_timestamp is None or attempt.start_timestamp is None:
             return False
         end = ended(attempt) or moment(attempt.start_timestamp)
         waited = moment(record.start_timestamp) - end
         return timedelta(0) <= waited <= waiter.watch.endings.settle_for
-
-
-def _own(waiter: Waiter, later: Sequence[Conversation]) -> Iterator[Conversation]:
-    return (record for record in later if _is_own(waiter, record))
-
-
-def _is_own(waiter: Waiter, record: Conversation) -> bool:
-    own = {waiter.watch.trace_id, waiter.record.trace_id if waiter.record else None}
-    return record.trace_id is not None and record.trace_id in own
-
-
-def _is_over(waiter: Waiter, record: Conversation) -> bool:
-    return waiter.watch.endings.is_over(record.status)

@@ -1,4 +1,9 @@
-"""Is a conversation over, and did it succeed? The only place that says so.
+"""Decides what ends a wait for a conversation. The only place that says which status is final.
+
+A wait ends when the status of its conversation is final (:meth:`Endings.is_over`), and, after an unsuccessful
+one, when its record has stayed the newest for ``settle_for`` (:meth:`Endings.counts`). Else it ends at its
+deadline, or with an error that does not pass (:mod:`formant_provider.core.polling.loop`); a temporary error
+never ends it.
 
 The vendor's list of statuses is open, and the words for what is still going on are not documented. So a
 conversation is over when its status is a word known to be final; any other word is waited on, and never taken
@@ -25,10 +30,10 @@ _GOING_ON = frozenset({*ReceiptStatus, "in_progress", "pending", "pending_retry"
 class Endings:
     """Which statuses end a wait, and when.
 
-    :param successful: the outcomes that were hoped for.
+    :param successful: the expected statuses, which are a success.
     :param further: words that are final as well, besides those the vendor documents.
     :param settle_for: how long the record of an unsuccessful attempt must stay the newest of its recipient
-        until it counts; the platform may ring again by itself.
+        until it counts; the platform may call again by itself.
     """
 
     successful: frozenset[str] = frozenset({COMPLETED})
@@ -40,7 +45,7 @@ class Endings:
         return status in FINAL or status in self.further or self.is_success(status)
 
     def is_success(self, status: str | None) -> bool:
-        """Whether this outcome was hoped for."""
+        """Whether this is an expected status."""
         return status in self.successful
 
     def counts(self, record: Conversation, *, now: datetime, seen_at: datetime) -> bool:

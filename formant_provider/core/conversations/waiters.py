@@ -84,22 +84,22 @@ class Watch:
         return self.since - CLOCK_SKEW
 
 
-class Waits:
-    """Somebody who waits, for whatever it is.
+class BaseWaiter:
+    """What all who wait have in common.
 
     :ivar outcome: what ended the wait.
-    :ivar trouble: what broke off this wait alone.
+    :ivar error: what ended this wait alone.
     :ivar looks: polls that looked for it.
     """
 
     outcome: object | None = None
-    trouble: FormantError | None = None
+    error: FormantError | None = None
     looks: int = 0
 
     @property
     def is_done(self) -> bool:
         """Whether there is nothing more to wait for."""
-        return self.outcome is not None or self.trouble is not None
+        return self.outcome is not None or self.error is not None
 
     def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
         """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
@@ -110,10 +110,10 @@ class Waits:
 
 
 @dataclass(eq=False)
-class Waiter(Waits):
+class Waiter(BaseWaiter):
     """Somebody who waits for a call.
 
-    :param tell: called once, when the wait has ended.
+    :param on_done: called once, when the wait has ended.
     :ivar record: the conversation that is this call's, once it is over; it may not count yet.
     :ivar seen_at: when it was first seen to be over.
     :ivar outcome: the same conversation, once it counts.
@@ -122,11 +122,11 @@ class Waiter(Waits):
     :ivar candidates: how many calls to the recipient may be this one, where no trace id tells; see
         ``formant_provider.core.conversations.matching``.
     :ivar likely: the only candidate as yet, while others may still appear.
-    :ivar keeps_trace: whether a redial of this call by the platform was seen to bear its trace id.
+    :ivar keeps_trace: whether a redial of this call by the platform bore its trace id.
     """
 
     watch: Watch
-    tell: Callable[[], None] | None = None
+    on_done: Callable[[], None] | None = None
     record: Conversation | None = None
     seen_at: datetime | None = None
     outcome: Conversation | None = None
@@ -141,12 +141,18 @@ class Waiter(Waits):
         """What tells its call from others: the same for all who name it."""
         return self.watch.trace_id or self.watch.conversation_id or self
 
+    def is_own(self, record: Conversation) -> bool:
+        """Whether the conversation bears the trace id of this call."""
+        own = {self.watch.trace_id, self.record.trace_id if self.record else None}
+        return record.trace_id is not None and record.trace_id in own
+
     def take(self, record: Conversation, now: datetime) -> None:
         """Take a conversation as this call's; a further attempt replaces the one before."""
+        self.keeps_trace |= self.record is not None and self.is_own(record)
         self.record, self.seen_at = record, now
 
     def end(self) -> None:
-        """Let the conversation that was taken be the outcome."""
+        """End the wait: the conversation that was taken is its outcome."""
         self.outcome = self.record
-        if self.tell:
-            self.tell()
+        if self.on_done:
+            self.on_done()

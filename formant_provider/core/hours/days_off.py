@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.core.text_lists import items
+from formant_provider.core.validation import to_items
 
 _FIELD = "calling_window.holidays"
 _SETTINGS = ("country", "market", "subdiv", "categories", "language")
@@ -65,7 +65,7 @@ def to_days_off(value: object) -> Container[date]:
         return _asked_or_listed(value)
     if is_asked(value):
         return to_days_off(AskedDays(value))
-    return frozenset(_date(item) for item in items("holidays", value))
+    return frozenset(_date(item) for item in to_items(_FIELD, value))
 
 
 def days_off_in(countries: Collection[str]) -> Container[date]:

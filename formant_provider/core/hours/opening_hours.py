@@ -17,8 +17,7 @@ from formant_provider.api.errors import CallNotAllowed, InvalidInput
 from formant_provider.api.models import utc_text
 from formant_provider.core.hours.zone_database import zone
 from formant_provider.core.hours.zones import zones_of
-from formant_provider.core.text_lists import items
-from formant_provider.core.validation import MAX_SCHEDULE_AHEAD
+from formant_provider.core.validation import MAX_SCHEDULE_AHEAD, to_items
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # A phone may ring so much later than was asked for, and the vendor's clock may differ from ours by as much.
@@ -49,7 +48,7 @@ class Hours:
     def opening(self, moment: datetime, until: datetime) -> datetime | None:
         """Return the first moment, from ``moment`` to ``until``, for which a call may be asked.
 
-        Within the last ``MARGIN`` of the hours it no longer may: the phone could ring after them.
+        Within the last ``MARGIN`` of the hours it no longer may: the call could be placed after them.
         """
         days = list(_days(moment, until))
         in_each_zone = [list(_joined(self._by(zone, days))) for zone in self.zones]
@@ -170,14 +169,14 @@ def to_time(field: str, value: object) -> timedelta:
 
 def to_days(value: object) -> frozenset[str]:
     """Return days of the week, given as words or as text with several."""
-    days = [str(day).lower() for day in items("days", value)]
+    days = [str(day).lower() for day in to_items("calling_window.days", value)]
     if not days or not set(days) <= set(DAYS):
         raise InvalidInput("calling_window.days", f"must be one or more of {', '.join(DAYS)}")
     return frozenset(days)
 
 
 def to_zone(value: object) -> ZoneInfo:
-    """Return the time zone of an IANA name, from the newest database that can be had."""
+    """Return the time zone of an IANA name, from the newest database that is available."""
     found = zone(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise InvalidInput("calling_window.timezone", "must be 'recipient', or a name such as Asia/Kolkata")

@@ -1,6 +1,6 @@
-"""Says of many numbers whether they may be called now, and when otherwise; counts them by zone and opening.
+"""Decides which numbers of a list may be called now and when the others may, and counts them by zone.
 
-Almost all numbers of a list share a few zones, so the hours of each set of zones are reckoned with once.
+Almost all numbers of a list share a few zones, so the hours of each set of zones are computed once.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Openings:
             return _anytime(number)
         try:
             hours = self._hours_of(number)
-        except InvalidInput as error:  # in doubt nobody is called
+        except InvalidInput as error:  # in doubt no call is placed
             return Opening("", is_open=False, fault=error.reason)
         try:
             known = self._known.get(hours)

@@ -1,4 +1,4 @@
-"""Says what a number of an old numbering plan is today, where that is a function of the old number.
+"""Translates numbers of old numbering plans into those of today, where the old number tells the new one.
 
 Plans change, and lists do not. ``phonenumbers`` knows the plans of its own version and none before them: a
 number that was valid once is refused as impossible, or called in vain. Here are changes whose old numbers are

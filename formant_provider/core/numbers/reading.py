@@ -1,4 +1,4 @@
-"""Says which phone a written number means, if it can mean but one.
+"""Decides which phone a written number means. A number that can mean two phones is refused.
 
 A number with a plus sign has one reading. One without can be a national number, or one of anywhere whose plus
 sign was lost on the way (in an integer, in an export). Where both are numbers that can exist, it is refused:
@@ -108,17 +108,15 @@ class Readings:
         """Return a text without what programs put into it; where it is known what digits are, any digits."""
         return tidied(text) if self._numbers is None else restored(tidied(text))
 
-    def lengths(self, text: str) -> str:
-        """Say how long an ambiguous number is in either reading, and no digit of it."""
-        home = len(self._reading(text) or "+") - 1
-        return f"{len(_abroad(text)) - 1} digits with a country code, {home} with that of default_country"
-
     def _two_readings(self, text: str) -> str:
-        if self._is_as_american(text, self._reading(text) or ""):
+        """Say what an ambiguous number can be, or how long it is in either reading; no digit of it."""
+        home = self._reading(text) or "+"
+        if self._is_as_american(text, home):
             return (
                 "a landline of default_country without the prefix dialled there, or a North American number"
             )
-        return self.lengths(text)
+        lengths = len(_abroad(text)) - 1, len(home) - 1
+        return "{} digits with a country code, {} with that of default_country".format(*lengths)
 
     def _unread(self, text: str) -> Reason:
         """Return why something else than one number in usual writing cannot be called."""

@@ -1,4 +1,4 @@
-"""Knows what people and programs make of a written number, and says in words what is odd about one.
+"""Cleans a written number of what programs leave in it, and says in words what is odd about one.
 
 Nothing here decides which phone is meant: that is for :mod:`~formant_provider.core.numbers.reading`.
 """

@@ -14,10 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from formant_provider.api.errors import FormantError, InvalidInput
-from formant_provider.core.conversations.waiters import Waits
-from formant_provider.core.paging import Ask
-from formant_provider.core.polling.loop import Opening, Pause, Polling, Source, Step, Steps
+from formant_provider.api.errors import InvalidInput
+from formant_provider.core.conversations.waiters import BaseWaiter
+from formant_provider.core.polling.loop import OpenClient, Pause, Polling, Source, Steps
 from formant_provider.core.polling.pacing import RateLimiter
 
 if TYPE_CHECKING:
@@ -27,17 +26,17 @@ if TYPE_CHECKING:
 LONGEST_SLEEP_S = 60.0
 
 Watch_contra = TypeVar("Watch_contra", contravariant=True)
-WaiterT = TypeVar("WaiterT", bound=Waits)
+WaiterT = TypeVar("WaiterT", bound=BaseWaiter)
 
 
 class Feed(Source, Protocol[Watch_contra, WaiterT]):
     """A source that is joined by those who wait."""
 
-    def join(self, watch: Watch_contra, tell: Callable[[], None] | None = None) -> WaiterT:
-        """Begin to wait; ``tell`` is called once, when the wait has ended."""
+    def join(self, watch: Watch_contra, on_done: Callable[[], None] | None = None) -> WaiterT:
+        """Begin to wait; ``on_done`` is called once, when the wait has ended."""
 
     def leave(self, waiter: WaiterT) -> None:
-        """Wait no more, whether it was served or not."""
+        """Stop waiting, whether there was an outcome or not."""
 
 
 def utc_now() -> datetime:
@@ -51,23 +50,22 @@ class Poller(Generic[Watch_contra, WaiterT]):
     Belongs to one event loop.
 
     :param feed: nobody else polls it.
-    :param pace: shared by all pollers with the same API key.
-    :param open_client: gives a client that sends every request once; asked anew for every poll, so that a
+    :param limiter: shared by all pollers with the same API key.
+    :param open_client: returns a client that sends every request once; called anew for every poll, so that a
         connection that was changed is used.
-    :param lasting: as for :class:`~formant_provider.core.polling.loop.Opening`.
+    :param lasting: as for :class:`~formant_provider.core.polling.loop.Polling`.
     """
 
     def __init__(
         self,
         feed: Feed[Watch_contra, WaiterT],
-        pace: RateLimiter,
+        limiter: RateLimiter,
         open_client: Callable[[], Awaitable[FormantClient]],
         lasting: tuple[type[Exception], ...] = (InvalidInput,),
     ) -> None:
         self._feed = feed
-        self._polling = Polling(self._feed, pace, utc_now)
+        self._polling = Polling(self._feed, limiter, utc_now, lasting)
         self._open_client = open_client
-        self._lasting = lasting
         self._changed = asyncio.Event()
         self._futures: dict[WaiterT, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -77,11 +75,11 @@ class Poller(Generic[Watch_contra, WaiterT]):
 
         :param deadline: aware.
         :raises RequestRefused: the API refuses to be asked, for good.
-        :raises FormantError: what broke off this wait alone.
-        :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
+        :raises FormantError: what ended this wait alone.
+        :raises Exception: what keeps ``open_client`` from returning a client, if it does not pass.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = self._feed.join(watch, tell=lambda: _settle(future))
+        waiter = self._feed.join(watch, on_done=lambda: _settle(future))
         self._futures[waiter] = future
         self._wake()
         try:
@@ -90,16 +88,16 @@ class Poller(Generic[Watch_contra, WaiterT]):
             del self._futures[waiter]
             self._feed.leave(waiter)
             self._rest()
-        if waiter.trouble:
-            raise waiter.trouble
+        if waiter.error:
+            raise waiter.error
         return waiter
 
     @staticmethod
     async def _until(waiter: WaiterT, future: asyncio.Future[None], deadline: datetime) -> None:
         """Wait by the wall clock, so that a machine that was put to sleep does not wait anew."""
-        begun = utc_now()
+        began = utc_now()
         while not future.done():
-            left_s = (waiter.gives_up_at(deadline, begun) - utc_now()).total_seconds()
+            left_s = (waiter.gives_up_at(deadline, began) - utc_now()).total_seconds()
             if left_s <= 0:
                 return
             # A first look lets the deadline count again, so none is waited for too long.
@@ -121,53 +119,43 @@ class Poller(Generic[Watch_contra, WaiterT]):
     async def _poll(self) -> None:
         """Poll until nobody waits; an error that does not pass is everybody's."""
         try:
-            await self._carry_out(self._polling.steps())
-        except Exception as error:  # whatever it is, those who wait must hear of it
+            with contextlib.closing(self._polling.steps()) as steps:
+                await self._carry_out(steps)
+        except Exception as error:  # whatever it is, those who wait must be told
             for future in self._futures.values():
                 if not future.done():
                     future.set_exception(error)
 
     async def _carry_out(self, steps: Steps) -> None:
-        step = next(steps)
+        step, loop = next(steps), asyncio.get_running_loop()
         while True:
-            if isinstance(step, Pause):
-                await self._sleep(step.seconds)
-                step = next(steps)
-                continue
-            client = await self._opened()
-            self._feed.use(client)
-            # Both are given up for a pause: a connection that rests is soon a dead one.
+            # The thread is given up for a pause, as the client is.
             thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="formant-poll")
             try:
                 while not isinstance(step, Pause):
-                    step = await _answer(steps, step, client, thread)
+                    if isinstance(step, OpenClient):
+                        step = steps.send(await self._opened())
+                    else:
+                        step = steps.send(await loop.run_in_executor(thread, step))
             finally:
                 thread.shutdown(wait=False)
-                client.close()
+            await self._sleep(step)
+            step = next(steps)
 
-    async def _opened(self) -> FormantClient:
-        """Open a client, however often it takes; those who wait leave at their deadlines."""
-        opening = Opening(self._lasting)
-        while True:
-            try:
-                return await self._open_client()
-            except Exception as error:  # it is not ours, and may be of any kind
-                await asyncio.sleep(opening.pause_s(error, self._feed.interval_s()))
+    async def _opened(self) -> FormantClient | Exception:
+        try:
+            return await self._open_client()
+        except Exception as error:  # a secrets backend may raise anything
+            return error
 
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until somebody joins."""
+    async def _sleep(self, pause: Pause) -> None:
+        """Sleep, but no longer than until somebody joins, unless the pause is fixed."""
+        if pause.is_fixed:
+            await asyncio.sleep(pause.seconds)
+            return
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), min(seconds, LONGEST_SLEEP_S))
-
-
-async def _answer(steps: Steps, ask: Ask, client: FormantClient, thread: ThreadPoolExecutor) -> Step:
-    """Send one request, hand its answer or error to the steps, and return the next step."""
-    try:
-        result = await asyncio.get_running_loop().run_in_executor(thread, ask, client)
-    except FormantError as error:
-        return steps.throw(error)
-    return steps.send(result)
+            await asyncio.wait_for(self._changed.wait(), min(pause.seconds, LONGEST_SLEEP_S))
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -1,8 +1,9 @@
-"""Polls a source for as long as somebody waits: pauses, requests, and what an error means for both.
+"""Decides when is polled, and what an error means for those who wait.
 
-The steps are a generator, so that they are the same whether the caller waits (:func:`wait_for`) or an event
-loop does (:mod:`formant_provider.core.polling.async_poller`). A temporary error slows the polls down and
-fails nobody: the same request is sent again later, and a poll continues where it was.
+The steps of polling are a generator: it says when to pause, when to open a client and what to send with it.
+Two drivers take these steps and decide nothing: :func:`wait_for` in a worker, and an event loop in
+:mod:`formant_provider.core.polling.async_poller`. A temporary error slows the polls down and fails nobody:
+the same request is sent again later, and a poll continues where it was.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.retry import may_repeat
-from formant_provider.core.conversations.waiters import Waits
-from formant_provider.core.paging import Ask, Flow
+from formant_provider.core.conversations.waiters import BaseWaiter
+from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
 from formant_provider.core.polling.pacing import RateLimiter
 
 if TYPE_CHECKING:
@@ -35,12 +38,21 @@ LONGEST_OPENING_PAUSE_S = 60.0
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait so many seconds, or until something has changed."""
+    """Wait so many seconds.
+
+    :param is_fixed: whether nothing that changes meanwhile may shorten it.
+    """
 
     seconds: float
+    is_fixed: bool = False
 
 
-Step: TypeAlias = "Ask | Pause"
+class OpenClient:
+    """Open a client that sends every request once. The steps close it."""
+
+
+Step: TypeAlias = "Pause | OpenClient | Callable[[], Outcome]"
+# Sent to a step is what came of it: of a pause nothing, of a request its outcome, else a client or an error.
 Steps: TypeAlias = Generator[Step, Any, None]
 
 
@@ -64,165 +76,183 @@ class Polling:
     """Polls one source, over and over.
 
     :param feed: the source.
-    :param pace: shared by all that use the same API key.
+    :param limiter: shared by all that use the same API key.
     :param now: tells the current time, aware.
+    :param lasting: errors of opening a client that may stay, such as that of a connection that is not there.
+        They may pass as well, so they are believed when there was nothing else five times in a row. All
+        others pass.
     """
 
-    def __init__(self, feed: Source, pace: RateLimiter, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        feed: Source,
+        limiter: RateLimiter,
+        now: Callable[[], datetime],
+        lasting: tuple[type[Exception], ...] = (InvalidInput,),
+    ) -> None:
         self.feed = feed
-        self._pace = pace
+        self._limiter = limiter
         self._now = now
+        self._lasting = lasting
         self._polled_at: datetime | None = None
         self._requests = 0
 
     def steps(self) -> Steps:
-        """Yield pauses and requests, without end; polls that came before are reckoned with.
+        """Yield what is to be done, without end; polls that came before are reckoned with.
 
         :raises RequestRefused: the API refuses to be asked, for good.
+        :raises Exception: what keeps a client from being opened, if it does not pass.
         """
-        refusals = 0
-        while True:
-            while (seconds := self._wait_s()) > 0:
-                yield Pause(seconds)
-            self._requests, self._polled_at = 0, self._now()
-            try:
-                yield from self._patiently(self.feed.poll())
-                refusals = 0
-            except RequestRefused as error:
-                refusals += 1
-                if refusals >= REFUSALS_TO_BELIEVE:
-                    raise
-                self._slow_down(error)
-            except FormantError as error:
-                log.warning("%s. The next poll looks again.", error)
-            self._polled_at = self._now()
+        refusals, sender = 0, _Sender(self.feed, self._limiter, self._lasting)
+        try:
+            while True:
+                yield from sender.pause_for(self._wait_s)
+                sender.requests, self._polled_at = 0, self._now()
+                error = yield from sender.carry_out(self.feed.poll())
+                if error is None:
+                    refusals = 0
+                elif isinstance(error, RequestRefused):
+                    refusals += 1
+                    if refusals >= REFUSALS_TO_BELIEVE:
+                        raise error
+                    sender.slow_down(error)
+                else:
+                    log.warning("%s. The next poll looks again.", error)
+                self._requests, self._polled_at = sender.requests, self._now()
+        finally:
+            self._requests = sender.requests
+            sender.close()
 
     def _wait_s(self) -> float:
         """Return the seconds until the next poll; those who join or leave in the meantime change it."""
         due_at, now = self.feed.due_at(), self._now()
-        waits = [self._pace.wait_s(), (due_at - now).total_seconds() if due_at else 0.0]
+        waits = [self._limiter.wait_s(), (due_at - now).total_seconds() if due_at else 0.0]
         if self._polled_at:
-            interval_s = self._pace.interval_s(self.feed.interval_s(), self._requests)
+            interval_s = self._limiter.interval_s(self.feed.interval_s(), self._requests)
             waits.append((self._polled_at - now).total_seconds() + interval_s)
         return max(waits)
 
-    def _patiently(self, flow: Flow[None]) -> Steps:
-        """Carry out a flow at the pace the server allows, and repeat what may be repeated."""
-        try:
-            ask = next(flow)
-            while True:
-                try:
-                    answer = yield from self._send(ask)
-                except FormantError as error:
-                    ask = flow.throw(error)
-                else:
-                    ask = flow.send(answer)
-        except StopIteration:
-            return
 
-    def _send(self, ask: Ask) -> Generator[Step, Any, Any]:
+class _Sender:
+    """Sends the requests of a poll at the pace the server allows, with a client that it opens and closes."""
+
+    def __init__(self, feed: Source, limiter: RateLimiter, lasting: tuple[type[Exception], ...]) -> None:
+        self.requests = 0
+        self._feed = feed
+        self._limiter = limiter
+        self._lasting = lasting
+        self._client: FormantClient | None = None
+
+    def pause_for(self, wait_s: Callable[[], float]) -> Steps:
+        """Pause for as long as there is something to wait for."""
+        while (seconds := wait_s()) > 0:
+            self.close()  # a connection that rests is soon a dead one
+            yield Pause(seconds)
+
+    def carry_out(self, flow: Flow[None]) -> Generator[Step, Any, FormantError | None]:
+        """Carry out a flow, and repeat what may be repeated; return the error that ended it, if one did."""
+        query = next(flow, None)
+        while query is not None:
+            outcome = yield from self._send(query)
+            try:
+                query = proceed(flow, outcome)
+            except StopIteration:
+                break
+            except FormantError as error:
+                return error
+        return None
+
+    def _send(self, query: Query) -> Generator[Step, Any, Outcome]:
         sends = 0
         while True:
-            while (seconds := self._pace.wait_s()) > 0:
-                yield Pause(seconds)
-            self._requests += 1
-            try:
-                answer, quota = yield lambda client: (ask(client), client.quota)
-            except FormantError as error:
-                sends += not isinstance(error, RateLimited)
-                is_last = not may_repeat(error) or sends >= SENDS_PER_REQUEST
-                if not is_last or error.retry_after_s is not None:
-                    self._slow_down(error)
-                if is_last:
-                    raise
-            else:
-                self._pace.heard(quota)
-                return answer
+            yield from self.pause_for(self._limiter.wait_s)
+            client = self._client or (yield from self._open_client())
+            self.requests += 1
+            outcome: Outcome = yield partial(send, query, client)
+            if outcome.error is None:
+                self._limiter.on_success(outcome.quota)
+                return outcome
+            sends += not isinstance(outcome.error, RateLimited)
+            is_last = not may_repeat(outcome.error) or sends >= SENDS_PER_REQUEST
+            if not is_last or outcome.error.retry_after_s is not None:
+                self.slow_down(outcome.error)
+            if is_last:
+                return outcome
 
-    def _slow_down(self, error: FormantError) -> None:
-        self._pace.trouble(error, self.feed.interval_s())
-        log.warning("%s. Waiting on; asking again in %.0f s.", error, self._pace.wait_s())
+    def _open_client(self) -> Generator[Step, Any, FormantClient]:
+        """Open a client, however often it takes; those who wait leave at their deadlines."""
+        failures = in_a_row = 0
+        while True:
+            opened: FormantClient | Exception = yield OpenClient()
+            if not isinstance(opened, Exception):
+                self._client = opened
+                self._feed.use(opened)
+                return opened
+            in_a_row = in_a_row + 1 if isinstance(opened, self._lasting) else 0
+            if in_a_row >= GONE_TO_BELIEVE:
+                raise opened
+            seconds = min(math.ldexp(self._feed.interval_s(), min(failures, 20)), LONGEST_OPENING_PAUSE_S)
+            failures += 1
+            # The text of an error that is not ours may hold anything.
+            what = str(opened) if isinstance(opened, FormantError) else type(opened).__name__
+            text = "The connection cannot be read (%s). Waiting continues; the next try is in %.0f s."
+            log.warning(text, what, seconds)
+            # Who joins meanwhile must not shorten it: many joins would use up the tries in a moment.
+            yield Pause(seconds, is_fixed=True)
 
+    def slow_down(self, error: FormantError) -> None:
+        """Let all that share the limiter wait after an error."""
+        self._limiter.on_error(error, self._feed.interval_s())
+        text = "%s. Waiting continues; the next request leaves in %.0f s."
+        log.warning(text, error, self._limiter.wait_s())
 
-class Opening:
-    """What it means that no client can be opened, since the connection cannot be read.
-
-    :param lasting: errors that may stay, such as that of a connection that is not there. They may pass as
-        well, so they are believed when there was nothing else five times in a row. All others pass.
-    """
-
-    def __init__(self, lasting: tuple[type[Exception], ...] = (InvalidInput,)) -> None:
-        self._lasting = lasting
-        self._failures = 0
-        self._in_a_row = 0
-
-    def succeeded(self) -> None:
-        """Forget what went wrong before."""
-        self._failures = self._in_a_row = 0
-
-    def pause_s(self, error: Exception, poll_interval_s: float) -> float:
-        """Return after how many seconds to try again.
-
-        :param poll_interval_s: the first pause; each is twice as long as the one before, up to a minute.
-        :raises Exception: the error itself, which will not pass.
-        """
-        self._in_a_row = self._in_a_row + 1 if isinstance(error, self._lasting) else 0
-        if self._in_a_row >= GONE_TO_BELIEVE:
-            raise error
-        seconds = min(math.ldexp(poll_interval_s, min(self._failures, 20)), LONGEST_OPENING_PAUSE_S)
-        self._failures += 1
-        # The text of an error that is not ours may hold anything.
-        what = str(error) if isinstance(error, FormantError) else type(error).__name__
-        log.warning("The connection cannot be read (%s). Waiting on; trying again in %.0f s.", what, seconds)
-        return seconds
+    def close(self) -> None:
+        """Close the client that is open, if one is."""
+        if self._client:
+            self._client.close()
+            self._client = None
 
 
 def wait_for(
-    waiter: Waits,
+    waiter: BaseWaiter,
     polling: Polling,
     open_client: Callable[[], FormantClient],
     *,
     deadline: datetime,
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
-    lasting: tuple[type[Exception], ...] = (InvalidInput,),
 ) -> None:
     """Poll until what the waiter waits for is over or the time is up; what came of it is in the waiter.
 
-    :param open_client: gives a client that sends every request once.
+    :param open_client: returns a client that sends every request once.
     :param deadline: aware.
-    :param lasting: as for :class:`~formant_provider.core.polling.loop.Opening`.
     :raises RequestRefused: the API refuses to be asked, for good.
-    :raises FormantError: what broke off this wait alone.
-    :raises Exception: what keeps ``open_client`` from giving a client, if it does not pass.
+    :raises FormantError: what ended this wait alone.
+    :raises Exception: what keeps ``open_client`` from returning a client, if it does not pass.
     """
-    begun = now()
-    steps = polling.steps()
-    step = next(steps)
-    opening = Opening(lasting)
-    while not waiter.is_done and (left := waiter.gives_up_at(deadline, begun) - now()) > timedelta(0):
-        if isinstance(step, Pause):
-            sleep(min(step.seconds, left.total_seconds()))
-            step = next(steps)
-            continue
-        try:
-            opened = open_client()
-        except Exception as error:
-            sleep(min(opening.pause_s(error, polling.feed.interval_s()), left.total_seconds()))
-            continue
-        opening.succeeded()
-        with opened as client:
-            polling.feed.use(client)
-            while not waiter.is_done and not isinstance(step, Pause):
-                step = _answer(steps, step, client)
-    if waiter.trouble:
-        raise waiter.trouble
+    began = now()
+    with closing(polling.steps()) as steps:
+        step = next(steps)
+        while not waiter.is_done:
+            if isinstance(step, Pause | OpenClient):
+                # A poll that has begun is not cut short: the deadline counts where it pauses.
+                left = waiter.gives_up_at(deadline, began) - now()
+                if left <= timedelta(0):
+                    break
+            outcome: Any = None
+            if isinstance(step, Pause):
+                sleep(min(step.seconds, left.total_seconds()))
+            elif isinstance(step, OpenClient):
+                outcome = _opened(open_client)
+            else:
+                outcome = step()
+            step = steps.send(outcome)
+    if waiter.error:
+        raise waiter.error
 
 
-def _answer(steps: Steps, ask: Ask, client: FormantClient) -> Step:
-    """Send one request, hand its answer or error to the steps, and return the next step."""
+def _opened(open_client: Callable[[], FormantClient]) -> FormantClient | Exception:
     try:
-        result = ask(client)
-    except FormantError as error:
-        return steps.throw(error)
-    return steps.send(result)
+        return open_client()
+    except Exception as error:  # a secrets backend may raise anything
+        return error

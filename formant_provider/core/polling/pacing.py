@@ -1,7 +1,7 @@
 """When may the next request of a poll leave? The only place that decides; it neither sleeps nor sends.
 
-All polls with one API key share one pace, since they share one rate limit. Nothing is asked before the time
-the server named. Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
+All polls with one API key share one limiter, since they share one rate limit. Nothing is asked before
+the time the server named. Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RateLimiter:
         self._now = now
         self._jitter = jitter
         self._not_before: datetime | None = None
-        self._troubles = 0
+        self._errors = 0
         self._quota: Quota | None = None
         self._quota_at = now()
 
@@ -45,21 +45,21 @@ class RateLimiter:
             return 0.0
         return max((self._not_before - self._now()).total_seconds(), 0.0)
 
-    def heard(self, quota: Quota | None) -> None:
-        """Note what a good answer said of the limit."""
-        self._troubles = 0
+    def on_success(self, quota: Quota | None) -> None:
+        """Note what an answer said of the limit."""
+        self._errors = 0
         self._quota, self._quota_at = quota, self._now()
         if quota and quota.remaining <= RESERVE and quota.reset_s is not None:
             self._wait(quota.reset_s)
 
-    def trouble(self, error: FormantError, poll_interval_s: float) -> None:
+    def on_error(self, error: FormantError, poll_interval_s: float) -> None:
         """Slow down after an error: as the server asks, or ever more when it does not say."""
-        self._troubles += 1
+        self._errors += 1
         if error.retry_after_s is not None:
             self._wait(error.retry_after_s + self._jitter() * min(1.0, poll_interval_s))
             return
         cap_s = max(LONGEST_BACKOFF_S, poll_interval_s)
-        backoff_s = min(math.ldexp(poll_interval_s, min(self._troubles, 20) - 1), cap_s)
+        backoff_s = min(math.ldexp(poll_interval_s, min(self._errors, 20) - 1), cap_s)
         self._wait(backoff_s * (0.5 + self._jitter() / 2))
 
     def interval_s(self, poll_interval_s: float, requests: int) -> float:

@@ -1,4 +1,4 @@
-"""Opens a table of contacts or of numbers, whatever kind of file it is in. The content tells the kind."""
+"""Opens a table of contacts or of numbers. The content of the file tells its kind, and not its name."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Part(NamedTuple):
             f"{path}: No such file or directory. If it is written later, a retry finds it; a sensor can wait",
         )
 
-    def told(self, read: Callable[[], T]) -> T:
+    def named(self, read: Callable[[], T]) -> T:
         """Read, and name the part in an error."""
         try:
             return read()

@@ -76,6 +76,20 @@ class ReportOptions:
         """What is carried from the contacts to the report."""
         return CarriedColumns(self.reference_column, tuple(self.keep_columns))
 
+    def refuse_phone_column(self, phone_column: str) -> None:
+        """Refuse to carry the numbers to the report a second time, and unmasked.
+
+        :param phone_column: the name that the column of numbers has in the contacts.
+        :raises ValueError: with what to write instead.
+        """
+        carried = {"reference_column": [self.reference_column], "keep_columns": self.keep_columns}
+        for field, names in carried.items():
+            if phone_column in names:
+                raise ValueError(
+                    f"{field} cannot name {phone_column}, which phone_column says holds the numbers: the"
+                    f" report has them as {RECIPIENT}, and recipients says how they are shown"
+                )
+
     def columns(self, *, has_parts: bool) -> tuple[str, ...]:
         """Return the columns of the report, in their order."""
         place = ("row_number", "part") if has_parts else ("row_number",)
@@ -94,23 +108,6 @@ def check_report(given: Container[str], results_uri: object, rejects_uri: object
     # The rejects have all columns of the contacts in any case.
     is_written = results_uri is not None or rejects_uri is not None
     refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
-
-
-def refuse_carried_phone(phone_column: str, options: ReportOptions) -> None:
-    """Refuse to carry the numbers to the report a second time, and unmasked.
-
-    :param phone_column: the name that the column of numbers has in the contacts.
-    :raises ValueError: with what to write instead.
-    """
-    for field, names in (
-        ("reference_column", [options.reference_column]),
-        ("keep_columns", options.keep_columns),
-    ):
-        if phone_column in names:
-            raise ValueError(
-                f"{field} cannot name {phone_column}, which phone_column says holds the numbers: the report"
-                f" has them as {RECIPIENT}, and recipients says how they are shown"
-            )
 
 
 def write_report(

@@ -95,7 +95,7 @@ def batch_trigger_for(
 ) -> BatchTrigger:
     """Return the trigger that waits for a batch call in the triggerer.
 
-    :param receipt: what the task will have to know when it goes on; plain values, nothing private.
+    :param receipt: what the task will have to know when it continues; plain values, nothing private.
     """
     from formant_provider.triggers.batch import BatchTrigger
 
@@ -108,8 +108,8 @@ def batch_trigger_for(
     )
 
 
-def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
-    """Return what a task hands downstream of a batch call it has waited for.
+def batch_result(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
+    """Return the result of a task that has waited for a batch call.
 
     :return: the receipt, and ``batch_id``, ``name``, ``total_recipients``, ``status`` (the vendor's word,
         which it does not document), ``metrics`` and ``stalled``.
@@ -117,7 +117,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
     from formant_provider.api.errors import FormantError
     from formant_provider.tasks.reads import LAST_READ
 
-    _tell(end)
+    _log_end(end)
     name = status = None
     try:
         with hook.get_conn(LAST_READ) as client:
@@ -125,7 +125,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         name, status = batch.name, batch.status
     except Exception as error:  # what matters is known already
         what = str(error) if isinstance(error, FormantError) else type(error).__name__
-        log.warning("%s. Going on without name and status of batch call %s.", what, end.batch_id)
+        log.warning("%s. Continuing without name and status of batch call %s.", what, end.batch_id)
     result = {
         **end.receipt,
         "batch_id": end.batch_id,
@@ -138,7 +138,7 @@ def hand_on_batch(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
     return {name: storable(value) for name, value in result.items()}
 
 
-def _tell(end: BatchEnd) -> None:
+def _log_end(end: BatchEnd) -> None:
     from formant_provider.api.batch_models import BatchMetrics
     from formant_provider.core.batches.progress import has_people_left, in_words
 
@@ -155,9 +155,9 @@ def _tell(end: BatchEnd) -> None:
 def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Context) -> None:
     """End a task as its user wants it to end when it stalled, or when too few recipients were a success.
 
-    :param result: from :func:`hand_on_batch`; it goes to XCom in any case.
+    :param result: from :func:`batch_result`; it goes to XCom in any case.
     :raises AirflowFailException: somebody is still to be called, or the threshold was missed, or nobody
-        knows; a retry would not ring again.
+        knows; a retry would place no further call.
     """
     from formant_provider.api.batch_models import BatchMetrics
     from formant_provider.core.batches.progress import success_rate
@@ -176,13 +176,13 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
         log.warning("%s.", text)
         return
     push_result(context, result)
-    raise AirflowFailException(f"{text}. A retry would not ring again.")
+    raise AirflowFailException(f"{text}. A retry would place no further call.")
 
 
 def stands_still(result: Mapping[str, Any]) -> bool:
     """Whether nothing has changed for ``stall_timeout`` though somebody is still to be called.
 
-    :param result: from :func:`hand_on_batch`.
+    :param result: from :func:`batch_result`.
     """
     from formant_provider.api.batch_models import BatchMetrics
     from formant_provider.core.batches.progress import has_people_left
@@ -200,7 +200,7 @@ def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context
     metrics = BatchMetrics.from_json(result["metrics"] or {})
     text = (
         f"Batch call {result['batch_id']} is not over, and nothing has changed in it for as long as"
-        f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may go on, such as when"
+        f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may continue, such as when"
         " the hours for calling begin"
     )
     if options.on_stalled == "succeed":
@@ -208,6 +208,6 @@ def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context
         return
     push_result(context, result)
     raise AirflowFailException(
-        f"{text}. Nobody is rung again by this task. Clear it to wait on, with a longer stall_timeout if"
+        f"{text}. This task places no further call. Clear it to wait longer, with a longer stall_timeout if"
         " there are such hours."
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from formant_provider.api.models import Conversation
     from formant_provider.hooks.formant import FormantHook
-    from formant_provider.tasks.waiting import WaitOptions
+    from formant_provider.tasks.calls.waiting import WaitOptions
     from formant_provider.triggers.conversation import WaitEnd
 
 log = logging.getLogger(__name__)

@@ -119,6 +119,19 @@ def test_numbers_that_never_add_up_end_by_the_stall_timeout(stall_timeout_s: flo
     assert worker.asked_at()[-1] == 150 + stall_timeout_s
 
 
+def test_a_wait_in_which_nothing_changes_says_why_it_goes_on(start: Any, caplog: Any) -> None:
+    """Long before the stall timeout ends it, and once: what is not counted, and until when it waits."""
+    caplog.set_level(logging.INFO)
+    worker = start()
+    waiter = worker.join(worker.sandbox.place_batch(NEVER_ADDS_UP), stall_timeout_s=HOUR)
+    worker.wait(waiter, timeout_s=150 + 400)
+    assert waiter.outcome is None
+    (line,) = [line for line in caplog.messages if "stall_timeout" in line]
+    assert "nothing has changed since 12:02 UTC" in line
+    assert "counts no telephony failures" in line
+    assert "ends at 13:02 UTC" in line
+
+
 def test_a_total_that_nobody_knows_ends_by_the_stall_timeout(start: Any) -> None:
     """A vendor that never says how many there are."""
     worker = start()
@@ -156,7 +169,7 @@ def test_what_the_api_does_not_know_yet_is_waited_for(start: Any, caplog: pytest
     with caplog.at_level(logging.WARNING):
         waiter = worker.wait(worker.join(4711, stall_timeout_s=60), timeout_s=290)
     assert (waiter.outcome, waiter.progress.metrics, waiter.progress.is_stalled) == (None, None, False)
-    assert caplog.text.count("Waiting on for batch call 4711") == 1
+    assert caplog.text.count("Waiting continues for batch call 4711") == 1
 
 
 def test_what_the_api_never_knows_ends_its_own_wait(start: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from formant_provider.api.batch_models import BatchMetrics
 from formant_provider.core.batches.progress import (
     BatchProgress,
-    Sight,
+    MetricsSnapshot,
     has_people_left,
     is_done,
     success_rate,
@@ -152,7 +152,7 @@ def test_another_process_goes_on_from_the_last_change() -> None:
     one, other = progress(), progress()
     one.see(metrics(total_processed=100), NOON)
     assert one.changed is not None
-    other.changed = Sight.from_json(json.loads(json.dumps(one.changed.to_json())))
+    other.changed = MetricsSnapshot.from_json(json.loads(json.dumps(one.changed.to_json())))
     assert not other.see(metrics(total_processed=100), NOON + HOUR)
     assert other.is_stalled
 

@@ -166,67 +166,40 @@ def test_a_server_that_is_not_there_was_sent_nothing(start: Start) -> None:
     assert task.place().result is Result.PLACED
 
 
-DEATHS_BEFORE_SENDING: dict[str, dict[str, Any]] = {
-    "before the intent is written": {"dies_before": [1]},
-    "after the intent is written": {"dies_after": [1]},
-    "right before the send": {},
-}
-
-
-@pytest.mark.parametrize("point", DEATHS_BEFORE_SENDING)
-def test_a_process_that_died_before_sending_costs_nothing(point: str, start: Start) -> None:
-    """The next try places the call, once."""
-    task = start(ledger=MemoryLedger(**DEATHS_BEFORE_SENDING[point]))
-    task.die(check_before_send=on_ask(1, Died()))
-    assert task.keys == []
-    assert task.place().result is Result.PLACED
-    assert task.rings == 1
-
-
-def test_a_process_that_died_with_the_receipt_in_hand_is_followed_by_a_look(start: Start) -> None:
-    """Accepted, then dead before the receipt was written: the next try finds the call and rings nobody."""
-    task = start(ledger=MemoryLedger(dies_before=[2]))
-    task.die()
-    placement = task.place()
-    assert placement.result is Result.FOUND
-    assert placement.receipt is not None
-    assert placement.receipt.trace_id == task.sandbox.calls[0].trace_id
-    assert task.rings == 1
-
-
-def test_a_process_that_died_after_the_receipt_was_written_left_nothing_to_do(start: Start) -> None:
-    """The receipt is the ledger's; the next try sends nothing."""
-    task = start(ledger=MemoryLedger(dies_after=[2]))
-    task.die()
-    assert task.place().result is Result.PLACED
-    assert (task.rings, len(task.keys)) == (1, 1)
-
-
-@pytest.mark.parametrize(
-    ("fault", "then"), [(Fault.DROP_BEFORE, Result.PLACED), (Fault.DROP_AFTER, Result.FOUND)]
-)
-def test_a_process_that_died_between_two_sends_rings_nobody_twice(
-    fault: Fault, then: Result, start: Start
-) -> None:
-    """Whether the first of the two was accepted or not, the phone rings once in the end."""
-    task = start()
-    task.sandbox.inject(CREATE_CALL, fault)
-    task.die(check_before_send=on_ask(2, Died()))
-    assert task.place().result is then
-    assert task.rings == 1
-
-
 def dying_sleep(_: float) -> None:
     raise Died
 
 
-def test_a_process_that_died_while_looking_is_followed_by_another_look(start: Start) -> None:
-    """Looking changes nothing: whoever looks next finds the call."""
-    task = start()
-    task.sandbox.inject(CREATE_CALL, Fault.DROP_AFTER)
-    task.die(sleep=dying_sleep)
-    assert task.place().result is Result.FOUND
-    assert task.rings == 1
+# Where the process dies: at a write of its ledger, at an ask, or while it looks; what its first send meets;
+# how many sends there were, and after the next try; and how that one ends.
+DEATHS: dict[str, tuple[dict[str, Any], int, Fault | None, tuple[int, int], Result]] = {
+    "before the intent is written": ({"dies_before": [1]}, 0, None, (0, 1), Result.PLACED),
+    "after the intent is written": ({"dies_after": [1]}, 0, None, (0, 1), Result.PLACED),
+    "right before the send": ({}, 1, None, (0, 1), Result.PLACED),
+    "with the receipt in hand": ({"dies_before": [2]}, 0, None, (1, 2), Result.FOUND),
+    "after the receipt is written": ({"dies_after": [2]}, 0, None, (1, 1), Result.PLACED),
+    "between two sends, the first lost": ({}, 2, Fault.DROP_BEFORE, (1, 2), Result.PLACED),
+    "between two sends, the first accepted": ({}, 2, Fault.DROP_AFTER, (1, 2), Result.FOUND),
+    "while looking": ({}, 0, Fault.DROP_AFTER, (2, 3), Result.FOUND),
+}
+
+
+@pytest.mark.parametrize("point", DEATHS)
+def test_a_process_that_dies_anywhere_is_followed_by_one_that_places_the_call_once(
+    point: str, start: Start
+) -> None:
+    """Not sent, it is sent; sent, it is found; on record, it is left alone. Nobody is called twice."""
+    mishap, dies_at_ask, fault, sent, then = DEATHS[point]
+    task = start(ledger=MemoryLedger(**mishap))
+    if fault:
+        task.sandbox.inject(CREATE_CALL, fault)
+    task.die(check_before_send=on_ask(dies_at_ask, Died()), sleep=dying_sleep)
+    assert len(task.keys) == sent[0]
+    placement = task.place()
+    assert (placement.result, task.rings) == (then, 1)
+    assert placement.receipt is not None
+    assert placement.receipt.trace_id == task.sandbox.calls[0].trace_id
+    assert len(task.keys) == sent[1]
 
 
 @pytest.mark.parametrize("moment", ["dies_before", "dies_after"])

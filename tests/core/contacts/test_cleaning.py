@@ -77,7 +77,7 @@ def test_every_defect_is_reported_by_row_and_reason() -> None:
     report, accepted, rejected = clean(EVERY_DEFECT, **OPTIONS)
     assert report.problems == FOUND
     assert (report.total, report.accepted, report.rejected) == (14, 4, 10)
-    assert (report.duplicates, report.suppressed, report.rewritten) == (2, 1, 0)
+    assert (report.suppressed, report.rewritten) == (1, 0)
     assert report.by_reason == {
         "wrong_width": 2,
         "no_number": 1,

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.sources import Contacts, contacts_of, open_contacts
 from formant_provider.core.tables.csv_table import as_csv
+from support.refusals import refusal
 
 NUMBER = "+14155552671"
 HEADER = "customer_phone,name"
@@ -44,16 +44,6 @@ def numbered(contacts: Contacts) -> list[tuple[int, list[str]]]:
 def read(content: bytes | str, **options: Any) -> Contacts:
     raw = content if isinstance(content, bytes) else content.encode()
     return open_contacts(io.BytesIO(raw), **options)
-
-
-def refusal(action: Callable[[], object], field: str = "contacts") -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.field == field
-    assert caught.value.__context__ is None, "an error raised while another is handled carries its text along"
-    assert "Rahul" not in str(caught.value)
-    assert NUMBER[1:] not in str(caught.value)
-    return caught.value.reason
 
 
 # CSV that is read right

@@ -86,8 +86,8 @@ def test_the_two_readings_are_told_by_their_lengths() -> None:
     """And no digit of the number is."""
     readings = Readings("DE")
     told = "13 digits with a country code, 15 with that of default_country"
-    assert readings.lengths("4915123456789") == told
-    assert readings.lengths("49 151 23456789") == told
+    assert readings.note("4915123456789", Reason.AMBIGUOUS_NUMBER) == told
+    assert readings.note("49 151 23456789", Reason.AMBIGUOUS_NUMBER) == told
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ class Paced:
         self.now += timedelta(seconds=seconds)
 
     def trouble(self, error: FormantError | None = None, poll_interval_s: float = 30.0) -> float:
-        self.pace.trouble(error or ServerError("x"), poll_interval_s)
+        self.pace.on_error(error or ServerError("x"), poll_interval_s)
         return self.pace.wait_s()
 
 
@@ -62,7 +62,7 @@ def test_a_shorter_wait_does_not_replace_a_longer_one() -> None:
     paced.trouble(RateLimited("x", retry_after_s=600))
     assert paced.trouble(RateLimited("x", retry_after_s=1)) == 600
     assert paced.trouble(ServerError("x")) == 600
-    paced.pace.heard(Quota(0, 5))
+    paced.pace.on_success(Quota(0, 5))
     assert paced.pace.wait_s() == 600
 
 
@@ -87,7 +87,7 @@ def test_success_ends_the_doubling() -> None:
     paced = Paced()
     for _ in range(4):
         paced.pass_time(paced.trouble())
-    paced.pace.heard(None)
+    paced.pace.on_success(None)
     assert paced.pace.wait_s() == 0
     assert paced.trouble() == 15
 
@@ -96,14 +96,14 @@ def test_success_ends_the_doubling() -> None:
 def test_some_requests_are_left_to_those_who_place_calls(remaining: int, waits: float) -> None:
     """When few are left, polls wait until there are more."""
     paced = Paced()
-    paced.pace.heard(Quota(remaining, 40))
+    paced.pace.on_success(Quota(remaining, 40))
     assert paced.pace.wait_s() == waits
 
 
 def test_a_limit_that_does_not_say_when_it_ends_stops_nobody() -> None:
     """Without a moment to wait for, the poll interval has to do."""
     paced = Paced()
-    paced.pace.heard(Quota(0, None))
+    paced.pace.on_success(Quota(0, None))
     assert paced.pace.wait_s() == 0
     assert paced.pace.interval_s(30, 1) == 30
 
@@ -125,14 +125,14 @@ def test_what_is_left_is_spread_over_the_polls_to_come(
 ) -> None:
     """The poll interval grows as the limit demands, and never shrinks below what was asked for."""
     paced = Paced()
-    paced.pace.heard(quota)
+    paced.pace.on_success(quota)
     assert paced.pace.interval_s(30, requests) == interval_s
 
 
 def test_the_limit_is_reckoned_from_when_it_was_told() -> None:
     """What was left a while ago is spread over the rest of the time, and over no time once that is past."""
     paced = Paced()
-    paced.pace.heard(Quota(10 + RESERVE, 600))
+    paced.pace.on_success(Quota(10 + RESERVE, 600))
     paced.pass_time(200)
     assert paced.pace.interval_s(30, 1) == 40
     paced.pass_time(1000)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.do_not_call import open_numbers
 from formant_provider.core.contacts.sources import Contacts, open_contacts
 from formant_provider.core.tables.file_kinds import FileForm
+from support.refusals import refusal
 
 openpyxl = pytest.importorskip("openpyxl")
 pytest.importorskip("python_calamine")
@@ -42,16 +42,6 @@ def rows_of(contacts: Contacts) -> list[list[str]]:
 
 def read(content: bytes, **options: Any) -> Contacts:
     return open_contacts(io.BytesIO(content), **options)
-
-
-def refusal(action: Callable[[], object], field: str = "contacts") -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.field == field
-    assert caught.value.__context__ is None, "an error raised while another is handled carries its text along"
-    assert "Rahul" not in str(caught.value)
-    assert NUMBER[1:] not in str(caught.value)
-    return caught.value.reason
 
 
 def test_the_first_sheet_is_read_with_its_values() -> None:

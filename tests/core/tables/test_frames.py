@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.do_not_call import entries_of, read_do_not_call
 from formant_provider.core.contacts.sources import Contacts, contacts_of
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
+from support.refusals import refusal
 
 NUMBER, OTHER = "+14155550100", "+442079460018"
 COLUMNS: dict[str, list[Any]] = {
@@ -67,15 +67,6 @@ MAKERS = [pandas_frame, nullable, arrow_backed, categorical, polars_frame, arrow
 
 def rows_of(contacts: Contacts) -> list[list[str]]:
     return [row for block in contacts.blocks for row in block.rows]
-
-
-def refusal(action: Callable[[], object], field: str = "contacts") -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.field == field
-    assert caught.value.__context__ is None, "an error raised while another is handled carries its text along"
-    assert NUMBER[1:] not in str(caught.value)
-    return caught.value.reason
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.tables.headers import contact_columns, phone_place
-
-
-def refusal(action: Callable[[], object], field: str = "contacts") -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.field == field
-    return caught.value.reason
+from support.refusals import refusal
 
 
 def test_a_column_of_another_name_becomes_customer_phone() -> None:

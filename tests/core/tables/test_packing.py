@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.do_not_call import open_numbers
 from formant_provider.core.contacts.sources import Contacts, open_contacts
+from support.refusals import refusal
 
 NUMBERS = [f"+1415555{number:04}" for number in range(3000)]
 TEXT = "customer_phone,n\n" + "".join(f"{number},{random.Random(number).random()}\n" for number in NUMBERS)  # noqa: S311
@@ -33,13 +33,6 @@ def read(content: bytes | str, delimiter: str = ",") -> Contacts:
 
 def rows_of(contacts: Contacts) -> list[list[str]]:
     return [row for block in contacts.blocks for row in block.rows]
-
-
-def refusal(action: Callable[[], object]) -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.__context__ is None, "an error raised while another is handled carries its text along"
-    return caught.value.reason
 
 
 @PACKERS
@@ -112,7 +105,7 @@ def test_a_line_that_names_the_delimiter_is_no_row(line: str, delimiter: str) ->
 
 def test_a_line_of_text_that_cannot_be_read_counts_all_lines() -> None:
     """A text editor shows the line with the delimiter."""
-    assert "line 3: is not UTF-8" in refusal(lambda: rows_of(read(b"sep=;\ncustomer_phone\n\xff\n")))
+    assert "line 3: is not UTF-8" in refusal(lambda: rows_of(read(b"sep=;\ncustomer_phone\n\xff\n")), None)
 
 
 def test_a_tab_may_be_named() -> None:
@@ -122,4 +115,4 @@ def test_a_tab_may_be_named() -> None:
 
 def test_a_line_that_names_the_wrong_delimiter_is_told() -> None:
     """The header shows another."""
-    assert "separated by semicolons" in refusal(lambda: read("sep=,\ncustomer_phone;n\n"))
+    assert "separated by semicolons" in refusal(lambda: read("sep=,\ncustomer_phone;n\n"), None)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.cleaning import clean_contacts
 from formant_provider.core.contacts.do_not_call import DoNotCall, NumbersInFiles, read_do_not_call
 from formant_provider.core.contacts.sources import Contacts, opened_contacts
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import local_parts
+from support.refusals import refusal
 
 NUMBERS = tuple(f"+1415555010{digit}" for digit in range(10))
 HEADER = "customer_phone,name\n"
@@ -56,16 +55,6 @@ def rows_of(contacts: Contacts) -> list[tuple[str, int, list[str]]]:
         for block in contacts.blocks
         for number, row in enumerate(block.rows, block.first_row)
     ]
-
-
-def refusal(action: Callable[[], object], field: str = "contacts") -> str:
-    with pytest.raises(InvalidInput) as caught:
-        action()
-    assert caught.value.field == field
-    assert caught.value.__context__ is None, "an error raised while another is handled carries its text along"
-    assert "Rahul" not in str(caught.value)
-    assert not any(number[1:] in str(caught.value) for number in NUMBERS)
-    return caught.value.reason
 
 
 @pytest.mark.parametrize("writer", BESIDE)

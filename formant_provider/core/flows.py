@@ -1,0 +1,62 @@
+"""Sends the requests of a flow. The only place that sends one and passes its answer on.
+
+A *flow* is a generator that yields one request after the other and returns a result. It never sends, sleeps
+or repeats, so the same flow serves a task that waits in its worker and a thousand that share one event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from formant_provider.api.errors import FormantError
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+    from formant_provider.api.retry import Quota
+
+T = TypeVar("T")
+# What is read with a client; it places nothing.
+Query: TypeAlias = "Callable[[FormantClient], Any]"
+Flow: TypeAlias = Generator[Query, Any, T]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one query: an answer, or an error.
+
+    :param quota: what the answer said of the rate limit.
+    """
+
+    answer: Any = None
+    error: FormantError | None = None
+    quota: Quota | None = None
+
+
+def send(query: Query, client: FormantClient) -> Outcome:
+    """Send one request."""
+    try:
+        return Outcome(query(client), quota=client.quota)
+    except FormantError as error:
+        return Outcome(error=error)
+
+
+def proceed(flow: Flow[T], outcome: Outcome) -> Query:
+    """Pass the outcome of a request to its flow; an error is raised inside of it, where it asked.
+
+    :return: the next request.
+    :raises StopIteration: the flow has ended; its result is in ``value``.
+    """
+    return flow.throw(outcome.error) if outcome.error else flow.send(outcome.answer)
+
+
+def run(flow: Flow[T], client: FormantClient) -> T:
+    """Send the requests of a flow one after the other, each once, and return what the flow returns."""
+    try:
+        query = next(flow)
+        while True:
+            query = proceed(flow, send(query, client))
+    except StopIteration as end:
+        result: T = end.value
+        return result
