@@ -249,7 +249,9 @@ class CallNotAllowed(FormantError):
     """
 
     is_final = True
-    advice = Advice("To call nevertheless, clear this task later, or change the option that prevents it first.")
+    advice = Advice(
+        "To call nevertheless, clear this task later, or change the option that prevents it first."
+    )
 
     def __init__(self, message: str, *, skips: bool = True, reason: str = "held_back") -> None:
         super().__init__(message)
