@@ -1,4 +1,4 @@
-"""What can go wrong between a request and a ringing phone.
+"""What can go wrong between a request and a call.
 
 ::
 
@@ -11,47 +11,30 @@
     │   ├── AuthenticationFailed    401
     │   ├── NotFound                404
     │   └── DuplicateRequest        409, the idempotency key was used before
-    ├── RetryableError                the server said not now; ``retry_after_s`` when it said how long
+    ├── RetryableError          the server said not now; ``retry_after_s`` when it said how long
     │   ├── RateLimited             429
     │   ├── ConcurrencyLimited      429, too many calls at once
     │   └── ServerError             5xx, which for a call may come after it was accepted
     ├── Unreachable             no connection was made, so nothing was sent
-    ├── ResponseLost              sent, but the answer never came
+    ├── ResponseLost            sent, but no answer was received
     ├── BadResponse             answered, but not in a form that can be read
-    ├── SendAborted                 kept back here: the task was stopped, or could not write down its intent
-    ├── CallNotAllowed                nobody is to be rung now: outside of the hours for it, or too late
+    ├── SendAborted             not sent: the task was stopped, or could not write down its intent
+    ├── CallNotAllowed          no call may be placed now: outside of the hours for it, or too late
     ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
     ├── BatchOutcomeUnknown     a batch call may have been placed, and is not to be found, or not yet
-    └── CallUnsuccessful        the conversation is over, and ended otherwise than was hoped for
+    └── CallUnsuccessful        the conversation is over, and its status is not an expected one
 
-No error holds a phone number, a parameter value or the API key: neither in its text nor in a field
-nor in the exceptions it is chained to. Every error survives pickling.
+No error holds a number, a parameter value or the API key: not in its text, in a field, or in what it is
+chained to. Every error survives pickling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-
-@dataclass(frozen=True)
-class Advice:
-    """What to do about an error, in a sentence or two.
-
-    :param call: when a call was to be placed.
-    :param batch_call: when a batch call was to be placed; by default the same.
-    :param read: when something was only read; by default the same as for a call.
-    """
-
-    call: str
-    batch_call: str = ""
-    read: str = ""
-
-    def on(self, subject: str) -> str:
-        """Return the advice on a ``call``, a ``batch_call`` or a ``read``."""
-        return getattr(self, subject) or self.call
+from formant_provider.api.advice import Advice
 
 
 class FormantError(Exception):
@@ -62,7 +45,7 @@ class FormantError(Exception):
     :param status: HTTP status of the answer; ``None`` without an answer.
     :param error_type: the vendor's ``error.type``; ``None`` without one.
     :param retry_after_s: seconds the server asked to wait; ``None`` when it did not say.
-    :param maybe_placed: ``True`` when a phone may have rung all the same.
+    :param maybe_placed: ``True`` when a call may have been placed all the same.
     :ivar earlier: what became of earlier sends of the same request, oldest first.
     :cvar is_final: whether a retry could not mend it, or might place a second call.
     :cvar advice: what to do next.
@@ -178,11 +161,7 @@ class RequestRefused(FormantError):
 class InvalidRequest(RequestRefused):
     """400: a field is missing or has a value the server does not take."""
 
-    advice = Advice(
-        call="Correct the call; the same request would be refused again.",
-        batch_call="Correct the batch call; the same request would be refused again.",
-        read=RequestRefused.advice.call,
-    )
+    advice = Advice("Correct it; the same request would be refused again.")
 
 
 class AuthenticationFailed(RequestRefused):
@@ -261,7 +240,7 @@ class SendAborted(FormantError):
 
 
 class CallNotAllowed(FormantError):
-    """Nobody is to be rung now, as the user wished: it is not the time of the day, or too late.
+    """No call may be placed now, as the user wished: it is not the time of the day, or too late.
 
     :param skips: whether the task is skipped then, or fails.
     :param reason: the same in a word, for results: ``"closed"`` (outside of the calling window),
@@ -271,7 +250,7 @@ class CallNotAllowed(FormantError):
 
     is_final = True
     advice = Advice(
-        "To place the call nevertheless, clear this task later, or change the option that prevents it first."
+        "To call nevertheless, clear this task later, or change the option that prevents it first."
     )
 
     def __init__(self, message: str, *, skips: bool = True, reason: str = "held_back") -> None:
@@ -302,7 +281,7 @@ class BatchOutcomeUnknown(FormantError):
 
 
 class CallUnsuccessful(FormantError):
-    """The conversation is over, and its outcome is not one that was hoped for.
+    """The conversation is over, and its status is not an expected one.
 
     :param outcome: the status of its record.
     """

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from formant_provider.operators.call import FormantCreateCallOperator
+from formant_provider.tasks.calls.receipts import leaving_a_result
 from formant_provider.tasks.given_fields import refuse_none
 from formant_provider.tasks.privacy import hide, mask_numbers, reveal
 
@@ -87,7 +88,7 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
 
         args, kwargs = reveal(self.op_args), reveal(self.op_kwargs)
         wanted = determine_kwargs(self.python_callable, args, {**context, **kwargs})
-        with self.leaving_a_result(context, skipped="by_function"):
+        with leaving_a_result(context, self.row_of, skipped="by_function"):
             returned = self.python_callable(*args, **wanted)
             with ending_the_task(PLACING_A_CALL):
                 self._take(returned)

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.tasks.calls.outcome import (
-    OnTimeout,
-    end_as_it_ended,
-    end_timed_out,
-    push_outcome,
-    show_link,
-    warn_unproven,
-)
+from formant_provider.tasks.calls.completion import CallWait
+from formant_provider.tasks.calls.outcome import OnTimeout, show_link
 from formant_provider.tasks.calls.placing import (
+    CALL_FIELDS,
     CallPlacer,
     LimitWait,
     OnUnconfirmed,
@@ -30,14 +23,7 @@ from formant_provider.tasks.calls.placing import (
     build_call,
 )
 from formant_provider.tasks.calls.receipts import leaving_a_result, push_receipt, rehearse
-from formant_provider.tasks.calls.waiting import (
-    SUCCESSFUL,
-    OnUnsuccessful,
-    WaitOptions,
-    trigger_for,
-    wait_here,
-    watch_for,
-)
+from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions
 from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
@@ -46,16 +32,12 @@ from formant_provider.tasks.references import recipient_in, reference_or_none, t
 from formant_provider.tasks.results import of_row
 from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.timing import OnClosed, TimingOptions, check_window
-from formant_provider.tasks.waiting import GRACE, defer_wait, deferrable_or_default
+from formant_provider.tasks.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
-    from formant_provider.api.errors import RetryableError
-    from formant_provider.api.models import CallRequest
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.core.calls.placement import Placement
-    from formant_provider.triggers.conversation import WaitEnd
 
 
 class FormantCreateCallOperator(PrivateFields, BaseOperator):
@@ -181,13 +163,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "agent_id",
-        "parameters",
-        "scheduled_for",
-        "conversation_id",
-        "idempotency_key",
-        "metadata",
-        "retry_context",
+        *CALL_FIELDS,
         "reference",
         "formant_conn_id",
         "region",
@@ -206,27 +182,27 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         *,
         agent_id: int | str,
         parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        scheduled_for: datetime | str | None = None,
+        default_country: str | None = None,
+        renumber: bool = False,
         conversation_id: str | None = None,
-        idempotency_key: str | None = None,
-        metadata: str | Mapping[str, Any] | None = None,
         retry_context: Mapping[str, Any] | None = None,
+        metadata: str | Mapping[str, Any] | None = None,
         reference: str | int | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
+        scheduled_for: datetime | str | None = None,
         calling_window: CallingWindow | None = None,
-        suppress: str | Sequence[str] | None = None,
-        dry_run: bool | str = False,
-        default_country: str | None = None,
-        renumber: bool = False,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
+        idempotency_key: str | None = None,
+        suppress: str | Sequence[str] | None = None,
+        dry_run: bool | str = False,
         on_unconfirmed: OnUnconfirmed = "succeed",
         lookup_timeout: float | timedelta = 30,
         redial_on: Collection[str] = (),
-        max_inline_wait: float | timedelta = 30,
-        deferrable: bool | None = None,
         wait_for_completion: bool = False,
+        deferrable: bool | None = None,
+        max_inline_wait: float | timedelta = 30,
         poll_interval: float | timedelta = 30,
         timeout: float | timedelta = 3600,
         on_timeout: OnTimeout = "fail",
@@ -271,21 +247,24 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
 
         run = TaskRun(context, own_name=self.idempotency_key is not None)
         with (
-            self.leaving_a_result(context),
+            leaving_a_result(context, self.row_of),
             ending_the_task(PLACING_A_CALL, self.hook),
             noting_nothing_sent(run),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
             call = build_call(self, run, default_country=self.default_country, renumber=self.renumber)
-            placer = self._placer(call, run)
+            refuse_listed = suppression(call.recipient, self.suppress, self.given, self.default_country)
+            when = self.timing.when(call.recipient, self.calling_window, refuse_listed, context)
+            placer = CallPlacer(call, run, self.hook, self.placing, when, self._limit, lambda: self._stopped)
             if is_dry_run(self.dry_run):
-                return rehearse(placer, self.calling_window, self._row(context), context)
-            placement = self._place(placer)
-        waits = self.wait_for_completion
-        receipt = push_receipt(placement, self._row(context), self.hook, context, waits=waits)
-        if waits and (placement.receipt or placement.until):
-            return self._wait(call, placement, receipt, context)
+                return rehearse(placer, self.calling_window, self.row_of(context), context)
+            placement = placer.place(deferrable=self.deferrable)
+        receipt = push_receipt(
+            placement, self.row_of(context), self.hook, context, waits=self.wait_for_completion
+        )
+        if self.wait_for_completion and (placement.receipt or placement.until):
+            return self._call_wait().wait(call, placement, receipt, context, deferrable=self.deferrable)
         if placement.receipt is None:
             end_unconfirmed(self.placing.on_unconfirmed)
         return receipt
@@ -301,83 +280,18 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
 
         end = WaitEnd.from_event(event)
         # Trigger events of an earlier version have no names of rows.
-        end = replace(end, receipt={**end.receipt, **self._row(context), **end.receipt})
+        end = replace(end, receipt={**end.receipt, **self.row_of(context), **end.receipt})
         show_link(self.hook, end.receipt, context)
-        return self._conclude(end, context)
+        return self._call_wait().conclude(end, context)
 
     def on_kill(self) -> None:
         """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
         self._stopped = True
         self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
 
-    def leaving_a_result(self, context: Context, *, skipped: str = "skipped") -> AbstractContextManager[None]:
-        """Leave a result also when no call is placed.
-
-        :param skipped: the reason of a skip that is none of ours.
-        """
-        return leaving_a_result(context, lambda: self._row(context), skipped=skipped)
-
-    def _row(self, context: Context) -> dict[str, Any]:
+    def row_of(self, context: Context) -> dict[str, Any]:
         """Return by what this result is told from those of other rows."""
         return of_row(context, reference_or_none(self.reference, recipient_in(reveal(self.parameters))))
 
-    def _placer(self, call: CallRequest, run: TaskRun) -> CallPlacer:
-        refuse_suppressed = suppression(
-            call.recipient, self.suppress, given=self.given, default_country=self.default_country
-        )
-        when = self.timing.when(call.recipient, self.calling_window, refuse_suppressed, run.context)
-        return CallPlacer(
-            call, run, self.hook, self.placing, when, self._limit, is_stopped=lambda: self._stopped
-        )
-
-    def _place(self, placer: CallPlacer) -> Placement:
-        """Place the call, or give the worker back until the API takes it."""
-        from formant_provider.api.errors import RetryableError
-
-        try:
-            return placer.place()
-        except RetryableError as error:
-            wait_s = error.retry_after_s or 0
-            if self.deferrable and wait_s > self.placing.max_inline_wait_s:
-                self._defer_to_limit(placer.limit, error, timedelta(seconds=wait_s))
-            raise
-
-    def _defer_to_limit(self, limit: LimitWait, error: RetryableError, wait: timedelta) -> None:
-        """Wait in the triggerer, unless the task has waited long enough."""
-        trigger = limit.trigger(wait)
-        if trigger is not None:
-            self.log.warning("%s. Continuing at %s, without holding a worker.", error, trigger.until)
-            self.defer(trigger=trigger, method_name="execute_after_limit", timeout=wait + GRACE)
-
-    def _wait(
-        self, call: CallRequest, placement: Placement, receipt: dict[str, Any], context: Context
-    ) -> dict[str, Any]:
-        """Wait for the conversation, here or in the triggerer."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
-        from formant_provider.triggers.conversation import WaitEnd
-
-        watch = watch_for(self.hook, call, placement, receipt, self.waiting)
-        deadline = max(pendulum.now("UTC"), placement.since) + timedelta(seconds=self.timeout_s)
-        self.log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
-        if self.deferrable:
-            defer_wait(self, trigger_for(self.hook, call.agent_id, watch, deadline, receipt), deadline)
-        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            waiter = wait_here(self.hook, call.agent_id, watch, deadline)
-        return self._conclude(WaitEnd.of(waiter, receipt), context)
-
-    def _conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
-        """End the task as the conversation, the time or an error has it."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
-
-        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            end.raise_error()
-            if end.conversation_id is None:
-                if end.receipt["placement"] == "unconfirmed":
-                    warn_unproven(end)
-                    end_unconfirmed(self.placing.on_unconfirmed)
-                else:
-                    end_timed_out(self.on_timeout, end)
-                return end.receipt
-            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
-        end_as_it_ended(self.waiting, result, context, redial_on=self.placing.redial_on)
-        return result
+    def _call_wait(self) -> CallWait:
+        return CallWait(self.hook, self.waiting, self.placing, self.timeout_s, self.on_timeout)

@@ -59,7 +59,7 @@ def refuse_lost_list(given: Given) -> None:
 
 
 def suppression(
-    recipient: str, suppress: object, *, given: Given, default_country: str | None
+    recipient: str, suppress: object, given: Given, default_country: str | None
 ) -> Callable[[], None]:
     """Return what refuses to call somebody who must not be called.
 

@@ -47,7 +47,7 @@ def _check_parameters(parameters: object, default_country: object) -> None:
     if isinstance(number, int | float) or (
         default_country is None and _is_text(number) and not E164.fullmatch(number)
     ):
-        raise InvalidInput("parameters.customer_phone", NOT_E164)
+        raise InvalidInput("parameters.customer_phone", f"{NOT_E164}. Other writing needs default_country")
 
 
 def _is_text(value: object) -> TypeGuard[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
 
 if TYPE_CHECKING:
-    from formant_provider.core.batches.feed import BatchWaiter
+    from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
+    from formant_provider.core.polling.async_poller import Poller
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,16 @@ class BatchTrigger(WaitingTrigger):
         """The batch call."""
         return f"batch call {self.watch['batch_id']}"
 
-    async def wait(self, deadline: datetime) -> BatchEnd:
-        """Wait in the one poll that all share who use this connection."""
+    def join(self) -> tuple[Poller[BatchWatch, BatchWaiter], BatchWatch]:
+        """Share one poll with all who use this connection."""
         from formant_provider.core.batches.feed import BatchFeed, BatchWatch
         from formant_provider.core.polling.async_poller import utc_now
 
         poller = shared_poller(self, "batch calls", lambda: BatchFeed(utc_now))
-        waiter = await poller.wait(BatchWatch.from_json(self.watch), deadline)
+        return poller, BatchWatch.from_json(self.watch)
+
+    def ended(self, waiter: BatchWaiter) -> BatchEnd:
+        """Return how the wait for the batch call ended."""
         return BatchEnd.of(waiter, self.receipt)
 
     def failed(self, error: tuple[str, str]) -> BatchEnd:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
 
 if TYPE_CHECKING:
-    from formant_provider.core.conversations.waiters import Waiter
+    from formant_provider.core.conversations.waiters import Waiter, Watch
+    from formant_provider.core.polling.async_poller import Poller
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,19 @@ class ConversationTrigger(WaitingTrigger):
         name = "trace_id" if self.watch["trace_id"] else "conversation_id"
         return f"the conversation of {name} {self.watch[name]}"
 
-    async def wait(self, deadline: datetime) -> WaitEnd:
-        """Wait in the one poll that all share who wait for this agent."""
+    def join(self) -> tuple[Poller[Watch, Waiter], Watch]:
+        """Share one poll with all who wait for this agent."""
         from formant_provider.core.conversations.feed import Feed
         from formant_provider.core.conversations.waiters import Watch
         from formant_provider.core.polling.async_poller import utc_now
 
         agent_id = self.agent_id
         poller = shared_poller(self, ("conversations", agent_id), lambda: Feed(agent_id, utc_now))
-        return WaitEnd.of(await poller.wait(Watch.from_json(self.watch), deadline), self.receipt)
+        return poller, Watch.from_json(self.watch)
+
+    def ended(self, waiter: Waiter) -> WaitEnd:
+        """Return how the wait for the conversation ended."""
+        return WaitEnd.of(waiter, self.receipt)
 
     def failed(self, error: tuple[str, str]) -> WaitEnd:
         """Return that no conversation is known, after an error."""

@@ -84,7 +84,9 @@ class WaitingTrigger(BaseTrigger):
         """Wait, and fire whatever happens: a trigger that fails would use up none of the task's retries."""
         self.log.info("Waiting until %s for %s.", self.deadline, self.subject)
         try:
-            result = await self.wait(datetime.fromisoformat(self.deadline))
+            poller, watch = self.join()
+            # Awaited here and not in a method of a subclass: a thousand waits would hold a frame more each.
+            result = self.ended(await poller.wait(watch, datetime.fromisoformat(self.deadline)))
         except Exception as error:
             result = self.failed(_told(error, self.formant_conn_id))
         yield result.to_event()
@@ -99,8 +101,12 @@ class WaitingTrigger(BaseTrigger):
         """What is waited for, for the log."""
 
     @abstractmethod
-    async def wait(self, deadline: datetime) -> WaitResult:
-        """Wait until it is over, or until the deadline."""
+    def join(self) -> tuple[Poller[Any, Any], Any]:
+        """Return the poller that all share who wait for the same, and what is watched there."""
+
+    @abstractmethod
+    def ended(self, waiter: Any) -> WaitResult:
+        """Return how a wait ended."""
 
     @abstractmethod
     def failed(self, error: tuple[str, str]) -> WaitResult:

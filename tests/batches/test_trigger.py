@@ -21,6 +21,7 @@ from support.isolation import process_left_alone
 from support.log_capture import captured_logs
 from support.supervisor import FakeSupervisor, supervised_by
 from support.task_run import run_task, run_trigger
+from support.triggers import HINDRANCES, error_reaching_the_task, run_all
 
 PRIVATE = ("4155550100", "Rahul", KEY)
 
@@ -66,17 +67,6 @@ def a_trigger(batch: Batch | int, seconds: float = 10, **watch: Any) -> BatchTri
     }
     deadline = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
     return BatchTrigger("formant_default", None, fields, deadline, {"name": "March"})
-
-
-async def events_of(triggers: list[BatchTrigger]) -> list[BatchEnd]:
-    """Run triggers beside one another, as a triggerer does."""
-    fired = await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
-    return [BatchEnd.from_event(event.payload) for event in fired]
-
-
-def run_all(triggers: list[BatchTrigger], channel: FakeSupervisor) -> list[BatchEnd]:
-    with process_left_alone(), supervised_by(channel):
-        return asyncio.run(events_of(triggers))
 
 
 def test_triggers_of_one_batch_call_share_one_poll(make_sandbox: Any) -> None:
@@ -135,29 +125,12 @@ def test_the_worker_and_the_triggerer_see_the_same(make_sandbox: Any) -> None:
     assert there.is_stalled
 
 
-HINDRANCES: dict[str, dict[str, Any] | None] = {
-    "AuthenticationFailed": {"password": "another-key"},
-    "InvalidInput": {"conn_type": "http"},
-    "AirflowNotFoundException": None,
-}
-
-
 @pytest.mark.parametrize("kind", HINDRANCES)
-def test_trouble_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox) -> None:
+def test_an_error_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox) -> None:
     """A trigger fires in any case; the task fails as it would in a worker, and rings nobody."""
-    channel = channel_to(sandbox)
-    sensor = a_sensor(sandbox.place_batch(phones("00")), deferrable=True, retries=3)
-    deferral = run_task(sensor, channel).deferral
-    good = channel.connections.pop("formant_default")
-    if (change := HINDRANCES[kind]) is not None:
-        channel.connections["formant_default"] = {**good, **change}
-    event = run_trigger(deferral, channel, timeout_s=20).event
-    assert event["error"][0] == kind
-    channel.connections["formant_default"] = good
-    run = run_task(sensor, channel, resume_event=event)
-    assert run.state == ("up_for_retry" if change is None else "failed")
+    task = a_sensor(sandbox.place_batch(phones("00")), deferrable=True, retries=3)
+    run = error_reaching_the_task(kind, task, channel_to(sandbox), PRIVATE)
     assert "places no further batch call" in run.log_text
-    assert not any(private in run.masked_log_text for private in PRIVATE)
 
 
 def test_no_request_leaves_before_the_time_the_api_named(make_sandbox: Any) -> None:

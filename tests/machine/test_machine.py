@@ -18,8 +18,8 @@ STEPS = 25
 RULES = (
     "new call",
     "new mapped call",
-    "new campaign",
-    "new mapped campaign",
+    "new batch call",
+    "new mapped batch call",
     "retry",
     "clear",
     "clear, state dropped",

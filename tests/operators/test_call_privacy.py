@@ -143,7 +143,9 @@ def test_refused_input_leaves_nothing_private(
     parameters: Any, channel: FakeSupervisor, sandbox: Sandbox
 ) -> None:
     """Neither a refusal nor a template that fails shows the number or a value beside it."""
-    run = run_task(an_operator(parameters=parameters), channel)
+    operator = an_operator()
+    operator.parameters = parameters  # as from another task: what is literal fails when the file is parsed
+    run = run_task(operator, channel)
     assert run.error is not None
     assert sandbox.requests == []
     assert_private(run)

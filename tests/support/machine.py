@@ -35,11 +35,11 @@ persons = st.sampled_from(list(PERSONS))
 lists = st.lists(spelled, min_size=1, max_size=3)
 contacts = st.lists(persons, min_size=1, max_size=2, unique=True)
 run_types = st.sampled_from(["manual", "scheduled"])
-campaigns = st.lists(
+batches = st.lists(
     st.tuples(st.sampled_from(["Delhi", "Mumbai", "Agra"]), contacts),
     min_size=1,
     max_size=2,
-    unique_by=lambda campaign: campaign[0],
+    unique_by=lambda row: row[0],
 )
 sandboxes = st.fixed_dictionaries(
     {
@@ -115,24 +115,24 @@ class PlacingMachine(RuleBasedStateMachine):
     @rule(person=spelled, options=call_options, run_type=run_types, trouble=troubles_of(CALL))
     def new_call(self, person: str, options: dict[str, Any], run_type: str, trouble: Any) -> None:
         self._meet(trouble)
-        self._begin_run([person], options, run_type, is_mapped=False, is_campaign=False)
+        self._begin_run([person], options, run_type, is_mapped=False, is_batch=False)
 
     @rule(people=lists, options=call_options, run_type=run_types, trouble=troubles_of(CALL))
     def new_mapped_calls(
         self, people: list[str], options: dict[str, Any], run_type: str, trouble: Any
     ) -> None:
         self._meet(trouble)
-        self._begin_run(people, options, run_type, is_mapped=True, is_campaign=False)
+        self._begin_run(people, options, run_type, is_mapped=True, is_batch=False)
 
-    @rule(campaign=campaigns, trouble=troubles_of(BATCH))
-    def new_campaign(self, campaign: list[Any], trouble: Any) -> None:
+    @rule(rows=batches, trouble=troubles_of(BATCH))
+    def new_batch(self, rows: list[Any], trouble: Any) -> None:
         self._meet(trouble)
-        self._begin_run(campaign[:1], {}, "manual", is_mapped=False, is_campaign=True)
+        self._begin_run(rows[:1], {}, "manual", is_mapped=False, is_batch=True)
 
-    @rule(rows=campaigns, trouble=troubles_of(BATCH))
-    def new_mapped_campaigns(self, rows: list[Any], trouble: Any) -> None:
+    @rule(rows=batches, trouble=troubles_of(BATCH))
+    def new_mapped_batches(self, rows: list[Any], trouble: Any) -> None:
         self._meet(trouble)
-        self._begin_run(rows, {}, "manual", is_mapped=True, is_campaign=True)
+        self._begin_run(rows, {}, "manual", is_mapped=True, is_batch=True)
 
     @precondition(lambda self: self._failed())
     @rule(pick=picks)
@@ -168,11 +168,11 @@ class PlacingMachine(RuleBasedStateMachine):
     @rule(pick=picks, person=spelled, front=st.booleans())
     def list_grows(self, pick: int, person: str, front: bool) -> None:
         run = self._mapped_run(pick)
-        names = {name for name, _ in run.rows} if run.is_campaign else set()
+        names = {name for name, _ in run.rows} if run.is_batch else set()
         free = [name for name in ("Delhi", "Mumbai", "Agra") if name not in names]
         if len(run.rows) >= MAX_ROWS or not free:
             return
-        row: Any = (free[0], [next(iter(PERSONS))]) if run.is_campaign else person
+        row: Any = (free[0], [next(iter(PERSONS))]) if run.is_batch else person
         run.rows.insert(0 if front else len(run.rows), row)
         FIRED["list grew"] += 1
         self._clear(run)
@@ -251,7 +251,7 @@ class PlacingMachine(RuleBasedStateMachine):
             self.world.sandbox.inject(endpoint, kind, times=times)
 
     def _begin_run(
-        self, rows: list[Any], options: dict[str, Any], run_type: str, *, is_mapped: bool, is_campaign: bool
+        self, rows: list[Any], options: dict[str, Any], run_type: str, *, is_mapped: bool, is_batch: bool
     ) -> None:
         self.world.lapse(31)
         now = self.world.now()
@@ -265,7 +265,7 @@ class PlacingMachine(RuleBasedStateMachine):
             chosen["wait_for_completion"] = True
         run = Run(
             f"run_{len(self.model.runs)}",
-            is_campaign,
+            is_batch,
             is_mapped,
             list(rows),
             chosen,
@@ -275,7 +275,7 @@ class PlacingMachine(RuleBasedStateMachine):
             now,
         )
         self.model.runs.append(run)
-        kind = ("mapped " if is_mapped else "") + ("campaign" if is_campaign else "call")
+        kind = ("mapped " if is_mapped else "") + ("batch call" if is_batch else "call")
         FIRED[f"new {kind}"] += 1
         FIRED.update(f"option {name}" for name, value in chosen.items() if value)
         for index in run.indexes:
@@ -354,7 +354,7 @@ class PlacingMachine(RuleBasedStateMachine):
         }
 
     def _operator(self, run: Run) -> Any:
-        kind: Any = FormantCreateBatchCallOperator if run.is_campaign else FormantCreateCallOperator
+        kind: Any = FormantCreateBatchCallOperator if run.is_batch else FormantCreateCallOperator
         fields = [self._fields(row) for row in run.rows]
         common = {"task_id": "call", "agent_id": 456, "retries": RETRIES, **run.options}
         if run.options.get("wait_for_completion"):

@@ -28,12 +28,12 @@ IDS = ("trace_id", "conversation_id")
 class Run:
     """One run of one task.
 
-    :param rows: what each row asks for: a number as written; or a campaign's name and its numbers.
+    :param rows: what each row asks for: a number as written; or a batch call's name and its numbers.
     :param options: of the operator.
     """
 
     run_id: str
-    is_campaign: bool
+    is_batch: bool
     is_mapped: bool
     rows: list[Any]
     options: dict[str, Any]
@@ -113,11 +113,11 @@ class Model:
             own.append(call)
             self.others.append((person, self.sandbox.now()))
         for batch in self.sandbox.batches[self._batches :]:
-            own = run.batches.setdefault(self._campaign_of(run, batch), [])
-            _require(not own, UploadedAgain, f"campaign {batch.name} was uploaded twice")
+            own = run.batches.setdefault(self._name_of(run, batch), [])
+            _require(not own, UploadedAgain, f"batch call {batch.name} was uploaded twice")
             phones = [PERSON_OF[phone] for phone in batch.phones()]
             _require(
-                len(set(phones)) == len(phones), RangAgain, f"campaign {batch.name} rings somebody twice"
+                len(set(phones)) == len(phones), RangAgain, f"batch call {batch.name} rings somebody twice"
             )
             own.append(batch)
             self.others += [(person, self.sandbox.now()) for person in phones]
@@ -143,8 +143,8 @@ class Model:
             return
         placement = handed_on.get("placement")
         self.counts[f"placement {placement}"] += 1
-        if run.is_campaign:
-            self._judge_campaign(run, index, handed_on)
+        if run.is_batch:
+            self._judge_batch(run, index, handed_on)
         else:
             self._judge_call(run, index, handed_on, provable=provable)
 
@@ -171,12 +171,12 @@ class Model:
             ours = value is None or value == "" or value in known[name]
             _require(ours, WrongIds, f"{name} of {person} is {self._whose(value)}")
 
-    def _judge_campaign(self, run: Run, index: int, handed_on: dict[str, Any]) -> None:
+    def _judge_batch(self, run: Run, index: int, handed_on: dict[str, Any]) -> None:
         own = run.batches.get(self._name(run, index), [])
         if handed_on["placement"] is None:  # what a task leaves that placed nothing
-            _require(handed_on["batch_id"] is None, WrongIds, "a campaign that was not placed has an id")
+            _require(handed_on["batch_id"] is None, WrongIds, "a batch call that was not placed has an id")
             return
-        _require(bool(own), NotCalled, f"campaign {handed_on['name']} counts as placed and was not")
+        _require(bool(own), NotCalled, f"batch call {handed_on['name']} counts as placed and was not")
         ids = {batch.batch_id for batch in own}
         _require(handed_on["batch_id"] in ids, WrongIds, f"batch_id {handed_on['batch_id']} is not its own")
 
@@ -187,7 +187,7 @@ class Model:
         person has moved to another row, Airflow has no store) *and* others talked with the same person since
         the run began. Then nobody can tell the conversations apart.
         """
-        if run.is_campaign:
+        if run.is_batch:
             return True
         person = PERSON_OF[run.row(index)]
         others = [p for p, at in self.others if p == person and at >= run.began - timedelta(minutes=10)]
@@ -218,12 +218,14 @@ class Model:
         return run.is_mapped and last.recorded_at is None and late
 
     def _asked(self, run: Run) -> set[str]:
-        return set() if run.is_campaign else {PERSON_OF[row] for row in run.rows}
+        return set() if run.is_batch else {PERSON_OF[row] for row in run.rows}
 
-    def _campaign_of(self, run: Run, batch: Any) -> str:
-        _require(run.is_campaign, RangStranger, "a call's task uploaded a campaign")
+    def _name_of(self, run: Run, batch: Any) -> str:
+        _require(run.is_batch, RangStranger, "a call's task uploaded a batch call")
         names = [name for name, _ in run.rows if batch.name.startswith(name)]
-        _require(len(names) == 1, RangStranger, f"campaign {batch.name} was uploaded, for which no row asks")
+        _require(
+            len(names) == 1, RangStranger, f"batch call {batch.name} was uploaded, for which no row asks"
+        )
         return names[0] if run.is_mapped else ""
 
     def _name(self, run: Run, index: int) -> str:

@@ -18,6 +18,7 @@ from support.isolation import process_left_alone
 from support.log_capture import captured_logs
 from support.supervisor import FakeSupervisor, supervised_by
 from support.task_run import run_task, run_trigger
+from support.triggers import HINDRANCES, error_reaching_the_task, events_of, run_all
 
 PRIVATE = ("4155550100", "Rahul", KEY)
 
@@ -74,17 +75,6 @@ def a_trigger(trace_id: str, seconds: float = 5, **watch: Any) -> ConversationTr
     return ConversationTrigger("formant_default", None, 456, fields, deadline, {"trace_id": trace_id})
 
 
-async def events_of(triggers: list[ConversationTrigger]) -> list[WaitEnd]:
-    """Run triggers beside one another, as a triggerer does."""
-    fired = await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
-    return [WaitEnd.from_event(event.payload) for event in fired]
-
-
-def run_all(triggers: list[ConversationTrigger], channel: FakeSupervisor) -> list[WaitEnd]:
-    with process_left_alone(), supervised_by(channel):
-        return asyncio.run(events_of(triggers))
-
-
 def test_triggers_of_one_agent_share_one_poll(make_sandbox: Any) -> None:
     """Forty calls that are waited for at once cost one list a poll, and one detail each, once it is over."""
     sandbox = make_sandbox(speed=300)
@@ -104,30 +94,12 @@ def test_a_trigger_whose_deadline_has_passed_looks_once(make_sandbox: Any) -> No
     assert end.status == "completed"
 
 
-HINDRANCES: dict[str, dict[str, Any] | None] = {
-    "AuthenticationFailed": {"password": "another-key"},
-    "InvalidInput": {"conn_type": "http"},
-    "AirflowNotFoundException": None,
-}
-
-
 @pytest.mark.parametrize("kind", HINDRANCES)
-def test_trouble_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox) -> None:
+def test_an_error_that_does_not_pass_reaches_the_task(kind: str, sandbox: Sandbox) -> None:
     """A trigger fires in any case; the task fails as it would in a worker, and places no further call."""
-    channel = channel_to(sandbox)
-    operator = an_operator(deferrable=True, retries=3)
-    deferral = run_task(operator, channel).deferral
-    good = channel.connections.pop("formant_default")
-    if (change := HINDRANCES[kind]) is not None:
-        channel.connections["formant_default"] = {**good, **change}
-    event = run_trigger(deferral, channel, timeout_s=20).event
-    assert event["error"][0] == kind
-    channel.connections["formant_default"] = good
-    run = run_task(operator, channel, resume_event=event)
-    # What cannot get better is not retried; a connection that could not be read may be there next time.
-    assert run.state == ("up_for_retry" if change is None else "failed")
+    task = an_operator(deferrable=True, retries=3)
+    run = error_reaching_the_task(kind, task, channel_to(sandbox), PRIVATE)
     assert "places no further call" in run.log_text
-    assert not any(private in run.masked_log_text for private in PRIVATE)
 
 
 def test_another_connection_is_used_from_the_next_poll_on(make_sandbox: Any) -> None:

@@ -43,11 +43,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
 from typing import TypeAlias
 
 from formant_provider.api.errors import CallOutcomeUnknown, FormantError, RetryableError
-from formant_provider.api.models import Conversation, utc_text
+from formant_provider.api.models import utc_text
+from formant_provider.core.calls.facts import At, Facts, Timing
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.policy import Policy
 from formant_provider.core.calls.redial import redial_of
@@ -57,59 +57,6 @@ from formant_provider.core.ledger import Sent
 from formant_provider.core.placing import Result
 
 MAX_KEYS_PER_TRY = 4
-
-
-class At(Enum):
-    """What there is to look at."""
-
-    TIMING = auto()
-    """Whether the call is allowed now, and for when."""
-    CLOCK = auto()
-    """The vendor's time."""
-    LAST_CALL = auto()
-    """The conversations with the recipient since the call that was placed."""
-    OTHERS = auto()
-    """A call that another row of the mapped task may have placed."""
-    CALL = auto()
-    """The call itself, for as long as the policy allows."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """For when a call is placed if it is sent now.
-
-    :param moment: aware; ``None`` means at once.
-    :param error: why it is not to be sent now.
-    """
-
-    moment: datetime | None = None
-    error: FormantError | None = None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What this try knows besides the ledger. ``None``: it has not looked yet.
-
-    :param key: the idempotency key of the call's first attempt.
-    :param is_durable: whether the ledger would know of sends by other processes of this task.
-    :param timing: what :attr:`At.TIMING` told; so do the others.
-    :param others_scheduled: whether others can have asked for a moment that is still to come.
-    :param call_error: what hindered the last look for the call.
-    :param is_used: whether the API has said that a call was placed with the key.
-    :param keys_used_up: keys that the API refused and counted as used, in this try.
-    """
-
-    key: str
-    is_durable: bool
-    timing: Timing | None = None
-    vendor_now: datetime | None = None
-    since_last_call: tuple[Conversation, ...] | None = None
-    others: Finding | None = None
-    others_scheduled: bool = False
-    call: Finding | None = None
-    call_error: FormantError | None = None
-    is_used: bool = False
-    keys_used_up: int = 0
 
 
 @dataclass(frozen=True)
@@ -253,6 +200,8 @@ def _after_used_key(intent: Intent, facts: Facts) -> Decision:
 
 
 def _in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
+    if facts.call is not None:  # after a look nothing is sent any more, whatever the clock says by now
+        return _instead_of_sending(intent, now, facts.call, facts.call_error)
     if facts.timing is None:
         return Look(At.TIMING, intent)
     if facts.timing.error is None:
@@ -260,9 +209,7 @@ def _in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> De
             return Look(At.CLOCK, intent)
         if _is_protected(intent, now, policy, facts):
             return Send(intent, facts.timing.moment)
-    if facts.call is None:
-        return Look(At.CALL, intent)
-    return _instead_of_sending(intent, now, facts.call, facts.call_error)
+    return Look(At.CALL, intent)
 
 
 def _is_protected(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> bool:

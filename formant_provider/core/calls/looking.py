@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, may_have_been_placed
 from formant_provider.api.models import CallRequest, Conversation
-from formant_provider.core.calls.decision import At, Facts, Look, Timing
+from formant_provider.core.calls.decision import Look
+from formant_provider.core.calls.facts import At, Facts, Timing
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.policy import CallCallbacks, Policy
 from formant_provider.core.conversations.evidence import STARTS_LATE_BY, STARTS_WITHIN, Span

@@ -24,7 +24,6 @@ from formant_provider.api.errors import DuplicateRequest, FormantError, may_have
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
 from formant_provider.core.calls.decision import (
     Done,
-    Facts,
     Look,
     Refuse,
     Send,
@@ -32,6 +31,7 @@ from formant_provider.core.calls.decision import (
     decide,
     first_intent,
 )
+from formant_provider.core.calls.facts import Facts
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.looking import Looking, asked_for
 from formant_provider.core.calls.policy import CallCallbacks, Placement, Policy

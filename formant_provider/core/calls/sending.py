@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import FormantError, SendAborted
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.api.retry import is_unclear
-from formant_provider.core.calls.decision import Send, Timing, may_still_be_sent
+from formant_provider.core.calls.decision import Send, may_still_be_sent
+from formant_provider.core.calls.facts import Timing
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.policy import CallCallbacks
 from formant_provider.core.conversations.evidence import SendRecord, latest

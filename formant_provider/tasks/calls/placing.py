@@ -13,11 +13,12 @@ import pendulum
 
 from formant_provider.tasks.options import one_of, redial_outcomes, seconds
 from formant_provider.tasks.privacy import mask_numbers, reveal
+from formant_provider.tasks.waiting import GRACE
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from formant_provider.api.errors import FormantError
+    from formant_provider.api.errors import FormantError, RetryableError
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
@@ -150,9 +151,10 @@ class CallPlacer:
             raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
         self.hook.get_config()
 
-    def place(self) -> Placement:
+    def place(self, *, deferrable: bool) -> Placement:
         """Place the call, or find out that it was placed already.
 
+        :param deferrable: whether the worker is given back until the API takes the call.
         :raises FormantError: as :func:`~formant_provider.core.calls.placement.place` does.
         """
         from formant_provider.api.errors import RetryableError
@@ -186,7 +188,18 @@ class CallPlacer:
             if error.maybe_placed:
                 doubt_since = self.limit.doubt_since or run.earliest_send(began)
                 self.limit = replace(self.limit, doubt_since=doubt_since)
+            if deferrable:
+                self._defer_to_limit(error)
             raise
+
+    def _defer_to_limit(self, error: RetryableError) -> None:
+        """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""
+        wait = timedelta(seconds=error.retry_after_s or 0)
+        trigger = self.limit.trigger(wait) if wait.total_seconds() > self.options.max_inline_wait_s else None
+        if trigger is not None:
+            log.warning("%s. Continuing at %s, without holding a worker.", error, trigger.until)
+            task: Any = self.run.context["task"]
+            task.defer(trigger=trigger, method_name="execute_after_limit", timeout=wait + GRACE)
 
     def _check_before_send(self) -> FormantError | None:
         """Say that the call is sent now, unless the task was stopped."""

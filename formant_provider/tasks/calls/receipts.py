@@ -60,15 +60,15 @@ def push_receipt(
 
 
 def leaving_a_result(
-    context: Context, row: Callable[[], Mapping[str, Any]], *, skipped: str = "skipped"
+    context: Context, row_of: Callable[[Context], Mapping[str, Any]], *, skipped: str = "skipped"
 ) -> AbstractContextManager[None]:
     """Leave a result also when no call is placed.
 
-    :param row: returns by what the result is told from those of other rows.
+    :param row_of: returns by what the result is told from those of other rows.
     :param skipped: the reason of a skip that is none of ours.
     """
     return a_result_in_any_case(
-        context, lambda: _blank(row()), partial(not_called, skipped=skipped), apart=APART
+        context, lambda: _blank(row_of(context)), partial(not_called, skipped=skipped), apart=APART
     )
 
 

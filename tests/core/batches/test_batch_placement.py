@@ -73,7 +73,7 @@ def test_a_later_try_sends_nothing(start: Start) -> None:
 
 
 def test_the_name_says_for_people_and_for_us_what_it_is(start: Start) -> None:
-    """The campaign's own name comes first, then the marker."""
+    """The name for people comes first, then the marker."""
     task = start()
     task.place()
     name = task.sandbox.batches[0].name

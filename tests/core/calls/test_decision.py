@@ -12,19 +12,17 @@ from formant_provider.api.errors import CallNotAllowed, InvalidInput, ServerErro
 from formant_provider.api.models import CallReceipt, Conversation
 from formant_provider.core.calls.decision import (
     MAX_KEYS_PER_TRY,
-    At,
     Decision,
     Done,
-    Facts,
     Look,
     Refuse,
     Send,
-    Timing,
     after_duplicate,
     decide,
     first_intent,
     may_still_be_sent,
 )
+from formant_provider.core.calls.facts import At, Facts, Timing
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.policy import Policy
 from formant_provider.core.conversations.evidence import SendRecord

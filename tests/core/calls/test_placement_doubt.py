@@ -285,13 +285,24 @@ def in_doubt(start: Start, fault: Fault, **tries: Any) -> Tries:
     return task
 
 
-@pytest.mark.parametrize("hours", [1, 23.9])
-def test_within_a_day_a_doubt_is_sent_again(hours: float, start: Start) -> None:
-    """The vendor refuses a second call for as long as it knows the key, so sending is safe."""
-    task = in_doubt(start, Fault.DROP_BEFORE)
+@pytest.mark.parametrize(
+    ("fault", "hours", "then", "sends"),
+    [
+        (Fault.DROP_BEFORE, 1, Result.PLACED, 2),
+        (Fault.DROP_BEFORE, 23.9, Result.PLACED, 2),
+        *((Fault.DROP_AFTER, hours, Result.FOUND, 1) for hours in (23.92, 24, 26, 200)),
+    ],
+)
+def test_a_doubt_is_sent_again_within_a_day_and_looked_for_after_it(
+    fault: Fault, hours: float, then: Result, sends: int, start: Start
+) -> None:
+    """As long as the vendor knows the key it refuses a second call; then the call is found without a send."""
+    task = in_doubt(start, fault)
     task.sandbox.advance(hours * HOUR)
+    assert task.place().result is then
+    assert (task.rings, len(task.keys)) == (1, sends)
     assert task.place().result is Result.PLACED
-    assert task.rings == 1
+    assert (task.rings, len(task.keys)) == (1, sends)
 
 
 def test_a_key_that_stops_protecting_while_a_try_waits_is_not_sent(start: Start) -> None:
@@ -303,16 +314,6 @@ def test_a_key_that_stops_protecting_while_a_try_waits_is_not_sent(start: Start)
     with suppress(FormantError):
         task.place()
     assert task.rings == 1
-
-
-@pytest.mark.parametrize("hours", [23.92, 24, 26, 200])
-def test_after_a_day_a_call_in_doubt_is_found_without_a_send(hours: float, start: Start) -> None:
-    """The key protects no more, so the call is looked for instead."""
-    task = in_doubt(start, Fault.DROP_AFTER)
-    task.sandbox.advance(hours * HOUR)
-    assert task.place().result is Result.FOUND
-    assert (task.rings, len(task.keys)) == (1, 1)
-    assert task.place().result is Result.PLACED
 
 
 def test_after_a_day_a_call_in_doubt_without_a_record_is_nobody_s_guess(start: Start) -> None:
@@ -393,17 +394,20 @@ def test_a_scheduled_call_is_placed_and_its_receipt_kept(start: Start) -> None:
     assert len(task.keys) == 1
 
 
-def test_a_scheduled_call_in_doubt_is_found_after_its_time(start: Start) -> None:
+@pytest.mark.parametrize("lost", ["the answer", "the process"])
+def test_a_scheduled_call_in_doubt_is_found_after_its_time(lost: str, start: Start) -> None:
     """It cannot be sent any more; its record says that it was placed."""
-    task = in_doubt(start, Fault.DROP_AFTER, call=AT_TWO)
+    if lost == "the answer":
+        task = in_doubt(start, Fault.DROP_AFTER, call=AT_TWO)
+    else:
+        task = start(call=AT_TWO, ledger=MemoryLedger(dies_before=[2]))
+        task.die()
     task.sandbox.advance(3 * HOUR)
     placement = task.place()
     assert placement.result is Result.FOUND
     assert placement.receipt is not None
-    assert (placement.receipt.status, placement.receipt.scheduled_for) == (
-        "scheduled",
-        "2026-03-18T14:00:00Z",
-    )
+    assert placement.receipt.status == "scheduled"
+    assert placement.receipt.scheduled_for == "2026-03-18T14:00:00Z"
     assert (task.rings, len(task.keys)) == (1, 1)
 
 
@@ -438,12 +442,3 @@ def test_a_scheduled_call_that_rang_nobody_is_refused_after_its_time(
     assert isinstance(error, InvalidInput)
     assert not error.maybe_placed
     assert (error.field, task.rings, len(task.keys)) == ("scheduled_for", 0, sent)
-
-
-def test_a_process_that_died_before_the_scheduled_time_left_a_doubt(start: Start) -> None:
-    """Dead after the accept, the time gone: the record is found."""
-    task = start(call=AT_TWO, ledger=MemoryLedger(dies_before=[2]))
-    task.die()
-    task.sandbox.advance(3 * HOUR)
-    assert task.place().result is Result.FOUND
-    assert task.rings == 1

@@ -1,0 +1,23 @@
+"""What to do about an error, in words for the person who reads the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do about an error, in a sentence or two.
+
+    :param call: when a call was to be placed.
+    :param batch_call: when a batch call was to be placed; by default the same.
+    :param read: when something was only read; by default the same as for a call.
+    """
+
+    call: str
+    batch_call: str = ""
+    read: str = ""
+
+    def on(self, subject: str) -> str:
+        """Return the advice on a ``call``, a ``batch_call`` or a ``read``."""
+        return getattr(self, subject) or self.call

@@ -1,0 +1,79 @@
+"""What a DAG file says outright and cannot be is refused when it is parsed; what it cannot know is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from formant_provider.operators.call import FormantCreateCallOperator
+from support.task_run import make_dag
+
+PARAMETERS = {"customer_phone": "+14155550100"}
+ROWS = [PARAMETERS, {"customer_phone": "+14155550101"}]
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({"agent_id": "abc"}, "agent_id: must be an integer"),
+    ({"agent_id": 4.5}, "agent_id: must be an integer"),
+    ({"agent_id": 0}, "agent_id: must be above 0"),
+    ({"region": "eu"}, "region must be one of global, in, or None; not 'eu'"),
+    ({"scheduled_for": "tomorrow"}, "scheduled_for: is not ISO 8601"),
+    ({"scheduled_for": datetime(2099, 1, 1)}, "scheduled_for: has no time zone"),
+    ({"parameters": {"customer_phone": "0151-23"}}, "customer_phone: must be an E.164 number"),
+    ({"parameters": {"customer_phone": 14155550100}}, "customer_phone: must be an E.164 number"),
+    ({"parameters": [{"name": "customer_phone", "value": "0151-23"}]}, "must be an E.164 number"),
+    ({"parameters": ROWS}, r"parameters: is a list of rows.*expand\(parameters=rows\)"),
+]
+KNOWN_LATER: list[dict[str, Any]] = [
+    {"agent_id": "{{ params.agent }}"},
+    {"agent_id": "7 "},
+    {"agent_id": "[[ agent ]]"},
+    {"region": "{{ var.value.region }}"},
+    {"scheduled_for": "{% if true %}tomorrow{% endif %}"},
+    {"scheduled_for": datetime(2000, 1, 1, tzinfo=UTC)},
+    {"parameters": {"customer_phone": "{{ row.phone }}"}},
+    {"parameters": {"customer_phone": "0151-23"}, "default_country": "DE"},
+    {"parameters": lambda **_: PARAMETERS},
+    {"parameters": "{{ ti.xcom_pull('rows') }}"},
+]
+
+
+@pytest.mark.parametrize(("fields", "told"), INVALID)
+def test_an_invalid_literal_breaks_the_dag_file(fields: dict[str, Any], told: str) -> None:
+    """Plain and in partial; by the name of the field, and without a number."""
+    fields = {"agent_id": 456, "parameters": PARAMETERS, **fields}
+    with pytest.raises(ValueError, match=told) as plain:
+        FormantCreateCallOperator(task_id="call", **fields)
+    with make_dag(), pytest.raises(ValueError, match=told) as mapped:
+        FormantCreateCallOperator.partial(task_id="call", **fields)
+    for caught in (plain, mapped):
+        assert "0151" not in str(caught.value)
+        assert "4155550100" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fields", KNOWN_LATER)
+def test_what_is_known_when_the_task_runs_is_checked_then(fields: dict[str, Any]) -> None:
+    """A template in any delimiters, a function, the output of a task, a moment, national writing."""
+    fields = {"agent_id": 456, "parameters": PARAMETERS, **fields}
+    with make_dag():
+        FormantCreateCallOperator(task_id="call", **fields)
+        before = FormantCreateCallOperator(task_id="before", agent_id=456, parameters=PARAMETERS)
+        FormantCreateCallOperator(task_id="after", agent_id=before.output["x"], parameters=before.output)
+        rows = FormantCreateCallOperator.partial(task_id="each", agent_id=456)
+        rows.expand(parameters=before.output)
+
+
+def test_checking_literals_loads_nothing_heavy() -> None:
+    """Parsing a file with a call in it loads no library of phone numbers and no HTTP."""
+    code = (
+        # Airflow 3.1 loads phonenumbers itself.
+        "import sys, airflow.sdk, airflow.triggers.base; before = set(sys.modules);"
+        "from formant_provider.operators.call import FormantCreateCallOperator as Call;"
+        f"Call(task_id='call', agent_id=456, parameters={PARAMETERS!r});"
+        "print([m for m in set(sys.modules) - before if m.split('.')[0] in"
+        " {'requests', 'phonenumbers', 'urllib3'}])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip().splitlines()[-1] == "[]"
