@@ -24,14 +24,14 @@ class ContactRules:
     :raises ValueError: one of them is invalid.
     """
 
-    delimiter: str
-    default_country: str | None
-    required_variables: Sequence[str]
-    invalid_rows: InvalidRows
-    numbers: Numbers | None = None
-    renumber: bool = False
+    delimiter: str = ","
     sheet: str | None = None
     phone_column: str = PHONE_COLUMN
+    default_country: str | None = None
+    numbers: Numbers | None = None
+    renumber: bool = False
+    required_variables: Sequence[str] = ()
+    invalid_rows: InvalidRows = "fail"
     max_rejected_rate: float | None = None
     on_empty: OnEmpty = "fail"
 
