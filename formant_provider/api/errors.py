@@ -274,8 +274,8 @@ class BatchOutcomeUnknown(FormantError):
 
     is_final = True
     advice = Advice(
-        "Look in the FormantAI dashboard for that marker in the name of a batch call. If it is there, clear this"
-        " task: it uploads nothing. If not, set resubmit_if_missing=True first: then it looks again, and uploads."
+        "Look in the FormantAI dashboard for a batch call with that marker in its name. If it is there, clear"
+        " this task: it uploads nothing. If not, set resubmit_if_missing=True first: it looks, and uploads."
     )
 
 
