@@ -275,8 +275,7 @@ class BatchOutcomeUnknown(FormantError):
     is_final = True
     advice = Advice(
         "Look in the FormantAI dashboard for a batch call with that marker in its name. If it is there, clear"
-        " this task: it finds it, and uploads nothing. If it is surely not there, set"
-        " resubmit_if_missing=True and clear this task: it looks once more, and uploads."
+        " this task: it uploads nothing. If not, set resubmit_if_missing=True first: it looks, and uploads."
     )
 
 
