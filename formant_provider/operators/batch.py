@@ -135,7 +135,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
 
     **How it ends:**
 
-    :param on_timeout: what it does after ``timeout``: ``"fail"`` (without retries) or ``"return"`` the result.
+    :param on_timeout: what to do after ``timeout``: ``"fail"`` (without retries) or ``"return"`` the result.
     :param min_success_rate: percent of all recipients that must be a success, 0 to 100. ``None``: none.
     :param on_below_threshold: how it ends when fewer are: ``"fail"`` (without retries) or ``"succeed"``.
     :param on_stalled: how the task ends when nothing has changed for ``stall_timeout`` though somebody is
