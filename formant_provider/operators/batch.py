@@ -25,7 +25,6 @@ from formant_provider.tasks.batches.waiting import (
     OnBelowThreshold,
     OnStalled,
     batch_trigger_for,
-    wait_for_batch,
 )
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
@@ -35,7 +34,7 @@ from formant_provider.tasks.results import of_row, push_result
 from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.storage.tables import NumberDisplay
 from formant_provider.tasks.timing import check_window
-from formant_provider.tasks.waiting import defer_wait, deferrable_or_default
+from formant_provider.tasks.waiting import defer_wait, deferrable_or_default, wait_here
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -332,16 +331,16 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], run: TaskRun) -> dict[str, Any]:
         """Wait until the batch call is over, here or in the triggerer."""
         from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
-        from formant_provider.triggers.batch import BatchEnd
 
         watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
         deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
         self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
+        trigger = batch_trigger_for(self.hook, watch, deadline, receipt)
         if self.deferrable:
-            defer_wait(self, batch_trigger_for(self.hook, watch, deadline, receipt), deadline)
+            defer_wait(self, trigger, deadline)
         with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-            waiter = wait_for_batch(self.hook, watch, deadline)
-        return conclude(self, BatchEnd.of(waiter, receipt), run)
+            end = wait_here(self.hook, trigger)
+        return conclude(self, end, run)
 
     def _run(self, context: Context) -> TaskRun:
         return TaskRun(context, own_name=self.idempotency_key is not None)

@@ -15,7 +15,7 @@ from formant_provider.hooks.formant import FormantHook
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.batches import Batch
 from formant_provider.sandbox.faults import METRICS
-from formant_provider.tasks.batches.waiting import wait_for_batch
+from formant_provider.tasks.waiting import wait_here
 from formant_provider.triggers.batch import BatchEnd, BatchTrigger
 from support.isolation import process_left_alone
 from support.log_capture import captured_logs
@@ -114,14 +114,10 @@ def test_the_worker_and_the_triggerer_see_the_same(make_sandbox: Any) -> None:
     """One flow, and two that drive it."""
     sandbox = make_sandbox()
     channel, batch = channel_to(sandbox), sandbox.place_batch(phones("00", "06"))
-    trigger = a_trigger(batch, stall_timeout_s=0.5)
-    (there,) = run_all([trigger], channel)
-    from formant_provider.core.batches.feed import BatchWatch
-
+    (there,) = run_all([a_trigger(batch, stall_timeout_s=0.5)], channel)
     with process_left_alone(), supervised_by(channel):
-        deadline = datetime.now(UTC) + timedelta(seconds=10)
-        waiter = wait_for_batch(FormantHook(), BatchWatch.from_json(trigger.watch), deadline)
-    assert BatchEnd.of(waiter, trigger.receipt) == there
+        here = wait_here(FormantHook(), a_trigger(batch, stall_timeout_s=0.5))
+    assert here == there
     assert there.is_stalled
 
 

@@ -11,6 +11,7 @@ import pytest
 from waiting.conftest import KEY, channel_to
 from waiting.modes import NUMBER, an_operator, reads
 
+from formant_provider.core.conversations.waiters import Watch
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import LIST
 from formant_provider.triggers.conversation import ConversationTrigger, WaitEnd
@@ -52,27 +53,11 @@ def test_an_event_comes_back_as_it_was_sent() -> None:
         }
 
 
-def test_an_event_of_an_earlier_version_is_read() -> None:
-    """Events lie in Airflow's database over an upgrade; the error was called otherwise then."""
-    end = WaitEnd.from_event({"conversation_id": None, "trouble": ["NotFound", "no"], "receipt": {"a": 1}})
-    assert (end.error, end.receipt) == (["NotFound", "no"], {"a": 1})
-
-
 def a_trigger(trace_id: str, seconds: float = 5, **watch: Any) -> ConversationTrigger:
     now = datetime.now(UTC)
-    fields = {
-        "since": now.isoformat(),
-        "trace_id": trace_id,
-        "conversation_id": None,
-        "recipient": None,
-        "poll_interval_s": 0.1,
-        "successful": ["completed"],
-        "further": [],
-        "settle_for_s": 0.0,
-        **watch,
-    }
+    fields = Watch(now, trace_id, poll_interval_s=0.1).to_json() | watch
     deadline = (now + timedelta(seconds=seconds)).isoformat()
-    return ConversationTrigger("formant_default", None, 456, fields, deadline, {"trace_id": trace_id})
+    return ConversationTrigger("formant_default", None, fields, deadline, {"trace_id": trace_id}, 456)
 
 
 def test_triggers_of_one_agent_share_one_poll(make_sandbox: Any) -> None:

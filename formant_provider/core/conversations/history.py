@@ -151,10 +151,7 @@ class History:
         return Conversation(**json.loads(self._records.readline()))
 
     def complete(self, record: Conversation, fields: Collection[str]) -> Conversation:
-        """Return the record with all that its detail tells, if the list did not tell what is wanted of it.
-
-        :param fields: what is wanted.
-        """
+        """Return the record with all that its detail tells, if the list did not tell the wanted fields."""
         if DETAIL_ONLY.isdisjoint(fields) and ("trace_id" not in fields or record.trace_id is not None):
             return record
         detail = find_detail(self._client, record.conversation_id)

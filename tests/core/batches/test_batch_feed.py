@@ -18,9 +18,10 @@ from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import AuthenticationFailed, NotFound
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.core.batches.feed import BatchFeed, BatchWaiter, BatchWatch
-from formant_provider.core.polling.async_poller import Poller, utc_now
+from formant_provider.core.polling.async_poller import Poller
 from formant_provider.core.polling.loop import REFUSALS_TO_BELIEVE, Polling, wait_for
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import utc_now
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.batches import Batch
 from support.ledgers import NOON, NUMBER

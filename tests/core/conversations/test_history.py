@@ -85,17 +85,6 @@ def test_nothing_is_missed_or_read_twice_while_calls_come_in(
     assert len(sandbox.requests) < 2 * 1500 / 100
 
 
-def test_a_list_that_grows_with_every_request_is_read_all_the_same() -> None:
-    """The oldest first and always one more at the end: we get ahead of it."""
-    settings = {"list_order": "oldest_first", "seconds_per_request": 24, "record_appears": "start"}
-    with a_sandbox(**settings) as sandbox:
-        place(sandbox, *(0.1 + number * 0.4 for number in range(4000)))
-        sandbox.advance(7 * 3600)
-        records, _ = read(sandbox)
-    assert len(records) == 600
-    assert len(sandbox.requests) < 25
-
-
 def test_a_long_call_from_before_does_not_end_the_search() -> None:
     """Sorted by their end, one long call from before the interval stands in front of short ones within it."""
     rows = [row(minute) for minute in range(400, 201, -2)]

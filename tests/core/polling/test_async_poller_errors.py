@@ -14,8 +14,9 @@ import pytest
 from formant_provider.api.client import LIST_CONVERSATIONS
 from formant_provider.api.errors import AuthenticationFailed, InvalidInput
 from formant_provider.core.conversations.feed import Feed
-from formant_provider.core.polling.async_poller import Poller, utc_now
+from formant_provider.core.polling.async_poller import Poller
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import utc_now
 from formant_provider.sandbox import Fault
 from support.feeds import AGENT, outcome_of
 from support.triggerer import LATER, LONG_OVER, Triggerer, triggerers

@@ -13,9 +13,10 @@ import pytest
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import AuthenticationFailed
-from formant_provider.core.conversations.waiters import FIRST_LOOK, Waiter
+from formant_provider.core.conversations.waiters import Waiter
 from formant_provider.core.polling.loop import REFUSALS_TO_BELIEVE, SENDS_PER_REQUEST, Polling, wait_for
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import FIRST_LOOK
 from formant_provider.sandbox import Fault
 from support.feeds import AGENT, ONCE, Board, Waiting, number, outcome_of, row, waiting
 from support.ledgers import NOON
