@@ -122,7 +122,7 @@ class _WayBack:
         """Whether all that follows is older than what is wanted.
 
         A list that is sorted by something near to the start, such as the end, is a little out of order. As
-        far as it has been seen to be, so much farther is read; a list in no order at all is read to its end.
+        far as it has been seen to be, so much further is read; a list in no order at all is read to its end.
         """
         is_ordered = 2 * self._disorder_ms <= self._newest - self._oldest
         return is_ordered and self._oldest + self._disorder_ms < since_ms

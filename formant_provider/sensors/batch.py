@@ -151,7 +151,7 @@ class FormantBatchCallSensor(WaitingSensor):
         from formant_provider.core.batches.progress import MetricsSnapshot
 
         store = self._store(context)
-        with suppress(Exception):  # then the time without a change is counted anew
+        with suppress(Exception):  # then the time without a change is counted from zero
             noted = store.get(self._entry(waiter), default=None) if store else None
             if noted and noted["changed"]:
                 waiter.progress.changed = MetricsSnapshot.from_json(noted["changed"])

@@ -43,7 +43,7 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
 
     @cached_property
     def hook(self) -> FormantHook:
-        """What leads to the API; the connection is read when it is used."""
+        """The hook; it reads the connection when it is used."""
         return FormantHook(self.formant_conn_id, self.region)
 
     def execute(self, context: Context) -> Any:

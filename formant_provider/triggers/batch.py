@@ -52,7 +52,7 @@ class BatchEnd(WaitResult):
 class BatchTrigger(WaitingTrigger):
     """Fire when a batch call is over, or when the time is up.
 
-    The time for which nothing has changed is counted anew by each triggerer that takes over.
+    The time for which nothing has changed is counted from zero by each triggerer that takes over.
 
     :param formant_conn_id: connection of type ``formant``.
     :param region: ``None`` means the connection's.

@@ -94,7 +94,7 @@ class WaitingTrigger(BaseTrigger):
             waiter = await _shared_poller(self).wait(self.watched(), datetime.fromisoformat(self.deadline))
             result = self.ended(waiter)
         except Exception as error:
-            result = self.failed(_told(error, self.formant_conn_id))
+            result = self.failed(_describe(error, self.formant_conn_id))
         yield result.to_event()
 
     async def on_kill(self) -> None:
@@ -123,7 +123,7 @@ class WaitingTrigger(BaseTrigger):
         """Return how a wait ended that an error kept from ending well."""
 
 
-def _told(error: Exception, conn_id: str) -> tuple[str, str]:
+def _describe(error: Exception, conn_id: str) -> tuple[str, str]:
     """Return the name of an error's class, and a text that may be stored."""
     from formant_provider.api.errors import FormantError
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,15 +13,9 @@ from formant_provider.api.models import Conversation
 from formant_provider.core.flows import run
 from formant_provider.core.paging import MAX_PAGES, recent
 from formant_provider.sandbox import Fault
-from support.feeds import AGENT, LIST_ORDERS, Board, Waiting, read_all, reading, row, waiting
+from support.feeds import AGENT, LIST_ORDERS, Board, Waiting, read_all, reading, row
 from support.ledgers import NOON
 from support.scripted_server import Answer
-
-
-@pytest.fixture
-def world() -> Iterator[Callable[..., Waiting]]:
-    with waiting() as start:
-        yield start
 
 
 def taken_from(world: Waiting, since: Any) -> tuple[list[str], int]:
@@ -248,7 +241,7 @@ def test_a_page_that_cannot_be_read_is_an_error(world: Any) -> None:
 
 
 def test_a_flow_may_handle_what_went_wrong() -> None:
-    """An error is raised inside of the flow, which goes on with another request."""
+    """An error is raised inside of the flow, which continues with another request."""
 
     def flow() -> Any:
         try:

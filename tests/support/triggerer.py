@@ -93,3 +93,10 @@ def triggerers() -> Iterator[Callable[..., Triggerer]]:
             return Triggerer(sandbox, Waiting(sandbox, running.enter_context(FormantClient(config))))
 
         yield start
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """End tasks, whatever they wait for."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

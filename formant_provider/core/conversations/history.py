@@ -13,9 +13,9 @@ import json
 import logging
 import tempfile
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import BadResponse, InvalidInput
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # What the list does not tell. It may tell the trace id, or not.
 DETAIL_ONLY = frozenset({"failure_reason", "results", "transcript"})
 # A list may be sorted by the end of a call. A long one that began before the interval then stands before
-# shorter ones that began within it, so we read on until the list is farther back than any call lasts.
+# shorter ones that began within it, so we continue until the list is further back than any call lasts.
 LONGEST_CALL = timedelta(hours=3)
 _PROGRESS_EVERY = 500
 
@@ -78,30 +78,23 @@ _REMEDY = (
 )
 
 
-class History:
+class History(ExitStack):
     """The conversations of an agent that began within an interval; to be used in a ``with`` block.
 
-    :param max_pages: how far the list may go on; a bound against one without an end.
+    :param max_pages: how many pages are read at most; a bound against one without an end.
     """
 
     def __init__(
         self, client: FormantClient, agent_id: int, interval: Interval, *, max_pages: int = MAX_PAGES
     ) -> None:
+        super().__init__()
         self._client = client
         self._agent_id = agent_id
         self._interval = interval
         self._max_pages = max_pages
         self._places: dict[str, tuple[int, int]] = {}
         self._undated: set[str] = set()
-        self._records = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the history
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._records.close()
+        self._records = self.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
 
     def __len__(self) -> int:
         return len(self._places)

@@ -71,7 +71,7 @@ class Poller(Generic[WaiterT]):
 
     @staticmethod
     async def _until(waiter: WaiterT, future: asyncio.Future[None], deadline: datetime) -> None:
-        """Wait by the wall clock, so that a machine that was put to sleep does not wait anew."""
+        """Wait by the wall clock, so that a machine that was put to sleep does not start the wait again."""
         began = utc_now()
         while not future.done():
             left_s = (waiter.gives_up_at(deadline, began) - utc_now()).total_seconds()

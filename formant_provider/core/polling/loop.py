@@ -78,7 +78,7 @@ class Polling:
         self._client: FormantClient | None = None
 
     def steps(self) -> Steps:
-        """Yield what is to be done, without end; polls that came before are reckoned with.
+        """Yield what is to be done, without end; the interval counts from the last poll before.
 
         :raises RequestRefused: the API refuses to be asked, for good.
         :raises Exception: what keeps a client from being opened, if it does not pass.

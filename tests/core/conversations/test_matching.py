@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from formant_provider.core.conversations.waiters import Watch
-from support.feeds import LIST_ORDERS, Board, Waiting, number, outcome_of, reading, row, waiting
+from support.feeds import LIST_ORDERS, Board, number, outcome_of, reading, row
 from support.ledgers import NOON
 from support.scripted_server import Answer
 
@@ -18,12 +17,6 @@ SOON = NOON + timedelta(seconds=15)
 SETTLED_S = 100.0
 # How the vendor may write trace ids, and what a record of a call without a known one is then like.
 TRACED = pytest.mark.parametrize("where", ["list", "detail", "nowhere"])
-
-
-@pytest.fixture
-def world() -> Iterator[Callable[..., Waiting]]:
-    with waiting() as start:
-        yield start
 
 
 def board_of(rows: list[dict[str, Any]], where: str = "nowhere") -> Board:
