@@ -94,7 +94,7 @@ def _our_waits(calls: list[dict[str, str]], seconds: float) -> list[Callable[[],
         watch = Watch(
             since, call["trace_id"], None, recipients.mark(call["phone"]), poll_interval_s=INTERVAL_S
         )
-        trigger = ConversationTrigger("formant_default", None, watch.to_json(), deadline, {}, AGENT)
+        trigger = ConversationTrigger("formant_default", None, AGENT, watch.to_json(), deadline, {})
 
         async def wait() -> bool:
             event = await anext(trigger.run())

@@ -62,6 +62,7 @@ class BatchTrigger(WaitingTrigger):
     :param receipt: returned in the event: plain values, nothing private.
     """
 
+    result = BatchEnd
     continues = "The batch call goes on, and all its recipients are called: the vendor has no cancel."
 
     @property
@@ -80,10 +81,6 @@ class BatchTrigger(WaitingTrigger):
         from formant_provider.core.batches.feed import BatchWatch
 
         return BatchWatch.from_json(self.watch)
-
-    def ended(self, waiter: BatchWaiter) -> BatchEnd:
-        """Return how the wait for the batch call ended."""
-        return BatchEnd.of(waiter, self.receipt)
 
     def failed(self, error: tuple[str, str]) -> BatchEnd:
         """Return what is known of the batch call after an error."""

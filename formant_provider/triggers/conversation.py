@@ -65,7 +65,25 @@ class ConversationTrigger(WaitingTrigger):
     :param receipt: returned in the event: plain values, nothing private.
     """
 
+    result = WaitEnd
     continues = "The call itself goes on: the vendor has no cancel."
+
+    def __init__(  # noqa: PLR0917 - Airflow makes it of a mapping
+        self,
+        formant_conn_id: str,
+        region: str | None,
+        agent_id: int | None,
+        watch: dict[str, Any],
+        deadline: str,
+        receipt: dict[str, Any],
+    ) -> None:
+        super().__init__(formant_conn_id, region, watch, deadline, receipt)
+        self.agent_id = agent_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return class path and arguments: ids, moments and the mark of a recipient."""
+        path, arguments = super().serialize()
+        return path, {**arguments, "agent_id": self.agent_id}
 
     @property
     def subject(self) -> str:
@@ -84,11 +102,3 @@ class ConversationTrigger(WaitingTrigger):
         from formant_provider.core.conversations.waiters import Watch
 
         return Watch.from_json(self.watch)
-
-    def ended(self, waiter: Waiter) -> WaitEnd:
-        """Return how the wait for the conversation ended."""
-        return WaitEnd.of(waiter, self.receipt)
-
-    def failed(self, error: tuple[str, str]) -> WaitEnd:
-        """Return that no conversation is known, after an error."""
-        return WaitEnd(error=error, receipt=self.receipt)

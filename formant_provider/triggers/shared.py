@@ -31,6 +31,11 @@ class WaitResult:
     error: tuple[str, str] | None = None
     receipt: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    @abstractmethod
+    def of(cls, waiter: Any, receipt: Mapping[str, Any]) -> Self:
+        """Return what a wait came to."""
+
     def to_event(self) -> TriggerEvent:
         """Return the event that a trigger fires."""
         return TriggerEvent(asdict(self))  # type: ignore[no-untyped-call]  # Airflow's
@@ -60,15 +65,17 @@ class WaitingTrigger(BaseTrigger):
 
     # What is not ended when the wait is: the vendor has no cancel.
     continues: ClassVar[str]
+    result: ClassVar[type[WaitResult]]
+    # Those who wait for conversations of one agent share a poll; for batch calls all of a connection do.
+    agent_id: int | None = None
 
-    def __init__(  # noqa: PLR0917 - Airflow makes it of a mapping
+    def __init__(
         self,
         formant_conn_id: str,
         region: str | None,
         watch: dict[str, Any],
         deadline: str,
         receipt: dict[str, Any],
-        agent_id: int | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
         self.formant_conn_id = formant_conn_id
@@ -76,15 +83,11 @@ class WaitingTrigger(BaseTrigger):
         self.watch = watch
         self.deadline = deadline
         self.receipt = receipt
-        # Those who wait for conversations of one agent share a poll; for batch calls all of a connection do.
-        self.agent_id = agent_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: ids, counts, moments and the mark of a recipient."""
         names = ("formant_conn_id", "region", "watch", "deadline", "receipt")
-        agent = {} if self.agent_id is None else {"agent_id": self.agent_id}
-        path = f"{type(self).__module__}.{type(self).__name__}"
-        return path, {**{name: getattr(self, name) for name in names}, **agent}
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire whatever happens: a trigger that fails would use up none of the task's retries."""
@@ -114,13 +117,13 @@ class WaitingTrigger(BaseTrigger):
     def watched(self) -> Any:
         """Return what is waited for at that feed."""
 
-    @abstractmethod
     def ended(self, waiter: Any) -> WaitResult:
         """Return how a wait ended."""
+        return self.result.of(waiter, self.receipt)
 
-    @abstractmethod
     def failed(self, error: tuple[str, str]) -> WaitResult:
         """Return how a wait ended that an error kept from ending well."""
+        return self.result(error=error, receipt=self.receipt)
 
 
 def _describe(error: Exception, conn_id: str) -> tuple[str, str]:

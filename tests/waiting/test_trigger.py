@@ -36,7 +36,7 @@ def deadline_in(seconds: float) -> str:
 def a_trigger(what: Call | int | Sandbox, seconds: float = 5) -> ConversationTrigger:
     call = what.place(f"{NUMBER}00") if isinstance(what, Sandbox) else what
     watch = Watch(datetime.now(UTC), getattr(call, "trace_id", f"t-{call}"), poll_interval_s=0.1)
-    return ConversationTrigger("formant_default", None, watch.to_json(), deadline_in(seconds), {}, 456)
+    return ConversationTrigger("formant_default", None, 456, watch.to_json(), deadline_in(seconds), {})
 
 
 def a_batch_trigger(what: int | Sandbox, seconds: float = 5) -> BatchTrigger:
