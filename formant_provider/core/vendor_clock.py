@@ -20,17 +20,13 @@ _HALF_A_SECOND = timedelta(seconds=0.5)
 
 
 def skew_of(server_date: datetime | None, now: datetime) -> timedelta | None:
-    """Return how far a server's clock is ahead of ours; ``None`` when it has not said.
-
-    :param server_date: from its last answer, which came now, aware.
-    """
+    """Return how far the clock of a server that has just answered is ahead of ours, if its answer said so."""
     return server_date + _HALF_A_SECOND - now if server_date else None
 
 
 class VendorClock:
     """What answers have said of the vendor's clock.
 
-    :param now: tells our own time, aware.
     :ivar ahead: how far the vendor's clock is ahead of ours, negative when it is behind; 0 while no answer
         has said.
     """

@@ -12,29 +12,24 @@ from formant_provider.tasks.batches.waiting import (
     BatchOptions,
     OnBelowThreshold,
     OnStalled,
-    batch_calls,
     batch_result,
     batch_trigger_for,
     end_by_threshold,
 )
 from formant_provider.tasks.options import refuse_idle
-from formant_provider.tasks.references import reference_or_none, to_reference
-from formant_provider.tasks.results import of_row
+from formant_provider.tasks.references import to_reference
 from formant_provider.tasks.sensing import WaitingSensor
 from formant_provider.tasks.waiting import SHORTEST_POLL_INTERVAL_S, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.core.batches.feed import BatchFeed, BatchWaiter, BatchWatch
-    from formant_provider.core.batches.progress import MetricsSnapshot
+    from formant_provider.core.batches.feed import BatchWaiter
     from formant_provider.tasks.failures import Activity
     from formant_provider.triggers.batch import BatchEnd, BatchTrigger
 
-# What the last change was, for the next process of a sensor in mode "reschedule".
+# What the last look saw, for the next process of a sensor in mode "reschedule".
 ENTRY_PREFIX = "formant_batch_look:"
-# Since when it is not to be found.
-MISSING_PREFIX = "formant_batch_missing:"
 
 
 class FormantBatchCallSensor(WaitingSensor):
@@ -117,7 +112,7 @@ class FormantBatchCallSensor(WaitingSensor):
         )
         self.deferrable = deferrable_or_default(deferrable)
         refuse_idle(self.given, ["on_below_threshold"], "min_success_rate", met=min_success_rate is not None)
-        self._recalled: MetricsSnapshot | None = None
+        self._noted: dict[str, Any] | None = None
 
     def kind(self) -> tuple[Activity, type[BatchEnd]]:
         """Wait for a batch call."""
@@ -126,67 +121,54 @@ class FormantBatchCallSensor(WaitingSensor):
 
         return WAITING_FOR_A_BATCH_CALL, BatchEnd
 
-    def _watch(self) -> BatchWatch:
-        """Check the rendered fields; return what is waited for."""
+    def trigger(self, context: Context, deadline: datetime) -> BatchTrigger:  # noqa: ARG002
+        """Return the trigger that waits for the batch call."""
         from formant_provider.core.validation import to_whole_number
 
         self.refuse_missing()
         to_reference(self.reference)
         total = self.total_recipients
-        return self.waiting.watch(
+        watch = self.waiting.watch(
             to_whole_number("batch_id", self.batch_id),
             None if total is None else to_whole_number("total_recipients", total),
         )
-
-    def trigger(self, context: Context, deadline: datetime) -> BatchTrigger:  # noqa: ARG002
-        """Return the trigger that waits for the batch call."""
-        return batch_trigger_for(self.hook, self._watch(), deadline, {})
-
-    def join(self, context: Context) -> tuple[BatchFeed, BatchWaiter, dict[str, Any]]:
-        """Begin to wait; a process that follows another continues where that one was."""
-        feed = batch_calls()
-        waiter = feed.join(self._watch())
-        waiter.progress.changed = self._recalled = self._recall(waiter, context)
-        waiter.missing_since = self._recall_missing(waiter, context)
-        return feed, waiter, {}
+        return batch_trigger_for(self.hook, watch, deadline, {})
 
     def without_outcome(self, context: Context) -> dict[str, Any]:
         """Return its id and those of the row."""
-        return {"batch_id": self.batch_id, **of_row(context, reference_or_none(self.reference))}
+        return {"batch_id": self.batch_id, **self.of_this_row(context)}
 
     def conclude(self, end: BatchEnd, context: Context) -> dict[str, Any]:
         """End the task by the success rate."""
         with self.waiting_for_it():
             result = batch_result(self.hook, end)
-        result |= of_row(context, reference_or_none(self.reference))
+        result |= self.of_this_row(context)
         end_by_threshold(self.waiting, result, context)
         return result
 
-    def remember(self, waiter: BatchWaiter, context: Context) -> None:
-        """Write down when it last changed, or since when it is missing."""
-        store, changed = self._store(context), waiter.progress.changed
-        if store is not None and changed is not None and changed is not self._recalled:
-            with suppress(Exception):  # then the time without a change is counted anew
-                store.set(self._entry(waiter), changed.to_json())
-        if store is not None and waiter.missing_since is not None:
-            with suppress(Exception):
-                store.set(self._missing_entry(waiter), waiter.missing_since.isoformat())
-
-    def _recall(self, waiter: BatchWaiter, context: Context) -> MetricsSnapshot | None:
+    def recall(self, waiter: BatchWaiter, context: Context) -> None:
+        """Continue from when it last changed, or since when it is missing."""
         from formant_provider.core.batches.progress import MetricsSnapshot
 
         store = self._store(context)
-        with suppress(Exception):
-            return MetricsSnapshot.from_json(store.get(self._entry(waiter), default=None)) if store else None
-        return None
+        with suppress(Exception):  # then the time without a change is counted from zero
+            noted = store.get(self._entry(waiter), default=None) if store else None
+            if noted and noted["changed"]:
+                waiter.progress.changed = MetricsSnapshot.from_json(noted["changed"])
+            if noted and noted["missing_since"]:
+                waiter.missing_since = datetime.fromisoformat(noted["missing_since"])
+            self._noted = noted
 
-    def _recall_missing(self, waiter: BatchWaiter, context: Context) -> datetime | None:
-        """Return since when it is missing, unless it was seen after that."""
-        store, seen = self._store(context), waiter.progress.changed
-        with suppress(Exception):
-            since = datetime.fromisoformat(store.get(self._missing_entry(waiter), default=None))
-            return since if seen is None or seen.seen_at < since else None
-        return None
+    def remember(self, waiter: BatchWaiter, context: Context) -> None:
+        """Write down when it last changed, or since when it is missing."""
+        store, changed, since = self._store(context), waiter.progress.changed, waiter.missing_since
+        noted = {
+            "changed": changed.to_json() if changed else None,
+            "missing_since": since.isoformat() if since else None,
+        }
+        if store is not None and any(noted.values()) and noted != self._noted:
+            with suppress(Exception):
+                store.set(self._entry(waiter), noted)
 
     def _store(self, context: Context) -> Any:
         return context.get("task_state_store") if self.mode == "reschedule" else None
@@ -194,7 +176,3 @@ class FormantBatchCallSensor(WaitingSensor):
     @staticmethod
     def _entry(waiter: BatchWaiter) -> str:
         return f"{ENTRY_PREFIX}{waiter.watch.batch_id}"
-
-    @staticmethod
-    def _missing_entry(waiter: BatchWaiter) -> str:
-        return f"{MISSING_PREFIX}{waiter.watch.batch_id}"

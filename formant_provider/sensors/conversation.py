@@ -9,24 +9,16 @@ from typing import TYPE_CHECKING, Any
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
 from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, push_outcome, show_link
-from formant_provider.tasks.calls.waiting import (
-    SUCCESSFUL,
-    OnUnsuccessful,
-    WaitOptions,
-    conversations_of,
-    trigger_for,
-)
+from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions, trigger_for
 from formant_provider.tasks.privacy import reveal
-from formant_provider.tasks.references import reference_or_none, to_reference
-from formant_provider.tasks.results import of_row
+from formant_provider.tasks.references import to_reference
 from formant_provider.tasks.sensing import WaitingSensor
 from formant_provider.tasks.waiting import SHORTEST_POLL_INTERVAL_S, deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
-    from formant_provider.core.conversations.feed import Feed
-    from formant_provider.core.conversations.waiters import Waiter, Watch
+    from formant_provider.core.conversations.waiters import Watch
     from formant_provider.tasks.failures import Activity
     from formant_provider.triggers.conversation import ConversationTrigger, WaitEnd
 
@@ -170,15 +162,10 @@ class FormantConversationSensor(WaitingSensor):
         )
 
     def trigger(self, context: Context, deadline: datetime) -> ConversationTrigger:
-        """Return the trigger that waits for the conversation."""
+        """Return the trigger that waits for the conversation; its receipt holds the ids that were given."""
         agent_id, watch = self._watch(context)
-        return trigger_for(self.hook, agent_id, watch, deadline, _receipt(agent_id, watch))
-
-    def join(self, context: Context) -> tuple[Feed, Waiter, dict[str, Any]]:
-        """Begin to wait for the conversation."""
-        agent_id, watch = self._watch(context)
-        feed = conversations_of(agent_id)
-        return feed, feed.join(watch), _receipt(agent_id, watch)
+        receipt = {"agent_id": agent_id, "trace_id": watch.trace_id, "conversation_id": watch.conversation_id}
+        return trigger_for(self.hook, agent_id, watch, deadline, receipt)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after the wait in the triggerer; the button in the UI does not outlive it."""
@@ -188,19 +175,12 @@ class FormantConversationSensor(WaitingSensor):
     def without_outcome(self, context: Context) -> dict[str, Any]:
         """Return the ids that were given."""
         ids = {name: getattr(self, name) for name in ("agent_id", "trace_id", "conversation_id")}
-        return {**ids, **self._of_row(context)}
+        return {**ids, **self.of_this_row(context)}
 
     def conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task by the status."""
         with self.waiting_for_it():
             result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
-        result |= self._of_row(context)
+        result |= self.of_this_row(context)
         end_as_it_ended(self.waiting, result, context)
         return result
-
-    def _of_row(self, context: Context) -> dict[str, Any]:
-        return of_row(context, reference_or_none(self.reference, reveal(self.recipient)))
-
-
-def _receipt(agent_id: int | None, watch: Watch) -> dict[str, Any]:
-    return {"agent_id": agent_id, "trace_id": watch.trace_id, "conversation_id": watch.conversation_id}

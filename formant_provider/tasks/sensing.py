@@ -17,15 +17,16 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.tasks.privacy import PrivateFields
-from formant_provider.tasks.results import a_result_in_any_case, no_outcome
+from formant_provider.tasks.privacy import PrivateFields, reveal
+from formant_provider.tasks.references import reference_or_none
+from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
 from formant_provider.tasks.waiting import Look, defer_wait, now
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.triggers.base import BaseTrigger
 
     from formant_provider.tasks.failures import Activity
+    from formant_provider.triggers.shared import WaitingTrigger
 
 
 class WaitingSensor(PrivateFields, BaseSensorOperator):
@@ -33,17 +34,16 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
 
     formant_conn_id: str
     region: str | None
+    reference: str | int | None
     deferrable: bool
     # Fields of a result that are XComs of their own as well.
     pushed_apart: ClassVar[tuple[str, ...]] = ()
 
     _look: Look | None = None
-    _waiter: Any = None
-    _receipt: Mapping[str, Any] | None = None
 
     @cached_property
     def hook(self) -> FormantHook:
-        """What leads to the API; the connection is read when it is used."""
+        """The hook; it reads the connection when it is used."""
         return FormantHook(self.formant_conn_id, self.region)
 
     def execute(self, context: Context) -> Any:
@@ -61,16 +61,13 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
         """Look once."""
         with self.waiting_for_it():
             if self._look is None:
-                feed, self._waiter, self._receipt = self.join(context)
-                self._look = Look(self.hook, feed)
+                self._look = Look(self.hook, self.trigger(context, now()))
+                self.recall(self._look.waiter, context)
             self._look.once()
-            if self._waiter.error:
-                raise self._waiter.error
-        if self._waiter.outcome is None:
-            self.remember(self._waiter, context)
+        if self._look.waiter.outcome is None:
+            self.remember(self._look.waiter, context)
             return False
-        end = self.kind()[1].of(self._waiter, self._receipt)
-        return PokeReturnValue(is_done=True, xcom_value=self.conclude(end, context))
+        return PokeReturnValue(is_done=True, xcom_value=self.conclude(self._look.end(), context))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after the wait in the triggerer."""
@@ -82,6 +79,11 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
                 text = f"{end.subject} was not over within {self.timeout:g} s"
                 raise AirflowSkipException(text) if self.soft_fail else AirflowSensorTimeout(text)
             return self.conclude(end, context)
+
+    def of_this_row(self, context: Context) -> dict[str, Any]:
+        """Return what identifies this result among those of other rows."""
+        recipient = reveal(getattr(self, "recipient", None))
+        return of_row(context, reference_or_none(self.reference, recipient))
 
     def waiting_for_it(self) -> AbstractContextManager[None]:
         """Let our errors end the task as those of a wait do."""
@@ -108,12 +110,11 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
         """Return what the task is doing, by which errors are explained, and the class of its end."""
 
     @abstractmethod
-    def trigger(self, context: Context, deadline: datetime) -> BaseTrigger:
-        """Check the rendered fields; return the trigger that waits in the triggerer."""
+    def trigger(self, context: Context, deadline: datetime) -> WaitingTrigger:
+        """Check the rendered fields; return the trigger that describes the wait, wherever one waits."""
 
-    @abstractmethod
-    def join(self, context: Context) -> tuple[Any, Any, Mapping[str, Any]]:
-        """Check the rendered fields; return a feed, who waits at it, and the receipt of the result."""
+    def recall(self, waiter: Any, context: Context) -> None:
+        """Continue where the process before this one was, for a sensor in mode "reschedule"."""
 
     def remember(self, waiter: Any, context: Context) -> None:
         """Write down what the next process of a sensor in mode "reschedule" has to know."""

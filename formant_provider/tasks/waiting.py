@@ -11,11 +11,8 @@ import pendulum
 from airflow.providers.common.compat.sdk import conf
 
 if TYPE_CHECKING:
-    from airflow.triggers.base import BaseTrigger
-
-    from formant_provider.core.conversations.waiters import BaseWaiter
-    from formant_provider.core.polling.loop import Source
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.triggers.shared import WaitingTrigger
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +33,7 @@ def until(deadline: datetime) -> timedelta:
     return timedelta(seconds=(deadline - now()).total_seconds())
 
 
-def defer_wait(task: Any, trigger: BaseTrigger, deadline: datetime) -> None:
+def defer_wait(task: Any, trigger: WaitingTrigger, deadline: datetime) -> None:
     """Defer a task until a trigger fires, and log what that needs.
 
     :raises TaskDeferred: always; the task continues in its ``execute_complete``.
@@ -51,8 +48,8 @@ def defer_wait(task: Any, trigger: BaseTrigger, deadline: datetime) -> None:
     task.defer(trigger=trigger, method_name="execute_complete", timeout=until(deadline) + GRACE)
 
 
-def poll_here(hook: FormantHook, feed: Source, waiter: BaseWaiter, deadline: datetime) -> None:
-    """Poll until the wait of this waiter has ended, or until the deadline.
+def wait_here(hook: FormantHook, trigger: WaitingTrigger) -> Any:
+    """Wait in this process for what a trigger would wait for, as the only one; return how it ended.
 
     :raises RequestRefused: the API refuses to be asked, for good.
     """
@@ -60,26 +57,37 @@ def poll_here(hook: FormantHook, feed: Source, waiter: BaseWaiter, deadline: dat
     from formant_provider.core.polling.loop import Polling, wait_for
     from formant_provider.core.polling.pacing import RateLimiter
 
-    once = RetryPolicy(max_attempts=1)
+    feed, once = trigger.feed(now), RetryPolicy(max_attempts=1)
+    waiter = feed.join(trigger.watched())
     wait_for(
         waiter,
         Polling(feed, RateLimiter(now), now, hook.lasting_errors()),
         lambda: hook.get_conn(once),
-        deadline=deadline,
+        deadline=datetime.fromisoformat(trigger.deadline),
         now=now,
         sleep=time.sleep,
     )
+    return trigger.ended(waiter)
 
 
 class Look:
-    """Looks at one feed, once at a time, and remembers what the next look need not read again."""
+    """Looks once at a time for what a trigger would wait for; keeps what the next look need not read again.
 
-    def __init__(self, hook: FormantHook, feed: Source) -> None:
+    :ivar waiter: the only one who waits.
+    """
+
+    def __init__(self, hook: FormantHook, trigger: WaitingTrigger) -> None:
         from formant_provider.core.polling.pacing import RateLimiter
 
         self._hook = hook
-        self._feed = feed
+        self._trigger = trigger
+        self._feed = trigger.feed(now)
         self._limiter = RateLimiter(now)
+        self.waiter = self._feed.join(trigger.watched())
+
+    def end(self) -> Any:
+        """Return how the wait ended."""
+        return self._trigger.ended(self.waiter)
 
     @property
     def wait_s(self) -> float:
@@ -87,7 +95,7 @@ class Look:
         return self._limiter.wait_s()
 
     def once(self) -> None:
-        """Look for all who wait at the feed. An error that may pass only puts the next look off.
+        """Look. An error that may pass only puts the next look off.
 
         :raises FormantError: it would not pass.
         """
@@ -105,6 +113,8 @@ class Look:
                 raise
             self._limiter.on_error(error, self._feed.interval_s())
             log.warning("%s. Waiting continues.", error)
+        if self.waiter.error:
+            raise self.waiter.error
 
 
 def now() -> datetime:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
+from formant_provider.triggers.shared import WaitingTrigger, WaitResult
 
 if TYPE_CHECKING:
-    from formant_provider.core.batches.feed import BatchWaiter, BatchWatch
-    from formant_provider.core.polling.async_poller import Poller
+    from formant_provider.core.batches.feed import BatchFeed, BatchWaiter, BatchWatch
+    from formant_provider.core.polling.waits import Now
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BatchEnd(WaitResult):
 class BatchTrigger(WaitingTrigger):
     """Fire when a batch call is over, or when the time is up.
 
-    The time for which nothing has changed is counted anew by each triggerer that takes over.
+    The time for which nothing has changed is counted from zero by each triggerer that takes over.
 
     :param formant_conn_id: connection of type ``formant``.
     :param region: ``None`` means the connection's.
@@ -62,6 +62,7 @@ class BatchTrigger(WaitingTrigger):
     :param receipt: returned in the event: plain values, nothing private.
     """
 
+    result = BatchEnd
     continues = "The batch call goes on, and all its recipients are called: the vendor has no cancel."
 
     @property
@@ -69,17 +70,17 @@ class BatchTrigger(WaitingTrigger):
         """The batch call."""
         return f"batch call {self.watch['batch_id']}"
 
-    def join(self) -> tuple[Poller[BatchWatch, BatchWaiter], BatchWatch]:
+    def feed(self, now: Now) -> BatchFeed:
         """Share one poll with all who use this connection."""
-        from formant_provider.core.batches.feed import BatchFeed, BatchWatch
-        from formant_provider.core.polling.async_poller import utc_now
+        from formant_provider.core.batches.feed import BatchFeed
 
-        poller = shared_poller(self, "batch calls", lambda: BatchFeed(utc_now))
-        return poller, BatchWatch.from_json(self.watch)
+        return BatchFeed(now)
 
-    def ended(self, waiter: BatchWaiter) -> BatchEnd:
-        """Return how the wait for the batch call ended."""
-        return BatchEnd.of(waiter, self.receipt)
+    def watched(self) -> BatchWatch:
+        """Return which batch call is waited for."""
+        from formant_provider.core.batches.feed import BatchWatch
+
+        return BatchWatch.from_json(self.watch)
 
     def failed(self, error: tuple[str, str]) -> BatchEnd:
         """Return what is known of the batch call after an error."""

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from formant_provider.triggers.shared import WaitingTrigger, WaitResult, shared_poller
+from formant_provider.triggers.shared import WaitingTrigger, WaitResult
 
 if TYPE_CHECKING:
+    from formant_provider.core.conversations.feed import Feed
     from formant_provider.core.conversations.waiters import Waiter, Watch
-    from formant_provider.core.polling.async_poller import Poller
+    from formant_provider.core.polling.waits import Now
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class ConversationTrigger(WaitingTrigger):
     :param receipt: returned in the event: plain values, nothing private.
     """
 
+    result = WaitEnd
     continues = "The call itself goes on: the vendor has no cancel."
 
     def __init__(  # noqa: PLR0917 - Airflow makes it of a mapping
@@ -89,20 +91,14 @@ class ConversationTrigger(WaitingTrigger):
         name = "trace_id" if self.watch["trace_id"] else "conversation_id"
         return f"the conversation of {name} {self.watch[name]}"
 
-    def join(self) -> tuple[Poller[Watch, Waiter], Watch]:
+    def feed(self, now: Now) -> Feed:
         """Share one poll with all who wait for this agent."""
         from formant_provider.core.conversations.feed import Feed
+
+        return Feed(self.agent_id, now)
+
+    def watched(self) -> Watch:
+        """Return which call is waited for."""
         from formant_provider.core.conversations.waiters import Watch
-        from formant_provider.core.polling.async_poller import utc_now
 
-        agent_id = self.agent_id
-        poller = shared_poller(self, ("conversations", agent_id), lambda: Feed(agent_id, utc_now))
-        return poller, Watch.from_json(self.watch)
-
-    def ended(self, waiter: Waiter) -> WaitEnd:
-        """Return how the wait for the conversation ended."""
-        return WaitEnd.of(waiter, self.receipt)
-
-    def failed(self, error: tuple[str, str]) -> WaitEnd:
-        """Return that no conversation is known, after an error."""
-        return WaitEnd(error=error, receipt=self.receipt)
+        return Watch.from_json(self.watch)

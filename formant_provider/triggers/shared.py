@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
@@ -15,8 +15,9 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from formant_provider.hooks.formant import FormantHook
 
 if TYPE_CHECKING:
-    from formant_provider.core.polling.async_poller import Feed, Poller
+    from formant_provider.core.polling.async_poller import Poller
     from formant_provider.core.polling.pacing import RateLimiter
+    from formant_provider.core.polling.waits import BaseFeed, Now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +31,19 @@ class WaitResult:
     error: tuple[str, str] | None = None
     receipt: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    @abstractmethod
+    def of(cls, waiter: Any, receipt: Mapping[str, Any]) -> Self:
+        """Return what a wait came to."""
+
     def to_event(self) -> TriggerEvent:
         """Return the event that a trigger fires."""
         return TriggerEvent(asdict(self))  # type: ignore[no-untyped-call]  # Airflow's
 
     @classmethod
     def from_event(cls, payload: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_event` wrote, here or in an older version, which called the error otherwise."""
-        return cls(**{"error" if name == "trouble" else name: value for name, value in payload.items()})
+        """Read what :meth:`to_event` wrote."""
+        return cls(**payload)
 
     def raise_error(self) -> None:
         """Raise what kept the wait from ending well, if anything did.
@@ -59,6 +65,9 @@ class WaitingTrigger(BaseTrigger):
 
     # What is not ended when the wait is: the vendor has no cancel.
     continues: ClassVar[str]
+    result: ClassVar[type[WaitResult]]
+    # Those who wait for conversations of one agent share a poll; for batch calls all of a connection do.
+    agent_id: int | None = None
 
     def __init__(
         self,
@@ -84,11 +93,11 @@ class WaitingTrigger(BaseTrigger):
         """Wait, and fire whatever happens: a trigger that fails would use up none of the task's retries."""
         self.log.info("Waiting until %s for %s.", self.deadline, self.subject)
         try:
-            poller, watch = self.join()
             # Awaited here and not in a method of a subclass: a thousand waits would hold a frame more each.
-            result = self.ended(await poller.wait(watch, datetime.fromisoformat(self.deadline)))
+            waiter = await _shared_poller(self).wait(self.watched(), datetime.fromisoformat(self.deadline))
+            result = self.ended(waiter)
         except Exception as error:
-            result = self.failed(_told(error, self.formant_conn_id))
+            result = self.failed(_describe(error, self.formant_conn_id))
         yield result.to_event()
 
     async def on_kill(self) -> None:
@@ -101,19 +110,23 @@ class WaitingTrigger(BaseTrigger):
         """What is waited for, for the log."""
 
     @abstractmethod
-    def join(self) -> tuple[Poller[Any, Any], Any]:
-        """Return the poller that all share who wait for the same, and what is watched there."""
+    def feed(self, now: Now) -> BaseFeed[Any]:
+        """Return what is polled for all who wait for the same."""
 
     @abstractmethod
+    def watched(self) -> Any:
+        """Return what is waited for at that feed."""
+
     def ended(self, waiter: Any) -> WaitResult:
         """Return how a wait ended."""
+        return self.result.of(waiter, self.receipt)
 
-    @abstractmethod
     def failed(self, error: tuple[str, str]) -> WaitResult:
         """Return how a wait ended that an error kept from ending well."""
+        return self.result(error=error, receipt=self.receipt)
 
 
-def _told(error: Exception, conn_id: str) -> tuple[str, str]:
+def _describe(error: Exception, conn_id: str) -> tuple[str, str]:
     """Return the name of an error's class, and a text that may be stored."""
     from formant_provider.api.errors import FormantError
 
@@ -127,40 +140,34 @@ def _told(error: Exception, conn_id: str) -> tuple[str, str]:
             f" AIRFLOW_CONN_{conn_id.upper()}, or deferrable=False. A triggerer needs the connection too,"
             " from the same secrets backends as the workers"
         )
-    return (
-        kind,
-        f"The wait was interrupted ({kind})",
-    )  # the text of an error that is not ours may hold anything
+    # The text of an error that is not ours may hold anything.
+    return kind, f"The wait was interrupted ({kind})"
 
 
 @dataclass
 class _Shared:
     """What the triggers of one event loop share."""
 
-    pollers: dict[tuple[str, str | None, object], Poller[Any, Any]] = field(default_factory=dict)
+    pollers: dict[tuple[object, ...], Poller[Any]] = field(default_factory=dict)
     limiters: dict[tuple[str, str | None], RateLimiter] = field(default_factory=dict)
 
 
 _BY_LOOP: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
 
 
-def shared_poller(
-    trigger: WaitingTrigger, what: object, make_feed: Callable[[], Feed[Any, Any]]
-) -> Poller[Any, Any]:
-    """Return the one poller of this event loop for what is waited for with a trigger's connection.
-
-    :param what: tells it from all else that is waited for.
-    :param make_feed: makes its feed, the first time.
-    """
+def _shared_poller(trigger: WaitingTrigger) -> Poller[Any]:
+    """Return the one poller of this event loop for what is waited for with a trigger's connection."""
     from formant_provider.api.retry import RetryPolicy
     from formant_provider.core.polling.async_poller import Poller
     from formant_provider.core.polling.pacing import RateLimiter
+    from formant_provider.core.polling.waits import utc_now
 
     shared = _BY_LOOP.setdefault(asyncio.get_running_loop(), _Shared())
     place = (trigger.formant_conn_id, trigger.region)
-    if (*place, what) not in shared.pollers:
+    key = (*place, type(trigger), trigger.agent_id)
+    if key not in shared.pollers:
         hook, once = FormantHook(*place), RetryPolicy(max_attempts=1)
-        limiter = shared.limiters.setdefault(place, RateLimiter(lambda: datetime.now(UTC)))
-        poller = Poller(make_feed(), limiter, lambda: hook.aget_conn(once), hook.lasting_errors())
-        shared.pollers[*place, what] = poller
-    return shared.pollers[*place, what]
+        limiter = shared.limiters.setdefault(place, RateLimiter(utc_now))
+        feed = trigger.feed(utc_now)
+        shared.pollers[key] = Poller(feed, limiter, lambda: hook.aget_conn(once), hook.lasting_errors())
+    return shared.pollers[key]

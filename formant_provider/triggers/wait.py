@@ -28,14 +28,13 @@ class WaitTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: moments, nothing private."""
-        return f"{type(self).__module__}.{type(self).__name__}", {"until": self.until, **self._payload()}
-
-    def _payload(self) -> dict[str, str | None]:
-        return {"give_up_at": self.give_up_at, "doubt_since": self.doubt_since}
+        names = ("until", "give_up_at", "doubt_since")
+        return f"{type(self).__module__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Sleep by the wall clock, so that a restart of the triggerer does not wait anew."""
+        """Sleep by the wall clock, so that a restart of the triggerer does not start the wait again."""
         moment = datetime.fromisoformat(self.until)
         while (left_s := (moment - datetime.now(UTC)).total_seconds()) > 0:
             await asyncio.sleep(min(left_s, 60.0))
-        yield TriggerEvent(self._payload())  # type: ignore[no-untyped-call]  # Airflow's
+        payload = {"give_up_at": self.give_up_at, "doubt_since": self.doubt_since}
+        yield TriggerEvent(payload)  # type: ignore[no-untyped-call]  # Airflow's

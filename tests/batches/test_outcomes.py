@@ -38,7 +38,7 @@ WORLDS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_metrics_are_handed_on(way: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_the_metrics_are_pushed(way: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """By the vendor's names, with id, name, number of recipients and the vendor's status."""
     batch = sandbox.place_batch(phones(*ALL_COUNTED), name="March")
     run = wait_in(way, channel, batch)
@@ -115,7 +115,7 @@ def test_a_total_that_is_given_is_not_asked_for(way: str, sandbox: Sandbox, chan
 
 @pytest.mark.parametrize("fault", [Fault.ERROR_500_BEFORE, Fault.DROP_BEFORE, Fault.GARBAGE, Fault.NOT_FOUND])
 @pytest.mark.parametrize("endpoint", [METRICS, BATCH_DETAIL])
-def test_a_storm_is_weathered(
+def test_errors_that_pass_fail_nobody(
     way: str, fault: Fault, endpoint: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """5xx, lost connections, garbage and a moment of absence slow a wait down and fail nobody."""
@@ -143,7 +143,7 @@ def test_a_batch_call_that_is_not_there_is_not_over(
     assert sandbox.rings == {}
 
 
-def test_nobody_is_rung_by_waiting(way: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_waiting_places_no_call(way: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A sensor sends nothing but reads, and shows no number."""
     run = wait_in(way, channel, sandbox.place_batch(phones("01")))
     assert {request.method for request in sandbox.requests} == {"GET"}

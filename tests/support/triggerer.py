@@ -12,9 +12,10 @@ from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, Fo
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.conversations.feed import Feed
-from formant_provider.core.conversations.waiters import Waiter, Watch
-from formant_provider.core.polling.async_poller import Poller, utc_now
+from formant_provider.core.conversations.waiters import Waiter
+from formant_provider.core.polling.async_poller import Poller
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import utc_now
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.calls import Call
 from support.feeds import AGENT, ONCE, Waiting
@@ -34,7 +35,7 @@ class Triggerer:
         self.openings = 0
         self.fails_to_open: Exception | None = None
         self.read_timeout_s = 2.0
-        self.poller: Poller[Watch, Waiter]
+        self.poller: Poller[Waiter]
 
     async def open_client(self) -> FormantClient:
         self.openings += 1
@@ -92,3 +93,10 @@ def triggerers() -> Iterator[Callable[..., Triggerer]]:
             return Triggerer(sandbox, Waiting(sandbox, running.enter_context(FormantClient(config))))
 
         yield start
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """End tasks, whatever they wait for."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from formant_provider.triggers.batch import BatchEnd, BatchTrigger
-from formant_provider.triggers.conversation import ConversationTrigger, WaitEnd
-from formant_provider.triggers.shared import WaitingTrigger, WaitResult
+from formant_provider.triggers.shared import WaitingTrigger
 from support.isolation import process_left_alone
 from support.supervisor import FakeSupervisor, supervised_by
 from support.task_run import TaskRun, run_task, run_trigger
@@ -21,15 +19,10 @@ HINDRANCES: dict[str, dict[str, Any] | None] = {
 }
 
 
-ENDS: dict[type[WaitingTrigger], type[WaitResult]] = {ConversationTrigger: WaitEnd, BatchTrigger: BatchEnd}
-
-
 async def events_of(triggers: Sequence[WaitingTrigger]) -> list[Any]:
     """Run triggers, and read how each wait ended."""
     fired = await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
-    return [
-        ENDS[type(trigger)].from_event(event.payload) for trigger, event in zip(triggers, fired, strict=True)
-    ]
+    return [trigger.result.from_event(each.payload) for trigger, each in zip(triggers, fired, strict=True)]
 
 
 def run_all(triggers: Sequence[WaitingTrigger], channel: FakeSupervisor) -> list[Any]:

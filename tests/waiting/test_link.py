@@ -54,7 +54,7 @@ def test_without_a_template_there_is_no_link(sandbox: Sandbox) -> None:
 
 
 def test_a_task_that_may_push_nothing_pushes_no_link_either(sandbox: Sandbox) -> None:
-    """do_xcom_push=False is heeded: a link is kept as an XCom."""
+    """do_xcom_push=False is respected: a link is kept as an XCom."""
     channel = channel_to(sandbox, conversation_url_template=TEMPLATE)
     run = to_the_end(an_operator(do_xcom_push=False), channel)
     assert (run.state, run.xcoms) == ("success", {})

@@ -1,4 +1,4 @@
-"""What a task does at the end of its wait is its user's choice; what cannot be meant is refused."""
+"""What a task does at the end of its wait is its user's choice; what is invalid is refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.versions import needs_state_store
 
 BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
 
-CANNOT_BE_MEANT: list[dict[str, Any]] = [
+INVALID_OPTIONS: list[dict[str, Any]] = [
     {"poll_interval": 0},
     {"poll_interval": "soon"},
     {"timeout": -1},
@@ -30,7 +30,7 @@ CANNOT_BE_MEANT: list[dict[str, Any]] = [
     {"success_statuses": {""}},
     {"terminal_statuses": [7]},
 ]
-SENSOR_CANNOT_BE_MEANT: list[dict[str, Any]] = [
+INVALID_SENSOR_OPTIONS: list[dict[str, Any]] = [
     {},
     {"trace_id": "t", "conversation_id": "c"},
     {"trace_id": "t", "agent_id": None},
@@ -46,16 +46,16 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", CANNOT_BE_MEANT, ids=str)
-def test_an_option_that_cannot_be_meant_breaks_the_dag_file(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", INVALID_OPTIONS, ids=str)
+def test_an_invalid_option_breaks_the_dag_file(options: dict[str, Any]) -> None:
     """A mistake shows where it costs nothing."""
     (name,) = options
     with pytest.raises(ValueError, match=name):
         an_operator(**options)
 
 
-@pytest.mark.parametrize("options", SENSOR_CANNOT_BE_MEANT, ids=str)
-def test_a_sensor_that_cannot_be_meant_breaks_the_dag_file(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", INVALID_SENSOR_OPTIONS, ids=str)
+def test_an_invalid_sensor_breaks_the_dag_file(options: dict[str, Any]) -> None:
     """One id, with the agent when it is a trace id, and nothing that contradicts it."""
     with pytest.raises(ValueError, match=r"trace_id|on_unsuccessful|success_statuses"):
         a_sensor(**options)
@@ -95,7 +95,7 @@ def test_the_end_of_the_time_is_the_user_s_choice(
 @pytest.mark.parametrize(
     ("choice", "state"), [("fail", "failed"), ("skip", "skipped"), ("succeed", "success")]
 )
-def test_an_outcome_nobody_hoped_for_is_the_user_s_choice(
+def test_an_outcome_that_was_not_expected_is_the_user_s_choice(
     choice: str, state: str, deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """on_unsuccessful fails without retries, skips or succeeds; the outcome goes to XCom in each case."""
@@ -108,13 +108,13 @@ def test_an_outcome_nobody_hoped_for_is_the_user_s_choice(
 
 @BOTH
 def test_a_busy_line_can_be_a_success(deferrable: bool, channel: FakeSupervisor) -> None:
-    """success_statuses says which outcomes were hoped for."""
+    """success_statuses says which outcomes are expected."""
     operator = an_operator("02", success_statuses=["completed", "busy"], deferrable=deferrable)
     assert to_the_end(operator, channel).state == "success"
 
 
 @BOTH
-def test_the_transcript_is_handed_on_when_it_is_asked_for(deferrable: bool, channel: FakeSupervisor) -> None:
+def test_the_transcript_is_pushed_when_it_is_asked_for(deferrable: bool, channel: FakeSupervisor) -> None:
     """include_transcript adds what was said, as the API gave it."""
     run = to_the_end(an_operator(include_transcript=True, deferrable=deferrable), channel)
     assert run.xcoms["return_value"]["transcript"][0]["role"] == "agent"
@@ -126,7 +126,7 @@ def test_the_transcript_is_handed_on_when_it_is_asked_for(deferrable: bool, chan
 def test_an_outcome_to_redial_on_leaves_the_task_its_retries(
     deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """A busy line in redial_on fails the try so that Airflow may retry; the retry rings and waits anew."""
+    """A busy line in redial_on fails the try so that Airflow may retry; the retry calls and waits again."""
     options = {"redial_on": {"busy"}, "retries": 3, "deferrable": deferrable}
     first = to_the_end(an_operator("02", **options), channel)
     assert first.state == "up_for_retry"
@@ -153,7 +153,7 @@ def test_a_retry_during_the_wait_goes_on_waiting_for_the_same_call(
 
 @BOTH
 def test_without_a_store_a_retry_finds_the_call_and_waits_for_it(deferrable: bool, make_sandbox: Any) -> None:
-    """Below Airflow 3.3 the vendor's refusal of the key leads to the call, and the wait goes on."""
+    """Below Airflow 3.3 the vendor's refusal of the key leads to the call, and the wait continues."""
     # By its recipient and time, so both clocks keep step.
     sandbox = make_sandbox(speed=1, call_speed=SPEED)
     channel = channel_to(sandbox)
@@ -207,7 +207,7 @@ def test_a_scheduled_call_is_not_asked_for_before_its_time(channel: FakeSupervis
 
 
 def test_a_wait_costs_a_list_a_poll_and_two_details(make_sandbox: Any) -> None:
-    """In the worker: one list for each poll, one detail to be sure of the record, one to hand it on."""
+    """In the worker: one list for each poll, one detail to be sure of the record, one to push it."""
     from waiting.conftest import channel_to
 
     sandbox = make_sandbox(speed=600)

@@ -58,7 +58,7 @@ def assert_over(run: TaskRun, sandbox: Sandbox, status: str, *, state: str = "su
 def test_a_wait_ends_with_the_outcome(
     mode: str, ending: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """Status, duration, failure reason and results go downstream; what was not hoped for fails the task."""
+    """Status, duration, failure reason and results go downstream; what was not expected fails the task."""
     run = wait_in(mode, channel, sandbox, ending)
     assert_over(run, sandbox, OUTCOMES[ending], state="success" if ending == "00" else "failed")
 
@@ -91,7 +91,7 @@ def test_an_unknown_word_can_be_made_final(mode: str, sandbox: Sandbox, channel:
 def test_a_record_that_never_appears_runs_into_the_deadline(
     mode: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """Without a record the task waits as long as it may, and says that a phone may have rung."""
+    """Without a record the task waits as long as it may, and says that a call may have been placed."""
     run = wait_in(mode, channel, sandbox, "08", timeout=0.4)
     assert run.state in {"failed", "up_for_reschedule"}
     assert sandbox.rings == {f"{NUMBER}08": 1}
@@ -112,7 +112,7 @@ def test_a_detail_may_be_missing_once(mode: str, sandbox: Sandbox, channel: Fake
     "fault", [Fault.ERROR_500_BEFORE, Fault.ERROR_503_BEFORE, Fault.DROP_BEFORE, Fault.GARBAGE]
 )
 @pytest.mark.parametrize("endpoint", [LIST, DETAIL])
-def test_a_storm_is_weathered(
+def test_errors_that_pass_fail_nobody(
     mode: str, fault: Fault, endpoint: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """5xx, lost connections and garbage slow a wait down and fail nobody."""
@@ -120,7 +120,7 @@ def test_a_storm_is_weathered(
     assert_over(wait_in(mode, channel, sandbox, "00", timeout=10), sandbox, "completed")
 
 
-def test_a_rate_limit_is_heeded(mode: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_a_rate_limit_is_kept(mode: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """After a 429 nothing is asked before the time the API named."""
     sandbox.inject(LIST, Fault.RATE_LIMIT, times=2, retry_after=1)
     run = wait_in(mode, channel, sandbox, "00", timeout=10)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+from batches.modes import a_sensor as a_batch_sensor
 from waiting.conftest import channel_to
 from waiting.modes import MODES, NUMBER, a_sensor, reads, to_the_end
 
 from formant_provider.sandbox import Fault, Sandbox
-from formant_provider.sandbox.faults import LIST
+from formant_provider.sandbox.faults import LIST, METRICS
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 
@@ -60,7 +62,7 @@ def test_a_recipient_spares_the_details_of_others(way: dict[str, Any], make_sand
 
 
 @IN_EVERY_WAY
-def test_nobody_is_rung_by_waiting(way: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_waiting_places_no_call(way: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A sensor sends nothing but reads."""
     call = sandbox.place(f"{NUMBER}01")
     run = to_the_end(a_sensor(trace_id=call.trace_id, on_unsuccessful="succeed", timeout=3, **way), channel)
@@ -68,20 +70,30 @@ def test_nobody_is_rung_by_waiting(way: dict[str, Any], sandbox: Sandbox, channe
     assert {request.method for request in sandbox.requests} == {"GET"}
 
 
+SENSORS = pytest.mark.parametrize(
+    ("sensor", "asks"),
+    [(partial(a_sensor, trace_id="t-1"), LIST), (partial(a_batch_sensor, 7, total_recipients=1), METRICS)],
+)
+
+
+@SENSORS
 @pytest.mark.parametrize("soft_fail", [False, True])
-def test_the_end_of_the_time_is_that_of_every_sensor(soft_fail: bool, channel: FakeSupervisor) -> None:
+def test_the_end_of_the_time_is_that_of_every_sensor(
+    soft_fail: bool, sensor: Any, asks: str, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
     """A deferred sensor whose time is up fails for good as others do, or skips with soft_fail."""
-    sensor = a_sensor(trace_id="t-1", deferrable=True, soft_fail=soft_fail, timeout=0.3, retries=3)
-    run = to_the_end(sensor, channel)
-    assert run.state == ("skipped" if soft_fail else "failed")
+    task = sensor(deferrable=True, soft_fail=soft_fail, timeout=0.3, retries=3)
+    assert to_the_end(task, channel).state == ("skipped" if soft_fail else "failed")
+    assert asks in {request.endpoint for request in sandbox.requests}
 
 
+@SENSORS
 def test_in_mode_reschedule_airflow_is_told_to_come_back_when_the_api_said(
-    sandbox: Sandbox, channel: FakeSupervisor
+    sensor: Any, asks: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """A rate limit that is longer than poke_interval puts the next look off."""
-    sandbox.inject(LIST, Fault.RATE_LIMIT, retry_after=60)
-    run = run_task(a_sensor(trace_id="t-1", mode="reschedule", timeout=600), channel)
+    sandbox.inject(asks, Fault.RATE_LIMIT, retry_after=60)
+    run = run_task(sensor(mode="reschedule", timeout=600), channel)
     (order,) = run.sent("RescheduleTask")
     assert 58 <= (order.reschedule_date - order.end_date).total_seconds() <= 62
 

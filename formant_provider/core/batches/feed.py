@@ -10,20 +10,17 @@ from __future__ import annotations
 import contextvars
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
 from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.batches.progress import BatchProgress, MetricsSnapshot
-from formant_provider.core.conversations.waiters import DEFAULT_POLL_INTERVAL_S, BaseWaiter
 from formant_provider.core.flows import Flow, Query
-
-if TYPE_CHECKING:
-    from formant_provider.api.client import FormantClient
+from formant_provider.core.polling.waits import DEFAULT_POLL_INTERVAL_S, BaseFeed, BaseWaiter, Now
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +58,15 @@ class BatchWatch:
 class BatchWaiter(BaseWaiter):
     """Somebody who waits for a batch call.
 
-    :param on_done: called once, when the wait has ended.
-    :ivar outcome: the metrics, once they say that it is over, or once it has stalled.
-    :ivar error: that there is no such batch call, once it has been missing for long.
-    :ivar looks: looks that brought metrics, or that there are none.
+    Its outcome are the metrics, once they say that it is over or once it has stalled; its error is that there
+    is no such batch call, once it has been missing for long.
+
     :ivar missing_since: when it was first not there, since it was last seen; may be set to that of another
         process.
     """
 
     watch: BatchWatch
-    on_done: Callable[[], None] | None = None
     outcome: BatchMetrics | None = None
-    error: FormantError | None = None
-    looks: int = 0
     missing_since: datetime | None = None
     progress: BatchProgress = field(init=False)
     _has_news: bool = False
@@ -91,19 +84,15 @@ class BatchWaiter(BaseWaiter):
         """Take in what a look brought; the wait may end with it."""
         self.missing_since = None
         self._has_news |= self.progress.see(metrics, now)
-        if self.progress.is_over:
-            self.outcome = metrics
         self._log(now)
-        if self.outcome and self.on_done:
-            self.on_done()
+        if self.progress.is_over:
+            self.end(metrics)
 
     def miss(self, error: FormantError, now: datetime) -> None:
         """Note that the API does not know it, or not yet: logged once, and believed after a while."""
         self.missing_since = self.missing_since or now
         if now - self.missing_since >= timedelta(seconds=self.watch.missing_timeout_s):
-            self.error = error
-            if self.on_done:
-                self.on_done()
+            self.end(error=error)
         elif not self._is_missed:
             self._is_missed = True
             text = "%s. Waiting continues for batch call %s."
@@ -111,7 +100,7 @@ class BatchWaiter(BaseWaiter):
 
     def _log(self, now: datetime) -> None:
         batch_id, interval = self.watch.batch_id, timedelta(seconds=self.watch.poll_interval_s)
-        is_time = self._logged_at is None or now - self._logged_at >= interval or self.outcome is not None
+        is_time = self._logged_at is None or now - self._logged_at >= interval or self.progress.is_over
         if self._has_news and is_time:
             self._has_news, self._logged_at = False, now
             self._context.run(log.info, "Batch call %s: %s.", batch_id, self.progress.in_words())
@@ -120,39 +109,21 @@ class BatchWaiter(BaseWaiter):
             self._context.run(log.info, "Batch call %s: %s.", batch_id, text)
 
 
-class BatchFeed:
-    """All who wait for batch calls of one account.
+class BatchFeed(BaseFeed[BatchWaiter]):
+    """All who wait for batch calls of one account."""
 
-    :param now: tells the current time, aware.
-    """
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self.waiters: list[BatchWaiter] = []
-        self._now = now
+    def __init__(self, now: Now) -> None:
+        super().__init__(BatchWaiter, now)
         self._read_at: dict[int, datetime] = {}
         self._totals: dict[int, int | None] = {}
 
-    def join(self, watch: BatchWatch, on_done: Callable[[], None] | None = None) -> BatchWaiter:
-        """Begin to wait; served from the next poll on."""
-        waiter = BatchWaiter(watch, on_done)
-        self.waiters.append(waiter)
-        return waiter
-
     def leave(self, waiter: BatchWaiter) -> None:
         """Stop waiting, whether there was an outcome or not."""
-        self.waiters.remove(waiter)
+        super().leave(waiter)
         batch_id = waiter.watch.batch_id
         if batch_id not in self._waiting():
             self._read_at.pop(batch_id, None)
             self._totals.pop(batch_id, None)
-
-    def use(self, client: FormantClient) -> None:
-        """Do nothing: whichever client sends, a batch call is the same."""
-
-    def interval_s(self) -> float:
-        """Return the seconds between two polls that the most impatient waiter asked for."""
-        intervals = [waiter.watch.poll_interval_s for waiter in self.waiters]
-        return min(intervals, default=DEFAULT_POLL_INTERVAL_S)
 
     def due_at(self) -> datetime | None:
         """Return when the first batch call is due to be read; ``None`` when nobody waits."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -69,17 +69,17 @@ def in_words(metrics: BatchMetrics | None, total_recipients: int | None) -> str:
 
 @dataclass(frozen=True)
 class MetricsSnapshot:
-    """The metrics of a batch call as a look has read them.
-
-    :param seen_at: when the look was, aware.
-    """
+    """The metrics of a batch call, and when a look has read them."""
 
     metrics: BatchMetrics
     seen_at: datetime
 
     def differs(self, other: MetricsSnapshot) -> bool:
         """Whether anything was counted in between. Averages may change by themselves."""
-        return _counts(self.metrics) != _counts(other.metrics)
+        one, two = (
+            replace(each.metrics, avg_duration_seconds=None, success_rate=None) for each in (self, other)
+        )
+        return one != two
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` makes the same of: plain values."""
@@ -167,10 +167,6 @@ class BatchProgress:
         if end and not self.is_over:
             text += f"; at this rate all will be by {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         return text
-
-
-def _counts(metrics: BatchMetrics) -> tuple[Any, ...]:
-    return astuple(replace(metrics, avg_duration_seconds=None, success_rate=None))
 
 
 def _or_unknown(number: int | None) -> str:

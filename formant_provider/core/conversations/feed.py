@@ -15,9 +15,8 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
-import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -41,6 +40,7 @@ from formant_provider.core.conversations.waiter_index import WaiterIndex, reads_
 from formant_provider.core.conversations.waiters import Waiter, Watch
 from formant_provider.core.flows import Flow
 from formant_provider.core.paging import recent
+from formant_provider.core.polling.waits import BaseFeed, Now
 from formant_provider.core.vendor_clock import VendorClock
 
 if TYPE_CHECKING:
@@ -49,34 +49,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Feed:
+class Feed(BaseFeed[Waiter]):
     """All who wait for calls of one agent.
 
     :param agent_id: whose conversations are listed. ``None`` lists nothing: then every waiter has a
         ``conversation_id``, and its detail is read in every poll.
-    :param now: tells the current time, aware.
     """
 
-    def __init__(self, agent_id: int | None, now: Callable[[], datetime]) -> None:
-        self.waiters: list[Waiter] = []
+    def __init__(self, agent_id: int | None, now: Now) -> None:
+        super().__init__(Waiter, now)
         self._recipients = Fingerprints("", agent_id)
         self._agent_id = agent_id
-        self._now = now
         self._details: dict[str, Conversation] = {}
         self._ownership = Ownership()
         self._unknown_statuses: set[str] = set()
         self._clock = VendorClock(now)
         self._has_traces = False
 
-    def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
-        """Begin to wait; served from the next poll on."""
-        waiter = Waiter(watch, on_done)
-        self.waiters.append(waiter)
-        return waiter
-
     def leave(self, waiter: Waiter) -> None:
         """Stop waiting, whether there was an outcome or not."""
-        self.waiters.remove(waiter)
+        super().leave(waiter)
         self._ownership.waiter_left(waiter)
         if not self.waiters:
             self._details = {}  # but what was one call's is still not assigned to another
@@ -84,10 +76,6 @@ class Feed:
     def use(self, client: FormantClient) -> None:
         """Recognise recipients as this client does, whose API key may not be that of the last one."""
         self._recipients = client.fingerprints(self._agent_id)
-
-    def interval_s(self) -> float:
-        """Return the poll interval of the most impatient of those who wait."""
-        return min((waiter.watch.poll_interval_s for waiter in self.waiters), default=math.inf)
 
     def due_at(self) -> datetime | None:
         """Return when the first of the awaited conversations can begin; ``None`` when nobody waits."""
@@ -117,7 +105,7 @@ class Feed:
             record = yield from self._detail(bare, [waiter.watch.endings])
             if record and self._is_over(record, [waiter.watch.endings]):
                 waiter.take(record, self._now())
-                waiter.end()
+                waiter.end(record)
 
     def _read_list(self, due: list[Waiter]) -> Flow[None]:
         listed: dict[str, Conversation] = {}
@@ -165,13 +153,13 @@ class Feed:
         redials = Redials(belongs, self._clock, related, self._detail, self._has_traces)
         for waiter in due:
             while waiter.record and not waiter.outcome:
-                verdict = yield from redials.judge(waiter, waiter.record)
-                if verdict.counts:
-                    waiter.end()
-                elif verdict.redial:
-                    self._assign(verdict.redial, waiter)
-                else:
+                attempt = yield from redials.judge(waiter, waiter.record)
+                if attempt is None:
                     break
+                if attempt is waiter.record:
+                    waiter.end(attempt)
+                else:
+                    self._assign(attempt, waiter)
 
     def _forget_all_but(self, names: Collection[str]) -> None:
         self._details = {name: detail for name, detail in self._details.items() if name in names}

@@ -14,9 +14,9 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import BadResponse, InvalidInput
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 # What the list does not tell. It may tell the trace id, or not.
 DETAIL_ONLY = frozenset({"failure_reason", "results", "transcript"})
 # A list may be sorted by the end of a call. A long one that began before the interval then stands before
-# shorter ones that began within it, so we read on until the list is farther back than any call lasts.
+# shorter ones that began within it, so we continue until the list is further back than any call lasts.
 LONGEST_CALL = timedelta(hours=3)
 
 
@@ -79,10 +79,10 @@ _REMEDY = (
 )
 
 
-class History:
+class History(ExitStack):
     """The conversations of an agent that began within an interval; to be used in a ``with`` block.
 
-    :param max_pages: how far the list may go on; a bound against one without an end.
+    :param max_pages: how many pages are read at most; a bound against one without an end.
     :param clock: tells seconds, from any moment on; progress is logged by it.
     """
 
@@ -95,6 +95,7 @@ class History:
         max_pages: int = MAX_PAGES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self._client = client
         self._agent_id = agent_id
         self._interval = interval
@@ -103,15 +104,7 @@ class History:
         self._undated: set[str] = set()
         self._details = 0
         self._progress = LogThrottle(clock)
-        self._records = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the history
-
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._records.close()
+        self._records = self.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
 
     def __len__(self) -> int:
         return len(self._places)
@@ -161,10 +154,7 @@ class History:
         return Conversation(**json.loads(self._records.readline()))
 
     def complete(self, record: Conversation, fields: Collection[str]) -> Conversation:
-        """Return the record with all that its detail tells, if the list did not tell what is wanted of it.
-
-        :param fields: what is wanted.
-        """
+        """Return the record with all that its detail tells, if the list did not tell the wanted fields."""
         if DETAIL_ONLY.isdisjoint(fields) and ("trace_id" not in fields or record.trace_id is not None):
             return record
         detail = find_detail(self._client, record.conversation_id)

@@ -33,10 +33,7 @@ RIVALS_APPEAR_WITHIN = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Reading:
-    """A conversation as a poll has read it.
-
-    :param is_settled: whether it is over for somebody, and whose it is was looked up.
-    """
+    """A conversation as a poll has read it; settled once it is over for somebody and was read in detail."""
 
     record: Conversation
     is_settled: bool

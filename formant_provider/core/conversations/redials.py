@@ -24,22 +24,9 @@ Read = Callable[[Conversation, Sequence[Endings]], "Flow[Conversation | None]"]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a look at later records tells of a call whose attempt is known.
-
-    :param redial: a later attempt, which takes the place of the one that is known.
-    :param counts: whether the attempt that is known ends the wait.
-    """
-
-    redial: Conversation | None = None
-    counts: bool = False
-
-
-@dataclass(frozen=True)
 class Redials:
     """Looks for redials, for all who wait; made anew for each poll.
 
-    :param belongs_to_other: whether a record is that of somebody else's call.
     :param related: returns the records that may be of a waiter's call, in the order in which they began.
     :param read: reads a record in detail; ``None`` when it cannot be read yet.
     :param has_traces: whether this vendor writes trace ids.
@@ -51,19 +38,19 @@ class Redials:
     read: Read
     has_traces: bool
 
-    def judge(self, waiter: Waiter, attempt: Conversation) -> Flow[Verdict]:
-        """Say whether the attempt ends the wait, or another has taken its place, or neither yet."""
+    def judge(self, waiter: Waiter, attempt: Conversation) -> Flow[Conversation | None]:
+        """Return the attempt if it ends the wait, or one that has taken its place; ``None``: neither yet."""
         endings = waiter.watch.endings
         if not endings.settle_for or endings.is_success(attempt.status):
-            return Verdict(counts=True)
+            return attempt
         later = yield from self._later_than(attempt, waiter)
         if later is None:
-            return Verdict()  # it may be anybody's: rather a late end than a wrong one
+            return None  # it may be anybody's: rather a late end than a wrong one
         own = next((record for record in later if waiter.is_own(record)), None)
         redial = own or self._lone_other(waiter, attempt, later)
         if redial is None:
-            return Verdict(counts=self._counts(waiter, attempt))
-        return Verdict(redial) if endings.is_over(redial.status) else Verdict()
+            return attempt if self._counts(waiter, attempt) else None
+        return redial if endings.is_over(redial.status) else None
 
     def _counts(self, waiter: Waiter, attempt: Conversation) -> bool:
         now, seen_at = self.clock.now(), (waiter.seen_at or self.clock.now()) + self.clock.ahead

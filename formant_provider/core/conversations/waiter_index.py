@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
@@ -35,10 +36,9 @@ class WaiterIndex:
         self._by_trace: dict[str | None, list[Waiter]] = defaultdict(list)
         self._by_recipient: dict[str | None, list[Waiter]] = defaultdict(list)
         self._lost: list[Waiter] = []
-        self._reaches: dict[Waiter, _Reach] = {}
+        self._reach_ms: dict[Waiter, float] = {}
         # From when on records are read that do not tell whom they are with, or for whom nobody is recognised.
-        self._numberless = _Reach()
-        self._unrecognised = _Reach()
+        self._numberless_ms = self._unrecognised_ms = math.inf
         for waiter in waiters:
             self._add(waiter)
 
@@ -50,16 +50,14 @@ class WaiterIndex:
             return
         if watch.trace_id:
             self._by_trace[watch.trace_id].append(waiter)
-        self._reaches[waiter] = _Reach()
-        reaches = [self._reaches[waiter], self._numberless]
+        reach_ms = self._reach_ms[waiter] = _reach_ms(waiter, self._clock)
+        self._numberless_ms = min(self._numberless_ms, reach_ms)
         if self._recipients.made(watch.recipient):
             self._by_recipient[watch.recipient].append(waiter)
             if not watch.trace_id:
                 self._lost.append(waiter)
         elif watch.trace_id:
-            reaches.append(self._unrecognised)
-        for reach in reaches:
-            reach.extend(waiter, self._clock)
+            self._unrecognised_ms = min(self._unrecognised_ms, reach_ms)
 
     def named_by(self, record: Conversation) -> list[Waiter]:
         """Return those who wait for just this conversation: it bears an id that they name."""
@@ -81,11 +79,11 @@ class WaiterIndex:
         mark = self._recipients.mark(record.contact_number)
         if mark is None:
             has_use = record.trace_id is None or bool(self._lost)
-            return has_use and self._numberless.includes(record)
-        if record.trace_id is None and self._unrecognised.includes(record):
+            return has_use and _reaches(self._numberless_ms, record)
+        if record.trace_id is None and _reaches(self._unrecognised_ms, record):
             return True
         return any(
-            self._reaches[waiter].includes(record)
+            _reaches(self._reach_ms[waiter], record)
             for waiter in self._by_recipient.get(mark, [])
             if record.trace_id is None or waiter.watch.trace_id is None
         )
@@ -96,26 +94,16 @@ class WaiterIndex:
         return not is_told and not self.named_by(record)
 
 
-class _Reach:
-    """From when on the records are to be read, for some waiters; generous, since no proof depends on it."""
+def _reach_ms(waiter: Waiter, clock: VendorClock) -> float:
+    """Return from when on records may be the waiter's; generous, since no proof depends on it."""
+    is_lost = waiter.watch.trace_id and waiter.record is None and waiter.looks >= LOOKS_BY_TIME
+    return -math.inf if is_lost else reads_since_ms(waiter, clock)
 
-    def __init__(self) -> None:
-        self.since_ms: float | None = None
-        self._is_endless = False
 
-    def extend(self, waiter: Waiter, clock: VendorClock) -> None:
-        """Reach as far back as this waiter needs."""
-        since_ms = reads_since_ms(waiter, clock)
-        self.since_ms = since_ms if self.since_ms is None else min(self.since_ms, since_ms)
-        if waiter.watch.trace_id and waiter.record is None and waiter.looks >= LOOKS_BY_TIME:
-            self._is_endless = True
-
-    def includes(self, record: Conversation) -> bool:
-        """Whether the record is to be read. One that does not say when it began is."""
-        if self.since_ms is None:
-            return False
-        began_ms = record.start_timestamp
-        return self._is_endless or began_ms is None or began_ms >= self.since_ms
+def _reaches(since_ms: float, record: Conversation) -> bool:
+    """Whether a record is to be read by those who reach as far. One that does not say when it began is."""
+    began_ms = record.start_timestamp
+    return since_ms < math.inf and (began_ms is None or began_ms >= since_ms)
 
 
 def reads_since_ms(waiter: Waiter, clock: VendorClock) -> float:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from formant_provider.api.errors import FormantError
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.statuses import Endings
 from formant_provider.core.paging import CLOCK_SKEW_MS
+from formant_provider.core.polling.waits import DEFAULT_POLL_INTERVAL_S, BaseWaiter
 
 CLOCK_SKEW = timedelta(milliseconds=CLOCK_SKEW_MS)
-DEFAULT_POLL_INTERVAL_S = 30.0
-# A first look may have to wait for the API's rate limit, or for a long list.
-FIRST_LOOK = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,8 @@ class Watch:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Watch:
-        """Read what :meth:`to_json` wrote, here or in an older version, which knew fewer fields."""
-        until = fields.get("until")
+        """Read what :meth:`to_json` wrote."""
+        until = fields["until"]
         return cls(
             since=datetime.fromisoformat(fields["since"]),
             trace_id=fields["trace_id"],
@@ -75,7 +72,7 @@ class Watch:
                 settle_for=timedelta(seconds=fields["settle_for_s"]),
             ),
             until=datetime.fromisoformat(until) if until else None,
-            has_begun=bool(fields.get("has_begun")),
+            has_begun=fields["has_begun"],
         )
 
     @property
@@ -84,40 +81,12 @@ class Watch:
         return self.since - CLOCK_SKEW
 
 
-class BaseWaiter:
-    """What all who wait have in common.
-
-    :ivar outcome: what ended the wait.
-    :ivar error: what ended this wait alone.
-    :ivar looks: polls that looked for it.
-    """
-
-    outcome: object | None = None
-    error: FormantError | None = None
-    looks: int = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether there is nothing more to wait for."""
-        return self.outcome is not None or self.error is not None
-
-    def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
-        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
-
-        :param begun: when the wait began, in this process.
-        """
-        return deadline if self.looks else max(deadline, begun + FIRST_LOOK)
-
-
 @dataclass(eq=False)
 class Waiter(BaseWaiter):
-    """Somebody who waits for a call.
+    """Somebody who waits for a call; the conversation that counts is the outcome.
 
-    :param on_done: called once, when the wait has ended.
     :ivar record: the conversation that is this call's, once it is over; it may not count yet.
     :ivar seen_at: when it was first seen to be over.
-    :ivar outcome: the same conversation, once it counts.
-    :ivar looks: polls that looked for it.
     :ivar others: conversations with the recipient that ended since then and belong to other calls.
     :ivar candidates: how many calls to the recipient may be this one, where no trace id tells; see
         ``formant_provider.core.conversations.matching``.
@@ -126,11 +95,9 @@ class Waiter(BaseWaiter):
     """
 
     watch: Watch
-    on_done: Callable[[], None] | None = None
+    outcome: Conversation | None = None
     record: Conversation | None = None
     seen_at: datetime | None = None
-    outcome: Conversation | None = None
-    looks: int = 0
     others: set[str] = field(default_factory=set)
     candidates: int = 0
     likely: Conversation | None = None
@@ -150,9 +117,3 @@ class Waiter(BaseWaiter):
         """Take a conversation as this call's; a further attempt replaces the one before."""
         self.keeps_trace |= self.record is not None and self.is_own(record)
         self.record, self.seen_at = record, now
-
-    def end(self) -> None:
-        """End the wait: the conversation that was taken is its outcome."""
-        self.outcome = self.record
-        if self.on_done:
-            self.on_done()

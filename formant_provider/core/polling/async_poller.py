@@ -11,13 +11,13 @@ import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.core.conversations.waiters import BaseWaiter
-from formant_provider.core.polling.loop import OpenClient, Pause, Polling, Source, Steps
+from formant_provider.core.polling.loop import OpenClient, Pause, Polling, Steps
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import BaseFeed, WaiterT, utc_now
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -25,58 +25,35 @@ if TYPE_CHECKING:
 # The longest sleep by one clock alone: the wall clock may be set, and a machine be put to sleep.
 LONGEST_SLEEP_S = 60.0
 
-Watch_contra = TypeVar("Watch_contra", contravariant=True)
-WaiterT = TypeVar("WaiterT", bound=BaseWaiter)
 
-
-class Feed(Source, Protocol[Watch_contra, WaiterT]):
-    """A source that is joined by those who wait."""
-
-    def join(self, watch: Watch_contra, on_done: Callable[[], None] | None = None) -> WaiterT:
-        """Begin to wait; ``on_done`` is called once, when the wait has ended."""
-
-    def leave(self, waiter: WaiterT) -> None:
-        """Stop waiting, whether there was an outcome or not."""
-
-
-def utc_now() -> datetime:
-    """Return the current time, aware."""
-    return datetime.now(UTC)
-
-
-class Poller(Generic[Watch_contra, WaiterT]):
+class Poller(Generic[WaiterT]):
     """Serves all who wait at one feed. It polls while somebody waits, and rests when nobody does.
 
-    Belongs to one event loop.
+    Belongs to one event loop, and is the only one that polls its feed.
 
-    :param feed: nobody else polls it.
     :param limiter: shared by all pollers with the same API key.
     :param open_client: returns a client that sends every request once; called anew for every poll, so that a
         connection that was changed is used.
-    :param lasting: as for :class:`~formant_provider.core.polling.loop.Polling`.
     """
 
     def __init__(
         self,
-        feed: Feed[Watch_contra, WaiterT],
+        feed: BaseFeed[WaiterT],
         limiter: RateLimiter,
         open_client: Callable[[], Awaitable[FormantClient]],
         lasting: tuple[type[Exception], ...] = (InvalidInput,),
     ) -> None:
         self._feed = feed
-        self._polling = Polling(self._feed, limiter, utc_now, lasting)
+        self._polling = Polling(feed, limiter, utc_now, lasting)
         self._open_client = open_client
         self._changed = asyncio.Event()
         self._futures: dict[WaiterT, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    async def wait(self, watch: Watch_contra, deadline: datetime) -> WaiterT:
+    async def wait(self, watch: Any, deadline: datetime) -> WaiterT:
         """Wait until what is watched is over or the time is up; what came of it is in the waiter.
 
-        :param deadline: aware.
-        :raises RequestRefused: the API refuses to be asked, for good.
-        :raises FormantError: what ended this wait alone.
-        :raises Exception: what keeps ``open_client`` from returning a client, if it does not pass.
+        :raises Exception: as for :func:`~formant_provider.core.polling.loop.wait_for`.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = self._feed.join(watch, on_done=lambda: _settle(future))
@@ -94,7 +71,7 @@ class Poller(Generic[Watch_contra, WaiterT]):
 
     @staticmethod
     async def _until(waiter: WaiterT, future: asyncio.Future[None], deadline: datetime) -> None:
-        """Wait by the wall clock, so that a machine that was put to sleep does not wait anew."""
+        """Wait by the wall clock, so that a machine that was put to sleep does not start the wait again."""
         began = utc_now()
         while not future.done():
             left_s = (waiter.gives_up_at(deadline, began) - utc_now()).total_seconds()

@@ -15,13 +15,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.retry import may_repeat
-from formant_provider.core.conversations.waiters import BaseWaiter
 from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import BaseFeed, BaseWaiter, Now
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -38,10 +38,7 @@ LONGEST_OPENING_PAUSE_S = 60.0
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait so many seconds.
-
-    :param is_fixed: whether nothing that changes meanwhile may shorten it.
-    """
+    """Wait so many seconds; if it is fixed, nothing that changes meanwhile may shorten it."""
 
     seconds: float
     is_fixed: bool = False
@@ -56,28 +53,10 @@ Step: TypeAlias = "Pause | OpenClient | Callable[[], Outcome]"
 Steps: TypeAlias = Generator[Step, Any, None]
 
 
-class Source(Protocol):
-    """What is polled, for all who wait for it."""
-
-    def interval_s(self) -> float:
-        """Return the seconds between two polls that the most impatient waiter asked for."""
-
-    def due_at(self) -> datetime | None:
-        """Return when there is something to ask for, aware; ``None``: now, or never while nobody waits."""
-
-    def poll(self) -> Flow[None]:
-        """Look once for everybody."""
-
-    def use(self, client: FormantClient) -> None:
-        """Take note of the client that sends from now on."""
-
-
 class Polling:
-    """Polls one source, over and over.
+    """Polls one feed, over and over, with a client that it opens for each poll and closes after it.
 
-    :param feed: the source.
     :param limiter: shared by all that use the same API key.
-    :param now: tells the current time, aware.
     :param lasting: errors of opening a client that may stay, such as that of a connection that is not there.
         They may pass as well, so they are believed when there was nothing else five times in a row. All
         others pass.
@@ -85,71 +64,60 @@ class Polling:
 
     def __init__(
         self,
-        feed: Source,
+        feed: BaseFeed[Any],
         limiter: RateLimiter,
-        now: Callable[[], datetime],
+        now: Now,
         lasting: tuple[type[Exception], ...] = (InvalidInput,),
     ) -> None:
-        self.feed = feed
+        self._feed = feed
         self._limiter = limiter
         self._now = now
         self._lasting = lasting
         self._polled_at: datetime | None = None
         self._requests = 0
+        self._client: FormantClient | None = None
 
     def steps(self) -> Steps:
-        """Yield what is to be done, without end; polls that came before are reckoned with.
+        """Yield what is to be done, without end; the interval counts from the last poll before.
 
         :raises RequestRefused: the API refuses to be asked, for good.
         :raises Exception: what keeps a client from being opened, if it does not pass.
         """
-        refusals, sender = 0, _Sender(self.feed, self._limiter, self._lasting)
+        refusals = 0
         try:
             while True:
-                yield from sender.pause_for(self._wait_s)
-                sender.requests, self._polled_at = 0, self._now()
-                error = yield from sender.carry_out(self.feed.poll())
+                yield from self._pause_for(self._wait_s)
+                self._requests, self._polled_at = 0, self._now()
+                error = yield from self._carry_out(self._feed.poll())
                 if error is None:
                     refusals = 0
                 elif isinstance(error, RequestRefused):
                     refusals += 1
                     if refusals >= REFUSALS_TO_BELIEVE:
                         raise error
-                    sender.slow_down(error)
+                    self._slow_down(error)
                 else:
                     log.warning("%s. The next poll looks again.", error)
-                self._requests, self._polled_at = sender.requests, self._now()
+                self._polled_at = self._now()
         finally:
-            self._requests = sender.requests
-            sender.close()
+            self._close()
 
     def _wait_s(self) -> float:
         """Return the seconds until the next poll; those who join or leave in the meantime change it."""
-        due_at, now = self.feed.due_at(), self._now()
+        due_at, now = self._feed.due_at(), self._now()
         waits = [self._limiter.wait_s(), (due_at - now).total_seconds() if due_at else 0.0]
         if self._polled_at:
-            interval_s = self._limiter.interval_s(self.feed.interval_s(), self._requests)
+            interval_s = self._limiter.interval_s(self._feed.interval_s(), self._requests)
             waits.append((self._polled_at - now).total_seconds() + interval_s)
         return max(waits)
 
-
-class _Sender:
-    """Sends the requests of a poll at the pace the server allows, with a client that it opens and closes."""
-
-    def __init__(self, feed: Source, limiter: RateLimiter, lasting: tuple[type[Exception], ...]) -> None:
-        self.requests = 0
-        self._feed = feed
-        self._limiter = limiter
-        self._lasting = lasting
-        self._client: FormantClient | None = None
-
-    def pause_for(self, wait_s: Callable[[], float]) -> Steps:
+    def _pause_for(self, wait_s: Callable[[], float]) -> Steps:
         """Pause for as long as there is something to wait for."""
         while (seconds := wait_s()) > 0:
-            self.close()  # a connection that rests is soon a dead one
+            self._close()  # a connection that rests is soon a dead one
             yield Pause(seconds)
 
-    def carry_out(self, flow: Flow[None]) -> Generator[Step, Any, FormantError | None]:
+    def _carry_out(self, flow: Flow[None]) -> Generator[Step, Any, FormantError | None]:
         """Carry out a flow, and repeat what may be repeated; return the error that ended it, if one did."""
         query = next(flow, None)
         while query is not None:
@@ -165,9 +133,9 @@ class _Sender:
     def _send(self, query: Query) -> Generator[Step, Any, Outcome]:
         sends = 0
         while True:
-            yield from self.pause_for(self._limiter.wait_s)
+            yield from self._pause_for(self._limiter.wait_s)
             client = self._client or (yield from self._open_client())
-            self.requests += 1
+            self._requests += 1
             outcome: Outcome = yield partial(send, query, client)
             if outcome.error is None:
                 self._limiter.on_success(outcome.quota)
@@ -175,7 +143,7 @@ class _Sender:
             sends += not isinstance(outcome.error, RateLimited)
             is_last = not may_repeat(outcome.error) or sends >= SENDS_PER_REQUEST
             if not is_last or outcome.error.retry_after_s is not None:
-                self.slow_down(outcome.error)
+                self._slow_down(outcome.error)
             if is_last:
                 return outcome
 
@@ -200,14 +168,13 @@ class _Sender:
             # Who joins meanwhile must not shorten it: many joins would use up the tries in a moment.
             yield Pause(seconds, is_fixed=True)
 
-    def slow_down(self, error: FormantError) -> None:
+    def _slow_down(self, error: FormantError) -> None:
         """Let all that share the limiter wait after an error."""
         self._limiter.on_error(error, self._feed.interval_s())
         text = "%s. Waiting continues; the next request leaves in %.0f s."
         log.warning(text, error, self._limiter.wait_s())
 
-    def close(self) -> None:
-        """Close the client that is open, if one is."""
+    def _close(self) -> None:
         if self._client:
             self._client.close()
             self._client = None
@@ -219,13 +186,12 @@ def wait_for(
     open_client: Callable[[], FormantClient],
     *,
     deadline: datetime,
-    now: Callable[[], datetime],
+    now: Now,
     sleep: Callable[[float], None],
 ) -> None:
     """Poll until what the waiter waits for is over or the time is up; what came of it is in the waiter.
 
     :param open_client: returns a client that sends every request once.
-    :param deadline: aware.
     :raises RequestRefused: the API refuses to be asked, for good.
     :raises FormantError: what ended this wait alone.
     :raises Exception: what keeps ``open_client`` from returning a client, if it does not pass.

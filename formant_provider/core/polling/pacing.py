@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from formant_provider.api.errors import FormantError
 from formant_provider.api.retry import Quota
+from formant_provider.core.polling.waits import Now
 
 # Requests of the rate limit that polls leave to those who place calls.
 RESERVE = 5
@@ -22,16 +23,11 @@ LONGEST_BACKOFF_S = 300.0
 class RateLimiter:
     """What the server has said of its limits, and what follows from it.
 
-    :param now: tells the current time, aware.
     :param jitter: gives a number in [0, 1), so that processes that were refused together do not return
         together.
     """
 
-    def __init__(
-        self,
-        now: Callable[[], datetime],
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
+    def __init__(self, now: Now, jitter: Callable[[], float] = random.random) -> None:
         self._now = now
         self._jitter = jitter
         self._not_before: datetime | None = None

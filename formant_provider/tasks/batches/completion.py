@@ -16,10 +16,9 @@ from formant_provider.tasks.batches.waiting import (
     batch_trigger_for,
     end_by_threshold,
     stands_still,
-    wait_for_batch,
 )
 from formant_provider.tasks.results import push_result
-from formant_provider.tasks.waiting import defer_wait
+from formant_provider.tasks.waiting import defer_wait, wait_here
 
 if TYPE_CHECKING:
     from formant_provider.core.batches.placement import BatchPlacement
@@ -33,16 +32,16 @@ log = logging.getLogger(__name__)
 def wait(task: BatchTask, placement: BatchPlacement, receipt: dict[str, Any], run: TaskRun) -> dict[str, Any]:
     """Wait until the batch call is over, here or in the triggerer; return the result."""
     from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
-    from formant_provider.triggers.batch import BatchEnd
 
     watch = task.waiting.watch(placement.batch_id, placement.total_recipients)
     deadline = pendulum.now("UTC") + timedelta(seconds=task.timeout_s)
     log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
+    trigger = batch_trigger_for(task.hook, watch, deadline, receipt)
     if task.deferrable:
-        defer_wait(task, batch_trigger_for(task.hook, watch, deadline, receipt), deadline)
+        defer_wait(task, trigger, deadline)
     with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
-        waiter = wait_for_batch(task.hook, watch, deadline)
-    return conclude(task, BatchEnd.of(waiter, receipt), run)
+        end = wait_here(task.hook, trigger)
+    return conclude(task, end, run)
 
 
 def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:

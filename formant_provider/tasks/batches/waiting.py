@@ -12,12 +12,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.tasks.options import one_of, percent, seconds
 from formant_provider.tasks.results import push_result, storable
-from formant_provider.tasks.waiting import poll_here
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.core.batches.feed import BatchFeed, BatchWaiter, BatchWatch
+    from formant_provider.core.batches.feed import BatchWatch
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.batch import BatchEnd, BatchTrigger
 
@@ -58,10 +57,7 @@ class BatchOptions:
         percent("min_success_rate", self.min_success_rate)
 
     def watch(self, batch_id: int, total_recipients: int | None) -> BatchWatch:
-        """Return what is waited for.
-
-        :param total_recipients: ``None`` lets the API be asked.
-        """
+        """Return what is waited for; where the total is not known the API is asked."""
         from formant_provider.core.batches.feed import BatchWatch
 
         stall_timeout_s = seconds("stall_timeout", self.stall_timeout)
@@ -70,33 +66,10 @@ class BatchOptions:
         return BatchWatch(batch_id, total_recipients, stall_timeout_s, poll_interval_s, missing_timeout_s)
 
 
-def batch_calls() -> BatchFeed:
-    """Return what is polled for batch calls."""
-    from formant_provider.core.batches.feed import BatchFeed
-    from formant_provider.core.polling.async_poller import utc_now
-
-    return BatchFeed(utc_now)
-
-
-def wait_for_batch(hook: FormantHook, watch: BatchWatch, deadline: datetime) -> BatchWaiter:
-    """Wait for a batch call in this process, as the only one who waits.
-
-    :param deadline: aware; waited for by the wall clock.
-    :raises RequestRefused: the API refuses to be asked, for good.
-    """
-    feed = batch_calls()
-    waiter = feed.join(watch)
-    poll_here(hook, feed, waiter, deadline)
-    return waiter
-
-
 def batch_trigger_for(
     hook: FormantHook, watch: BatchWatch, deadline: datetime, receipt: dict[str, Any]
 ) -> BatchTrigger:
-    """Return the trigger that waits for a batch call in the triggerer.
-
-    :param receipt: what the task will have to know when it continues; plain values, nothing private.
-    """
+    """Return the trigger for a batch call; its receipt holds plain values and nothing private."""
     from formant_provider.triggers.batch import BatchTrigger
 
     return BatchTrigger(
@@ -170,20 +143,22 @@ def end_by_threshold(options: BatchOptions, result: dict[str, Any], context: Con
         log.info("%.1f %% of the recipients were a success.", rate)
         return
     known = "unknown" if rate is None else f"{rate:.1f} %"
-    wished = f"{options.min_success_rate:g} %"
-    text = f"The success rate of batch call {result['batch_id']} is {known}, and {wished} were asked for"
-    if options.on_below_threshold == "succeed":
+    expected = f"{options.min_success_rate:g} %"
+    text = f"The success rate of batch call {result['batch_id']} is {known}, and {expected} were asked for"
+    _end(options.on_below_threshold, text, "A retry would place no further call.", result, context)
+
+
+def _end(choice: str, text: str, advice: str, result: dict[str, Any], context: Context) -> None:
+    """End a task as its user chose; its result goes to XCom in any case."""
+    if choice == "succeed":
         log.warning("%s.", text)
         return
     push_result(context, result)
-    raise AirflowFailException(f"{text}. A retry would place no further call.")
+    raise AirflowFailException(f"{text}. {advice}")
 
 
 def stands_still(result: Mapping[str, Any]) -> bool:
-    """Whether nothing has changed for ``stall_timeout`` though somebody is still to be called.
-
-    :param result: from :func:`batch_result`.
-    """
+    """Whether nothing has changed for ``stall_timeout`` though somebody is still to be called."""
     from formant_provider.api.batch_models import BatchMetrics
     from formant_provider.core.batches.progress import has_people_left
 
@@ -203,11 +178,8 @@ def _end_stalled(options: BatchOptions, result: dict[str, Any], context: Context
         f" stall_timeout says: {in_words(metrics, result['total_recipients'])}. It may continue, such as when"
         " the hours for calling begin"
     )
-    if options.on_stalled == "succeed":
-        log.warning("%s.", text)
-        return
-    push_result(context, result)
-    raise AirflowFailException(
-        f"{text}. This task places no further call. Clear it to wait longer, with a longer stall_timeout if"
-        " there are such hours."
+    advice = (
+        "This task places no further call. Clear it to wait longer, with a longer stall_timeout if there are"
+        " such hours."
     )
+    _end(options.on_stalled, text, advice, result, context)

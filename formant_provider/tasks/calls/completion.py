@@ -16,8 +16,8 @@ from formant_provider.tasks.calls.outcome import (
     push_outcome,
     warn_unproven,
 )
-from formant_provider.tasks.calls.waiting import WaitOptions, trigger_for, wait_here, watch_for
-from formant_provider.tasks.waiting import defer_wait
+from formant_provider.tasks.calls.waiting import WaitOptions, trigger_for, watch_for
+from formant_provider.tasks.waiting import defer_wait, wait_here
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,17 +52,16 @@ class CallWait:
     ) -> dict[str, Any]:
         """Wait, here or in the triggerer; return the result."""
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
-        from formant_provider.triggers.conversation import WaitEnd
 
         watch = watch_for(self.hook, call, placement, receipt, self.options)
         deadline = max(pendulum.now("UTC"), placement.since) + timedelta(seconds=self.timeout_s)
         log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
+        trigger = trigger_for(self.hook, call.agent_id, watch, deadline, receipt)
         if deferrable:
-            trigger = trigger_for(self.hook, call.agent_id, watch, deadline, receipt)
             defer_wait(context["task"], trigger, deadline)
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
-            waiter = wait_here(self.hook, call.agent_id, watch, deadline)
-        return self.conclude(WaitEnd.of(waiter, receipt), context)
+            end = wait_here(self.hook, trigger)
+        return self.conclude(end, context)
 
     def conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task as the conversation, the time or an error has it."""

@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from formant_provider.tasks.options import one_of, seconds, statuses
-from formant_provider.tasks.waiting import now, poll_here
+from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.placement import Placement
-    from formant_provider.core.conversations.feed import Feed
     from formant_provider.core.conversations.statuses import Endings
-    from formant_provider.core.conversations.waiters import Waiter, Watch
+    from formant_provider.core.conversations.waiters import Watch
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.conversation import ConversationTrigger
 
@@ -68,32 +67,10 @@ class WaitOptions:
         )
 
 
-def wait_here(hook: FormantHook, agent_id: int | None, watch: Watch, deadline: datetime) -> Waiter:
-    """Wait in this process, as the only one who waits.
-
-    :param deadline: aware; waited for by the wall clock.
-    :raises RequestRefused: the API refuses to be asked, for good.
-    """
-    feed = conversations_of(agent_id)
-    waiter = feed.join(watch)
-    poll_here(hook, feed, waiter, deadline)
-    return waiter
-
-
-def conversations_of(agent_id: int | None) -> Feed:
-    """Return what is polled for an agent's conversations."""
-    from formant_provider.core.conversations.feed import Feed
-
-    return Feed(agent_id, now)
-
-
 def trigger_for(
     hook: FormantHook, agent_id: int | None, watch: Watch, deadline: datetime, receipt: dict[str, Any]
 ) -> ConversationTrigger:
-    """Return the trigger that waits in the triggerer.
-
-    :param receipt: what the task will have to know when it continues; plain values, nothing private.
-    """
+    """Return the trigger for a call; its receipt holds plain values and nothing private."""
     from formant_provider.triggers.conversation import ConversationTrigger
 
     return ConversationTrigger(

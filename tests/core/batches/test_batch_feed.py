@@ -1,4 +1,4 @@
-"""All who wait for batch calls are served by one poll, here and in an event loop, at the API's pace."""
+"""All who wait for batch calls share one poll, here and in an event loop, at the rate the API allows."""
 
 from __future__ import annotations
 
@@ -15,58 +15,38 @@ import pytest
 
 from formant_provider.api.client import GET_BATCH_CALL, GET_BATCH_METRICS, FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import AuthenticationFailed, NotFound
-from formant_provider.api.retry import RetryPolicy
+from formant_provider.api.errors import NotFound
 from formant_provider.core.batches.feed import BatchFeed, BatchWaiter, BatchWatch
-from formant_provider.core.polling.async_poller import Poller, utc_now
-from formant_provider.core.polling.loop import REFUSALS_TO_BELIEVE, Polling, wait_for
+from formant_provider.core.polling.async_poller import Poller
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import utc_now
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.batches import Batch
+from support.feeds import ONCE
 from support.ledgers import NOON, NUMBER
-from support.scripted_server import Answer, ScriptedServer
+from support.scripted_server import Answer
+from support.worker import HOUR
+from support.worker import Worker as AnyWorker
 
-HOUR = 3600.0
-ONCE = RetryPolicy(max_attempts=1)
 QUICK = [NUMBER, "+14155550101", "+14155550102"]
 NEVER_ADDS_UP = [NUMBER, "+14155550106"]
 
 
-class Worker:
-    """Waits on the sandbox's clock, as the only one or for many, and notes its pauses."""
+class Worker(AnyWorker):
+    """Waits for batch calls."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.feed = BatchFeed(sandbox.now)
-        self.polling = Polling(self.feed, RateLimiter(sandbox.now, lambda: 0.0), sandbox.now)
-        self.api_key = sandbox.api_key
-        self.base_url = sandbox.base_url
-        self.pauses: list[float] = []
-
-    def watch(self, batch: Batch | int, total: int | None = None, **fields: Any) -> BatchWatch:
-        batch_id = batch if isinstance(batch, int) else batch.batch_id
-        return BatchWatch(batch_id, total, **{"stall_timeout_s": HOUR, **fields})
+        super().__init__(BatchFeed(sandbox.now), sandbox)
 
     def join(self, batch: Batch | int, total: int | None = None, **fields: Any) -> BatchWaiter:
-        return self.feed.join(self.watch(batch, total, **fields))
-
-    def open_client(self) -> FormantClient:
-        return FormantClient(ClientConfig(self.base_url, self.api_key, 0.5, 0.5), retry_policy=ONCE)
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.sandbox.advance(seconds)
+        batch_id = batch if isinstance(batch, int) else batch.batch_id
+        return self.feed.join(BatchWatch(batch_id, total, **{"stall_timeout_s": HOUR, **fields}))
 
     def wait(self, waiter: BatchWaiter, timeout_s: float = 24 * HOUR) -> BatchWaiter:
-        now = self.sandbox.now
-        deadline = now() + timedelta(seconds=timeout_s)
-        wait_for(waiter, self.polling, self.open_client, deadline=deadline, now=now, sleep=self.sleep)
-        return waiter
+        return self.wait_for(waiter, timeout_s)
 
-    def asked_at(self, endpoint: str = GET_BATCH_METRICS) -> list[float]:
-        """Return when requests arrived, in seconds since noon."""
-        seen = [each for each in self.sandbox.requests if each.endpoint == endpoint]
-        return [(each.at - NOON).total_seconds() for each in seen]
+    def asked_at(self, endpoint: str | None = GET_BATCH_METRICS) -> list[float]:
+        return super().asked_at(endpoint)
 
 
 @pytest.fixture
@@ -91,13 +71,6 @@ def test_a_wait_ends_with_the_batch_call(start: Any) -> None:
     assert asked == [30.0 * n for n in range(len(asked))]
     assert asked[-2] < 142 <= asked[-1]
     assert len(worker.asked_at(GET_BATCH_CALL)) == 1
-
-
-def test_a_total_that_is_known_is_not_asked_for(start: Any) -> None:
-    """The receipt said it."""
-    worker = start()
-    worker.wait(worker.join(worker.sandbox.place_batch(QUICK), 3))
-    assert worker.asked_at(GET_BATCH_CALL) == []
 
 
 def test_redials_of_the_platform_are_waited_for(start: Any) -> None:
@@ -136,10 +109,9 @@ def test_a_total_that_nobody_knows_ends_by_the_stall_timeout(start: Any) -> None
     """A vendor that never says how many there are."""
     worker = start()
     body = {"in_progress_count": 0, "pending_retry_count": 0, "total_processed": 7}
-    with ScriptedServer(
+    with worker.answered_by(
         lambda seen: Answer(body={"data": body if seen.path.endswith("metrics") else {"id": 7}})
-    ) as server:
-        worker.base_url = server.base_url
+    ):
         waiter = worker.wait(worker.join(7))
     assert waiter.progress.is_stalled
     assert waiter.progress.total_recipients is None
@@ -152,15 +124,6 @@ def test_a_wait_goes_on_to_its_deadline_and_no_longer(start: Any) -> None:
     assert waiter.outcome is None
     assert waiter.progress.metrics is not None
     assert worker.pauses == [30, 30, 10]
-
-
-@pytest.mark.parametrize("ago", [0, 86_400])
-def test_a_deadline_that_has_passed_still_leaves_one_look(ago: float, start: Any) -> None:
-    """A triggerer that was away does not give up what is over by now."""
-    worker = start()
-    batch = worker.sandbox.place_batch(QUICK)
-    worker.sandbox.advance(HOUR)
-    assert worker.wait(worker.join(batch), timeout_s=-ago).outcome is not None
 
 
 def test_what_the_api_does_not_know_yet_is_waited_for(start: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +158,7 @@ def test_what_the_api_never_knows_ends_its_own_wait(start: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("endpoint", [GET_BATCH_METRICS, GET_BATCH_CALL])
-def test_a_storm_slows_a_wait_down_and_never_fails_it(endpoint: str, fault: Fault, start: Any) -> None:
+def test_a_storm_slows_a_wait_down_and_never_fail_it(endpoint: str, fault: Fault, start: Any) -> None:
     """Forty times in a row."""
     worker = start()
     worker.sandbox.inject(endpoint, fault, times=40)
@@ -207,7 +170,7 @@ def test_a_storm_slows_a_wait_down_and_never_fails_it(endpoint: str, fault: Faul
         assert max(gaps) >= 100
 
 
-def test_a_rate_limit_is_heeded_by_all_together(start: Any) -> None:
+def test_a_rate_limit_is_kept_by_all_together(start: Any) -> None:
     """A hundred batch calls: nothing is asked before the time the API named, and all are served."""
     worker = start(rate_limit=20)
     waiters = [worker.join(worker.sandbox.place_batch(QUICK), 3) for _ in range(100)]
@@ -219,27 +182,15 @@ def test_a_rate_limit_is_heeded_by_all_together(start: Any) -> None:
 
 
 def test_one_that_cannot_be_read_holds_up_no_other(start: Any) -> None:
-    """The vendor stumbles over one batch call alone."""
+    """The vendor answers 500 for one batch call alone."""
     worker = start()
     done = {"in_progress_count": 0, "pending_retry_count": 0, "total_processed": 3}
-    with ScriptedServer(
-        lambda seen: Answer(500) if "/1/" in seen.path else Answer(body={"data": done})
-    ) as server:
-        worker.base_url = server.base_url
+    with worker.answered_by(lambda seen: Answer(500) if "/1/" in seen.path else Answer(body={"data": done})):
         bad, good = worker.join(1, 3), worker.join(2, 3)
         worker.wait(good, timeout_s=HOUR)
         worker.wait(bad, timeout_s=HOUR)
     assert good.outcome is not None
     assert bad.outcome is None
-
-
-def test_a_key_that_is_refused_for_good_ends_the_wait(start: Any) -> None:
-    """After three polls in a row."""
-    worker = start()
-    worker.api_key = "another-key"
-    with pytest.raises(AuthenticationFailed):
-        worker.wait(worker.join(worker.sandbox.place_batch(QUICK)))
-    assert len(worker.sandbox.requests) == REFUSALS_TO_BELIEVE
 
 
 def test_each_batch_call_keeps_its_own_interval(start: Any) -> None:
@@ -285,11 +236,11 @@ def test_progress_is_told_when_it_changes_and_not_too_often(
 def test_each_waiter_s_progress_is_told_in_its_own_context(start: Any) -> None:
     """Airflow tells the lines of tasks apart by context, and one poll serves many."""
     name = contextvars.ContextVar("name", default="nobody")
-    heard: list[str] = []
+    contexts: list[str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
-            heard.append(name.get())
+            contexts.append(name.get())
 
     worker, listener = start(), Listener()
     batch = worker.sandbox.place_batch(QUICK)
@@ -306,7 +257,7 @@ def test_each_waiter_s_progress_is_told_in_its_own_context(start: Any) -> None:
     finally:
         logger.removeHandler(listener)
         logger.setLevel(level)
-    assert set(heard) == {"one", "two"}
+    assert set(contexts) == {"one", "two"}
 
 
 def test_a_watch_is_written_as_plain_values() -> None:

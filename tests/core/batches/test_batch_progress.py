@@ -184,7 +184,7 @@ def test_an_end_beyond_all_dates_is_no_estimate() -> None:
 
 
 def test_progress_is_told_in_words() -> None:
-    """Numbers, per cent, and the time at which it may be over."""
+    """Numbers, percent, and the time at which it may be over."""
     one = progress()
     assert one.in_words() == "nothing is known yet"
     one.see(metrics(total_processed=100, in_progress_count=7, pending_retry_count=2), NOON)

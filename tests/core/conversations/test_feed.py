@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -15,15 +14,9 @@ from formant_provider.api.errors import AuthenticationFailed, ServerError
 from formant_provider.core.conversations.statuses import Endings
 from formant_provider.core.paging import PAGE_SIZE
 from formant_provider.sandbox import Fault
-from support.feeds import Board, Waiting, number, outcome_of, reading, row, waiting
+from support.feeds import Board, number, outcome_of, reading, row
 from support.ledgers import NOON
 from support.scripted_server import Answer
-
-
-@pytest.fixture
-def world() -> Iterator[Callable[..., Waiting]]:
-    with waiting() as start:
-        yield start
 
 
 @pytest.mark.parametrize("in_list", [True, False])
@@ -106,12 +99,9 @@ def test_a_record_that_is_late_is_waited_for(ending: str, world: Any) -> None:
     assert outcome_of(waiter) == (call.conversation_id if ending == "09" else None)
 
 
-DETAIL_TROUBLE = pytest.mark.parametrize(
+@pytest.mark.parametrize(
     "fault", [Fault.NOT_FOUND, Fault.ERROR_500_BEFORE, Fault.ERROR_503_AFTER, Fault.DROP_AFTER, Fault.GARBAGE]
 )
-
-
-@DETAIL_TROUBLE
 def test_a_detail_that_cannot_be_read_is_read_in_the_next_poll(fault: Fault, world: Any) -> None:
     """And the others are served meanwhile."""
     w = world()
@@ -143,7 +133,7 @@ def test_a_key_that_is_refused_is_said(in_list: bool, world: Any) -> None:
 
 
 def test_a_list_that_cannot_be_read_leaves_everything_as_it_was(world: Any) -> None:
-    """A poll that broke off was no look, and what it had learnt is kept."""
+    """A poll that was interrupted was no look, and what it had learnt is kept."""
     w = world()
     call = w.place()
     waiter = w.join(call)
@@ -157,7 +147,7 @@ def test_a_list_that_cannot_be_read_leaves_everything_as_it_was(world: Any) -> N
 
 @pytest.mark.parametrize("lagging", ["in_progress", None, "strange"])
 def test_a_list_that_is_ahead_of_the_detail_is_not_believed_alone(lagging: str | None) -> None:
-    """While the detail says the call goes on, it is read again."""
+    """While the detail says the call continues, it is read again."""
     board = Board([row("c-1")], details={"c-1": {"trace_id": "t-1", "status": lagging}})
     with reading(board) as reader:
         waiter = reader.join("t-1")

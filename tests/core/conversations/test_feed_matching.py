@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from formant_provider.core.conversations.statuses import Endings
-from support.feeds import LIST_ORDERS, Board, Waiting, number, outcome_of, reading, row, waiting
+from support.feeds import LIST_ORDERS, Board, number, outcome_of, reading, row
 from support.ledgers import NOON
 from support.scripted_server import Answer
 
@@ -26,12 +25,6 @@ TRACES = pytest.mark.parametrize(
 )
 ORDERS = pytest.mark.parametrize("order", LIST_ORDERS)
 APPEARS = pytest.mark.parametrize("appears", ["start", "end"])
-
-
-@pytest.fixture
-def world() -> Iterator[Callable[..., Waiting]]:
-    with waiting() as start:
-        yield start
 
 
 @ORDERS

@@ -1,8 +1,7 @@
-"""The platform may ring again by itself: how long an unsuccessful conversation stays open."""
+"""The platform may call again by itself: how long an unsuccessful conversation stays open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from formant_provider.api.client import GET_CONVERSATION
 from formant_provider.core.conversations.statuses import Endings
 from formant_provider.sandbox import Fault
-from support.feeds import Board, Waiting, number, outcome_of, reading, row, waiting
+from support.feeds import Board, number, outcome_of, reading, row
 from support.ledgers import NOON
 from support.scripted_server import Answer
 
@@ -20,12 +19,6 @@ HOUR = Endings(settle_for=timedelta(hours=1))
 SEVEN_MINUTES = Endings(settle_for=timedelta(minutes=7))
 TRACES = pytest.mark.parametrize("in_list", [True, False], ids=["trace id in list", "trace id in detail"])
 REDIALS = pytest.mark.parametrize("redial_trace_id", ["same", "new"])
-
-
-@pytest.fixture
-def world() -> Iterator[Callable[..., Waiting]]:
-    with waiting() as start:
-        yield start
 
 
 def statuses(waiter: Any) -> tuple[str | None, str | None]:
@@ -43,7 +36,7 @@ def test_without_settling_the_first_attempt_decides(world: Any) -> None:
 @TRACES
 @pytest.mark.parametrize("redials", [1, 2])
 def test_a_redial_that_is_answered_is_the_outcome(redials: int, in_list: bool, world: Any) -> None:
-    """While the platform rings again nothing is decided; success ends the wait at once."""
+    """While the platform calls again nothing is decided; success ends the wait at once."""
     w = world(platform_redials=redials, trace_id_in_list=in_list)
     waiter = w.join(w.place("01"), endings=HOUR)
     w.poll(30)
@@ -102,16 +95,6 @@ def test_of_two_later_records_with_other_trace_ids_neither_is_a_redial(
     assert w.sandbox.now() >= call.ends_at + timedelta(hours=1)
 
 
-def test_where_a_redial_keeps_the_trace_id_no_other_is_taken_for_one() -> None:
-    """Another task's call to the person after a redial of ours is not the next attempt."""
-    board = Board([row("c-1", trace_id="t-1", status="busy"), row("c-2", 300, trace_id="t-1", status="busy")])
-    board.rows.append(row("theirs", 400, trace_id="t-2"))
-    with reading(board) as reader:
-        waiter = reader.join("t-1", endings=HOUR)
-        reader.poll(5000)
-    assert outcome_of(waiter) == "c-2"
-
-
 def test_a_later_record_without_a_trace_id_is_no_redial_where_others_have_one() -> None:
     """The person calls back: that is no call of ours, whatever becomes of it."""
     rows = [row("c-1", trace_id="t-1", status="no_answer"), row("back", 60)]
@@ -123,11 +106,31 @@ def test_a_later_record_without_a_trace_id_is_no_redial_where_others_have_one() 
     assert outcome_of(waiter) == "c-1"
 
 
-def test_what_began_after_the_time_to_settle_is_no_redial() -> None:
-    """The attempt had become final before."""
-    rows = [row("c-1", trace_id="t-1", status="no_answer"), row("c-2", 3700, trace_id="t-2")]
+OURS = row("c-1", trace_id="t-1", status="busy")
+NO_REDIALS = {
+    "another task's call, where redials of ours kept the trace id": [
+        row("c-0", -300, trace_id="t-1", status="busy"),
+        OURS,
+        row("theirs", 100, trace_id="t-2"),
+    ],
+    "what began after the time to settle": [
+        OURS,
+        row("c-2", 3700, trace_id="t-2"),
+    ],
+    "what began before the attempt": [row("c-0", -30), OURS],
+    "other people's conversations, or with numbers that are not told": [
+        {**OURS, "contact_number": None},
+        row("c-2", 60, contact_number=None),
+        row("c-3", 90, contact_number="+14155550199"),
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", NO_REDIALS.values(), ids=NO_REDIALS)
+def test_what_did_not_follow_the_attempt_is_no_redial(rows: list[dict[str, Any]]) -> None:
+    """The attempt of the call itself is the outcome."""
     with reading(Board(rows)) as reader:
-        waiter = reader.join("t-1", endings=HOUR)
+        waiter = reader.join("t-1", endings=HOUR, since=NOON - timedelta(hours=1))
         reader.poll(5000)
     assert outcome_of(waiter) == "c-1"
 
@@ -177,7 +180,7 @@ def test_a_redial_in_progress_keeps_the_wait_open_beyond_the_time(redials_end: s
 @TRACES
 @pytest.mark.parametrize("named", ["trace_id", "conversation_id"])
 def test_another_waiter_s_call_to_the_person_is_no_redial(named: str, in_list: bool, world: Any) -> None:
-    """Neither while it goes on, nor when it is over, nor after its waiter has left."""
+    """Neither while it continues, nor when it is over, nor after its waiter has left."""
     w = world(trace_id_in_list=in_list)
     call = w.place("01")
     waiter = w.join(call, endings=HOUR)
@@ -290,28 +293,6 @@ def test_a_later_record_that_can_never_be_read_holds_the_wait_up_to_its_deadline
     assert waiter.record is not None
     assert waiter.record.conversation_id == "c-1"
     assert waiter.outcome is None
-
-
-def test_other_people_s_conversations_are_no_redials() -> None:
-    """Nor are those of numbers that the record does not tell."""
-    rows = [
-        row("c-1", trace_id="t-1", status="busy", contact_number=None),
-        row("c-2", 60, contact_number=None),
-        row("c-3", 90, contact_number="+14155550199"),
-    ]
-    with reading(Board(rows)) as reader:
-        waiter = reader.join("t-1", endings=HOUR)
-        reader.poll(4000)
-    assert outcome_of(waiter) == "c-1"
-
-
-def test_an_earlier_conversation_is_no_redial() -> None:
-    """What began before the attempt did not follow it."""
-    rows = [row("c-0", -30), row("c-1", status="busy", trace_id="t-1")]
-    with reading(Board(rows)) as reader:
-        waiter = reader.join("t-1", endings=HOUR)
-        reader.poll(4000)
-    assert outcome_of(waiter) == "c-1"
 
 
 def test_settling_costs_one_detail_for_each_record(world: Any) -> None:

@@ -15,6 +15,8 @@ from formant_provider.core.conversations.history import LONGEST_CALL, History, I
 from formant_provider.core.paging import MAX_PAGES
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.settings import ListOrder
+from support.feeds import Board
+from support.feeds import row as a_row
 from support.scripted_server import Answer, ScriptedServer, Seen
 
 KEY = "key-1234567"
@@ -85,52 +87,23 @@ def test_nothing_is_missed_or_read_twice_while_calls_come_in(
     assert len(sandbox.requests) < 2 * 1500 / 100
 
 
-def test_a_list_that_grows_with_every_request_is_read_all_the_same() -> None:
-    """The oldest first and always one more at the end: we get ahead of it."""
-    settings = {"list_order": "oldest_first", "seconds_per_request": 24, "record_appears": "start"}
-    with a_sandbox(**settings) as sandbox:
-        place(sandbox, *(0.1 + number * 0.4 for number in range(4000)))
-        sandbox.advance(7 * 3600)
-        records, _ = read(sandbox)
-    assert len(records) == 600
-    assert len(sandbox.requests) < 25
-
-
 def test_a_long_call_from_before_does_not_end_the_search() -> None:
     """Sorted by their end, one long call from before the interval stands in front of short ones within it."""
     rows = [row(minute) for minute in range(400, 201, -2)]
     rows[99] = row(100, ends=203)  # the last of its page
     rows += [row(minute) for minute in range(200, 110, -2)]
     assert LONGEST_CALL >= 2 * HOUR
-    with ScriptedServer(paged(rows)) as server:
+    with ScriptedServer(Board(rows).answer) as server:
         records, _ = read(server)
     assert starts(records) == [*range(120, 202, 2), *range(204, 360, 2)]
 
 
-def row(minute: float | None, **fields: Any) -> dict[str, Any]:
+def row(minute: float | None, ends: float | None = None, **fields: Any) -> dict[str, Any]:
     """A record of the list that began so many minutes after noon."""
-    start = None if minute is None else int((NOON.timestamp() + minute * 60) * 1000)
-    end = fields.pop("ends", minute)
-    return {
-        "conversation_id": f"c{minute}",
-        "agent_id": AGENT,
-        "status": "completed",
-        "start_timestamp": start,
-        "end_timestamp": None if end is None else int((NOON.timestamp() + end * 60) * 1000),
-        **fields,
-    }
-
-
-def paged(rows: list[dict[str, Any]]) -> Any:
-    """A script that serves the rows page by page."""
-
-    def answer(seen: Seen) -> Answer:
-        query = dict(part.split("=") for part in seen.path.partition("?")[2].split("&"))
-        offset, limit = int(query["offset"]), int(query["limit"])
-        page = rows[offset : offset + limit]
-        return Answer(body={"data": page, "has_more": offset + limit < len(rows), "total": len(rows)})
-
-    return answer
+    if minute is None:
+        return a_row("none", start_timestamp=None, end_timestamp=None, **fields)
+    end_ms = int((NOON.timestamp() + (ends or minute) * 60) * 1000)
+    return a_row(f"c{minute}", minute * 60, **{"end_timestamp": end_ms, **fields})
 
 
 def test_the_interval_has_its_start_and_not_its_end(sandbox: Sandbox) -> None:
@@ -186,7 +159,8 @@ def test_a_detail_that_is_not_there_leaves_what_the_list_told(sandbox: Sandbox) 
 def test_a_detail_takes_nothing_away() -> None:
     """The vendor's sample of a detail has no times: those of the list stay."""
     detail = {"conversation_id": "c130", "status": "completed", "results": {"intent": "paid"}}
-    with ScriptedServer(paged([row(130, duration_seconds=7)]), Answer(body={"data": detail})) as server:
+    board = Board([row(130, duration_seconds=7)], details={"c130": Answer(body={"data": detail})})
+    with ScriptedServer(board.answer) as server:
         (record,), _ = read(server, fields=("results",))
     assert (starts([record]), record.duration_seconds) == ([130], 7)
     assert record.results == {"intent": "paid"}
@@ -194,8 +168,8 @@ def test_a_detail_takes_nothing_away() -> None:
 
 def test_a_record_without_a_time_is_counted_and_left_out() -> None:
     """It belongs to no interval, and nobody may think that there is none."""
-    rows = [row(150), row(None, conversation_id="x"), row(130), row(None, conversation_id="y")]
-    with ScriptedServer(paged(rows)) as server:
+    rows = [row(150), {**row(None), "conversation_id": "x"}, row(130), {**row(None), "conversation_id": "y"}]
+    with ScriptedServer(Board(rows).answer) as server:
         records, history = read(server)
     assert starts(records) == [130, 150]
     assert history.undated == 2
@@ -206,7 +180,7 @@ def test_a_list_without_an_end_is_an_error() -> None:
     numbers = itertools.count()
 
     def endless(_: Seen) -> Answer:
-        page = [row(9_000, conversation_id=f"c{next(numbers)}") for _ in range(3)]
+        page = [{**row(9_000), "conversation_id": f"c{next(numbers)}"} for _ in range(3)]
         return Answer(body={"data": page, "has_more": True})
 
     with ScriptedServer(endless) as server, pytest.raises(BadResponse, match="may be missing"):
@@ -228,7 +202,7 @@ def test_a_list_without_an_end_is_an_error() -> None:
         (1773835200, NOON, "start", "must be a datetime or ISO 8601 text; got int"),
     ],
 )
-def test_an_interval_that_cannot_be_meant_is_refused(start: Any, end: Any, field: str, reason: str) -> None:
+def test_an_invalid_interval_is_refused(start: Any, end: Any, field: str, reason: str) -> None:
     """The error names the field and, for an interval without length, what to do."""
     with pytest.raises(InvalidInput, match=reason) as caught:
         to_interval(start, end)

@@ -48,46 +48,37 @@ def test_the_words_for_what_goes_on_need_no_warning() -> None:
 
 @pytest.mark.parametrize("status", VENDORS)
 def test_only_completed_is_a_success(status: str) -> None:
-    """An unsuccessful end is not taken for what was hoped for."""
+    """An unsuccessful end is not taken for what was expected."""
     assert Endings().is_success(status) is (status == "completed")
 
 
-def test_users_may_name_further_final_words() -> None:
-    """A further word ends the wait and is no success; the vendor's words stay final."""
-    endings = Endings(further=frozenset({"voicemail_reached"}))
-    assert endings.is_over("voicemail_reached")
-    assert not endings.is_success("voicemail_reached")
-    assert endings.is_over("no_answer")
+@pytest.mark.parametrize(
+    ("chosen", "is_success"), [("further", (False, True)), ("successful", (True, False))]
+)
+def test_users_may_name_further_and_expected_statuses(chosen: str, is_success: tuple[bool, bool]) -> None:
+    """A further word is final; an expected one too, and then it is the only success."""
+    endings = Endings(**{chosen: frozenset({"voicemail_reached"})})
+    assert all(endings.is_over(status) for status in ("voicemail_reached", "no_answer", "completed"))
     assert not endings.is_over("in_progress")
-
-
-def test_users_may_name_what_they_hope_for() -> None:
-    """A word that is a success is final; completed is no success when only others are hoped for."""
-    endings = Endings(successful=frozenset({"voicemail_reached"}))
-    assert endings.is_over("voicemail_reached")
-    assert endings.is_success("voicemail_reached")
-    assert endings.is_over("completed")
-    assert not endings.is_success("completed")
+    assert (endings.is_success("voicemail_reached"), endings.is_success("completed")) == is_success
 
 
 SETTLING = Endings(settle_for=timedelta(minutes=10))
 
 
+@pytest.mark.parametrize("says_its_end", [True, False])
 @pytest.mark.parametrize(("minutes", "counts"), [(0, False), (9.99, False), (10, True), (60, True)])
-def test_an_unsuccessful_record_counts_so_long_after_its_end(minutes: float, counts: bool) -> None:
-    """The time runs from the end that the record names, not from when it was seen."""
+def test_an_unsuccessful_record_counts_so_long_after_its_end(
+    minutes: float, counts: bool, says_its_end: bool
+) -> None:
+    """The time runs from the end that the record names, or else from when it was seen."""
     now = NOON + timedelta(minutes=minutes)
-    assert SETTLING.counts(record("busy", ended_at=NOON), now=now, seen_at=now) is counts
-
-
-@pytest.mark.parametrize(("minutes", "counts"), [(0, False), (9.99, False), (10, True)])
-def test_without_an_end_the_time_runs_from_when_it_was_seen(minutes: float, counts: bool) -> None:
-    """A record that does not say when it ended settles all the same."""
-    assert SETTLING.counts(record("busy"), now=NOON + timedelta(minutes=minutes), seen_at=NOON) is counts
+    over = record("busy", ended_at=NOON if says_its_end else None)
+    assert SETTLING.counts(over, now=now, seen_at=now if says_its_end else NOON) is counts
 
 
 def test_success_counts_at_once() -> None:
-    """Nobody is rung again after a call that went well."""
+    """No further call is to be expected after one that went well."""
     assert SETTLING.counts(record("completed", ended_at=NOON), now=NOON, seen_at=NOON)
 
 

@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import pytest
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
 from formant_provider.sandbox import Fault
 from support.feeds import outcome_of
-from support.triggerer import LATER, LONG_OVER, SOON, Triggerer, triggerers
-
-
-@pytest.fixture
-def triggerer() -> Iterator[Callable[..., Triggerer]]:
-    with triggerers() as start:
-        yield start
-
-
-def test_many_who_wait_cost_one_poll(triggerer: Any) -> None:
-    """A hundred calls that are over: one list, and one detail each."""
-    t = triggerer()
-    calls = [t.world.place(f"{n % 6:02}") for n in range(100)]
-    t.sandbox.advance(LONG_OVER)
-
-    async def story() -> None:
-        waiters = await asyncio.gather(*(t.wait(call, LATER) for call in calls))
-        assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
-
-    t.run(story)
-    assert (t.lists, t.details) == (1, 100)
+from support.triggerer import LATER, LONG_OVER, SOON, cancelled
 
 
 def test_polls_keep_their_interval(triggerer: Any) -> None:
@@ -79,8 +56,7 @@ def test_who_joins_an_idle_poller_waits_for_the_interval_of_the_hastiest(trigger
         await t.until(lambda: t.lists == 1)
         t.sandbox.advance(10)
         assert outcome_of(await t.wait(quick, SOON)) == quick.conversation_id
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await cancelled(waiting)
 
     t.run(story)
     assert t.lists == 2
@@ -138,20 +114,7 @@ def test_the_interval_of_who_left_is_forgotten(triggerer: Any) -> None:
         before = t.lists
         await asyncio.sleep(0.1)
         assert t.lists == before
-        patient.cancel()
-        await asyncio.gather(patient, hasty, return_exceptions=True)
-
-    t.run(story)
-
-
-def test_a_call_whose_receipt_was_lost_is_recognised_by_its_recipient(triggerer: Any) -> None:
-    """With the key of the client that polls."""
-    t = triggerer(start_at=datetime.now(UTC) - timedelta(seconds=100))
-    call = t.world.place("02")
-    t.sandbox.advance(100)
-
-    async def story() -> None:
-        assert outcome_of(await t.wait(call, trace_id=None)) == call.conversation_id
+        await cancelled(patient, hasty)
 
     t.run(story)
 
@@ -165,8 +128,7 @@ def test_a_wait_that_is_cancelled_is_forgotten(triggerer: Any) -> None:
     async def story() -> None:
         waiting = t.wait(call)
         await t.until(lambda: t.lists == 1)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await cancelled(waiting)
         await asyncio.sleep(0.2)
         assert t.lists == 1
         t.sandbox.advance(LONG_OVER)
@@ -191,20 +153,6 @@ def test_the_time_is_up(triggerer: Any) -> None:
     t.run(story)
 
 
-def test_a_deadline_that_has_passed_leaves_one_look(triggerer: Any) -> None:
-    """So a triggerer that was down for the rest of the wait still finds the conversation."""
-    t = triggerer()
-    over, running = t.world.place("02"), t.world.place()
-    t.sandbox.advance(60)
-
-    async def story() -> None:
-        waiters = await asyncio.gather(*(t.wait(call, LATER, timeout_s=-100) for call in (over, running)))
-        assert [outcome_of(waiter) for waiter in waiters] == [over.conversation_id, None]
-
-    t.run(story)
-    assert t.lists == 1
-
-
 def test_a_scheduled_call_is_not_asked_for_early(triggerer: Any) -> None:
     """While the only one waits for a call to come, nothing is asked; a newcomer is served at once."""
     t = triggerer()
@@ -217,8 +165,7 @@ def test_a_scheduled_call_is_not_asked_for_early(triggerer: Any) -> None:
         await asyncio.sleep(0.1)
         assert t.lists == 0
         assert outcome_of(await t.wait(call)) == call.conversation_id
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await cancelled(waiting)
 
     t.run(story)
     assert t.lists == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,36 +13,15 @@ import pytest
 from formant_provider.api.client import LIST_CONVERSATIONS
 from formant_provider.api.errors import AuthenticationFailed, InvalidInput
 from formant_provider.core.conversations.feed import Feed
-from formant_provider.core.polling.async_poller import Poller, utc_now
+from formant_provider.core.polling.async_poller import Poller
 from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.waits import utc_now
 from formant_provider.sandbox import Fault
 from support.feeds import AGENT, outcome_of
-from support.triggerer import LATER, LONG_OVER, Triggerer, triggerers
+from support.triggerer import LATER, LONG_OVER, Triggerer, cancelled
 
 # Until its timeout.
 HANGS_FOR_S = 1.0
-
-
-@pytest.fixture
-def triggerer() -> Iterator[Callable[..., Triggerer]]:
-    with triggerers() as start:
-        yield start
-
-
-@pytest.mark.parametrize("fault", [Fault.ERROR_500_BEFORE, Fault.DROP_AFTER, Fault.GARBAGE])
-def test_trouble_slows_down_and_fails_nobody(fault: Fault, triggerer: Any) -> None:
-    """All who wait go on waiting, and are served when it is over."""
-    t = triggerer()
-    calls = [t.world.place("02") for _ in range(5)]
-    t.sandbox.advance(10)
-    t.sandbox.inject(LIST_CONVERSATIONS, fault, times=4)
-
-    async def story() -> None:
-        waiters = await asyncio.gather(*(t.wait(call, 0.01) for call in calls))
-        assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
-
-    t.run(story)
-    assert t.lists == 5
 
 
 def test_no_request_leaves_before_the_time_that_was_named(triggerer: Any) -> None:
@@ -69,90 +47,58 @@ def test_no_request_leaves_before_the_time_that_was_named(triggerer: Any) -> Non
     assert t.lists == 3
 
 
-def test_an_error_that_stays_reaches_everybody(triggerer: Any) -> None:
-    """A key that is refused three times fails all who wait, and not who comes with a good key later."""
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (None, (3, 3)),  # the key is refused
+        (InvalidInput("password", "is missing"), (0, 5)),
+        (LookupError("no such connection"), (0, 5)),
+    ],
+    ids=str,
+)
+def test_an_error_that_stays_reaches_everybody(
+    error: Exception | None, asked: tuple[int, int], triggerer: Any
+) -> None:
+    """A key refused three times, or a connection gone five times in a row; who comes later tries anew."""
     t = triggerer()
     calls = [t.world.place("02") for _ in range(3)]
     t.sandbox.advance(10)
-    t.api_key = "wrong"
+    t.fails_to_open, t.api_key = error, t.api_key if error else "wrong"
 
     async def story() -> None:
         outcomes = await asyncio.gather(*(t.wait(call, 0.01) for call in calls), return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [AuthenticationFailed] * 3
-        assert t.lists == 3
-        t.api_key = t.sandbox.api_key
+        assert (
+            outcomes == [error] * 3 if error else {type(each) for each in outcomes} == {AuthenticationFailed}
+        )
+        assert (t.lists, t.openings) == asked
+        t.fails_to_open, t.api_key = None, t.sandbox.api_key
         assert outcome_of(await t.wait(calls[0], 0.01)) == calls[0].conversation_id
 
     t.run(story)
 
 
-def test_a_key_that_was_changed_is_used_by_the_next_poll(triggerer: Any) -> None:
-    """Each poll opens a client of its own; one refusal is no failure."""
-    t = triggerer()
-    call = t.world.place("02")
-    t.sandbox.advance(10)
-    t.api_key = "old"
-
-    async def story() -> None:
-        waiting = t.wait(call, 0.02)
-        await t.until(lambda: t.lists == 1)
-        t.api_key = t.sandbox.api_key
-        assert outcome_of(await waiting) == call.conversation_id
-
-    t.run(story)
-    assert len(t.opened) >= 2
-
-
-@pytest.mark.parametrize("error", [InvalidInput("password", "is missing"), LookupError("no such connection")])
-def test_a_connection_that_is_gone_for_good_is_everybody_s_error(error: Exception, triggerer: Any) -> None:
-    """It is believed when it was said five times in a row; who comes later tries anew."""
-    t = triggerer()
-    calls = [t.world.place("02") for _ in range(3)]
-    t.sandbox.advance(10)
-    t.fails_to_open = error
-
-    async def story() -> None:
-        outcomes = await asyncio.gather(*(t.wait(call, 0.01) for call in calls), return_exceptions=True)
-        assert outcomes == [error] * 3
-        assert t.openings == 5
-        t.fails_to_open = None
-        assert outcome_of(await t.wait(calls[0])) == calls[0].conversation_id
-
-    t.run(story)
-
-
-@pytest.mark.parametrize("error", [RuntimeError("secrets backend: 503"), LookupError("no such connection")])
-def test_a_connection_that_cannot_be_read_for_a_moment_ends_no_wait(error: Exception, triggerer: Any) -> None:
-    """Where connections are kept may be away; all who wait go on, and nothing of it is in the log."""
+@pytest.mark.parametrize(
+    ("error", "times"), [(RuntimeError("secret-4711"), 8), (LookupError("secret-4711"), 3)], ids=str
+)
+def test_a_connection_that_cannot_be_read_for_a_moment_ends_no_wait(
+    error: Exception, times: int, triggerer: Any, caplog: Any
+) -> None:
+    """Where connections are kept may be away; all who wait continue, and nothing of it is in the log."""
     t = triggerer()
     calls = [t.world.place("02") for _ in range(20)]
     t.sandbox.advance(10)
     t.fails_to_open = error
 
     async def story() -> None:
-        waits = [t.wait(call, 0.02) for call in calls]
-        await t.until(lambda: t.openings == 3)
+        waits = [t.wait(call, 0.02 if times < 5 else 0.001) for call in calls]
+        await t.until(lambda: t.openings == times)
         t.fails_to_open = None
         waiters = await asyncio.gather(*waits)
         assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
 
     t.run(story)
     assert t.lists == 1
-
-
-def test_a_connection_that_cannot_be_read_ends_each_wait_at_its_deadline(triggerer: Any, caplog: Any) -> None:
-    """An error that passes is waited out, however often it comes, and its text is not logged."""
-    t = triggerer()
-    t.fails_to_open = RuntimeError("secret-4711")
-
-    async def story() -> None:
-        waiting = t.wait(t.world.place("02"), 0.001)
-        await t.until(lambda: t.openings == 8)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
-    t.run(story)
-    assert "RuntimeError" in caplog.text
+    assert type(error).__name__ in caplog.text
     assert "secret-4711" not in caplog.text
 
 
@@ -195,9 +141,7 @@ def test_servers_that_hang_hold_up_no_other_poller(triggerer: Any) -> None:
         assert outcome_of(await healthy.wait(call)) == call.conversation_id
         assert time.monotonic() - begun < 1
         assert sum(thread.name.startswith("formant-poll") for thread in threading.enumerate()) <= 13
-        for wait in waits:
-            wait.cancel()
-        await asyncio.gather(*waits, return_exceptions=True)
+        await cancelled(*waits)
 
     healthy.run(story)
 
@@ -212,8 +156,7 @@ def test_a_poller_that_rests_holds_no_thread(triggerer: Any) -> None:
         await t.until(lambda: t.lists == 1)
         await asyncio.sleep(0.2)
         assert not any(thread.name.startswith("formant-poll") for thread in threading.enumerate())
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        await cancelled(waiting)
 
     t.run(story)
 
@@ -235,9 +178,8 @@ def longest_hold_s(t: Triggerer) -> float:
     async def story() -> None:
         ticker = asyncio.create_task(tick())
         waiters = await asyncio.gather(*(t.wait(call, 0.05, timeout_s=15) for call in calls))
-        ticker.cancel()
         assert all(waiter.outcome for waiter in waiters)
-        await asyncio.gather(ticker, return_exceptions=True)
+        await cancelled(ticker)
 
     t.run(story)
     assert len(gaps) > 50

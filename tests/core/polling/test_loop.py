@@ -11,48 +11,28 @@ from typing import Any
 import pytest
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS, FormantClient
-from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import AuthenticationFailed
-from formant_provider.core.conversations.waiters import FIRST_LOOK, Waiter
-from formant_provider.core.polling.loop import REFUSALS_TO_BELIEVE, SENDS_PER_REQUEST, Polling, wait_for
-from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.conversations.waiters import Waiter
+from formant_provider.core.polling.loop import REFUSALS_TO_BELIEVE, SENDS_PER_REQUEST
+from formant_provider.core.polling.waits import FIRST_LOOK
 from formant_provider.sandbox import Fault
-from support.feeds import AGENT, ONCE, Board, Waiting, number, outcome_of, row, waiting
+from support.feeds import AGENT, Board, Waiting, number, outcome_of, row, waiting
 from support.ledgers import NOON
-from support.scripted_server import Answer, ScriptedServer
+from support.scripted_server import Answer
+from support.worker import HOUR
+from support.worker import Worker as AnyWorker
 
-HOUR = 3600.0
 
-
-class Worker:
-    """Waits on the sandbox's clock, and notes its pauses."""
+class Worker(AnyWorker):
+    """Waits for calls."""
 
     def __init__(self, world: Waiting, jitter: float = 0.0) -> None:
+        super().__init__(world.feed, world.sandbox, jitter)
         self.world = world
-        self.sandbox = world.sandbox
-        self.pauses: list[float] = []
-        self.polling = Polling(world.feed, RateLimiter(world.sandbox.now, lambda: jitter), world.sandbox.now)
-        self.base_url = world.sandbox.base_url
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.sandbox.advance(seconds)
-
-    def open_client(self) -> FormantClient:
-        config = ClientConfig(self.base_url, self.sandbox.api_key, 0.5, 0.5)
-        return FormantClient(config, retry_policy=ONCE)
 
     def wait(self, waiter: Waiter, timeout_s: float = HOUR) -> str | None:
         """Wait, and return the id of the conversation that ended it."""
-        deadline = self.sandbox.now() + timedelta(seconds=timeout_s)
-        sandbox = self.sandbox
-        wait_for(waiter, self.polling, self.open_client, deadline=deadline, now=sandbox.now, sleep=self.sleep)
-        return outcome_of(waiter)
-
-    def asked_at(self, endpoint: str | None = None) -> list[float]:
-        """Return when requests arrived, in seconds since noon."""
-        seen = [each for each in self.sandbox.requests if endpoint in {None, each.endpoint}]
-        return [(each.at - NOON).total_seconds() for each in seen]
+        return outcome_of(self.wait_for(waiter, timeout_s))
 
 
 @pytest.fixture
@@ -129,7 +109,7 @@ def test_nothing_is_asked_before_a_scheduled_call_can_begin(start: Any) -> None:
     assert worker.asked_at()[0] == 2 * HOUR + 7 - 60
 
 
-TROUBLES = [
+ERRORS = [
     Fault.ERROR_500_BEFORE,
     Fault.ERROR_503_BEFORE,
     Fault.DROP_BEFORE,
@@ -140,8 +120,8 @@ TROUBLES = [
 
 
 @pytest.mark.parametrize("endpoint", [LIST_CONVERSATIONS, GET_CONVERSATION])
-@pytest.mark.parametrize("fault", TROUBLES)
-def test_trouble_slows_a_wait_down_and_never_fails_it(fault: Fault, endpoint: str, start: Any) -> None:
+@pytest.mark.parametrize("fault", ERRORS)
+def test_errors_slow_a_wait_down_and_never_fail_it(fault: Fault, endpoint: str, start: Any) -> None:
     """Ten in a row: the pauses grow, and then the call is found."""
     worker = start()
     call = worker.world.place()
@@ -214,8 +194,7 @@ def test_a_refused_poll_goes_on_where_it_was(start: Any) -> None:
         answered.append(request.path)
         return board.answer(request)
 
-    with ScriptedServer(answer) as server:
-        worker.base_url = server.base_url
+    with worker.answered_by(answer):
         worker.wait(waiters[-1], timeout_s=100 * HOUR)
     offsets = [path.rpartition("=")[2] for path in answered if "?" in path]
     assert offsets == ["0", "100"]
@@ -243,8 +222,7 @@ def test_the_time_a_503_names_is_kept_whichever_send_it_is(path: str, after: int
                 return Answer(503, headers=named)
         return board.answer(request)
 
-    with ScriptedServer(answer) as server:
-        worker.base_url = server.base_url
+    with worker.answered_by(answer):
         worker.wait(worker.world.join(trace_id="t-c-2", recipient=number("00")))
     (named_at,) = [-at - 1 for at in asked if at < 0]
     later = [at for at in asked if at > named_at]
@@ -275,8 +253,7 @@ def test_a_refused_key_is_believed_in_the_end(refusals: int, start: Any) -> None
         board.list_answer = Answer(401) if board.lists <= refusals else None
 
     board.before_list = before_list
-    with ScriptedServer(board.answer) as server:
-        worker.base_url = server.base_url
+    with worker.answered_by(board.answer):
         if refusals < REFUSALS_TO_BELIEVE:
             assert worker.wait(waiter) == "c-1"
             assert len(worker.pauses) >= refusals
@@ -297,8 +274,7 @@ def test_refusals_are_counted_in_a_row(start: Any) -> None:
         board.list_answer = None if board.lists % REFUSALS_TO_BELIEVE == 0 else Answer(401)
 
     board.before_list = before_list
-    with ScriptedServer(board.answer) as server:
-        worker.base_url = server.base_url
+    with worker.answered_by(board.answer):
         assert worker.wait(waiter, timeout_s=HOUR) is None
     assert board.lists > 5 * REFUSALS_TO_BELIEVE
 
@@ -335,7 +311,7 @@ def test_the_agent_is_named_in_every_list(start: Any) -> None:
     assert {seen.query["agent_id"] for seen in lists} == {str(AGENT)}
 
 
-def test_trouble_is_logged_with_what_follows_and_nothing_private(start: Any, caplog: Any) -> None:
+def test_errors_are_logged_with_what_follows_and_nothing_private(start: Any, caplog: Any) -> None:
     """One line for each refusal, which says when it is asked again."""
     worker = start()
     worker.sandbox.inject(LIST_CONVERSATIONS, Fault.RATE_LIMIT, retry_after=90)

@@ -1,0 +1,102 @@
+"""What all waits have in common: who waits, at which feed, and when one gives up."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from formant_provider.api.errors import FormantError
+from formant_provider.core.flows import Flow
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+DEFAULT_POLL_INTERVAL_S = 30.0
+# A first look may have to wait for the API's rate limit, or for a long list.
+FIRST_LOOK = timedelta(minutes=2)
+
+
+@dataclass(eq=False)
+class BaseWaiter:
+    """Somebody who waits.
+
+    :param watch: what is waited for.
+    :param on_done: called once, when the wait has ended.
+    :ivar outcome: what ended the wait.
+    :ivar error: what ended this wait alone.
+    :ivar looks: polls that looked for it.
+    """
+
+    watch: Any
+    on_done: Callable[[], None] | None = None
+    outcome: Any = None
+    error: FormantError | None = None
+    looks: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.outcome is not None or self.error is not None
+
+    def end(self, outcome: object = None, error: FormantError | None = None) -> None:
+        """End the wait."""
+        self.outcome, self.error = outcome, error
+        if self.on_done:
+            self.on_done()
+
+    def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
+        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
+
+        :param begun: when the wait began, in this process.
+        """
+        return deadline if self.looks else max(deadline, begun + FIRST_LOOK)
+
+
+WaiterT = TypeVar("WaiterT", bound=BaseWaiter)
+Now = Callable[[], datetime]
+
+
+class BaseFeed(ABC, Generic[WaiterT]):
+    """All who are served by one poll.
+
+    :param waiter: makes one who waits.
+    :param now: tells the current time, aware.
+    """
+
+    def __init__(self, waiter: Callable[[Any, Callable[[], None] | None], WaiterT], now: Now) -> None:
+        self.waiters: list[WaiterT] = []
+        self._waiter = waiter
+        self._now = now
+
+    def join(self, watch: Any, on_done: Callable[[], None] | None = None) -> WaiterT:
+        """Begin to wait; served from the next poll on."""
+        self.waiters.append(self._waiter(watch, on_done))
+        return self.waiters[-1]
+
+    def leave(self, waiter: WaiterT) -> None:
+        """Stop waiting, whether there was an outcome or not."""
+        self.waiters.remove(waiter)
+
+    def interval_s(self) -> float:
+        """Return the seconds between two polls that the most impatient waiter asked for."""
+        intervals = (waiter.watch.poll_interval_s for waiter in self.waiters)
+        return min(intervals, default=DEFAULT_POLL_INTERVAL_S)
+
+    def use(self, client: FormantClient) -> None:
+        """Take note of the client that sends from now on."""
+
+    @abstractmethod
+    def due_at(self) -> datetime | None:
+        """Return when there is something to ask for, aware; ``None``: now, or never while nobody waits."""
+
+    @abstractmethod
+    def poll(self) -> Flow[None]:
+        """Look once for everybody."""
+
+
+def utc_now() -> datetime:
+    """Return the current time, aware."""
+    return datetime.now(UTC)
