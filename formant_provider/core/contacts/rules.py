@@ -35,10 +35,6 @@ Faults: TypeAlias = Mapping[int, Fault | None]
 class Chunk:
     """Rows on their way through the rules, all of one width.
 
-    :param numbers: the numbers of the rows.
-    :param rows: their cells, none of which holds a NUL.
-    :param width: how many cells each has.
-    :ivar columns: the cells by column.
     :ivar keys: the recipients as integers, once they are known.
     """
 
@@ -67,12 +63,6 @@ class Chunk:
 class Rules:
     """The rules for one list of contacts.
 
-    :param columns: its header.
-    :param reader: how its numbers are read.
-    :param required: columns that must not be blank.
-    :param suppressed: numbers that must not be called.
-    :param openings: the hours in which they may be; ``None`` means any.
-    :raises InvalidInput: a required column does not exist.
     :ivar completed: how many accepted numbers got the country code of ``default_country``.
     :ivar without_plus: how many cannot be called, and are valid but for their plus sign.
     """

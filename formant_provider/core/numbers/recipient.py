@@ -28,8 +28,6 @@ class Recipient(str):
     It is text, so it goes into requests, keys and JSON as it is, and no room has to parse it again. Its
     ``repr`` hides the number. What is derived is found when it is first asked for: most numbers of a list of
     a million are never asked.
-
-    :ivar written: the number as the user wrote it.
     """
 
     written: str
@@ -127,10 +125,7 @@ class Recipient(str):
 
 
 def parsed(text: str, country: str | None = None) -> PhoneNumber | None:
-    """Return a written number as the library reads it, which guesses at letters; ``None`` if it cannot.
-
-    :param country: where it is from if it has no country code.
-    """
+    """Return a written number as the library reads it, which guesses at letters; ``None`` if it cannot."""
     import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
 
     with suppress(phonenumbers.NumberParseException):
@@ -143,8 +138,6 @@ def canonical(number: str) -> Recipient | None:
 
     ``+4402079460123`` and ``+442079460123`` are one phone. Which digits belong to the number, such as the 0
     of Italy, and which are dialled before it at home is for the library to know.
-
-    :param number: a plus sign and digits.
     """
     known = possible(number)
     return None if isinstance(known, Reason) else known

@@ -15,12 +15,7 @@ from formant_provider.core.tables.value_tables import ParquetTable, ValueTable
 
 @dataclass(frozen=True)
 class FileForm:
-    """How a file of contacts is written, as far as its content does not tell.
-
-    :param delimiter: between the cells of a CSV file.
-    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
-    :param phone_column: the name that the column of numbers has in the file.
-    """
+    """How a file of contacts is written, as far as its content does not tell."""
 
     delimiter: str = ","
     sheet: str | None = None
@@ -32,12 +27,8 @@ def open_table(
 ) -> CsvTable | ValueTable:
     """Open a file by its content: Parquet, a workbook, or CSV, also compressed.
 
-    :param file: open for reading, and left open. Parquet and workbooks need one that can be read from any
-        place.
-    :param field: to be named in an error.
     :param as_list: whether it is a list of numbers, of which no part may be missed: the delimiter of CSV is
         then found out, and of a workbook with several sheets none is taken by its place.
-    :raises InvalidInput: it cannot be read, or is of another kind.
     """
     raw = buffered(file)
     start = raw.peek(8)

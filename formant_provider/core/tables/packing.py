@@ -50,12 +50,7 @@ def may_be_workbook(start: bytes) -> bool:
 
 
 def unpacked(raw: io.BufferedReader, field: str) -> tuple[Any, str]:
-    """Return a file as it is unpacked, and by what; in several pieces one after the other as well.
-
-    :param raw: in gzip, bzip2 or Zstandard, known by its content; or as it is.
-    :param field: to be named in an error.
-    :raises InvalidInput: there is nothing to unpack it with.
-    """
+    """Return a file as it is unpacked, and by what; in several pieces one after the other as well."""
     start = raw.peek(16)
     if _GZIP.match(start):
         return gzip.GzipFile(fileobj=raw), "gzip"
@@ -67,10 +62,7 @@ def unpacked(raw: io.BufferedReader, field: str) -> tuple[Any, str]:
 
 
 def refuse_other_kinds(start: bytes, field: str) -> None:
-    """Refuse what is no text of ours, by its first bytes.
-
-    :raises InvalidInput: with what to do.
-    """
+    """Refuse what is no text of ours, by its first bytes."""
     for pattern, kind in _OTHERS.items():
         if pattern.match(start):
             raise InvalidInput(field, f"is {kind}")
@@ -92,8 +84,6 @@ class _Unpacked(io.RawIOBase):
     """Unpacks piece by piece, and says when the last one is cut off.
 
     The readers that the libraries have for files do not say so, or mix that with errors of the storage.
-
-    :param new: makes what unpacks one piece.
     """
 
     def __init__(self, file: IO[bytes], new: Callable[[], Any]) -> None:
