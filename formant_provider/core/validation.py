@@ -140,7 +140,6 @@ def to_phone(
     readings = Readings(default_country, renumber=renumber)
     known = readings.read(str(number))
     if isinstance(known, Recipient):
-        known.written = str(number)
         return known
     note = readings.note(str(number), known)
     told = _WHY_NOT.get(known) or known.sentence.removeprefix("The number ").removesuffix(".")

@@ -71,7 +71,7 @@ def clean_contacts(
     listed = NumberReader(default_country, numbers, renumber=True)
     suppressed = None if suppress is None else read_do_not_call(suppress, listed)
     required = [PHONE_PARAMETER if name == phone_column else name for name in required_variables]
-    rules = Rules(contacts.columns, reader, required, suppressed, openings)
+    rules = Rules(contacts.columns, reader, required, suppressed or frozenset(), openings)
     rows = RowList(row_list, contacts.columns, carried)
     report = replace(
         _sift(contacts, rules, sink, _Rejects(rejects, contacts, phone_column), rows),

@@ -29,29 +29,8 @@ _FIELD = "suppress"
 _FEWEST_DIGITS = 7
 
 
-class DoNotCall:
-    """Numbers that must not be called."""
-
-    def __init__(self, numbers: set[int]) -> None:
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def find(self, keys: Sequence[int]) -> list[int]:
-        """Return the positions of numbers that are on the list."""
-        numbers = self._numbers
-        if numbers.isdisjoint(keys):
-            return []
-        return [position for position, key in enumerate(keys) if key in numbers]
-
-    def holds(self, number: str) -> bool:
-        """Whether a number is on the list."""
-        return int(number) in self._numbers
-
-
-def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
-    """Read a do-not-call list.
+def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> set[int]:
+    """Return the numbers of a do-not-call list, as integers.
 
     :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
         under that of today.
@@ -95,7 +74,7 @@ class _Listed:
         if unread:
             _refuse(unread, reasons)
 
-    def whole(self) -> DoNotCall:
+    def whole(self) -> set[int]:
         """Return the list, unless it was spoilt or lost."""
         round_numbers = self._reader.round_numbers - self._round_before
         if too_many(round_numbers, self._entries):
@@ -110,7 +89,7 @@ class _Listed:
                 "holds no number, as a list that was not filled does. Where nobody has to be on it, let it"
                 " hold one that nobody has; where there is no list, leave it out of the DAG file",
             )
-        return DoNotCall(self._numbers)
+        return self._numbers
 
 
 def _refuse(unread: list[int], reasons: Counter[str]) -> None:

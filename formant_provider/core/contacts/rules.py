@@ -6,12 +6,11 @@ object to, which for most is all it costs, and only then looks at them one by on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.core.contacts.do_not_call import DoNotCall
 from formant_provider.core.hours.openings import Openings
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.reasons import Reason
@@ -48,10 +47,6 @@ class Chunk:
         """Return the cells of one row."""
         return [column[position] for column in self.columns]
 
-    def recipients(self) -> Iterator[str]:
-        """Yield the numbers as they will be called, E.164, once they are known."""
-        return (f"+{key}" for key in self.keys)
-
     def drop(self, positions: Faults) -> None:
         """Take rows out."""
         # They are few, so that deleting them is faster than picking the others.
@@ -72,7 +67,7 @@ class Rules:
         columns: Sequence[str],
         reader: NumberReader,
         required: Sequence[str] = (),
-        suppressed: DoNotCall | None = None,
+        suppressed: Set[int] = frozenset(),
         openings: Openings | None = None,
     ) -> None:
         for name in required:
@@ -139,7 +134,9 @@ class Rules:
         return faults
 
     def _suppression(self, chunk: Chunk) -> Faults:
-        found = () if self._suppressed is None else self._suppressed.find(chunk.keys)
+        if self._suppressed.isdisjoint(chunk.keys):
+            return {}
+        found = (position for position, key in enumerate(chunk.keys) if key in self._suppressed)
         return dict.fromkeys(found, Fault(Reason.SUPPRESSED))
 
     def _variables(self, chunk: Chunk) -> Faults:
@@ -155,7 +152,7 @@ class Rules:
     def _window(self, chunk: Chunk) -> Faults:
         if self._openings is None:
             return {}
-        closed = self._openings.refuse_closed(chunk.recipients())
+        closed = self._openings.refuse_closed(f"+{key}" for key in chunk.keys)
         return {
             place: Fault(Reason.HOURS_UNKNOWN if opening.fault else Reason.CLOSED, None, str(opening))
             for place, opening in closed.items()

@@ -59,21 +59,21 @@ class Contacts:
 
 def open_contacts(
     file: IO[bytes],
+    form: FileForm = FileForm(),  # noqa: B008 - it is frozen
     *,
-    delimiter: str = ",",
     numbers: Numbers | None = None,
-    sheet: str | None = None,
-    phone_column: str = PHONE_PARAMETER,
 ) -> Contacts:
     """Read contacts from a file, known by its content: a workbook, Parquet, or CSV, also compressed."""
-    contacts = read_part(file, FileForm(delimiter, sheet, phone_column), numbers, PhoneCells())
+    contacts = _read_part(file, form, numbers, PhoneCells())
     if contacts is None:
         raise InvalidInput("contacts", "is empty: there is no header")
     return contacts
 
 
-def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells) -> Contacts | None:
-    """Read contacts from a file that may be one of several."""
+def _read_part(
+    file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells
+) -> Contacts | None:
+    """Return the contacts of a file that may be one of several; ``None`` if it has no header."""
     table = open_table(file, "contacts", form)
     if not isinstance(table, CsvTable):
         return _of_values(table, numbers, form.phone_column, cells)
@@ -90,13 +90,7 @@ def opened_contacts(
     """Read contacts from one file or several, one of which is open at a time."""
     if parts[0].name is None:
         with parts[0].open("contacts") as file:
-            yield open_contacts(
-                file,
-                delimiter=form.delimiter,
-                numbers=numbers,
-                sheet=form.sheet,
-                phone_column=form.phone_column,
-            )
+            yield open_contacts(file, form, numbers=numbers)
         return
     reader = _PartReader(form, numbers)
     blocks = reader.blocks(parts)
@@ -198,7 +192,7 @@ class _PartReader:
                 yield from self._blocks(part, contacts)
 
     def _open(self, file: IO[bytes]) -> Contacts | None:
-        return read_part(file, self._form, self._numbers, self.cells)
+        return _read_part(file, self._form, self._numbers, self.cells)
 
     def _blocks(self, part: Part, contacts: Contacts) -> Iterator[RowBlock]:
         order = part.named(lambda: self._order(contacts.columns))

@@ -30,14 +30,6 @@ class Recipient(str):
     a million are never asked.
     """
 
-    written: str
-
-    def __new__(cls, number: str) -> Self:
-        """Take a number in its one spelling."""
-        recipient = super().__new__(cls, number)
-        recipient.written = str(number)
-        return recipient
-
     @classmethod
     def of(cls, number: str) -> Self:
         """Return a number as a recipient; one that is a recipient already keeps what it knows."""
@@ -45,17 +37,6 @@ class Recipient(str):
 
     def __repr__(self) -> str:
         return "Recipient(hidden)"
-
-    @property
-    def e164(self) -> str:
-        """The number as plain text."""
-        return str(self)
-
-    @property
-    def former(self) -> str | None:
-        """Its other spelling in E.164, of which keys were made once; ``None`` if it was written in none."""
-        is_other = self.written != self and E164.fullmatch(self.written)
-        return self.written if is_other else None
 
     @cached_property
     def parsed(self) -> PhoneNumber | None:
@@ -95,11 +76,6 @@ class Recipient(str):
         valid = (it for it in all_of_code if phonenumbers.is_valid_number_for_region(self.parsed, it))
         # None is valid if the number is too new for the library, but its first digits are of one country.
         return tuple(valid) or (first,)
-
-    @property
-    def country(self) -> str | None:
-        """The country as an ISO 3166 code; ``None`` if it may be of several, or of none."""
-        return self.countries[0] if len(self.countries) == 1 else None
 
     @cached_property
     def kind(self) -> str | None:

@@ -9,7 +9,7 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.tables.csv_table import CsvTable, buffered
 from formant_provider.core.tables.excel_table import ExcelTable
-from formant_provider.core.tables.packing import is_parquet, may_be_workbook
+from formant_provider.core.tables.packing import OLE, PARQUET, ZIP
 from formant_provider.core.tables.value_tables import ParquetTable, ValueTable
 
 
@@ -32,9 +32,9 @@ def open_table(
     """
     raw = buffered(file)
     start = raw.peek(8)
-    if is_parquet(start):
+    if start.startswith(PARQUET):
         return ParquetTable(file, field)
-    if may_be_workbook(start):
+    if start.startswith((OLE, ZIP)):
         return ExcelTable(file, field, form.sheet, only=as_list)
     if form.sheet is not None and not as_list:
         raise InvalidInput("sheet", "is the name of a sheet, and the contacts are in no workbook")

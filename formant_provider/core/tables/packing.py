@@ -19,7 +19,7 @@ _GZIP = re.compile(rb"\x1f\x8b")
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 # Behind what may be skipped, as some programs put it in front.
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
-_PARQUET, _OLE, ZIP = b"PAR1", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04"
+PARQUET, OLE, ZIP = b"PAR1", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04"
 # What else people have, by its first bytes.
 _OTHERS = {
     re.compile(rb"\s*\{\s*\"|\s*\[\s*[\[{\"]"): "JSON; write it as CSV or Parquet",
@@ -37,16 +37,6 @@ _OTHERS = {
     re.compile(rb"\xff\x06\0\0sNaPpY"): "compressed with Snappy; use gzip",
     re.compile(rb"7z\xbc\xaf|Rar!"): "an archive; unpack it",
 }
-
-
-def is_parquet(start: bytes) -> bool:
-    """Whether a file is Parquet, by its first bytes."""
-    return start.startswith(_PARQUET)
-
-
-def may_be_workbook(start: bytes) -> bool:
-    """Whether a file is in one of the two containers that workbooks come in, by its first bytes."""
-    return start.startswith((_OLE, ZIP))
 
 
 def unpacked(raw: io.BufferedReader, field: str) -> tuple[Any, str]:

@@ -89,7 +89,7 @@ def test_a_list_may_be_parquet(columns: dict[str, Any]) -> None:
     parquet.write_table(pyarrow.table(columns), file)
     file.seek(0)
     numbers = read_do_not_call(open_numbers(file), NumberReader(numbers="e164_without_plus"))
-    assert [len(numbers), numbers.holds(NUMBER), numbers.holds(OTHER)] == [2, True, True]
+    assert numbers == {int(NUMBER), int(OTHER)}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_an_entry_means_the_same_phone_as_a_contact_or_is_refused(
     """It is read by the same rules, so that it suppresses whom it means, and is never void."""
     reader = NumberReader("DE", numbers)
     if is_read:
-        assert read_do_not_call([entry], reader).holds("+4915123456789")
+        assert read_do_not_call([entry], reader) == {4915123456789}
     else:
         assert "1 entry cannot be read" in refusal(lambda: read_do_not_call([entry], reader), "suppress")
 
@@ -168,6 +168,4 @@ def test_an_ambiguous_entry_is_told_with_the_way_out() -> None:
 def test_it_is_counted_by_phones() -> None:
     """Two spellings of one phone, and an entry that comes twice, are one number."""
     numbers = read_do_not_call([NUMBER, NUMBER, "+442079460123", "+4402079460123", ""], NumberReader())
-    assert len(numbers) == 2
-    assert numbers.holds("+442079460123")
-    assert not numbers.holds(OTHER)
+    assert numbers == {int(NUMBER), 442079460123}
