@@ -145,17 +145,14 @@ def test_what_keeps_the_plus_sign_is_called_as_it_is(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", cases(LOSES))
-def test_what_loses_the_plus_sign_is_refused_with_the_remedy(name: str, tmp_path: Path) -> None:
-    """A column of numbers calls nobody, and the error says which word is missing."""
-    called, refusal = outcome(made(name, LOSES[name], tmp_path).read_bytes())
+def test_what_loses_the_plus_sign_is_refused_with_the_remedy_and_read_with_it(
+    name: str, tmp_path: Path
+) -> None:
+    """A column of numbers calls nobody, and the error says which word is missing; with it, all are right."""
+    content = made(name, LOSES[name], tmp_path).read_bytes()
+    called, refusal = outcome(content)
     assert not called
     assert WITHOUT_PLUS in refusal
-
-
-@pytest.mark.parametrize("name", cases(LOSES))
-def test_what_loses_the_plus_sign_is_read_with_the_remedy(name: str, tmp_path: Path) -> None:
-    """Told that only plus signs are missing, the right ten numbers are called: whole floats are whole."""
-    content = made(name, LOSES[name], tmp_path).read_bytes()
     assert outcome(content, numbers="e164_without_plus") == (RIGHT["world"], "")
 
 
