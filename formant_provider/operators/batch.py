@@ -28,7 +28,7 @@ from formant_provider.tasks.batches.waiting import (
     wait_for_batch,
 )
 from formant_provider.tasks.dry_run import is_dry_run
-from formant_provider.tasks.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
+from formant_provider.tasks.options import check_batch_options, one_of, refuse_idle, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields, reveal
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
@@ -87,7 +87,6 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         the upload it is called ``customer_phone``.
     :param default_country: the country of numbers that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
-    :param default_region: the old name of ``default_country``, which is deprecated.
     :param numbers: what digits without a plus sign are, in the contacts and in ``suppress``: ``"national"``
         (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is given.
@@ -205,7 +204,6 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         sheet: str | None = None,
         phone_column: str = "customer_phone",
         default_country: str | None = None,
-        default_region: str | None = None,
         numbers: Numbers | None = None,
         renumber: bool = False,
         suppress: Any = None,
@@ -248,7 +246,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         self.calling_window, self.on_closed = calling_window, on_closed
         self.rules = ContactRules(
             delimiter=delimiter,
-            default_country=renamed("default_region", default_region, "default_country", default_country),
+            default_country=default_country,
             numbers=numbers,
             renumber=renumber,
             sheet=sheet,
