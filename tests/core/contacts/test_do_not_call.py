@@ -109,18 +109,13 @@ def test_parquet_that_could_be_misread_is_refused(columns: dict[str, Any], told:
     assert told in refusal(lambda: list(open_numbers(file)), "suppress")
 
 
-@pytest.mark.parametrize("entries", [[], [""], [None, " ", float("nan")], iter(())])
+EMPTY_FILES = [b"", b"\n\n", b"customer_phone\n", b"phone\n", gzip.compress(b"", mtime=0)]
+
+
+@pytest.mark.parametrize("entries", [[], [""], [None, " ", float("nan")], iter(()), *map(read, EMPTY_FILES)])
 def test_a_list_without_a_number_is_lost_and_not_empty(entries: Any) -> None:
-    """Nobody is called without it."""
+    """Nobody is called without it; a file of a header alone is what a failed export leaves."""
     assert "holds no number" in refusal(lambda: read_do_not_call(entries, NumberReader()), "suppress")
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\n\n", b"customer_phone\n", b"phone\n", gzip.compress(b"", mtime=0)]
-)
-def test_a_file_without_a_number_is_lost_as_well(content: bytes) -> None:
-    """A file of a header alone is what a failed export leaves."""
-    assert "holds no number" in refusal(lambda: read_do_not_call(read(content), NumberReader()), "suppress")
 
 
 @pytest.mark.parametrize(

@@ -59,13 +59,9 @@ def test_a_sheet_is_chosen_by_its_name() -> None:
 
 
 def test_a_sheet_that_is_not_there_is_refused() -> None:
-    """The error has the names of those that are."""
+    """The error has the names of those that are; or the wrong file was given, or the option is left over."""
     told = refusal(lambda: read(workbook({"March": [["customer_phone"]]}), sheet="Mach"), "sheet")
     assert told == "the workbook has no such sheet; it has 'March'"
-
-
-def test_a_sheet_of_what_is_no_workbook_is_refused() -> None:
-    """The wrong file was given, or the option is left over."""
     assert "no workbook" in refusal(lambda: read(b"customer_phone\n", sheet="March"), "sheet")
 
 
