@@ -42,12 +42,7 @@ FIRST_ROWS = 5
 
 @dataclass(frozen=True)
 class Findings:
-    """What there is to say of a list.
-
-    :param report: its counts.
-    :param rows: the numbers of the first rows that cannot be called, by reason.
-    :param openings: how many of the others may be called when.
-    """
+    """What there is to say of a list."""
 
     report: ContactReport
     rows: dict[str, list[int | str]]
@@ -99,11 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check(options: argparse.Namespace, window: CallingWindow | None) -> Findings:
-    """Read the list, and all that is needed for it.
-
-    :raises InvalidInput: it cannot be read, or an option is invalid for it.
-    :raises OSError: a file cannot be read or written.
-    """
+    """Read the list, and all that is needed for it."""
     # Who may be called later can be called; who has no hours, or none that are known, cannot.
     openings = Openings(window.hours if window else None, pendulum.now("UTC"), refuse_later=False)
     _refuse_overwriting(options)
@@ -155,10 +146,7 @@ def in_a_table(findings: Findings, *, has_hours: bool) -> str:
 
 
 def _refuse_overwriting(options: argparse.Namespace) -> None:
-    """Refuse to write rejects over what is read, under whatever name.
-
-    :raises InvalidInput: so it would be.
-    """
+    """Refuse to write rejects over what is read, under whatever name."""
     if not options.rejects:
         return
     read = {"FILE": options.file, "--suppress": options.suppress}

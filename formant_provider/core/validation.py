@@ -65,8 +65,6 @@ def to_parameters(
     :param value: a mapping of names to values, or the API's list of ``{"name": ..., "value": ...}``.
         Exactly one must be ``customer_phone``, as :func:`to_phone` takes it, and is returned as a
         :class:`~formant_provider.core.numbers.recipient.Recipient`.
-    :param default_country: as for :func:`to_phone`.
-    :param renumber: as for :func:`to_phone`.
     """
     if isinstance(value, Mapping):
         pairs = list(value.items())
@@ -129,10 +127,8 @@ def to_phone(
 ) -> Recipient:
     """Return whom a number calls; refuse one that cannot exist, or can be two phones.
 
-    :param field: to be named in the error.
     :param default_country: where a number is from that has no country code, as two letters of ISO 3166; with
         it, any usual writing is taken. ``None`` takes E.164 alone.
-    :param renumber: whether a number of an old numbering plan becomes that of today; else it is refused.
     """
     from formant_provider.core.numbers.reading import Readings  # not while a DAG file is parsed
     from formant_provider.core.numbers.recipient import Recipient
@@ -144,7 +140,6 @@ def to_phone(
     readings = Readings(default_country, renumber=renumber)
     known = readings.read(str(number))
     if isinstance(known, Recipient):
-        known.written = str(number)
         return known
     note = readings.note(str(number), known)
     told = _WHY_NOT.get(known) or known.sentence.removeprefix("The number ").removesuffix(".")
@@ -152,11 +147,7 @@ def to_phone(
 
 
 def to_scheduled_for(value: object, *, now: datetime) -> datetime | None:
-    """Return the moment to call at; ``None`` means now. Whether it has passed is for :func:`refuse_past`.
-
-    :param value: an aware datetime, or ISO 8601 text with an offset.
-    :param now: the current time, aware.
-    """
+    """Return the moment to call at; ``None`` means now. Whether it has passed is for :func:`refuse_past`."""
     if value is None:
         return None
     moment = to_moment("scheduled_for", value)
@@ -236,10 +227,7 @@ def to_optional_text(field: str, value: object) -> str | None:
 
 
 def to_items(field: str, value: object) -> list[object]:
-    """Return what is in a list, or in the text that a template has made of one.
-
-    :raises InvalidInput: it is neither.
-    """
+    """Return what is in a list, or in the text that a template has made of one."""
     if isinstance(value, str):
         return list(_WORD.findall(value))
     if isinstance(value, Iterable) and not isinstance(value, bytes):

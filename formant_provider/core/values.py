@@ -56,11 +56,7 @@ def is_missing(value: Any) -> bool:
 
 
 def as_text(field: str, value: Any) -> str:
-    """Write a value by the rule the operator's documentation states.
-
-    :param field: to be named in an error.
-    :raises InvalidInput: the value has no obvious text.
-    """
+    """Write a value by the rule the operator's documentation states."""
     value = plain(value)
     text = None if is_missing(value) else _written(value)
     if text is not None:
@@ -117,7 +113,6 @@ def short_float(value: Any, bits: int) -> Any:
     """Return a float that was stored in fewer bits, with as few digits as tell it apart there.
 
     :param value: a finite float; anything else is returned as it is.
-    :param bits: 16 or 32.
     """
     if value is None or not math.isfinite(value):
         return value

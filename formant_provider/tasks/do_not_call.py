@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from formant_provider.tasks.privacy import reveal
 
 if TYPE_CHECKING:
-    from formant_provider.core.contacts.do_not_call import DoNotCall
     from formant_provider.core.tables.file_kinds import FileForm
     from formant_provider.tasks.given_fields import Given
 
@@ -74,7 +73,7 @@ def suppression(
     def is_listed() -> bool:
         refuse_lost_list(given)
         numbers = reveal(suppress)
-        return numbers is not None and _read(numbers, default_country).holds(recipient)
+        return numbers is not None and int(recipient) in _read(numbers, default_country)
 
     def refuse() -> None:
         if is_listed():
@@ -83,7 +82,7 @@ def suppression(
     return refuse
 
 
-def _read(suppress: object, default_country: str | None) -> DoNotCall:
+def _read(suppress: object, default_country: str | None) -> set[int]:
     from formant_provider.core.contacts.do_not_call import read_do_not_call
     from formant_provider.core.numbers.bulk import NumberReader
 

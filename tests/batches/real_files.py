@@ -12,7 +12,7 @@ import pytest
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.sources import open_contacts
+from support.contact_tables import read
 
 FILES = Path(__file__).resolve().parents[1] / "files" / "spreadsheets"
 WORLD, BRITAIN = FILES / "world.csv", FILES / "britain.csv"
@@ -20,7 +20,7 @@ MADE = FILES / "made"
 
 
 class Outcome(NamedTuple):
-    """Whom a batch call would call, by name; and, if it calls nobody, why."""
+    """Whom a batch call would reach, by name; and, if it calls nobody, why."""
 
     called: dict[str, str]
     refusal: str
@@ -43,7 +43,7 @@ def outcome(content: bytes, *, delimiter: str = ",", numbers: Any = None, **opti
     """Read a file as a batch call does, up to the clean file that would be uploaded."""
     clean = io.BytesIO()
     try:
-        contacts = open_contacts(io.BytesIO(content), delimiter=delimiter, numbers=numbers)
+        contacts = read(content, delimiter=delimiter, numbers=numbers)
         clean_contacts(contacts, clean, numbers=numbers, **options)
     except InvalidInput as error:
         return Outcome({}, str(error))

@@ -145,17 +145,14 @@ def test_what_keeps_the_plus_sign_is_called_as_it_is(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", cases(LOSES))
-def test_what_loses_the_plus_sign_is_refused_with_the_remedy(name: str, tmp_path: Path) -> None:
-    """A column of numbers calls nobody, and the error says which word is missing."""
-    called, refusal = outcome(made(name, LOSES[name], tmp_path).read_bytes())
+def test_what_loses_the_plus_sign_is_refused_with_the_remedy_and_read_with_it(
+    name: str, tmp_path: Path
+) -> None:
+    """A column of numbers calls nobody, and the error says which word is missing; with it, all are right."""
+    content = made(name, LOSES[name], tmp_path).read_bytes()
+    called, refusal = outcome(content)
     assert not called
     assert WITHOUT_PLUS in refusal
-
-
-@pytest.mark.parametrize("name", cases(LOSES))
-def test_what_loses_the_plus_sign_is_read_with_the_remedy(name: str, tmp_path: Path) -> None:
-    """Told that only plus signs are missing, the right ten numbers are called: whole floats are whole."""
-    content = made(name, LOSES[name], tmp_path).read_bytes()
     assert outcome(content, numbers="e164_without_plus") == (RIGHT["world"], "")
 
 
@@ -175,7 +172,7 @@ def test_00_that_was_kept_is_read_as_a_plus_sign(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["polars opened.csv", "duckdb opened.parquet", "pandas opened as text.csv"])
-def test_a_batch_call_calls_the_ten(
+def test_a_batch_call_reaches_the_ten(
     name: str, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """The numbers that arrive at the API are those of the good list, each with its name."""

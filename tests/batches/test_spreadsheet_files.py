@@ -82,20 +82,11 @@ def test_every_file_is_read() -> None:
 
 
 @pytest.mark.parametrize("name", cases(CASES))
-def test_it_is_right_or_refused(name: str) -> None:
-    """Without a word about its numbers, a list is called as it was meant, or not at all."""
-    assert read(name).called == ({} if CASES[name].refusal else right(name))
-
-
-@pytest.mark.parametrize("name", cases(CASES))
-def test_a_refusal_names_the_remedy(name: str) -> None:
-    """Who reads the error knows what to do next."""
-    assert re.search(CASES[name].refusal, read(name).refusal)
-
-
-@pytest.mark.parametrize("name", cases(CASES))
-def test_with_the_remedy_it_is_right(name: str) -> None:
-    """With the word that the remedy asks for all ten are called; where digits are gone, nobody is."""
+def test_it_is_right_or_refused_with_the_remedy(name: str) -> None:
+    """A list is called as it was meant or not at all; with the remedy all are, unless digits are gone."""
+    found = read(name)
+    assert found.called == ({} if CASES[name].refusal else right(name))
+    assert re.search(CASES[name].refusal, found.refusal)
     cure = CASES[name].cure
     assert read(name, **(WITHOUT_PLUS if cure is None else cure)).called == (
         {} if cure is None else right(name)

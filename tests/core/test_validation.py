@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal
 from typing import Any
 
 import pendulum
@@ -45,43 +44,6 @@ def test_parameters_may_be_a_mapping_or_the_api_s_list() -> None:
     mapping = {"customer_phone": NUMBER, "customer_name": "Rahul"}
     as_list = [{"name": name, "value": value} for name, value in mapping.items()]
     assert validation.to_parameters(mapping) == validation.to_parameters(as_list) == tuple(mapping.items())
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("as it is", "as it is"),
-        ("", ""),
-        (True, "true"),
-        (False, "false"),
-        (29000, "29000"),
-        (-1, "-1"),
-        (0.1, "0.1"),
-        (1e22, "10000000000000000000000"),
-        (0.00001, "0.00001"),
-        (1250.0, "1250.0"),
-        (Decimal("19.90"), "19.90"),
-        (Decimal("1E+3"), "1000"),
-        (date(2026, 4, 8), "2026-04-08"),
-        (datetime(2026, 4, 8, 14, tzinfo=UTC), "2026-04-08T14:00:00+00:00"),
-        (datetime(2026, 4, 8, 14), "2026-04-08T14:00:00"),
-        (pendulum.datetime(2026, 4, 8, 14, tz="Asia/Kolkata"), "2026-04-08T14:00:00+05:30"),
-    ],
-)
-def test_values_become_text_by_the_stated_rule(value: object, text: str) -> None:
-    """Numbers, booleans, dates and datetimes are written as the operator's documentation says."""
-    assert dict(validation.to_parameters({"customer_phone": NUMBER, "x": value}))["x"] == text
-
-
-@pytest.mark.parametrize(
-    "value",
-    [None, {"a": 1}, [1], (1,), {1}, b"bytes", float("nan"), float("inf"), Decimal("NaN"), object(), 1j],
-    ids=lambda value: type(value).__name__,
-)
-def test_missing_nested_and_unwritable_values_are_refused(value: object) -> None:
-    """A value without an obvious text is refused, naming the parameter."""
-    error = refusal(validation.to_parameters, {"customer_phone": NUMBER, "due": value})
-    assert error.field == "parameters.due"
 
 
 @pytest.mark.parametrize(

@@ -160,18 +160,6 @@ def test_what_is_no_place_and_no_list_is_refused(
     assert "4155550100" not in str(caught.value)
 
 
-def test_no_list_suppresses_nobody(files: Callable[..., ContactFiles]) -> None:
-    """As when nothing is said."""
-    assert files(ROWS, None).write().read_bytes() == TEXT.encode()
-
-
-@pytest.mark.parametrize("suppress", [[], (), [""], [None, " "], iter(())])
-def test_a_list_without_a_number_is_refused(suppress: Any, files: Callable[..., ContactFiles]) -> None:
-    """It is not empty but lost: nobody is called without it."""
-    with pytest.raises(InvalidInput, match="suppress: holds no number"):
-        files(ROWS, suppress).write()
-
-
 def test_a_missing_file_is_named_by_its_field(files: Callable[..., ContactFiles], tmp_path: Path) -> None:
     """A typed error, which Airflow retries since the file may come yet; nothing is handed over."""
     with pytest.raises(InputNotFound, match=r"contacts: .*/c\.csv: No such file"):

@@ -54,31 +54,16 @@ def clean_contacts(
     The file is CSV by RFC 4180, in UTF-8. Memory does not grow with the contacts, but for some 70 bytes for
     each number.
 
-    :param contacts: from :func:`~formant_provider.core.contacts.sources.open_contacts` or ``contacts_of``.
     :param sink: where the clean file goes. After an error a part of it may be there, which is of no use.
     :param rejects: where the other contacts go, as CSV with ``REJECT_COLUMNS`` in front; a column of theirs
         with such a name gets ``contact_`` before it. It holds what is private. ``None`` keeps them nowhere.
-    :param row_list: where a list goes of what became of each row, which
-        :func:`~formant_provider.core.contacts.row_list.read_row_list` reads. ``None`` keeps none.
-    :param carried: columns that go along in that list.
-    :param required_variables: columns that must not be blank, by their names in the contacts.
-    :param default_country: where numbers are from that are written without a country code, as two letters of
-        ISO 3166. With it, numbers in any usual writing become E.164; ``None`` takes E.164 alone.
-    :param numbers: what digits without a plus sign are, ``"national"`` or ``"e164_without_plus"``, of the
-        contacts and of ``suppress``. ``None`` refuses those that could be either.
     :param renumber: whether numbers of an old numbering plan are called under that of today; else they are
         refused. Those of ``suppress`` are read as both.
-    :param suppress: numbers that must not be called, written like those of the contacts; ``None`` means none.
     :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
         unless all that cannot be called are suppressed or closed, which is no fault of theirs.
-    :param max_rejected_rate: percent of the contacts that may be left out so; ``None`` means any.
-    :param openings: the calling hours. Contacts that are closed now are left out; ``None`` means no hours.
-    :param phone_column: the name that the column of numbers has in the contacts, and so in the rejects.
     :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
         ``max_rejected_rate`` cannot; or the whole list is in doubt: more than a few numbers are ambiguous, or
         end in six or more zeros.
-    :raises InvalidInput: the contacts cannot be read, a parameter or a suppressed number is invalid, or
-        ``suppress`` holds none.
     """
     if invalid_rows not in get_args(InvalidRows):
         raise InvalidInput("invalid_rows", f"must be one of {', '.join(get_args(InvalidRows))}")
@@ -86,7 +71,7 @@ def clean_contacts(
     listed = NumberReader(default_country, numbers, renumber=True)
     suppressed = None if suppress is None else read_do_not_call(suppress, listed)
     required = [PHONE_PARAMETER if name == phone_column else name for name in required_variables]
-    rules = Rules(contacts.columns, reader, required, suppressed, openings)
+    rules = Rules(contacts.columns, reader, required, suppressed or frozenset(), openings)
     rows = RowList(row_list, contacts.columns, carried)
     report = replace(
         _sift(contacts, rules, sink, _Rejects(rejects, contacts, phone_column), rows),

@@ -29,38 +29,9 @@ _FIELD = "suppress"
 _FEWEST_DIGITS = 7
 
 
-class DoNotCall:
-    """Numbers that must not be called.
+def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> set[int]:
+    """Return the numbers of a do-not-call list, as integers.
 
-    :param numbers: as integers.
-    """
-
-    def __init__(self, numbers: set[int]) -> None:
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def find(self, keys: Sequence[int]) -> list[int]:
-        """Return the positions of numbers that are on the list."""
-        numbers = self._numbers
-        if numbers.isdisjoint(keys):
-            return []
-        return [position for position, key in enumerate(keys) if key in numbers]
-
-    def holds(self, number: str) -> bool:
-        """Whether a number is on the list.
-
-        :param number: in E.164, in its one spelling.
-        """
-        return int(number) in self._numbers
-
-
-def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> DoNotCall:
-    """Read a do-not-call list.
-
-    :param entries: numbers, written like those of contacts; or the files that they are in. Blank ones mean
-        nobody.
     :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
         under that of today.
     :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or
@@ -103,7 +74,7 @@ class _Listed:
         if unread:
             _refuse(unread, reasons)
 
-    def whole(self) -> DoNotCall:
+    def whole(self) -> set[int]:
         """Return the list, unless it was spoilt or lost."""
         round_numbers = self._reader.round_numbers - self._round_before
         if too_many(round_numbers, self._entries):
@@ -118,7 +89,7 @@ class _Listed:
                 "holds no number, as a list that was not filled does. Where nobody has to be on it, let it"
                 " hold one that nobody has; where there is no list, leave it out of the DAG file",
             )
-        return DoNotCall(self._numbers)
+        return self._numbers
 
 
 def _refuse(unread: list[int], reasons: Counter[str]) -> None:
@@ -146,11 +117,8 @@ def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:
     They are in the column ``customer_phone`` or the one that the form names, or in the only one, whatever its
     name.
 
-    :param file: open for reading, and left open. A workbook and Parquet need one that can be read from any
-        place.
     :param form: how the contacts are written, and perhaps this list. Which delimiter a CSV file has its
         header shows; of a workbook with several sheets the form has to name one.
-    :raises InvalidInput: it cannot be read, or there is no telling which column it is.
     """
     table = open_table(file, _FIELD, form, as_list=True)
     phone_column = form.phone_column
@@ -159,11 +127,7 @@ def open_numbers(file: IO[bytes], form: FileForm = FileForm()) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class NumbersInFiles:
-    """A do-not-call list in one file or several, of which one is open at a time.
-
-    :param parts: the files. It yields each with its entries, as :func:`open_numbers` returns them.
-    :param form: how they are written.
-    """
+    """A do-not-call list in one file or several, of which one is open at a time."""
 
     parts: Sequence[Part]
     form: FileForm
@@ -175,12 +139,7 @@ class NumbersInFiles:
 
 
 def entries_of(numbers: Iterable[object], form: FileForm = FileForm()) -> Iterable[object]:  # noqa: B008
-    """Return the entries of a list that is in memory.
-
-    :param numbers: the entries; or a data frame, which is read as a file with the same columns is.
-    :param form: as for :func:`open_numbers`.
-    :raises InvalidInput: there is no telling which column of a frame it is.
-    """
+    """Return the entries of a list that is in memory."""
     frame = frame_table(numbers, _FIELD, form.phone_column)
     if frame is not None:
         return _of_values(frame, form.phone_column)

@@ -24,10 +24,7 @@ class Problem:
 
     :param row: its number. A file is counted as a spreadsheet counts it, so that its header is row 1;
         without a header the first contact is row 1.
-    :param reason: a :class:`Reason`.
     :param column: the column at fault; ``None`` when it is that of the number, or no single one.
-    :param note: what there is to say of this row alone, without a value.
-    :param part: the name of the file it is in, when the contacts are in several.
     """
 
     row: int
@@ -56,13 +53,9 @@ class ContactReport:
     """What became of the contacts of a batch call.
 
     :param total: contacts that were read. Rows without anything in them are none.
-    :param accepted: contacts that can be called.
-    :param by_reason: contacts that cannot, by :class:`Reason`.
-    :param problems: the first of those.
     :param rewritten: accepted numbers that had to be brought into E.164, or into its one spelling.
     :param do_not_call: how many numbers the do-not-call list had; ``None``: there was none.
     :param completed: accepted numbers whose country code is that of ``default_country``, since they had none.
-    :param round_numbers: numbers that end in six or more zeros, accepted or not.
     :param without_plus: numbers that cannot be called, and are valid but for their plus sign.
     """
 

@@ -27,12 +27,9 @@ _FIRST = ("row_number", "part", "reason", PHONE_PARAMETER)
 class ListedRow(NamedTuple):
     """A row of the contacts.
 
-    :param row_number: as a person counts it; ``None`` if the contacts are no longer known.
-    :param part: the name of its file, when the contacts are in several.
     :param reason: why it is not called; ``None``: it is.
     :param number: in E.164 if it is called, otherwise the cell as it was. ``None`` where nobody knows which
         cell is the number.
-    :param carried: its cells that are carried to the report, by their names there.
     """
 
     row_number: int | None
@@ -44,11 +41,7 @@ class ListedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class CarriedColumns:
-    """Columns of the contacts that are carried to the report.
-
-    :param reference_column: the one that is called ``reference`` there; ``None`` means none.
-    :param keep_columns: those that keep their names.
-    """
+    """Columns of the contacts that are carried to the report."""
 
     reference_column: str | None = None
     keep_columns: Sequence[str] = ()
@@ -59,10 +52,7 @@ class CarriedColumns:
         return (*([] if self.reference_column is None else [REFERENCE]), *self.keep_columns)
 
     def places_in(self, columns: Sequence[str]) -> list[int]:
-        """Return where they are in the contacts, in the order of :attr:`names`.
-
-        :raises InvalidInput: the contacts have no such column.
-        """
+        """Return where they are in the contacts, in the order of :attr:`names`."""
         asked = [("keep_columns", name) for name in self.keep_columns]
         if self.reference_column is not None:
             asked.insert(0, ("reference_column", self.reference_column))
@@ -76,13 +66,7 @@ NOTHING_CARRIED = CarriedColumns()
 
 
 class RowList:
-    """Writes the list.
-
-    :param file: where it goes; ``None`` is nowhere.
-    :param columns: the header of the contacts.
-    :param carried: what goes along.
-    :raises InvalidInput: the contacts have no such column.
-    """
+    """Writes the list."""
 
     def __init__(self, file: IO[bytes] | None, columns: Sequence[str], carried: CarriedColumns) -> None:
         self._file, self._width = file, len(columns)
@@ -96,13 +80,7 @@ class RowList:
         columns: Sequence[Sequence[str]],
         left_out: Sequence[tuple[int, str, Sequence[str]]],
     ) -> None:
-        """Note some rows that follow those before.
-
-        :param part: the name of the file they are in, if there are several.
-        :param numbers: of the rows that are called.
-        :param columns: the cells of those, by column.
-        :param left_out: number, reason and cells of the others, in their order.
-        """
+        """Note some rows that follow those before."""
         if self._file is None:
             return
         shown = [columns[place] for place in self._places]
@@ -123,10 +101,7 @@ class RowList:
 
 
 def owner_line(marker: str) -> bytes:
-    """Return the line that says whose list it is, which goes before all others.
-
-    :param marker: what tells the batch call from all others.
-    """
+    """Return the line that says whose list it is, which goes before all others."""
     return json.dumps({_OWNER: marker}).encode() + b"\n"
 
 

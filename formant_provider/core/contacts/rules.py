@@ -6,12 +6,11 @@ object to, which for most is all it costs, and only then looks at them one by on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.core.contacts.do_not_call import DoNotCall
 from formant_provider.core.hours.openings import Openings
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.reasons import Reason
@@ -35,10 +34,6 @@ Faults: TypeAlias = Mapping[int, Fault | None]
 class Chunk:
     """Rows on their way through the rules, all of one width.
 
-    :param numbers: the numbers of the rows.
-    :param rows: their cells, none of which holds a NUL.
-    :param width: how many cells each has.
-    :ivar columns: the cells by column.
     :ivar keys: the recipients as integers, once they are known.
     """
 
@@ -52,10 +47,6 @@ class Chunk:
         """Return the cells of one row."""
         return [column[position] for column in self.columns]
 
-    def recipients(self) -> Iterator[str]:
-        """Yield the numbers as they will be called, E.164, once they are known."""
-        return (f"+{key}" for key in self.keys)
-
     def drop(self, positions: Faults) -> None:
         """Take rows out."""
         # They are few, so that deleting them is faster than picking the others.
@@ -67,12 +58,6 @@ class Chunk:
 class Rules:
     """The rules for one list of contacts.
 
-    :param columns: its header.
-    :param reader: how its numbers are read.
-    :param required: columns that must not be blank.
-    :param suppressed: numbers that must not be called.
-    :param openings: the hours in which they may be; ``None`` means any.
-    :raises InvalidInput: a required column does not exist.
     :ivar completed: how many accepted numbers got the country code of ``default_country``.
     :ivar without_plus: how many cannot be called, and are valid but for their plus sign.
     """
@@ -82,7 +67,7 @@ class Rules:
         columns: Sequence[str],
         reader: NumberReader,
         required: Sequence[str] = (),
-        suppressed: DoNotCall | None = None,
+        suppressed: Set[int] = frozenset(),
         openings: Openings | None = None,
     ) -> None:
         for name in required:
@@ -149,7 +134,9 @@ class Rules:
         return faults
 
     def _suppression(self, chunk: Chunk) -> Faults:
-        found = () if self._suppressed is None else self._suppressed.find(chunk.keys)
+        if self._suppressed.isdisjoint(chunk.keys):
+            return {}
+        found = (position for position, key in enumerate(chunk.keys) if key in self._suppressed)
         return dict.fromkeys(found, Fault(Reason.SUPPRESSED))
 
     def _variables(self, chunk: Chunk) -> Faults:
@@ -165,7 +152,7 @@ class Rules:
     def _window(self, chunk: Chunk) -> Faults:
         if self._openings is None:
             return {}
-        closed = self._openings.refuse_closed(chunk.recipients())
+        closed = self._openings.refuse_closed(f"+{key}" for key in chunk.keys)
         return {
             place: Fault(Reason.HOURS_UNKNOWN if opening.fault else Reason.CLOSED, None, str(opening))
             for place, opening in closed.items()

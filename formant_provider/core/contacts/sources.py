@@ -38,10 +38,7 @@ class RowBlock(NamedTuple):
 
 @dataclass
 class PhoneCells:
-    """What is counted of the cells with numbers while they are read.
-
-    :param as_numbers: cells that hold a number and no text, so that a plus sign or a leading 0 is gone.
-    """
+    """What is counted of the cells with numbers while they are read."""
 
     as_numbers: int = 0
 
@@ -50,8 +47,6 @@ class PhoneCells:
 class Contacts:
     """Contacts that are being read.
 
-    :param columns: the header, with ``customer_phone`` in it.
-    :param blocks: the rows, some at a time.
     :param phone_cells: complete once all rows are read.
     :param in_parts: whether they are in several files, so that a row is named with its file.
     """
@@ -64,35 +59,21 @@ class Contacts:
 
 def open_contacts(
     file: IO[bytes],
+    form: FileForm = FileForm(),  # noqa: B008 - it is frozen
     *,
-    delimiter: str = ",",
     numbers: Numbers | None = None,
-    sheet: str | None = None,
-    phone_column: str = PHONE_PARAMETER,
 ) -> Contacts:
-    """Read contacts from a file, which is known by its content: a workbook, Parquet, or CSV, also compressed.
-
-    :param file: open for reading, and left open. A workbook and Parquet need one that can be read from any
-        place.
-    :param delimiter: what is between the cells of a CSV file.
-    :param numbers: what the digits of a number that is no text are; ``None`` refuses one that is a decimal.
-    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
-    :param phone_column: the name that the column of numbers has in the file.
-    :raises InvalidInput: it cannot be read; some of that shows only while the chunks are read.
-    """
-    contacts = read_part(file, FileForm(delimiter, sheet, phone_column), numbers, PhoneCells())
+    """Read contacts from a file, known by its content: a workbook, Parquet, or CSV, also compressed."""
+    contacts = _read_part(file, form, numbers, PhoneCells())
     if contacts is None:
         raise InvalidInput("contacts", "is empty: there is no header")
     return contacts
 
 
-def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells) -> Contacts | None:
-    """Read contacts from a file that may be one of several.
-
-    :param cells: where cells with numbers are counted.
-    :return: ``None`` for an empty file, without a header.
-    :raises InvalidInput: as :func:`open_contacts` does.
-    """
+def _read_part(
+    file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells
+) -> Contacts | None:
+    """Return the contacts of a file that may be one of several; ``None`` if it has no header."""
     table = open_table(file, "contacts", form)
     if not isinstance(table, CsvTable):
         return _of_values(table, numbers, form.phone_column, cells)
@@ -106,23 +87,10 @@ def read_part(file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: P
 def opened_contacts(
     parts: Sequence[Part], form: FileForm, *, numbers: Numbers | None = None
 ) -> Iterator[Contacts]:
-    """Read contacts from one file or several, one of which is open at a time.
-
-    :param parts: at least one. Those that are empty are passed over, unless all of them are.
-    :param form: how they are written.
-    :param numbers: as for :func:`~formant_provider.core.contacts.sources.open_contacts`.
-    :raises InvalidInput: a part cannot be read, or has other columns than those before it; some of that shows
-        only while the rows are read.
-    """
+    """Read contacts from one file or several, one of which is open at a time."""
     if parts[0].name is None:
         with parts[0].open("contacts") as file:
-            yield open_contacts(
-                file,
-                delimiter=form.delimiter,
-                numbers=numbers,
-                sheet=form.sheet,
-                phone_column=form.phone_column,
-            )
+            yield open_contacts(file, form, numbers=numbers)
         return
     reader = _PartReader(form, numbers)
     blocks = reader.blocks(parts)
@@ -136,14 +104,7 @@ def opened_contacts(
 def contacts_of(
     rows: Any, *, numbers: Numbers | None = None, phone_column: str = PHONE_PARAMETER
 ) -> Contacts:
-    """Read contacts that are in memory. A variable that a row does not have is blank there.
-
-    :param rows: mappings from variables to values, which are written as those of a single call are; or a
-        data frame of pandas, polars or pyarrow.
-    :param numbers: as for :func:`open_contacts`.
-    :param phone_column: the name that the numbers have in the mappings.
-    :raises InvalidInput: a row is no mapping; or, while the chunks are read, a value cannot be written.
-    """
+    """Read contacts that are in memory. A variable that a row does not have is blank there."""
     frame = frame_table(rows, "contacts", phone_column)
     if frame is not None:
         return _of_values(frame, numbers, phone_column, PhoneCells())
@@ -183,20 +144,13 @@ def _chunked(writer: _Writer, rows: Iterable[Sequence[Any]], first_row: int) -> 
 
 
 class _Writer:
-    """Writes values as text, by the columns they are in.
-
-    :param numbers: what the digits of a number that is no text are.
-    :param cells: where cells with numbers are counted.
-    """
+    """Writes values as text, by the columns they are in."""
 
     def __init__(self, columns: Sequence[str], numbers: Numbers | None, cells: PhoneCells) -> None:
         self._columns, self._digits_are_told, self._cells = columns, numbers is not None, cells
 
     def texts(self, row: int, values: Sequence[Any]) -> list[str]:
-        """Return the cells of a row.
-
-        :raises InvalidInput: a value cannot be written.
-        """
+        """Return the cells of a row."""
         return [self._text(row, name, value) for name, value in zip(self._columns, values, strict=True)]
 
     def _text(self, row: int, column: str, value: Any) -> str:
@@ -218,11 +172,7 @@ class _Writer:
 
 
 class _PartReader:
-    """Reads the parts one after the other.
-
-    :ivar columns: those of the first part, once it is open.
-    :ivar cells: where cells with numbers are counted.
-    """
+    """Reads the parts one after the other."""
 
     def __init__(self, form: FileForm, numbers: Numbers | None) -> None:
         self._form, self._numbers = form, numbers
@@ -242,7 +192,7 @@ class _PartReader:
                 yield from self._blocks(part, contacts)
 
     def _open(self, file: IO[bytes]) -> Contacts | None:
-        return read_part(file, self._form, self._numbers, self.cells)
+        return _read_part(file, self._form, self._numbers, self.cells)
 
     def _blocks(self, part: Part, contacts: Contacts) -> Iterator[RowBlock]:
         order = part.named(lambda: self._order(contacts.columns))

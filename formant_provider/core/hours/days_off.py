@@ -59,7 +59,6 @@ def to_days_off(value: object) -> Container[date]:
     """Return days off.
 
     :param value: dates, ISO 8601 text, text with several, or what can be asked for a day with ``in``.
-    :raises InvalidInput: for anything else.
     """
     if isinstance(value, AskedDays):
         return _asked_or_listed(value)
@@ -69,11 +68,7 @@ def to_days_off(value: object) -> Container[date]:
 
 
 def days_off_in(countries: Collection[str]) -> Container[date]:
-    """Return the public holidays of a country; of several, those of any.
-
-    :param countries: ISO 3166 codes.
-    :raises InvalidInput: they are not known, or the library is not installed.
-    """
+    """Return the public holidays of a country; of several, those of any."""
     if not countries:
         raise InvalidInput(_FIELD, "the country of this number is not known; give dates, not 'recipient'")
     return _any_public_holidays(tuple(countries))

@@ -32,11 +32,8 @@ _Interval = tuple[datetime, datetime]
 class Hours:
     """The hours of some days; in several time zones, those that all of them have in common.
 
-    :param start: after midnight, by the clock on the wall.
     :param end: after the same midnight, and itself outside; more than a day when they last over midnight.
-    :param days: of the week, on which the hours begin.
     :param holidays: dates on which no hours begin; each is asked for with ``in``, and none is listed.
-    :param zones: one at least.
     """
 
     start: timedelta
@@ -118,11 +115,9 @@ def _common(ours: list[_Interval], theirs: list[_Interval]) -> list[_Interval]:
 def allowed_at(hours: Hours, asked: datetime | None, *, now: datetime, on_closed: str) -> datetime | None:
     """Return for when a call that is sent now may be scheduled; ``None`` means at once.
 
-    :param asked: when it was asked to; ``None`` means now.
     :param on_closed: what to do outside of the hours: ``"schedule"`` for their next opening, ``"skip"`` or
         ``"fail"``.
     :raises CallNotAllowed: the hours are closed then, and the call is not to be scheduled.
-    :raises InvalidInput: they do not open again as long as the vendor can wait.
     """
     wanted, latest = asked or now, now + MAX_SCHEDULE_AHEAD - MARGIN
     if hours.opening(wanted, wanted):
@@ -147,7 +142,6 @@ def allowed_at(hours: Hours, asked: datetime | None, *, now: datetime, on_closed
 def to_span(start: object, end: object) -> tuple[timedelta, timedelta]:
     """Return start and end after the midnight before the start.
 
-    :param start: ``"HH:MM"``, by the clock on the wall.
     :param end: the same, up to ``"24:00"``; one before the start is on the next day.
     """
     opens, closes = to_time("start", start), to_time("end", end)
@@ -184,11 +178,7 @@ def to_zone(value: object) -> ZoneInfo:
 
 
 def recipient_zones(number: str) -> tuple[ZoneInfo, ...]:
-    """Return every time zone in which a number may be; of several with the same clock, one.
-
-    :param number: E.164.
-    :raises InvalidInput: nobody knows, since it is of no country.
-    """
+    """Return every time zone in which a number may be; of several with the same clock, one."""
     found = zones_of(number)
     if not found:
         raise InvalidInput(

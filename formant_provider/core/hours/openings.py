@@ -27,10 +27,7 @@ _KNOWN_NUMBER = "+442079460000"
 class Opening(NamedTuple):
     """When numbers of certain zones may be called.
 
-    :param zones: their names; blank if they are not known.
-    :param is_open: whether they may be called at the moment in question.
     :param opens_at: when they may be called next, if not then; ``None`` if that is not known, or not soon.
-    :param fault: why the hours are not known; ``None`` if they are.
     """
 
     zones: str
@@ -51,10 +48,7 @@ class Openings:
 
     :param hours_of: returns the hours for a number; ``None`` means that all may be called at any time.
     :param now: the current time, aware. Openings are looked for until 30 days from it.
-    :param at: the moment in question, aware; ``None`` means now.
     :param refuse_later: whether numbers are refused that may be called later, and not at that moment.
-    :ivar closed: how many numbers were refused for being closed, by opening.
-    :raises InvalidInput: the hours make no sense, whatever the number.
     """
 
     def __init__(
@@ -73,10 +67,7 @@ class Openings:
             hours_of(_KNOWN_NUMBER)
 
     def of(self, number: str) -> Opening:
-        """Return when a number may be called.
-
-        :param number: E.164.
-        """
+        """Return when a number may be called."""
         if self._hours_of is None:
             return _anytime(number)
         try:

@@ -51,12 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ZoneDatabase:
-    """One copy of the IANA time zone database.
-
-    :param version: as in its ``tzdata.zi``, such as ``2026f``.
-    :param folder: where its compiled files are.
-    :param source: who keeps it, in words for a log.
-    """
+    """One copy of the IANA time zone database."""
 
     version: str
     folder: Traversable
@@ -94,10 +89,7 @@ class ZoneDatabase:
 
 @cache
 def database() -> ZoneDatabase:
-    """Return the newest database that is available. One of unknown version counts for nothing.
-
-    :raises InvalidInput: there is none.
-    """
+    """Return the newest database that is available. One of unknown version counts for nothing."""
     found = [*_package(), *_machine()]
     if not found:
         raise InvalidInput(

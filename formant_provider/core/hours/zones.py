@@ -34,7 +34,6 @@ _NOT_A_COUNTRY = "001"
 def zones_of(number: str) -> tuple[ZoneInfo, ...]:
     """Return the zones in which a number may be, one for each clock that differs from the others.
 
-    :param number: E.164, or a recipient.
     :return: none if the number tells no country, as those of satellites do, or is not possible.
     """
     recipient = Recipient.of(number)

@@ -23,10 +23,7 @@ _ROUND = "0" * 6 + "\0"
 
 
 class NumberReader(Readings):
-    """Reads the numbers of one list.
-
-    :ivar round_numbers: how many of those looked at so far end in six or more zeros.
-    """
+    """Reads the numbers of one list."""
 
     def __init__(
         self, country: str | None = None, numbers: Numbers | None = None, *, renumber: bool = False

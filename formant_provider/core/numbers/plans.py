@@ -17,7 +17,6 @@ from formant_provider.core.numbers.recipient import Recipient
 class OldPlan(NamedTuple):
     """What has changed in a country.
 
-    :param change: in words that fit every number of the plan.
     :param rules: for each pattern of the old number, behind the country code, what it is today. No number
         matches two of them.
     """
@@ -88,11 +87,7 @@ PLANS: Mapping[str, OldPlan] = {
 
 
 class Renewal(NamedTuple):
-    """A number of an old plan.
-
-    :param number: what it is today.
-    :param change: what happened to it, in words.
-    """
+    """A number of an old plan."""
 
     number: Recipient
     change: str
@@ -105,10 +100,7 @@ def old_forms(country_code: str) -> str:
 
 
 def renewed(number: str) -> Renewal | None:
-    """Return what a number is today; ``None`` if it is of no old plan, or is another's by now.
-
-    :param number: of the form of E.164.
-    """
+    """Return what a number is today; ``None`` if it is of no old plan, or is another's by now."""
     code = next((code for code in PLANS if number.startswith(f"+{code}")), None)
     if code is None or Recipient.of(number).is_in_use:
         return None

@@ -43,8 +43,6 @@ class Readings:
     :param country: where a number is from that has no country code; ``None``: none can lack it.
     :param numbers: what digits without a plus sign are; ``None``: what they are taken for must be the only
         way.
-    :param renumber: whether a number of an old numbering plan is read as that of today; else it is refused.
-    :raises InvalidInput: there is no such country, or no such word, or national numbers are of nowhere.
     """
 
     def __init__(
@@ -144,11 +142,7 @@ class Readings:
         return Reason.LOST_ZERO if _lost_zero(number) else known
 
     def _judged(self, text: str, number: str, known: Recipient | Reason) -> Recipient | Reason:
-        """Return what a text is read as, unless it can be something else as well.
-
-        :param number: its reading, which may be no number.
-        :param known: what is known of that.
-        """
+        """Return what a text is read as, unless it can be something else as well."""
         if not isinstance(known, Reason) and self._is_grouped_as_at_home(text, number):
             return known
         if self._holds_two(text, number):
@@ -269,10 +263,7 @@ def _lost_zero(number: str) -> bool:
 
 
 def _renewal(number: str, known: Recipient | Reason) -> Renewal | None:
-    """Return what a number of an old plan is today, also if it has the 0 of home in it: +84 (0)168 ...
-
-    :param known: its one spelling, if it is possible.
-    """
+    """Return what a number of an old plan is today, also if it has the 0 of home in it: +84 (0)168 ..."""
     return renewed(number) or (None if isinstance(known, Reason) else renewed(known))
 
 

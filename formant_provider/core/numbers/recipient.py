@@ -28,17 +28,7 @@ class Recipient(str):
     It is text, so it goes into requests, keys and JSON as it is, and no room has to parse it again. Its
     ``repr`` hides the number. What is derived is found when it is first asked for: most numbers of a list of
     a million are never asked.
-
-    :ivar written: the number as the user wrote it.
     """
-
-    written: str
-
-    def __new__(cls, number: str) -> Self:
-        """Take a number in its one spelling."""
-        recipient = super().__new__(cls, number)
-        recipient.written = str(number)
-        return recipient
 
     @classmethod
     def of(cls, number: str) -> Self:
@@ -47,17 +37,6 @@ class Recipient(str):
 
     def __repr__(self) -> str:
         return "Recipient(hidden)"
-
-    @property
-    def e164(self) -> str:
-        """The number as plain text."""
-        return str(self)
-
-    @property
-    def former(self) -> str | None:
-        """Its other spelling in E.164, of which keys were made once; ``None`` if it was written in none."""
-        is_other = self.written != self and E164.fullmatch(self.written)
-        return self.written if is_other else None
 
     @cached_property
     def parsed(self) -> PhoneNumber | None:
@@ -98,11 +77,6 @@ class Recipient(str):
         # None is valid if the number is too new for the library, but its first digits are of one country.
         return tuple(valid) or (first,)
 
-    @property
-    def country(self) -> str | None:
-        """The country as an ISO 3166 code; ``None`` if it may be of several, or of none."""
-        return self.countries[0] if len(self.countries) == 1 else None
-
     @cached_property
     def kind(self) -> str | None:
         """The kind of number in a word, such as ``mobile`` or ``toll_free``; ``None`` if nobody knows."""
@@ -127,10 +101,7 @@ class Recipient(str):
 
 
 def parsed(text: str, country: str | None = None) -> PhoneNumber | None:
-    """Return a written number as the library reads it, which guesses at letters; ``None`` if it cannot.
-
-    :param country: where it is from if it has no country code.
-    """
+    """Return a written number as the library reads it, which guesses at letters; ``None`` if it cannot."""
     import phonenumbers  # here and not above: a DAG file is parsed far more often than a call is placed
 
     with suppress(phonenumbers.NumberParseException):
@@ -143,8 +114,6 @@ def canonical(number: str) -> Recipient | None:
 
     ``+4402079460123`` and ``+442079460123`` are one phone. Which digits belong to the number, such as the 0
     of Italy, and which are dialled before it at home is for the library to know.
-
-    :param number: a plus sign and digits.
     """
     known = possible(number)
     return None if isinstance(known, Reason) else known

@@ -94,10 +94,7 @@ def holds_two(text: str) -> bool:
 
 
 def oddity(text: str, *, as_written: bool) -> str:
-    """Say in words what is odd about a number that is refused, and no digit of it.
-
-    :param as_written: whether numbers are taken as people write them.
-    """
+    """Say in words what is odd about a number that is refused, and no digit of it."""
     return next(_oddities(text, as_written=as_written))
 
 

@@ -48,15 +48,10 @@ def buffered(file: IO[bytes]) -> io.BufferedReader:
 class CsvTable:
     """A CSV file that is being read.
 
-    :param raw: CSV in UTF-8, with or without a byte order mark, as it is or compressed.
     :param delimiter: what is between the cells, unless a first line such as ``sep=;`` says it.
-    :param field: to be named in an error.
     :param any_delimiter: whether to take the one that shows the column of numbers in the first line, if
         another does.
-    :param phone_column: the name of that column, besides ``customer_phone``.
     :ivar first: the first row that is not blank; ``[]`` if there is none.
-    :ivar first_row: its number; blank rows count.
-    :raises InvalidInput: it cannot be read.
     """
 
     def __init__(

@@ -28,15 +28,8 @@ _BLANK = (
 class ExcelTable:
     """A sheet of a workbook, in memory as a whole.
 
-    :param file: open for reading, and left open. It has to be one that can be read from any place.
-    :param field: to be named in an error.
-    :param sheet: the name of the sheet; ``None`` takes the first one that is not hidden.
     :param only: whether to refuse a workbook that has several sheets to choose from, in place of taking the
         first.
-    :ivar sheet: the name of the sheet that is read.
-    :ivar names: the header: the first row that is not blank.
-    :ivar first_row: the number of the row after it, as the spreadsheet counts.
-    :raises InvalidInput: it cannot be read, has no such sheet, or there is no python-calamine to read it.
     """
 
     def __init__(self, file: IO[bytes], field: str, sheet: str | None = None, *, only: bool = False) -> None:
@@ -67,10 +60,7 @@ class ExcelTable:
         return
 
     def rows(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        """Return the values of some columns, by row; a cell that is empty holds ``""``.
-
-        :raises InvalidInput: a cell holds an error, or a formula without its result.
-        """
+        """Return the values of some columns, by row; a cell that is empty holds ``""``."""
         columns = [self._columns[place] for place in places]
         # Before any row: some are below the last row that has a value, which is the last of the cells.
         faulty = min((place for place in self._faults if place[1] - 1 in columns), default=None)
@@ -164,12 +154,7 @@ def _is_filled(cell: object) -> bool:
 
 
 def _refuse_no_workbook(file: IO[bytes], field: str) -> None:
-    """Refuse what is no workbook, and one that cannot be opened without its password.
-
-    :param file: in one of the two containers; it can be read from any place.
-    :param field: to be named in an error.
-    :raises InvalidInput: with what to do.
-    """
+    """Refuse what is no workbook, and one that cannot be opened without its password."""
     file.seek(0)
     if file.read(len(ZIP)) != ZIP:
         file.seek(0)

@@ -9,18 +9,13 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.tables.csv_table import CsvTable, buffered
 from formant_provider.core.tables.excel_table import ExcelTable
-from formant_provider.core.tables.packing import is_parquet, may_be_workbook
+from formant_provider.core.tables.packing import OLE, PARQUET, ZIP
 from formant_provider.core.tables.value_tables import ParquetTable, ValueTable
 
 
 @dataclass(frozen=True)
 class FileForm:
-    """How a file of contacts is written, as far as its content does not tell.
-
-    :param delimiter: between the cells of a CSV file.
-    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
-    :param phone_column: the name that the column of numbers has in the file.
-    """
+    """How a file of contacts is written, as far as its content does not tell."""
 
     delimiter: str = ","
     sheet: str | None = None
@@ -32,18 +27,14 @@ def open_table(
 ) -> CsvTable | ValueTable:
     """Open a file by its content: Parquet, a workbook, or CSV, also compressed.
 
-    :param file: open for reading, and left open. Parquet and workbooks need one that can be read from any
-        place.
-    :param field: to be named in an error.
     :param as_list: whether it is a list of numbers, of which no part may be missed: the delimiter of CSV is
         then found out, and of a workbook with several sheets none is taken by its place.
-    :raises InvalidInput: it cannot be read, or is of another kind.
     """
     raw = buffered(file)
     start = raw.peek(8)
-    if is_parquet(start):
+    if start.startswith(PARQUET):
         return ParquetTable(file, field)
-    if may_be_workbook(start):
+    if start.startswith((OLE, ZIP)):
         return ExcelTable(file, field, form.sheet, only=as_list)
     if form.sheet is not None and not as_list:
         raise InvalidInput("sheet", "is the name of a sheet, and the contacts are in no workbook")

@@ -23,12 +23,7 @@ _USUAL_NAME = re.compile(
 
 
 def contact_columns(given: Sequence[object], phone_column: str) -> tuple[str, ...]:
-    """Return the columns of contacts, with the one that holds the numbers called ``customer_phone``.
-
-    :param given: the names as they are in the table.
-    :param phone_column: the name of that column in the table.
-    :raises InvalidInput: it is not there, or a name is missing, repeated or no text.
-    """
+    """Return the columns of contacts, with the one that holds the numbers called ``customer_phone``."""
     if not all(isinstance(name, str) for name in given):
         raise InvalidInput("contacts", "the names of variables must be text")
     names = tuple(clean_name(name) for name in given if isinstance(name, str))
@@ -47,7 +42,6 @@ def phone_place(given: Sequence[object], phone_column: str) -> int | None:
     """Return which column of a list holds the numbers, by its name; ``None`` if no name tells.
 
     :param phone_column: the name of that column in the table of contacts, which the list may have as well.
-    :raises InvalidInput: several columns have such a name.
     """
     names = [clean_name(name) if isinstance(name, str) else name for name in given]
     places = [place for place, name in enumerate(names) if name in {phone_column, PHONE_PARAMETER}]

@@ -19,7 +19,7 @@ _GZIP = re.compile(rb"\x1f\x8b")
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 # Behind what may be skipped, as some programs put it in front.
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
-_PARQUET, _OLE, ZIP = b"PAR1", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04"
+PARQUET, OLE, ZIP = b"PAR1", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PK\x03\x04"
 # What else people have, by its first bytes.
 _OTHERS = {
     re.compile(rb"\s*\{\s*\"|\s*\[\s*[\[{\"]"): "JSON; write it as CSV or Parquet",
@@ -39,23 +39,8 @@ _OTHERS = {
 }
 
 
-def is_parquet(start: bytes) -> bool:
-    """Whether a file is Parquet, by its first bytes."""
-    return start.startswith(_PARQUET)
-
-
-def may_be_workbook(start: bytes) -> bool:
-    """Whether a file is in one of the two containers that workbooks come in, by its first bytes."""
-    return start.startswith((_OLE, ZIP))
-
-
 def unpacked(raw: io.BufferedReader, field: str) -> tuple[Any, str]:
-    """Return a file as it is unpacked, and by what; in several pieces one after the other as well.
-
-    :param raw: in gzip, bzip2 or Zstandard, known by its content; or as it is.
-    :param field: to be named in an error.
-    :raises InvalidInput: there is nothing to unpack it with.
-    """
+    """Return a file as it is unpacked, and by what; in several pieces one after the other as well."""
     start = raw.peek(16)
     if _GZIP.match(start):
         return gzip.GzipFile(fileobj=raw), "gzip"
@@ -67,10 +52,7 @@ def unpacked(raw: io.BufferedReader, field: str) -> tuple[Any, str]:
 
 
 def refuse_other_kinds(start: bytes, field: str) -> None:
-    """Refuse what is no text of ours, by its first bytes.
-
-    :raises InvalidInput: with what to do.
-    """
+    """Refuse what is no text of ours, by its first bytes."""
     for pattern, kind in _OTHERS.items():
         if pattern.match(start):
             raise InvalidInput(field, f"is {kind}")
@@ -92,8 +74,6 @@ class _Unpacked(io.RawIOBase):
     """Unpacks piece by piece, and says when the last one is cut off.
 
     The readers that the libraries have for files do not say so, or mix that with errors of the storage.
-
-    :param new: makes what unpacks one piece.
     """
 
     def __init__(self, file: IO[bytes], new: Callable[[], Any]) -> None:

@@ -44,7 +44,6 @@ class Part(NamedTuple):
     """One of the files that a table is in.
 
     :param name: where it lies below the folder; ``None`` if the table is in this file alone.
-    :param opened: opens it, so that it can be read from any place.
     """
 
     name: str | None
@@ -55,11 +54,6 @@ class Part(NamedTuple):
 
         A file that is not there may be written yet, by another program or in a storage that shows it late, so
         that is for a retry to find out. What is no file will be none next time.
-
-        :param field: to be named in an error.
-        :raises InputNotFound: it is not there.
-        :raises InvalidInput: it is no file.
-        :raises OSError: as its storage does otherwise.
         """
         try:
             return self.opened()
@@ -88,11 +82,7 @@ class Part(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What lies in a folder.
-
-    :param name: with the folders that lead to it, parted by slashes.
-    :param size: in bytes; ``None`` if nobody knows.
-    """
+    """What lies in a folder."""
 
     name: str
     size: int | None
@@ -100,11 +90,7 @@ class Entry(NamedTuple):
 
 
 def choose_parts(field: str, entries: Iterable[Entry]) -> list[str]:
-    """Return which entries of a folder are parts, in the order in which a person counts.
-
-    :param field: to be named in an error.
-    :raises InvalidInput: there is none, or not only parts of one table.
-    """
+    """Return which entries of a folder are parts, in the order in which a person counts."""
     visible = [entry for entry in entries if not _is_hidden(entry.name)]
     folders = [entry.name for entry in visible if entry.is_folder]
     if folders:
@@ -116,10 +102,7 @@ def choose_parts(field: str, entries: Iterable[Entry]) -> list[str]:
 
 
 def found_parts(field: str, entries: Iterable[Entry]) -> list[str]:
-    """Return which of the entries that a pattern matches are parts, in the order in which a person counts.
-
-    :raises InvalidInput: there is none.
-    """
+    """Return which of the entries that a pattern matches are parts, in the order in which a person counts."""
     names = [entry.name for entry in entries if not entry.is_folder and entry.size != 0]
     parts = sorted((name for name in names if not _is_hidden(name)), key=in_order)
     if not parts:
@@ -131,11 +114,7 @@ def found_parts(field: str, entries: Iterable[Entry]) -> list[str]:
 
 
 def check_finished(field: str, names: Iterable[str]) -> None:
-    """Refuse a folder that is not whole, or whose files are not all valid.
-
-    :param names: of all that lies in it.
-    :raises InvalidInput: with what is found.
-    """
+    """Refuse a folder that is not whole, or whose files are not all valid."""
     known = {name.rstrip("/") for name in names}
     for name in known:
         for pattern, meaning in _UNFINISHED.items():
@@ -161,10 +140,7 @@ def has_pattern(place: str) -> bool:
 
 
 def local_parts(place: str | Path, field: str = "contacts") -> list[Part]:
-    """Return the files that a path on this machine names: a file, a folder or a pattern.
-
-    :raises InvalidInput: there is none, or the folder is not whole.
-    """
+    """Return the files that a path on this machine names: a file, a folder or a pattern."""
     path = Path(place)
     if has_pattern(str(path)) and not path.exists():
         return _matching(field, path)
@@ -205,8 +181,6 @@ def refuse_overlap(read: Mapping[str, str], written: Mapping[str, str]) -> None:
     Places are compared as text, a local one without its links. Nothing is asked of a remote storage.
 
     :param read: URIs or paths of files, folders or patterns, by the name of the field.
-    :param written: URIs or paths of files.
-    :raises InvalidInput: with the names of both fields.
     """
     inputs = {field: _pieces(place) for field, place in read.items()}
     done: dict[str, list[str]] = {}

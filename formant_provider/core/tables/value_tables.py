@@ -27,11 +27,7 @@ _ELSEWHERE = {
 
 
 class ValueTable(Protocol):
-    """A table whose cells are values, and not text alone.
-
-    :ivar names: of its columns, as they are.
-    :ivar first_row: the number of its first row.
-    """
+    """A table whose cells are values, and not text alone."""
 
     names: list[str]
     first_row: int
@@ -44,14 +40,7 @@ class ValueTable(Protocol):
 
 
 class ArrowTable:
-    """A table in batches of Arrow that is being read.
-
-    :param field: to be named in an error.
-    :param schema: its columns.
-    :param batches: returns its batches, of about as many rows as it is told.
-    :ivar names: of its columns, as they are.
-    :ivar first_row: the number of its first row, which is 1.
-    """
+    """A table in batches of Arrow that is being read."""
 
     def __init__(self, field: str, schema: Any, batches: Callable[[int], Iterator[Any]]) -> None:
         self._field, self._schema, self._batches = field, schema, batches
@@ -63,10 +52,7 @@ class ArrowTable:
         return _ARROW_FLOATS.get(str(self._schema.types[place]))
 
     def rows(self, places: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-        """Return the values of some columns, by row.
-
-        :raises InvalidInput: a value cannot be read.
-        """
+        """Return the values of some columns, by row."""
         batches = self._guarded(lambda: self._batches(ROWS_AT_ONCE * 4))
         first = 1
         while (batch := self._guarded(lambda: next(batches, None))) is not None:
@@ -93,12 +79,7 @@ class ArrowTable:
 
 
 class ParquetTable(ArrowTable):
-    """A Parquet file that is being read.
-
-    :param file: open for reading, at any place, and left open.
-    :param field: to be named in an error.
-    :raises InvalidInput: it cannot be read, or there is no pyarrow to read it.
-    """
+    """A Parquet file that is being read."""
 
     def __init__(self, file: IO[bytes], field: str) -> None:
         try:
@@ -118,10 +99,7 @@ class ParquetTable(ArrowTable):
 def frame_table(value: Any, field: str, phone_column: str) -> ValueTable | None:
     """Return the table that a data frame is; ``None`` for anything else.
 
-    :param value: of pandas, polars or pyarrow, a relation of DuckDB, or what else hands out Arrow.
-    :param field: to be named in an error.
     :param phone_column: the name of the column of numbers, which pandas may have made an index.
-    :raises InvalidInput: it is a frame that holds no rows here.
     """
     names = {(each.__module__.partition(".")[0], each.__name__) for each in type(value).__mro__}
     for name in names & _ELSEWHERE.keys():

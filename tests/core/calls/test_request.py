@@ -9,7 +9,6 @@ import pytest
 
 from formant_provider.api.models import CallRequest
 from formant_provider.core.calls.request import build_request
-from formant_provider.core.keys import key_for_name, key_for_task
 
 TASK = ("d", "r", "t")
 
@@ -41,30 +40,19 @@ def test_a_number_in_its_one_spelling_keeps_its_key(number: str, key: str) -> No
     """Byte for byte: tasks that are being retried during an upgrade ring nobody again."""
     request = a_request(number)
     assert request.idempotency_key == key
-    assert request.former_key is None
     assert request.recipient == number
 
 
 @pytest.mark.parametrize("name", [None, "2026-04"])
 def test_two_spellings_are_one_call(name: str | None) -> None:
-    """The one spelling is sent, and the key is made of it; the former key is that of the other one."""
+    """The one spelling is sent, and the key is made of it."""
     one, other = (a_request(number, idempotency_key=name) for number in ("+442079460123", "+4402079460123"))
     assert one.body() == other.body()
     assert one.idempotency_key == other.idempotency_key
-    assert one.former_key is None
-    wanted = (
-        key_for_name(name=name, agent_id=456, recipient="+4402079460123")
-        if name
-        else key_for_task(dag_id="d", run_id="r", task_id="t", agent_id=456, recipient="+4402079460123")
-    )
-    assert other.former_key == wanted
-    assert "former_key" not in other.body()
 
 
-def test_any_form_of_parameters_has_its_former_key() -> None:
+def test_any_form_of_parameters_has_the_same_key() -> None:
     """A mapping, the API's list, and what can be read but once."""
     pairs = [{"name": "customer_phone", "value": "+4402079460123"}, {"name": "name", "value": "Asha"}]
     forms: list[Any] = [pairs, tuple(pairs), iter(pairs), {pair["name"]: pair["value"] for pair in pairs}]
-    requests = [a_request("", parameters=form) for form in forms]
-    assert len({(request.idempotency_key, request.former_key) for request in requests}) == 1
-    assert requests[0].former_key
+    assert len({a_request("", parameters=form).idempotency_key for form in forms}) == 1

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.core.contacts.cleaning import REJECT_COLUMNS, clean_contacts
-from formant_provider.core.contacts.report import MAX_EXAMPLES, ContactReport, Problem
-from formant_provider.core.contacts.sources import contacts_of, open_contacts
+from formant_provider.core.contacts.report import MAX_EXAMPLES, Problem
 from formant_provider.core.numbers.reasons import Reason
+from support.contact_tables import clean, numbers, read, table
 
 ROOT = Path(__file__).parents[3]
 NUMBER = "+14155552671"
@@ -53,23 +53,16 @@ FOUND = (
     Problem(13, Reason.DUPLICATE),
     Problem(16, Reason.DUPLICATE),
 )
+BY_REASON = {
+    "wrong_width": 2,
+    "no_number": 1,
+    "not_e164": 1,
+    "impossible_number": 2,
+    "suppressed": 1,
+    "blank_variable": 1,
+    "duplicate": 2,
+}
 OPTIONS: dict[str, Any] = {"required_variables": ["customer_name"], "suppress": ["+14155552677"]}
-
-
-def table(content: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
-
-
-def clean(source: Any, **options: Any) -> tuple[ContactReport, list[list[str]], list[list[str]]]:
-    """Clean CSV text, or rows; return the report and both files, read with the csv module."""
-    contacts = open_contacts(io.BytesIO(source.encode())) if isinstance(source, str) else contacts_of(source)
-    sink, rejects = io.BytesIO(), io.BytesIO()
-    report = clean_contacts(contacts, sink, rejects=rejects, **{"invalid_rows": "reject", **options})
-    return report, table(sink.getvalue()), table(rejects.getvalue())
-
-
-def numbers(*texts: str) -> list[dict[str, str]]:
-    return [{"customer_phone": text} for text in texts]
 
 
 def test_every_defect_is_reported_by_row_and_reason() -> None:
@@ -78,15 +71,7 @@ def test_every_defect_is_reported_by_row_and_reason() -> None:
     assert report.problems == FOUND
     assert (report.total, report.accepted, report.rejected) == (14, 4, 10)
     assert (report.suppressed, report.rewritten) == (1, 0)
-    assert report.by_reason == {
-        "wrong_width": 2,
-        "no_number": 1,
-        "not_e164": 1,
-        "impossible_number": 2,
-        "suppressed": 1,
-        "blank_variable": 1,
-        "duplicate": 2,
-    }
+    assert report.by_reason == BY_REASON
     assert accepted == [
         ["customer_phone", "customer_name", "note"],
         ["+14155552671", "Ana", "first, with a\nnewline"],
@@ -114,7 +99,7 @@ def test_with_fail_one_error_names_counts_and_first_rows() -> None:
     """Nothing may be sent: the error has the counts and no values, and the rejects are complete."""
     sink, rejects = io.BytesIO(), io.BytesIO()
     with pytest.raises(InvalidContacts) as caught:
-        clean_contacts(open_contacts(io.BytesIO(EVERY_DEFECT.encode())), sink, rejects=rejects, **OPTIONS)
+        clean_contacts(read(EVERY_DEFECT), sink, rejects=rejects, **OPTIONS)
     error = caught.value
     assert len(table(rejects.getvalue())) == 11
     assert error.field == "contacts"
@@ -146,15 +131,7 @@ def test_the_counts_are_plain_data() -> None:
         "total": 14,
         "accepted": 4,
         "rejected": 10,
-        "by_reason": {
-            "wrong_width": 2,
-            "no_number": 1,
-            "not_e164": 1,
-            "impossible_number": 2,
-            "suppressed": 1,
-            "blank_variable": 1,
-            "duplicate": 2,
-        },
+        "by_reason": BY_REASON,
         "rewritten": 0,
         "completed": 0,
         "round_numbers": 0,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import phonenumbers
 import pytest
 
 from formant_provider.api.errors import InvalidContacts, InvalidInput
-from formant_provider.core.contacts.cleaning import clean_contacts
 from formant_provider.core.contacts.do_not_call import read_do_not_call
 from formant_provider.core.contacts.report import ContactReport
-from formant_provider.core.contacts.sources import contacts_of
 from formant_provider.core.numbers.bulk import NumberReader
+from support.contact_tables import clean, numbers
 
 # What a spreadsheet leaves of British numbers: 4.42E+11, saved and read as a number.
 SPOILT = [f"{digits}000000000" for digits in range(441, 450)] * 2
@@ -24,14 +22,13 @@ def good(count: int) -> list[str]:
     return [f"+1415{number:07}" for number in range(2_345_001, 2_345_001 + count)]
 
 
-def clean(texts: list[str], **options: Any) -> ContactReport:
-    contacts = contacts_of([{"customer_phone": number} for number in texts])
-    return clean_contacts(contacts, io.BytesIO(), **{"invalid_rows": "reject", **options})
+def report_of(texts: list[str], **options: Any) -> ContactReport:
+    return clean(numbers(*texts), **options)[0]
 
 
 def test_numbers_that_were_completed_are_counted() -> None:
     """Those that are called with the country code of default_country, and not those that had one."""
-    numbers = [
+    texts = [
         "(415) 555-0100",
         "415 555 0100",
         "4155550101",
@@ -39,19 +36,19 @@ def test_numbers_that_were_completed_are_counted() -> None:
         "14155550103",
         "011 44 20 7946 0018",
     ]
-    report = clean(numbers, default_country="US", suppress=["415 555 0101"])
+    report = report_of(texts, default_country="US", suppress=["415 555 0101"])
     assert (report.accepted, report.completed, report.rewritten) == (4, 1, 4)
     assert report.counts()["completed"] == 1
 
 
 def test_the_version_of_the_library_is_in_the_counts() -> None:
     """Plans change from one to the next, so that a number may be refused that was called last year."""
-    assert clean(good(1)).counts()["phonenumbers"] == phonenumbers.__version__
+    assert report_of(good(1)).counts()["phonenumbers"] == phonenumbers.__version__
 
 
 def test_a_few_round_numbers_and_two_readings_are_counted_alone() -> None:
     """They may be what they are."""
-    report = clean(["+14155000000", "+442000000000", *AMBIGUOUS[:3], *good(5)], default_country="DE")
+    report = report_of(["+14155000000", "+442000000000", *AMBIGUOUS[:3], *good(5)], default_country="DE")
     assert (report.round_numbers, report.two_readings, report.accepted) == (2, 3, 7)
     assert report.doubt is None
 
@@ -60,15 +57,15 @@ def test_a_few_round_numbers_and_two_readings_are_counted_alone() -> None:
 def test_a_list_whose_digits_are_gone_is_refused(invalid_rows: str) -> None:
     """No word brings them back: the error says what to do instead of calling strangers."""
     # Those that come twice are there once too often, and gone all the same.
-    for numbers, round_ones in (([*SPOILT, *good(1000)], 18), (SPOILT[:11], 11)):
+    for texts, round_ones in (([*SPOILT, *good(1000)], 18), (SPOILT[:11], 11)):
         with pytest.raises(InvalidContacts, match="Export the list again, with numbers as text") as caught:
-            clean(numbers, default_country="GB", numbers="e164_without_plus", invalid_rows=invalid_rows)
-        told = f"{round_ones} of {len(numbers)} numbers end in six or more zeros"
+            report_of(texts, default_country="GB", numbers="e164_without_plus", invalid_rows=invalid_rows)
+        told = f"{round_ones} of {len(texts)} numbers end in six or more zeros"
         assert told in str(caught.value)
         assert "442" not in str(caught.value)
-    assert clean([*SPOILT[:9], *good(1000)], numbers="e164_without_plus").round_numbers == 9
+    assert report_of([*SPOILT[:9], *good(1000)], numbers="e164_without_plus").round_numbers == 9
     with pytest.raises(InvalidContacts, match="4 of 10 numbers end in six or more zeros"):
-        clean([*SPOILT[:4], *good(6)], numbers="e164_without_plus")
+        report_of([*SPOILT[:4], *good(6)], numbers="e164_without_plus")
 
 
 def test_a_list_with_two_readings_asks_for_a_word() -> None:
@@ -76,12 +73,12 @@ def test_a_list_with_two_readings_asks_for_a_word() -> None:
     with pytest.raises(
         InvalidContacts, match='say numbers="national" or numbers="e164_without_plus"'
     ) as caught:
-        clean([*AMBIGUOUS[:11], *good(1000)], default_country="DE")
+        report_of([*AMBIGUOUS[:11], *good(1000)], default_country="DE")
     assert "11 of 1011 numbers can be read as two phones" in str(caught.value)
     assert caught.value.by_reason == {"ambiguous_number": 11}
-    assert clean([*AMBIGUOUS[:11], *good(1000)], numbers="e164_without_plus").accepted == 1011
-    assert clean([*AMBIGUOUS[:11], *good(1100)], default_country="DE").two_readings == 11
-    assert clean([*AMBIGUOUS[:3], *good(3)], default_country="DE").two_readings == 3
+    assert report_of([*AMBIGUOUS[:11], *good(1000)], numbers="e164_without_plus").accepted == 1011
+    assert report_of([*AMBIGUOUS[:11], *good(1100)], default_country="DE").two_readings == 11
+    assert report_of([*AMBIGUOUS[:3], *good(3)], default_country="DE").two_readings == 3
 
 
 def test_a_do_not_call_list_whose_digits_are_gone_is_refused() -> None:
@@ -94,8 +91,8 @@ def test_a_do_not_call_list_whose_digits_are_gone_is_refused() -> None:
 
 def test_every_reason_has_words_and_no_digit_of_the_number() -> None:
     """In the rejects and in the summary alike."""
-    numbers = ["4.42E+11", "+1 415 555 0100 x5", "1-800-FLOWERS", "5550100", "+39669812345", "+5215512345678"]
-    report = clean(numbers, default_country="US")
+    texts = ["4.42E+11", "+1 415 555 0100 x5", "1-800-FLOWERS", "5550100", "+39669812345", "+5215512345678"]
+    report = report_of(texts, default_country="US")
     assert list(report.by_reason) == [
         "not_e164", "extension", "vanity_number", "local_number", "lost_zero", "old_numbering_plan",
     ]  # fmt: skip
@@ -119,6 +116,5 @@ def test_every_reason_has_words_and_no_digit_of_the_number() -> None:
 )
 def test_a_summary_says_whether_it_names_all(count: int, words: str) -> None:
     """One row is not the first of several, nor are two."""
-    contacts = contacts_of([{"customer_phone": "", "name": "x"}] * count)
-    report = clean_contacts(contacts, io.BytesIO(), invalid_rows="reject")
+    report, _, _ = clean([{"customer_phone": "", "name": "x"}] * count)
     assert f"{count} of {count} cannot be called: {count} no_number; {words}" in report.summary()

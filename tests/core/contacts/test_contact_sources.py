@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from formant_provider.core.contacts.sources import Contacts, contacts_of, open_contacts
+from formant_provider.core.contacts.sources import contacts_of, open_contacts
 from formant_provider.core.tables.csv_table import as_csv
+from support.contact_tables import numbered, read, rows_of
 from support.refusals import refusal
 
 NUMBER = "+14155552671"
@@ -31,19 +32,6 @@ class Stream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         return self._content.read(min(size, 1))
-
-
-def rows_of(contacts: Contacts) -> list[list[str]]:
-    return [row for block in contacts.blocks for row in block.rows]
-
-
-def numbered(contacts: Contacts) -> list[tuple[int, list[str]]]:
-    return [(block.first_row + i, row) for block in contacts.blocks for i, row in enumerate(block.rows)]
-
-
-def read(content: bytes | str, **options: Any) -> Contacts:
-    raw = content if isinstance(content, bytes) else content.encode()
-    return open_contacts(io.BytesIO(raw), **options)
 
 
 # CSV that is read right
@@ -62,7 +50,7 @@ def test_line_ends_marks_and_gzip_make_no_difference(
     for file in (io.BytesIO(packed), Stream(packed)):
         contacts = open_contacts(file)
         assert contacts.columns == ("customer_phone", "name")
-        assert numbered(contacts) == list(enumerate(wanted, 2))
+        assert numbered(contacts) == [(None, row, cells) for row, cells in enumerate(wanted, 2)]
         assert not file.closed, "who opened it closes it"
 
 
@@ -84,7 +72,7 @@ def test_another_delimiter_may_be_named(delimiter: str) -> None:
 def test_blank_lines_count_as_rows_but_are_none() -> None:
     """Row numbers are those of a spreadsheet, also with blank lines before the header."""
     contacts = read(f"\n\r\n{HEADER}\n\n{NUMBER},a\n")
-    assert numbered(contacts) == [(4, []), (5, [NUMBER, "a"])]
+    assert numbered(contacts) == [(None, 4, []), (None, 5, [NUMBER, "a"])]
 
 
 def test_a_header_s_spaces_are_no_part_of_its_names() -> None:
@@ -166,7 +154,7 @@ def test_mappings_become_rows_of_all_their_variables() -> None:
     """The header is the union of all variables in their order; what a row does not have is blank."""
     contacts = contacts_of(iter([{"customer_phone": NUMBER, "a": 1}, {"b": "x", "customer_phone": NUMBER}]))
     assert contacts.columns == ("customer_phone", "a", "b")
-    assert numbered(contacts) == [(1, [NUMBER, "1", ""]), (2, [NUMBER, "", "x"])]
+    assert numbered(contacts) == [(None, 1, [NUMBER, "1", ""]), (None, 2, [NUMBER, "", "x"])]
     assert rows_of(contacts_of([])) == []
 
 

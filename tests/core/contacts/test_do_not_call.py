@@ -89,7 +89,7 @@ def test_a_list_may_be_parquet(columns: dict[str, Any]) -> None:
     parquet.write_table(pyarrow.table(columns), file)
     file.seek(0)
     numbers = read_do_not_call(open_numbers(file), NumberReader(numbers="e164_without_plus"))
-    assert [len(numbers), numbers.holds(NUMBER), numbers.holds(OTHER)] == [2, True, True]
+    assert numbers == {int(NUMBER), int(OTHER)}
 
 
 @pytest.mark.parametrize(
@@ -109,18 +109,13 @@ def test_parquet_that_could_be_misread_is_refused(columns: dict[str, Any], told:
     assert told in refusal(lambda: list(open_numbers(file)), "suppress")
 
 
-@pytest.mark.parametrize("entries", [[], [""], [None, " ", float("nan")], iter(())])
+EMPTY_FILES = [b"", b"\n\n", b"customer_phone\n", b"phone\n", gzip.compress(b"", mtime=0)]
+
+
+@pytest.mark.parametrize("entries", [[], [""], [None, " ", float("nan")], iter(()), *map(read, EMPTY_FILES)])
 def test_a_list_without_a_number_is_lost_and_not_empty(entries: Any) -> None:
-    """Nobody is called without it."""
+    """Nobody is called without it; a file of a header alone is what a failed export leaves."""
     assert "holds no number" in refusal(lambda: read_do_not_call(entries, NumberReader()), "suppress")
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\n\n", b"customer_phone\n", b"phone\n", gzip.compress(b"", mtime=0)]
-)
-def test_a_file_without_a_number_is_lost_as_well(content: bytes) -> None:
-    """A file of a header alone is what a failed export leaves."""
-    assert "holds no number" in refusal(lambda: read_do_not_call(read(content), NumberReader()), "suppress")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_an_entry_means_the_same_phone_as_a_contact_or_is_refused(
     """It is read by the same rules, so that it suppresses whom it means, and is never void."""
     reader = NumberReader("DE", numbers)
     if is_read:
-        assert read_do_not_call([entry], reader).holds("+4915123456789")
+        assert read_do_not_call([entry], reader) == {4915123456789}
     else:
         assert "1 entry cannot be read" in refusal(lambda: read_do_not_call([entry], reader), "suppress")
 
@@ -168,6 +163,4 @@ def test_an_ambiguous_entry_is_told_with_the_way_out() -> None:
 def test_it_is_counted_by_phones() -> None:
     """Two spellings of one phone, and an entry that comes twice, are one number."""
     numbers = read_do_not_call([NUMBER, NUMBER, "+442079460123", "+4402079460123", ""], NumberReader())
-    assert len(numbers) == 2
-    assert numbers.holds("+442079460123")
-    assert not numbers.holds(OTHER)
+    assert numbers == {int(NUMBER), 442079460123}

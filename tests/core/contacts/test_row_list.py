@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ import pytest
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.cleaning import clean_contacts
 from formant_provider.core.contacts.row_list import CarriedColumns, ListedRow, RowList, read_row_list
-from formant_provider.core.contacts.sources import Contacts, RowBlock, open_contacts
+from formant_provider.core.contacts.sources import Contacts, RowBlock
+from support.contact_tables import read
 
 HEADER = ("loan", "customer_phone", "note")
 FIRST, SECOND = "+14155550100", "+14155550101"
@@ -37,9 +37,7 @@ def test_each_row_is_in_the_list_once_and_in_its_place() -> None:
         ",".join(HEADER), f"L-1,{FIRST},a", "L-2,,b", "", f"L-3,{SECOND},c", ",,", f"L-4,{FIRST},d",
         "L-5,4155550100,e", "L-6,+14155550109,f", f"L-7,{SECOND}", "L-8,+14155550103, ", "L-9,+14155550104,g",
     ]  # fmt: skip
-    file = io.BytesIO("\r\n".join(lines).encode())
-    options = {"suppress": ["+14155550109"], "required_variables": ["note"]}
-    rows = listed(open_contacts(file), **options)
+    rows = listed(read("\r\n".join(lines)), suppress=["+14155550109"], required_variables=["note"])
     assert [(row.row_number, row.reason, row.number, row.carried["reference"]) for row in rows] == [
         (2, None, FIRST, "L-1"),
         (3, "no_number", "", "L-2"),
@@ -55,10 +53,8 @@ def test_each_row_is_in_the_list_once_and_in_its_place() -> None:
 
 def test_a_row_of_another_width_shows_none_of_its_cells() -> None:
     """A cell that is missing moves the others, so that a number would be where a name should be."""
-    file = io.BytesIO(f"{','.join(HEADER)}\r\n{FIRST},a\r\nL-1,x,{FIRST},y\r\n".encode())
-    assert [(row.number, row.carried) for row in listed(open_contacts(file))] == [
-        (None, {"reference": None, "note": None})
-    ] * 2
+    rows = listed(read(f"{','.join(HEADER)}\r\n{FIRST},a\r\nL-1,x,{FIRST},y\r\n"))
+    assert [(row.number, row.carried) for row in rows] == [(None, {"reference": None, "note": None})] * 2
 
 
 def test_rows_of_several_files_know_their_file() -> None:
@@ -106,14 +102,11 @@ def test_a_column_that_is_not_there_is_refused(carried: CarriedColumns, told: st
     assert sink.getvalue() == b""
 
 
-def test_many_rows_are_in_their_order(tmp_path: Path) -> None:
+def test_many_rows_are_in_their_order() -> None:
     """Over the bounds of blocks, with a fault here and there."""
     size = 5000
-    path = tmp_path / "c.csv"
     rows = (f"L-{n},{'x' if n % 7 == 0 else f'+1415{5550000 + n}'},\n" for n in range(size))
-    path.write_text(",".join(HEADER) + "\n" + "".join(rows))
-    with path.open("rb") as file:
-        found = listed(open_contacts(file))
+    found = listed(read(",".join(HEADER) + "\n" + "".join(rows)))
     assert [row.row_number for row in found] == list(range(2, size + 2))
     assert [row.carried["reference"] for row in found] == [f"L-{n}" for n in range(size)]
     assert all((row.reason is None) is (n % 7 != 0) for n, row in enumerate(found))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from formant_provider.api.errors import CallNotAllowed, InvalidInput
 from formant_provider.calling_window import CallingWindow
-from formant_provider.core.hours.opening_hours import DAYS, MARGIN, Hours, allowed_at, to_span, to_zone
+from formant_provider.core.hours.opening_hours import MARGIN, allowed_at, to_zone
 
 INDIA = "+919876543210"
 LONDON = "+442071838750"
@@ -215,7 +211,7 @@ def test_held_back_for_ever_is_said_so() -> None:
         )
 
 
-# Everything that can be written, and what cannot be meant.
+# Everything that can be written, and what is invalid.
 
 
 def test_fields_may_be_lists_or_text() -> None:
@@ -238,6 +234,11 @@ BAD: list[tuple[str, Any]] = [
     *(("end", value) for value in ("09:00", "09:01")),
     *(("days", value) for value in ("", (), "monday", ["mon", 3], None, 5, b"mon")),
     *(("timezone", value) for value in ("Mars/Olympus", "", " ", "Asia", "/etc/passwd", "../UTC", None, 5.5)),
+    ("timezone", {"US": "America/Gotham"}),
+    ("timezone", {"US": None}),
+    *(("timezone", {code: "Europe/London"}) for code in ("USA", "us", "UK")),  # no codes of ISO 3166
+    ("timezone", {}),
+    ("timezone", ["Asia/Kolkata"]),
     *(
         ("holidays", value)
         for value in ("25.12.2026", [20261225], None, [datetime(2026, 12, 25, tzinfo=UTC)])
@@ -246,10 +247,19 @@ BAD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), BAD, ids=repr)
-def test_what_cannot_be_meant_breaks_the_dag_file(field: str, value: Any) -> None:
+def test_an_invalid_field_breaks_the_dag_file(field: str, value: Any) -> None:
     """It is a ValueError where it is written, and names the field."""
     with pytest.raises(ValueError, match=rf"calling_window\.{field}"):
         CallingWindow(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("zone", "by"), [({"Pune": "Asia/Kolkata"}, "Pune"), ("Asia/Kolkata", "{{ params.branch }}")]
+)
+def test_timezone_by_is_a_template_and_needs_a_mapping(zone: Any, by: str) -> None:
+    """Otherwise nothing would be looked up."""
+    with pytest.raises(ValueError, match=r"calling_window\.timezone"):
+        CallingWindow(timezone=zone, timezone_by=by)
 
 
 @pytest.mark.parametrize(("field", "value"), BAD, ids=repr)
@@ -280,67 +290,3 @@ def test_what_airflow_shows_is_plain_and_always_the_same() -> None:
         "holidays": ["2026-12-25"],
     }
     assert repr(window).startswith("CallingWindow(start='09:00', end='20:00', days=['mon', 'tue', 'wed'], ")
-
-
-# For all moments, zones and hours.
-
-ZONES = (
-    "UTC",
-    "Asia/Kolkata",
-    "Europe/Berlin",
-    "America/New_York",
-    "Australia/Lord_Howe",
-    "Africa/Casablanca",
-)
-FIVE_MINUTES = timedelta(minutes=5)
-moments = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
-changes = st.sampled_from(["03-08 06:00", "03-29 00:00", "04-04 14:00", "10-25 00:00", "11-01 05:00"]).map(at)
-times = st.integers(0, 287).map(lambda n: f"{n // 12:02}:{n % 12 * 5:02}")
-spans = st.tuples(times, times).filter(lambda pair: pair[0] != pair[1])
-zones = st.sets(st.sampled_from(ZONES), min_size=1, max_size=3)
-weeks = st.sets(st.sampled_from(DAYS), min_size=1)
-
-
-def is_open(hours: Hours, moment: datetime, *, zones: Collection[ZoneInfo] | None = None) -> bool:
-    """What the clocks on the walls say, without a thought of how they are changed."""
-    for zone in zones or hours.zones:
-        local = moment.astimezone(zone).replace(tzinfo=None)
-        for day in (local.date(), local.date() - DAY):
-            since = local - datetime.combine(day, time())
-            wanted = DAYS[day.weekday()] in hours.days and day not in hours.holidays
-            if wanted and hours.start <= since < hours.end:
-                break
-        else:
-            return False
-    return True
-
-
-def is_plain(hours: Hours, moment: datetime) -> bool:
-    """Whether no clock is changed within two days: then there is no doubt what the hours are."""
-    return all(
-        (moment - DAY).astimezone(zone).utcoffset() == (moment + DAY).astimezone(zone).utcoffset()
-        for zone in hours.zones
-    )
-
-
-@settings(max_examples=150, deadline=None)
-@given(moment=moments | changes, names=zones, span=spans, days=weeks, off=st.sets(st.integers(-1, 3)))
-def test_the_first_moment_within_the_hours_is_found(
-    moment: datetime, names: set[str], span: tuple[str, str], days: set[str], off: set[int]
-) -> None:
-    """It lies within the hours by every clock, with the minute after it; and nothing earlier does."""
-    holidays = frozenset(moment.date() + n * DAY for n in off)
-    where = tuple(to_zone(name) for name in names)
-    hours = Hours(*to_span(*span), frozenset(days), holidays, where)
-    until = moment + 4 * DAY
-    found = hours.opening(moment, until)
-    if found is not None:
-        assert moment <= found <= until
-        assert is_open(hours, found)
-        assert is_open(hours, found + MARGIN)
-        assert hours.opening(found, found) == found
-    earlier = datetime.fromtimestamp(-(-moment.timestamp() // 300) * 300, UTC)
-    while earlier < (found or until):
-        missed = is_open(hours, earlier) and is_open(hours, earlier + MARGIN) and is_plain(hours, earlier)
-        assert not missed, earlier
-        earlier += FIVE_MINUTES

@@ -60,26 +60,6 @@ def test_a_mapping_may_be_looked_up_by_the_value_of_a_template(value: Any, expec
     assert keys(window, LONDON) == [expected]
 
 
-WRONG: dict[str, dict[str, Any]] = {
-    "an unknown zone": {"timezone": {"US": "America/Gotham"}},
-    "no zone": {"timezone": {"US": None}},
-    "no code of a country": {"timezone": {"USA": "America/New_York"}},
-    "a code in lower case": {"timezone": {"us": "America/New_York"}},
-    "a code that is not of ISO 3166": {"timezone": {"UK": "Europe/London"}},
-    "nothing": {"timezone": {}},
-    "a list": {"timezone": ["Asia/Kolkata"]},
-    "a key without a template": {"timezone": {"Pune": "Asia/Kolkata"}, "timezone_by": "Pune"},
-    "a key without a mapping": {"timezone": "Asia/Kolkata", "timezone_by": "{{ params.branch }}"},
-}
-
-
-@pytest.mark.parametrize("fields", WRONG.values(), ids=WRONG)
-def test_a_mapping_that_cannot_be_meant_breaks_the_dag_file(fields: dict[str, Any]) -> None:
-    """It is a ValueError where it is written, and names the field."""
-    with pytest.raises(ValueError, match=r"calling_window\.timezone"):
-        CallingWindow(**fields)
-
-
 def test_a_zone_that_is_a_template_is_checked_when_it_is_rendered() -> None:
     """Not before; then as if it had been written so."""
     window = CallingWindow(timezone={"IN": "{{ params.zone }}", "GB": "Europe/London"})
@@ -87,8 +67,6 @@ def test_a_zone_that_is_a_template_is_checked_when_it_is_rendered() -> None:
     for number in (INDIA, LONDON):  # one that needs that zone, and one that does not
         with pytest.raises(InvalidInput, match=r"calling_window\.timezone"):
             window.hours(number)
-    with pytest.raises(InvalidInput, match=r"calling_window\.timezone"):
-        window.hours(INDIA)
 
 
 def test_what_is_shown_of_a_mapping_is_always_the_same() -> None:

@@ -124,60 +124,12 @@ def test_what_is_no_number_has_a_reason(text: str, reason: Reason) -> None:
     assert EXACT.read(text) is reason
 
 
-@pytest.mark.parametrize(
-    ("region", "text", "number"),
-    [
-        ("US", "4155552671", "+14155552671"),
-        ("US", " (415) 555-2671 ", "+14155552671"),
-        ("US", "415.555.2671", "+14155552671"),
-        ("US", "14155552671", "+14155552671"),
-        ("US", "+91 98765 43210", "+919876543210"),
-        ("US", "011 91 98765 43210", "+919876543210"),
-        ("GB", "020 7946 0958", "+442079460958"),
-        ("GB", "+44 (0)20 7946 0958", "+442079460958"),
-        ("GB", "+4402079460958", "+442079460958"),
-        ("IT", "06 698 12345", "+390669812345"),
-        ("IN", "09876543210", "+919876543210"),
-    ],
-)
-def test_a_default_country_makes_e_164_of_any_usual_writing(region: str, text: str, number: str) -> None:
-    """National and formatted numbers are brought into the one form that is sent."""
-    assert NumberReader(region).read(text) == number
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "4155552671.0",
-        "4155552671.",
-        "4.155552671E+9",
-        "1-800-FLOWERS",
-        "415 555 2671 ext. 5",
-        "415 555 2671 / 72",
-        "4,155,552,671",
-        "call 4155552671",
-        "5552671",
-        "415555267",
-    ],
-)
-def test_a_default_country_guesses_nothing(text: str) -> None:
-    """What a spreadsheet has spoilt, holds letters or lacks its area code is no number."""
-    assert isinstance(NumberReader("US").read(text), Reason)
-
-
 @pytest.mark.parametrize("region", ["", "us", "USA", "001", "ZZ"])
 def test_a_region_that_does_not_exist_is_refused(region: str) -> None:
     """A misspelt region would make every number wrong."""
     with pytest.raises(InvalidInput) as caught:
         NumberReader(region)
     assert caught.value.field == "default_country"
-
-
-def test_spellings_of_one_number_are_one() -> None:
-    """With the 0 that is dialled at home or without, it is the same phone that rings."""
-    with_zero = EXACT.read("+4402079460958")
-    assert isinstance(with_zero, Recipient)
-    assert int(with_zero) == EXACT.at_a_glance(["+442079460958"])[0] == 442079460958
 
 
 @pytest.mark.parametrize(("text", "good"), [("+493012", False), ("+4930123", True), ("+6834002", True)])

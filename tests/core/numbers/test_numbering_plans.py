@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
@@ -12,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.sources import contacts_of
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.plans import PLANS, renewed
 from formant_provider.core.numbers.reading import Readings
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.validation import to_phone
+from support.contact_tables import clean, numbers
 
 OLD = Reason.OLD_NUMBERING_PLAN
 
@@ -108,11 +106,9 @@ def test_an_old_number_that_could_be_elsewhere_is_ambiguous() -> None:
     assert Readings("MX", "national", renumber=True).read("15512345678") == "+525512345678"
 
 
-def clean(numbers: list[str], **options: Any) -> tuple[dict[str, Any], list[str]]:
-    sink = io.BytesIO()
-    contacts = contacts_of([{"customer_phone": number} for number in numbers])
-    report = clean_contacts(contacts, sink, invalid_rows="reject", **options)
-    return report.counts(), sink.getvalue().decode().split()[1:]
+def called(texts: list[str], **options: Any) -> tuple[dict[str, Any], list[str]]:
+    report, accepted, _ = clean(numbers(*texts), **options)
+    return report.counts(), [row[0] for row in accepted[1:]]
 
 
 @pytest.mark.parametrize("listed", ["+5215512345678", "+525512345678", "+52 1 55 1234 5678"])
@@ -121,8 +117,8 @@ def test_nobody_is_called_because_a_plan_changed(listed: str, contact: str) -> N
     """An entry of the do-not-call list means the phone under its old number and under that of today."""
     for renumber in (False, True):
         other = "+525587654321"
-        counts, called = clean([contact, other], suppress=[listed], renumber=renumber, default_country="MX")
-        assert called == [other], counts
+        counts, reached = called([contact, other], suppress=[listed], renumber=renumber, default_country="MX")
+        assert reached == [other], counts
 
 
 @pytest.mark.parametrize(
@@ -141,8 +137,8 @@ def test_nobody_is_called_because_a_plan_changed(listed: str, contact: str) -> N
 )
 def test_nobody_is_called_who_is_on_the_list_in_another_writing(listed: str, contact: str) -> None:
     """Whatever people write for a phone, an entry of the do-not-call list means that phone."""
-    _, called = clean([contact, "+14155550100"], suppress=[listed], default_country="US")
-    assert called == ["+14155550100"]
+    _, reached = called([contact, "+14155550100"], suppress=[listed], default_country="US")
+    assert reached == ["+14155550100"]
 
 
 def test_a_number_that_was_renumbered_is_one_of_today() -> None:
@@ -156,9 +152,9 @@ def test_a_number_that_was_renumbered_is_one_of_today() -> None:
 
 def test_the_old_and_the_new_number_of_a_person_are_one_contact() -> None:
     """The second is a duplicate, whichever comes first."""
-    for numbers in (["+5215512345678", "+525512345678"], ["+525512345678", "+5215512345678"]):
-        counts, called = clean(numbers, renumber=True)
-        assert called == ["+525512345678"]
+    for texts in (["+5215512345678", "+525512345678"], ["+525512345678", "+5215512345678"]):
+        counts, reached = called(texts, renumber=True)
+        assert reached == ["+525512345678"]
         assert counts["by_reason"] == {"duplicate": 1}
 
 

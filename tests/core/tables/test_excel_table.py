@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 import pytest
 
 from formant_provider.core.contacts.do_not_call import open_numbers
-from formant_provider.core.contacts.sources import Contacts, open_contacts
 from formant_provider.core.tables.file_kinds import FileForm
+from support.contact_tables import opendocument, read, rewritten, rows_of, workbook, zipped
 from support.refusals import refusal
 
-openpyxl = pytest.importorskip("openpyxl")
+pytest.importorskip("openpyxl")
 pytest.importorskip("python_calamine")
 
 NUMBER, OTHER = "+14155550100", "+442079460018"
-Sheets = dict[str, Sequence[Sequence[Any]]]
-
-
-def workbook(sheets: Sheets, change: Callable[[Any], None] = lambda _: None) -> bytes:
-    """Write sheets of rows as .xlsx."""
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    change(book)
-    file = io.BytesIO()
-    book.save(file)
-    return file.getvalue()
-
-
-def rows_of(contacts: Contacts) -> list[list[str]]:
-    return [row for block in contacts.blocks for row in block.rows]
-
-
-def read(content: bytes, **options: Any) -> Contacts:
-    return open_contacts(io.BytesIO(content), **options)
 
 
 def test_the_first_sheet_is_read_with_its_values() -> None:
@@ -83,13 +59,9 @@ def test_a_sheet_is_chosen_by_its_name() -> None:
 
 
 def test_a_sheet_that_is_not_there_is_refused() -> None:
-    """The error has the names of those that are."""
+    """The error has the names of those that are; or the wrong file was given, or the option is left over."""
     told = refusal(lambda: read(workbook({"March": [["customer_phone"]]}), sheet="Mach"), "sheet")
     assert told == "the workbook has no such sheet; it has 'March'"
-
-
-def test_a_sheet_of_what_is_no_workbook_is_refused() -> None:
-    """The wrong file was given, or the option is left over."""
     assert "no workbook" in refusal(lambda: read(b"customer_phone\n", sheet="March"), "sheet")
 
 
@@ -116,22 +88,12 @@ def test_a_sheet_that_cannot_be_read_for_sure_is_refused(rows: Sequence[Sequence
 def test_formulas_with_results_are_their_results() -> None:
     """What the spreadsheet shows is read; a result that is empty text is blank."""
     content = workbook({"S": [["customer_phone", "due", "note"], [NUMBER, "=1+1", '=""']]})
-    content = changed(content, b"<f>1+1</f><v />", b"<f>1+1</f><v>2</v>")
-    content = changed(content, b'<c r="C2">', b'<c r="C2" t="str">')
+    for old, new in {
+        b"<f>1+1</f><v />": b"<f>1+1</f><v>2</v>",
+        b'<c r="C2">': b'<c r="C2" t="str">',
+    }.items():
+        content = rewritten(content, lambda xml, old=old, new=new: xml.replace(old, new))  # type: ignore[misc]
     assert rows_of(read(content)) == [[NUMBER, "2", ""]]
-
-
-def changed(content: bytes, old: bytes, new: bytes) -> bytes:
-    """Change the XML of the first sheet of a workbook."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(file, "w") as other:
-        for name in archive.namelist():
-            text = archive.read(name)
-            if name == "xl/worksheets/sheet1.xml":
-                assert old in text
-                text = text.replace(old, new)
-            other.writestr(name, text)
-    return file.getvalue()
 
 
 def with_password() -> bytes:
@@ -141,23 +103,15 @@ def with_password() -> bytes:
     )
 
 
-def zipped(**files: bytes) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name.replace("__", "/").replace("_", "."), text)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (zipped(contacts_csv=b"customer_phone\n"), "is a zip archive and no workbook; unpack it"),
-        (zipped(Index__Document_iwa=b"x"), "is a document of Numbers"),
+        (zipped({"contacts.csv": b"customer_phone\n"}), "is a zip archive and no workbook; unpack it"),
+        (zipped({"Index/Document.iwa": b"x"}), "is a document of Numbers"),
         (workbook({"S": [["customer_phone"], [NUMBER]]})[:-40], "damaged or cut off"),
         (with_password(), "is a workbook with a password; save it without one"),
-        (zipped(content_xml=b"x", **{"META-INF__manifest_xml": b"<m:encryption-data/>"}), "with a password"),
-        (zipped(xl__workbook_xml=b"<x/>"), "is damaged, or a workbook that cannot be read"),
+        (zipped({"content.xml": b"x", "META-INF/manifest.xml": b"<m:encryption-data/>"}), "with a password"),
+        (zipped({"xl/workbook.xml": b"<x/>"}), "is damaged, or a workbook that cannot be read"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000), "is damaged, or a workbook that cannot be read"),
         (b"<html><table><tr><td>customer_phone", "save it as .xlsx or CSV"),
         (b'[{"customer_phone": "x"}]', "is JSON"),
@@ -172,7 +126,7 @@ def test_what_is_no_table_is_refused_by_its_kind(content: bytes, told: str) -> N
 
 def test_a_do_not_call_list_may_be_a_workbook() -> None:
     """Of several sheets none is taken by its place: the others may hold numbers as well."""
-    one: Sheets = {"List": [["number", "x"][:1], [NUMBER], [OTHER]]}
+    one: dict[str, Sequence[Sequence[Any]]] = {"List": [["number"], [NUMBER], [OTHER]]}
     assert list(open_numbers(io.BytesIO(workbook(one)))) == [NUMBER, OTHER]
     several = workbook({**one, "Older": [["number"], [OTHER]]})
     assert "has several sheets" in refusal(lambda: open_numbers(io.BytesIO(several)), "suppress")
@@ -188,27 +142,6 @@ def test_a_header_may_be_a_number() -> None:
 
 
 ODS_CELL = '<table:table-cell office:value-type="{kind}" {value}><text:p>{text}</text:p></table:table-cell>'
-
-
-def opendocument(*rows: str) -> bytes:
-    """Write rows of cells as a spreadsheet of OpenDocument."""
-    spaces = "".join(
-        f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-        for name in ("office", "table", "text")
-    )
-    body = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
-    content = (
-        f"<office:document-content{spaces}><office:body><office:spreadsheet>"
-        f'<table:table table:name="S">{body}</table:table>'
-        "</office:spreadsheet></office:body></office:document-content>"
-    )
-    manifest = '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>'
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-        archive.writestr("content.xml", content)
-        archive.writestr("META-INF/manifest.xml", manifest)
-    return file.getvalue()
 
 
 def ods_text(text: str) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from formant_provider.core.contacts.do_not_call import entries_of, read_do_not_call
-from formant_provider.core.contacts.sources import Contacts, contacts_of
+from formant_provider.core.contacts.sources import contacts_of
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
+from support.contact_tables import numbered, rows_of
 from support.refusals import refusal
 
 NUMBER, OTHER = "+14155550100", "+442079460018"
@@ -65,10 +66,6 @@ def duckdb_relation(columns: dict[str, Any]) -> Any:
 MAKERS = [pandas_frame, nullable, arrow_backed, categorical, polars_frame, arrow_table]
 
 
-def rows_of(contacts: Contacts) -> list[list[str]]:
-    return [row for block in contacts.blocks for row in block.rows]
-
-
 @pytest.mark.parametrize("make", MAKERS)
 def test_a_frame_reads_as_the_same_rows_in_a_list(make: Callable[[dict[str, Any]], Any]) -> None:
     """Whatever library and types it has; what is missing is blank."""
@@ -87,12 +84,9 @@ def test_a_relation_of_duckdb_is_a_frame() -> None:
 def test_a_long_frame_is_read_to_its_end(make: Callable[[dict[str, Any]], Any]) -> None:
     """Rows are counted from 1, block by block."""
     contacts = contacts_of(make({"customer_phone": [NUMBER] * 1234, "n": list(range(1234))}))
-    seen = [
-        (number, row[1])
-        for block in contacts.blocks
-        for number, row in enumerate(block.rows, block.first_row)
+    assert [(number, row[1]) for _, number, row in numbered(contacts)] == [
+        (place + 1, str(place)) for place in range(1234)
     ]
-    assert seen == [(place + 1, str(place)) for place in range(1234)]
 
 
 @pytest.mark.parametrize("make", [pandas_frame, polars_frame, arrow_table])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from formant_provider.core.contacts.do_not_call import open_numbers
-from formant_provider.core.contacts.sources import Contacts, open_contacts
+from support.contact_tables import read, rows_of
 from support.refusals import refusal
 
 NUMBERS = [f"+1415555{number:04}" for number in range(3000)]
@@ -24,15 +24,6 @@ def zstd(content: bytes) -> bytes:
 
 
 PACKERS = pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, zstd])
-
-
-def read(content: bytes | str, delimiter: str = ",") -> Contacts:
-    raw = content if isinstance(content, bytes) else content.encode()
-    return open_contacts(io.BytesIO(raw), delimiter=delimiter)
-
-
-def rows_of(contacts: Contacts) -> list[list[str]]:
-    return [row for block in contacts.blocks for row in block.rows]
 
 
 @PACKERS
@@ -94,7 +85,7 @@ def test_what_is_packed_has_to_be_text(pack: Callable[[bytes], bytes], inner: by
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_a_line_that_names_the_delimiter_is_no_row(line: str, delimiter: str) -> None:
     """Excel shows it to nobody, so the header is row 1; no delimiter need be said."""
-    contacts = read(f"{line}customer_phone;n\n+14155550100;a,b\n", delimiter)
+    contacts = read(f"{line}customer_phone;n\n+14155550100;a,b\n", delimiter=delimiter)
     assert contacts.columns == ("customer_phone", "n")
     (block,) = contacts.blocks
     assert (block.first_row, block.rows) == (2, [["+14155550100", "a,b"]])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 from pathlib import Path
 
 import pytest
 
-from formant_provider.core.contacts.cleaning import clean_contacts
-from formant_provider.core.contacts.do_not_call import DoNotCall, NumbersInFiles, read_do_not_call
-from formant_provider.core.contacts.sources import Contacts, opened_contacts
+from formant_provider.core.contacts.do_not_call import NumbersInFiles, read_do_not_call
+from formant_provider.core.contacts.sources import opened_contacts
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import local_parts
+from support.contact_tables import clean, numbered
 from support.refusals import refusal
 
 NUMBERS = tuple(f"+1415555010{digit}" for digit in range(10))
@@ -43,18 +41,10 @@ def folder_of(place: Path, files: dict[str, str | bytes]) -> Path:
 
 def read(
     place: Path | str, form: FileForm = PLAIN
-) -> tuple[tuple[str, ...], list[tuple[str, int, list[str]]]]:
+) -> tuple[tuple[str, ...], list[tuple[str | None, int, list[str]]]]:
     """Return the columns, and each row with its part and its number."""
     with opened_contacts(local_parts(place), form) as contacts:
-        return contacts.columns, rows_of(contacts)
-
-
-def rows_of(contacts: Contacts) -> list[tuple[str, int, list[str]]]:
-    return [
-        (str(block.part), number, row)
-        for block in contacts.blocks
-        for number, row in enumerate(block.rows, block.first_row)
-    ]
+        return contacts.columns, numbered(contacts)
 
 
 @pytest.mark.parametrize("writer", BESIDE)
@@ -200,7 +190,7 @@ def test_a_pattern_names_parts_in_folders(tmp_path: Path) -> None:
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
     """What is there under that very name is meant."""
     folder_of(tmp_path, {"list[1].csv": f"{HEADER}{NUMBERS[0]},a\n", "list1.csv": HEADER})
-    assert read(tmp_path / "list[1].csv")[1] == [("None", 2, [NUMBERS[0], "a"])]
+    assert read(tmp_path / "list[1].csv")[1] == [(None, 2, [NUMBERS[0], "a"])]
 
 
 def test_rejects_and_problems_name_the_part(tmp_path: Path) -> None:
@@ -209,10 +199,8 @@ def test_rejects_and_problems_name_the_part(tmp_path: Path) -> None:
         "p-9.csv": f"{HEADER}{NUMBERS[0]},a\nx,b\n",
         "p-10.csv": f"{HEADER}{NUMBERS[0]},=1\n{NUMBERS[1]},=1\n",
     }
-    rejects = io.BytesIO()
     with opened_contacts(local_parts(folder_of(tmp_path, files)), FileForm()) as contacts:
-        report = clean_contacts(contacts, io.BytesIO(), rejects=rejects, invalid_rows="reject")
-    header, *rows = csv.reader(io.StringIO(rejects.getvalue().decode()))
+        report, _, (header, *rows) = clean(contacts)
     assert header == ["row_number", "part", "reason", "detail", "customer_phone", "name"]
     assert [row[:3] for row in rows] == [["3", "p-9.csv", "not_e164"], ["2", "p-10.csv", "duplicate"]]
     first, second = map(str, report.problems)
@@ -226,12 +214,10 @@ def test_a_do_not_call_list_may_be_in_parts(tmp_path: Path) -> None:
         tmp_path, {"a.csv": f"customer_phone\n{NUMBERS[0]}\n", "b.csv": f"x,customer_phone\n1,{NUMBERS[1]}\n"}
     )
 
-    def read_list() -> DoNotCall:
+    def read_list() -> set[int]:
         return read_do_not_call(NumbersInFiles(local_parts(tmp_path), FileForm()), NumberReader())
 
-    listed = read_list()
-    assert len(listed) == 2
-    assert listed.holds(NUMBERS[1])
+    assert read_list() == {int(number) for number in NUMBERS[:2]}
     (tmp_path / "b.csv").write_text(f"x,y\n1,{NUMBERS[1]}\n")
     assert "part b.csv: row 1: has 2 cells" in refusal(read_list, "suppress")
     (tmp_path / "b.csv").write_text(f"{NUMBERS[1]}\nx\n")
