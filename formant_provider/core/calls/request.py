@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from formant_provider.api.models import PHONE_PARAMETER, CallRequest
 from formant_provider.core import validation
 from formant_provider.core.keys import key_for_name, key_for_task
-from formant_provider.core.numbers.recipient import Recipient
 
 
 def build_request(
@@ -27,36 +24,27 @@ def build_request(
     default_country: str | None = None,
     renumber: bool = False,
 ) -> CallRequest:
-    """Check every field and derive the idempotency key.
-
-    The fields are those of the operator, rendered.
+    """Check every field of the operator, rendered, and derive the idempotency key.
 
     :param task: DAG id, run id and task id: what names the call when the user does not.
-    :param now: the current time, aware.
     :param default_country: where a recipient is from that is written without a country code.
     :param renumber: whether a recipient of an old numbering plan is called under the number of today.
     :raises InvalidInput: with the name of the field at fault.
     """
     agent = validation.to_agent_id(agent_id)
     pairs = validation.to_parameters(parameters, default_country, renumber=renumber)
-    recipient = Recipient.of(dict(pairs)[PHONE_PARAMETER])
-    key_of = _key_of(validation.to_optional_text("idempotency_key", idempotency_key), agent, task)
+    whom: dict[str, Any] = {"agent_id": agent, "recipient": dict(pairs)[PHONE_PARAMETER]}
+    name, (dag_id, run_id, task_id) = validation.to_optional_text("idempotency_key", idempotency_key), task
+    if name is not None:
+        key = key_for_name(name=name, **whom)
+    else:
+        key = key_for_task(dag_id=dag_id, run_id=run_id, task_id=task_id, **whom)
     return CallRequest(
         agent_id=agent,
         parameters=pairs,
-        idempotency_key=key_of(recipient=recipient),
-        # Of a spelling that was taken before: other writing had no key of its own.
-        former_key=key_of(recipient=recipient.former) if recipient.former else None,
+        idempotency_key=key,
         scheduled_for=validation.to_scheduled_for(scheduled_for, now=now),
         conversation_id=validation.to_optional_text("conversation_id", conversation_id),
         metadata=validation.to_metadata(metadata),
         retry_context=validation.to_retry_context(retry_context),
     )
-
-
-def _key_of(name: str | None, agent: int, task: tuple[str, str, str]) -> Callable[..., str]:
-    """Return what derives the key from a recipient."""
-    if name is not None:
-        return partial(key_for_name, name=name, agent_id=agent)
-    dag_id, run_id, task_id = task
-    return partial(key_for_task, dag_id=dag_id, run_id=run_id, task_id=task_id, agent_id=agent)

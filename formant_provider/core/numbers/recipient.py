@@ -53,12 +53,6 @@ class Recipient(str):
         """The number as plain text."""
         return str(self)
 
-    @property
-    def former(self) -> str | None:
-        """Its other spelling in E.164, of which keys were made once; ``None`` if it was written in none."""
-        is_other = self.written != self and E164.fullmatch(self.written)
-        return self.written if is_other else None
-
     @cached_property
     def parsed(self) -> PhoneNumber | None:
         """The number as the library knows it; ``None`` if it is no number."""
