@@ -44,8 +44,6 @@ class CallRequest:
     :param conversation_id: the conversation chain to join.
     :param metadata: opaque text for systems downstream.
     :param retry_context: what an earlier attempt left, as the vendor's ``RetryContext``; private.
-    :param former_key: the key under which the same call went before numbers were brought into one spelling;
-        not sent. ``None``: it is the same.
     """
 
     agent_id: int
@@ -55,7 +53,6 @@ class CallRequest:
     conversation_id: str | None = None
     metadata: str | None = field(default=None, repr=False)
     retry_context: Mapping[str, Any] | None = field(default=None, repr=False)
-    former_key: str | None = None
 
     @property
     def recipient(self) -> str:

@@ -30,8 +30,7 @@ def key_for_task(*, dag_id: str, run_id: str, task_id: str, agent_id: int, recip
 def key_for_name(*, name: str, agent_id: int, recipient: str) -> str:
     """Name a call by the user's own words (a loan, a date), wherever it is asked for.
 
-    Agent and recipient are part of it all the same: a name shared by a mapped list must not make
-    one call out of many.
+    Agent and recipient are part of it: a name shared by a mapped list must not make one call out of many.
     """
     return _key("name", name, agent_id, recipient)
 
@@ -39,8 +38,8 @@ def key_for_name(*, name: str, agent_id: int, recipient: str) -> str:
 def key_for_batch(*, dag_id: str, run_id: str, task_id: str, agent_id: int, name: str | None) -> str:
     """Name the batch call of this task in this DAG run, as :func:`key_for_task` names its call.
 
-    :param name: what tells the rows of a mapped list apart; ``None`` for a task that places one batch call
-        alone. Then what its name was rendered to does not matter: a retry may render it otherwise.
+    :param name: what tells the rows of a mapped list apart. ``None`` for a task that places one batch call
+        alone, since a retry may render its name otherwise.
     """
     return _key("batch", dag_id, run_id, task_id, agent_id, name)
 
@@ -51,29 +50,17 @@ def key_for_named_batch(*, name: str, agent_id: int) -> str:
 
 
 def key_for_iteration(*, key: str, iteration: int) -> str:
-    """Name the call, or batch call, of one iteration of a loop (Airflow 3.4): each is one of its own.
-
-    :param key: what it would have without the loop.
-    :param iteration: counted from 0.
-    """
+    """Name the call, or batch call, of one iteration of a loop (Airflow 3.4), counted from 0."""
     return _key("iteration", key, iteration)
 
 
 def key_for_redial(*, key: str, attempt: int) -> str:
-    """Name a further call that was asked for on purpose.
-
-    :param key: of the call that is called again.
-    :param attempt: counted from 2; 1 is the call itself.
-    """
+    """Name a further call that was asked for on purpose, counted from 2; 1 is the call itself."""
     return _key("redial", key, attempt)
 
 
 def key_after_refusals(*, key: str, spent: int) -> str:
-    """Name the same call again, after the vendor refused it and counted its key as used.
-
-    :param key: of the call when it was first sent.
-    :param spent: how many keys were used up so.
-    """
+    """Name the same call again, after the vendor refused it and counted so many of its keys as used."""
     return _key("refused", key, spent)
 
 

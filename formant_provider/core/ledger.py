@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from formant_provider.api.errors import FormantError, RequestRefused, RetryableError, SendAborted
 from formant_provider.api.retry import is_unclear
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Readers = Mapping[str, Callable[[Any], Any]]
 
 
 class Sent(StrEnum):
@@ -23,15 +27,23 @@ class Sent(StrEnum):
     UNCLEAR = "unclear"
 
 
+def from_plain(kind: type[T], entry: Mapping[str, Any], readers: Readers) -> T:
+    """Return the dataclass that was written as plain values; a field that is missing has its default."""
+    known = {name: value for name, value in entry.items() if name in vars(kind)["__dataclass_fields__"]}
+    to_read = {name: value for name, value in known.items() if name in readers and value is not None}
+    return kind(**known | {name: readers[name](value) for name, value in to_read.items()})
+
+
 @dataclass(frozen=True)
 class BaseIntent:
     """What the ledger holds of a call, or of a batch call: no number, no parameter, nothing that was said.
 
     :param key: names it, in every try.
     :param written_at: when it was first about to be sent, aware.
-    :param sent: what became of that.
     :param receipt: the API's answer, once there is one.
     """
+
+    READERS: ClassVar[Readers] = {"written_at": datetime.fromisoformat, "sent": Sent}
 
     key: str
     written_at: datetime
@@ -40,18 +52,16 @@ class BaseIntent:
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` makes the same of: plain values."""
-        return {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in asdict(self).items()
-        }
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=datetime.isoformat))
+        return plain
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote, now or in an earlier version.
+        """Read what :meth:`to_json` wrote.
 
         :raises Exception: of any kind, when it is something else.
         """
-        return cls(entry["key"], datetime.fromisoformat(entry["written_at"]), Sent(entry["sent"]))
+        return from_plain(cls, entry, cls.READERS)
 
 
 IntentT = TypeVar("IntentT", bound=BaseIntent)

@@ -13,15 +13,14 @@ and everything may have been sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from formant_provider.api.errors import SendAborted
-from formant_provider.core.batches.intent import BatchIntent
-from formant_provider.core.calls.intent import Intent
+from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.ledger import IntentT, Sent
 
 if TYPE_CHECKING:
@@ -30,29 +29,19 @@ if TYPE_CHECKING:
 
 CALLS_ENTRY = "formant_calls"
 BATCHES_ENTRY = "formant_batch_calls"
-_FORMER_PREFIXES = {CALLS_ENTRY: "formant_call:", BATCHES_ENTRY: "formant_batch:"}
-# To a key that may be another's, the vendor's memory is no guard.
-_NOT_GUARDED = datetime.fromtimestamp(0, UTC)
 
 
 def ledger_for(
-    run: TaskRun, key: str, *, former_key: str | None = None, doubt_since: datetime | None = None
-) -> Ledger[Intent]:
-    """Return the ledger of the call named ``key``, as durable as this Airflow allows.
+    run: TaskRun, kind: type[IntentT], key: str, *, doubt_since: datetime | None = None
+) -> Ledger[IntentT]:
+    """Return the ledger of the call, or batch call, named ``key``, as durable as this Airflow allows.
 
-    :param former_key: what an earlier version named it; its record is read as well.
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
     """
-    assumed = _assumed(run, Intent, key, doubt_since)
-    if assumed is not None and former_key is not None:  # the vendor may know it by that one
-        assumed = replace(assumed, used_since=_NOT_GUARDED)
-    keys = (key, former_key) if former_key else (key,)
-    return _ledger(run, CALLS_ENTRY, Intent, keys, assumed)
-
-
-def batch_ledger_for(run: TaskRun, key: str) -> Ledger[BatchIntent]:
-    """Return the ledger of the batch call named ``key``. Its task is never deferred between two sends."""
-    return _ledger(run, BATCHES_ENTRY, BatchIntent, (key,), _assumed(run, BatchIntent, key, None))
+    if doubt_since is None and run.try_number > 1:
+        doubt_since = run.run_began
+    assumed = kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
+    return InMemoryLedger(assumed) if run.store is None else TaskStateLedger(run, kind, key, assumed)
 
 
 @contextmanager
@@ -78,43 +67,26 @@ def note_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> None:
             _keep(run.store, entry, {"from_the_start": True, "calls": {}})
 
 
-def _assumed(run: TaskRun, kind: type[IntentT], key: str, doubt_since: datetime | None) -> IntentT | None:
-    """Return what has to be assumed of earlier sends that nothing is written of; ``None``: there are none."""
-    if doubt_since is None and run.try_number > 1:
-        doubt_since = run.run_began
-    return kind(key, doubt_since, sent=Sent.UNCLEAR) if doubt_since else None
-
-
-def _ledger(
-    run: TaskRun, entry: str, kind: type[IntentT], keys: Sequence[str], assumed: IntentT | None
-) -> Ledger[IntentT]:
-    if run.store is None:
-        return InMemoryLedger(assumed)
-    return TaskStateLedger(run.store, entry, kind, keys, assumed, run.try_number, is_mapped=run.is_mapped)
-
-
 @dataclass
 class TaskStateLedger(Generic[IntentT]):
     """Keeps the intent in Airflow's task state store, for ever.
 
-    :param store: ``context["task_state_store"]``.
-    :param entry: name of the position's entry.
-    :param kind: what a record is read as.
-    :param keys: names of the record: the one that is written, and former ones.
-    :param assumed: what has to be assumed of earlier sends when the entry is gone.
-    :param try_number: of the task.
-    :param is_mapped: whether the position may have been another's in between.
+    :param run: of the task, which has a store.
+    :param kind: what the record is read as that has this ``key``.
+    :param assumed: what has to be assumed of earlier sends when the entry is gone; ``None`` when there were
+        none.
     """
 
-    store: Any
-    entry: str
+    run: TaskRun
     kind: type[IntentT]
-    keys: Sequence[str]
+    key: str
     assumed: IntentT | None
-    try_number: int
-    is_mapped: bool
-    is_durable: bool = field(default=True, init=False)
+    is_durable = True
     _position: dict[str, Any] | None = field(default=None, init=False)
+
+    @property
+    def _entry(self) -> str:
+        return BATCHES_ENTRY if issubclass(self.kind, BatchIntent) else CALLS_ENTRY
 
     def read(self) -> IntentT | None:
         """Return what an earlier try wrote.
@@ -125,36 +97,26 @@ class TaskStateLedger(Generic[IntentT]):
         :raises SendAborted: the store does not answer, or holds something that this version cannot read.
         """
         try:
-            position = self.store.get(self.entry, default=None)
-            former = {} if position else self._former_records()
+            position = self.run.store.get(self._entry, default=None)
         except Exception as error:
             raise SendAborted(
                 f"Airflow's task state store could not be read ({type(error).__name__})"
             ) from error
-        self._position = position or {"from_the_start": self.assumed is None, "calls": former}
+        self._position = position or {"from_the_start": self.assumed is None, "calls": {}}
         try:
             return self._read(self._position)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SendAborted(
-                f"The entry {self.entry} of the task state store cannot be read ({type(error).__name__});"
+                f"The entry {self._entry} of the task state store cannot be read ({type(error).__name__});"
                 " see whether this call was placed, then correct or delete it"
             ) from error
 
-    def _former_records(self) -> dict[str, Any]:
-        """Return the records of a try before version 0.1.0, when each had an entry of its own."""
-        if self.assumed is None:
-            return {}
-        prefix = _FORMER_PREFIXES[self.entry]
-        entries = {key: self.store.get(f"{prefix}{key}", default=None) for key in self.keys}
-        return {key: entry for key, entry in entries.items() if entry is not None}
-
     def _read(self, position: Mapping[str, Any]) -> IntentT | None:
-        records = position["calls"]
-        record = next((records[key] for key in self.keys if key in records), None)
+        record = position["calls"].get(self.key)
         if record is None:
             return None if position["from_the_start"] else self.assumed
         known, written_in_try = self.kind.from_json(record), int(record["try_number"])
-        if self.is_mapped and written_in_try < self.try_number - 1 and known.receipt is None:
+        if self.run.is_mapped and written_in_try < self.run.try_number - 1 and known.receipt is None:
             return replace(known, sent=Sent.UNCLEAR)  # in between, this position was another's
         return known
 
@@ -164,10 +126,10 @@ class TaskStateLedger(Generic[IntentT]):
         :raises SendAborted: it was not written. Most often a newer try of this task has taken over.
         """
         position = self._position or {"from_the_start": True, "calls": {}}
-        record = intent.to_json() | {"try_number": self.try_number}
-        position = {**position, "calls": {**position["calls"], self.keys[0]: record}}
+        record = intent.to_json() | {"try_number": self.run.try_number}
+        position = {**position, "calls": {**position["calls"], self.key: record}}
         try:
-            _keep(self.store, self.entry, position)
+            _keep(self.run.store, self._entry, position)
         except Exception as error:
             raise SendAborted(
                 "The intent to call could not be written to Airflow's task state store"
@@ -182,24 +144,21 @@ def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
     store.set(entry, position, retention=NEVER_EXPIRE)
 
 
+@dataclass
 class InMemoryLedger(Generic[IntentT]):
     """Stands in where Airflow has no task state store: a later try assumes that an earlier one has sent.
 
     Then the vendor's key alone keeps the phone from ringing twice, for 24 hours; after that, and with a batch
     call, a later try looks and does not send.
-
-    :param assumed: what has to be assumed of earlier sends; ``None`` when there can be none.
     """
 
+    assumed: IntentT | None
     is_durable = False
 
-    def __init__(self, assumed: IntentT | None) -> None:
-        self._intent = assumed
-
     def read(self) -> IntentT | None:
-        """Return what this process wrote, or what has to be assumed."""
-        return self._intent
+        """Return what this process wrote, or what has to be assumed of those before."""
+        return self.assumed
 
     def write(self, intent: IntentT) -> None:
         """Remember for as long as this process lives."""
-        self._intent = intent
+        self.assumed = intent

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pendulum
+
+from formant_provider.core.keys import KEY_PROTECTS, key_for_iteration
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -88,10 +92,7 @@ class TaskRun:
         return True
 
     def earliest_send(self, began: datetime) -> datetime:
-        """Return when a task without a ledger can have sent at the earliest.
-
-        :param began: when this process began; a first try cannot have sent before.
-        """
+        """Return when a task without a ledger can have sent at the earliest, in a process that began then."""
         return began if self.try_number == 1 else self.run_began
 
     def key_in_loop(self, key: str) -> str:
@@ -99,8 +100,6 @@ class TaskRun:
 
         A name of the user's means the same call in each iteration.
         """
-        from formant_provider.core.keys import key_for_iteration
-
         loop: Any = None if self.own_name else self.context.get("loop")
         return key if loop is None else key_for_iteration(key=key, iteration=loop.index)
 
@@ -114,7 +113,7 @@ class TaskRun:
         """
         if not self.own_name and not self.is_mapped:
             return None
-        now = _now()
+        now = pendulum.now("UTC")
         a_day_ago = now - timedelta(hours=24)
         # The run began by the scheduler's clock, of which this worker's may be behind.
         began = min(self.run_began, now - timedelta(seconds=1))
@@ -137,10 +136,8 @@ class TaskRun:
 
         The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
         """
-        from formant_provider.core.keys import KEY_PROTECTS
-
         began = self.run_began
-        return began if self.is_mapped and began + KEY_PROTECTS <= _now() else None
+        return began if self.is_mapped and began + KEY_PROTECTS <= pendulum.now("UTC") else None
 
     def own_traces(self) -> Collection[str]:
         """Return trace ids of calls that rows of this mapped task have placed in this run.
@@ -158,8 +155,7 @@ class TaskRun:
     def publish_key(self, key: str, content: str, files: Mapping[str, str]) -> None:
         """Let the other rows of a mapped list see which batch call this one asks for, if it may push XComs.
 
-        :param content: tells batch calls of the same name apart.
-        :param files: what it writes, by the name of the field.
+        ``content`` tells batch calls of the same name apart; ``files`` are what it writes, by field.
         """
         if self.is_mapped and self._ti.task.do_xcom_push:
             self._ti.xcom_push(key=KEY_XCOM, value={"key": key, "content": content, "files": dict(files)})
@@ -193,9 +189,3 @@ class TaskRun:
 
         dag_id, run_id, task_id = self.task_id
         return XCom.get_all(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id) or []
-
-
-def _now() -> datetime:
-    import pendulum
-
-    return pendulum.now("UTC")

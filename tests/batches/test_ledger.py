@@ -12,14 +12,15 @@ import pytest
 from airflow.providers.common.compat.sdk import BaseOperator
 from batches.modes import phones
 
-from formant_provider.core.batches.placement import BatchPolicy, Callbacks, place_batch
+from formant_provider.core.batches.decision import BatchIntent
+from formant_provider.core.batches.placement import BatchPlacing, BatchPolicy, Callbacks
 from formant_provider.core.batches.request import build_batch_request
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH
 from formant_provider.tasks import run as task
 from formant_provider.tasks.failures import PLACING_A_BATCH_CALL, ending_the_task
-from formant_provider.tasks.ledger import BATCHES_ENTRY, batch_ledger_for
+from formant_provider.tasks.ledger import BATCHES_ENTRY, ledger_for
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
@@ -59,9 +60,9 @@ class BatchCall(BaseOperator):
         )
         policy = BatchPolicy(run.batch_taken_since, lookup_timeout_s=0, resubmit_if_missing=False)
         callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep)
-        ledger = batch_ledger_for(run, request.key)
+        ledger = ledger_for(run, BatchIntent, request.key)
         with ending_the_task(PLACING_A_BATCH_CALL), FormantHook().get_conn() as client:
-            placement = place_batch(request, client, ledger, policy, callbacks)
+            placement = BatchPlacing(request, client, ledger, policy, callbacks).run()
         return {"batch_id": placement.batch_id, "result": placement.result.value}
 
 

@@ -10,17 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS, FormantClient
-from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import FormantError
-from formant_provider.api.retry import RetryPolicy
-from formant_provider.core.batches.intent import BatchIntent
-from formant_provider.core.batches.placement import BatchPlacement, BatchPolicy, Callbacks, place_batch
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
+from formant_provider.core.batches.decision import BatchIntent
+from formant_provider.core.batches.placement import BatchPlacement, BatchPlacing, BatchPolicy, Callbacks
 from formant_provider.core.batches.request import BatchRequest, build_batch_request
 from formant_provider.sandbox import Sandbox
-from support.ledgers import NOON, NUMBER, Died, MemoryLedger
+from support.ledgers import NOON, NUMBER, BaseTries, MemoryLedger
 
 NAME = "March follow-ups"
 NUMBERS = [NUMBER, "+14155550111", "+14155550102"]
@@ -28,7 +23,7 @@ TASK = ("dag", "run", "task")
 
 
 @dataclass
-class BatchTries:
+class BatchTries(BaseTries):
     """The tries of one batch call. All waiting is done on the sandbox's clock.
 
     :param file: what is uploaded.
@@ -69,24 +64,8 @@ class BatchTries:
         check = chosen.pop("check_before_send", None)
         callbacks = Callbacks(self.sandbox.now, self.sandbox.advance, check)
         with self.client() as client:
-            return place_batch(self.request, client, self.ledger, BatchPolicy(**policy | chosen), callbacks)
-
-    def client(self) -> FormantClient:
-        key = self.api_key or self.sandbox.api_key
-        config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
-        policy = RetryPolicy(max_attempts=self.sends)
-        return FormantClient(config, retry_policy=policy, sleep=self.sandbox.advance)
-
-    def fail(self, **rules: Any) -> FormantError:
-        """One try that ends in an error, which is returned."""
-        with pytest.raises(FormantError) as caught:
-            self.place(**rules)
-        return caught.value
-
-    def die(self, **rules: Any) -> None:
-        """One try in which the process dies."""
-        with pytest.raises(Died):
-            self.place(**rules)
+            given = BatchPolicy(**policy | chosen), callbacks
+            return BatchPlacing(self.request, client, self.ledger, *given).run()
 
     def lose_ledger(self) -> None:
         """Let the next try know nothing but that an earlier one may have sent, as after a clear."""

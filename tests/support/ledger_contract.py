@@ -10,7 +10,7 @@ import pytest
 from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import SendAborted
 from formant_provider.api.models import CallReceipt
-from formant_provider.core.batches.intent import BatchIntent
+from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.ledger import BaseIntent, Ledger, Sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,8 +17,8 @@ from formant_provider.api.errors import FormantError, SendAborted
 from formant_provider.api.models import CallRequest
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.calls.placement import CallCallbacks, Placement, Policy, place
-from formant_provider.sandbox import Sandbox
+from formant_provider.core.calls.placement import CallCallbacks, CallPlacing, Placement, Policy
+from formant_provider.sandbox import Fault, Sandbox
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
 NUMBER = "+14155550100"
@@ -27,6 +27,9 @@ CALL = CallRequest(
     parameters=(("customer_phone", NUMBER), ("customer_name", "Rahul Sharma")),
     idempotency_key="0f3c8b5e-8f52-5d0e-9a3c-1d2e3f4a5b6c",
 )
+LIMITS = [Fault.RATE_LIMIT, Fault.RATE_LIMIT_RESET_ONLY, Fault.RATE_LIMIT_NO_HEADERS, Fault.CONCURRENCY_LIMIT]
+LOST_BEFORE = [Fault.ERROR_500_BEFORE, Fault.ERROR_503_BEFORE, Fault.DROP_BEFORE]
+LOST_AFTER = [Fault.ERROR_500_AFTER, Fault.ERROR_503_AFTER, Fault.DROP_AFTER, Fault.GARBAGE]
 
 
 def call_to(ending: str, **fields: Any) -> CallRequest:
@@ -84,7 +87,7 @@ class MemoryLedger:
         return intent
 
 
-class StaleTwin:
+class StaleLedger:
     """What a process sees whose task was given to another one: nothing to read, and no write."""
 
     is_durable = True
@@ -96,8 +99,62 @@ class StaleTwin:
         raise SendAborted(f"Not this process's to write: {intent.key}")
 
 
+class BaseTries:
+    """What the tries of a call and those of a batch call have in common."""
+
+    sandbox: Sandbox
+    ledger: Any
+    read_timeout_s: float
+    sends: int
+    api_key: str | None
+    base_url: str | None
+    place: Callable[..., Any]
+    oversleeps_s: float = 0.0
+
+    def client(self) -> FormantClient:
+        key = self.api_key or self.sandbox.api_key
+        config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
+        policy = RetryPolicy(max_attempts=self.sends)
+        return FormantClient(config, retry_policy=policy, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.sandbox.advance(seconds + self.oversleeps_s)
+
+    def fail(self, **rules: Any) -> FormantError:
+        """One try that ends in an error, which is returned."""
+        with pytest.raises(FormantError) as caught:
+            self.place(**rules)
+        return caught.value
+
+    def die(self, **rules: Any) -> None:
+        """One try in which the process dies."""
+        with pytest.raises(Died):
+            self.place(**rules)
+
+    def meet(self, faults: Mapping[str, Iterable[Fault]], mishap: tuple[str, int] | None) -> None:
+        """Let the next try meet faults by endpoint, and a mishap at the n-th write of its ledger."""
+        for endpoint, kinds in faults.items():
+            for fault in kinds:
+                self.sandbox.inject(endpoint, fault)
+        for name in ("fails_at", "dies_before", "dies_after"):
+            writes = [self.ledger.writes + mishap[1]] if mishap and mishap[0] == name else []
+            setattr(self.ledger, name, set(writes))
+
+    def wake_stale_process(self) -> FormantError:
+        """One try of a process that is no longer the task's own: it sends nothing, and ends in this error."""
+        own, self.ledger, before = self.ledger, StaleLedger(), self._posts
+        error = self.fail()
+        self.ledger = own
+        assert self._posts == before
+        return error
+
+    @property
+    def _posts(self) -> int:
+        return sum(seen.method == "POST" for seen in self.sandbox.requests)
+
+
 @dataclass
-class Tries:
+class Tries(BaseTries):
     """The tries of one call. All waiting is done on the sandbox's clock.
 
     :param taken_since: when somebody else can have used the key; ``None`` means: from now on.
@@ -133,27 +190,8 @@ class Tries:
         for name, value in chosen.items():
             (policy if name in Policy.__dataclass_fields__ else callbacks)[name] = value
         with self.client() as client:
-            return place(self.call, client, self.ledger, Policy(**policy), CallCallbacks(**callbacks))
-
-    def client(self) -> FormantClient:
-        key = self.api_key or self.sandbox.api_key
-        config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
-        policy = RetryPolicy(max_attempts=self.sends)
-        return FormantClient(config, retry_policy=policy, sleep=self._sleep)
-
-    def _sleep(self, seconds: float) -> None:
-        self.sandbox.advance(seconds + self.oversleeps_s)
-
-    def fail(self, **rules: Any) -> FormantError:
-        """One try that ends in an error, which is returned."""
-        with pytest.raises(FormantError) as caught:
-            self.place(**rules)
-        return caught.value
-
-    def die(self, **rules: Any) -> None:
-        """One try in which the process dies."""
-        with pytest.raises(Died):
-            self.place(**rules)
+            given = Policy(**policy), CallCallbacks(**callbacks)
+            return CallPlacing(self.call, client, self.ledger, *given).run()
 
     @property
     def rings(self) -> int:

@@ -6,6 +6,7 @@ Each rule does one thing that happens in real life; after each the sandbox is co
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,7 +70,7 @@ def faults_of(endpoint: str) -> list[Fault]:
     return [fault for fault in Fault if endpoint in fault.endpoints and fault is not Fault.TRUNCATED]
 
 
-def troubles_of(endpoint: str) -> st.SearchStrategy[Any]:
+def errors_of(endpoint: str) -> st.SearchStrategy[Any]:
     """Nothing, or a fault that meets the first sends of a new run: once, or as often as a try sends."""
     kinds = [fault for fault in faults_of(endpoint) if fault not in HANGS]
     unread = st.just((DETAIL, Fault.NOT_FOUND, 1))  # waits for the first look
@@ -112,26 +113,24 @@ class PlacingMachine(RuleBasedStateMachine):
 
     # What a user and Airflow do.
 
-    @rule(person=spelled, options=call_options, run_type=run_types, trouble=troubles_of(CALL))
-    def new_call(self, person: str, options: dict[str, Any], run_type: str, trouble: Any) -> None:
-        self._meet(trouble)
+    @rule(person=spelled, options=call_options, run_type=run_types, error=errors_of(CALL))
+    def new_call(self, person: str, options: dict[str, Any], run_type: str, error: Any) -> None:
+        self._meet(error)
         self._begin_run([person], options, run_type, is_mapped=False, is_batch=False)
 
-    @rule(people=lists, options=call_options, run_type=run_types, trouble=troubles_of(CALL))
-    def new_mapped_calls(
-        self, people: list[str], options: dict[str, Any], run_type: str, trouble: Any
-    ) -> None:
-        self._meet(trouble)
+    @rule(people=lists, options=call_options, run_type=run_types, error=errors_of(CALL))
+    def new_mapped_calls(self, people: list[str], options: dict[str, Any], run_type: str, error: Any) -> None:
+        self._meet(error)
         self._begin_run(people, options, run_type, is_mapped=True, is_batch=False)
 
-    @rule(rows=batches, trouble=troubles_of(BATCH))
-    def new_batch(self, rows: list[Any], trouble: Any) -> None:
-        self._meet(trouble)
+    @rule(rows=batches, error=errors_of(BATCH))
+    def new_batch(self, rows: list[Any], error: Any) -> None:
+        self._meet(error)
         self._begin_run(rows[:1], {}, "manual", is_mapped=False, is_batch=True)
 
-    @rule(rows=batches, trouble=troubles_of(BATCH))
-    def new_mapped_batches(self, rows: list[Any], trouble: Any) -> None:
-        self._meet(trouble)
+    @rule(rows=batches, error=errors_of(BATCH))
+    def new_mapped_batches(self, rows: list[Any], error: Any) -> None:
+        self._meet(error)
         self._begin_run(rows, {}, "manual", is_mapped=True, is_batch=True)
 
     @precondition(lambda self: self._failed())
@@ -167,7 +166,7 @@ class PlacingMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._mapped())
     @rule(pick=picks, person=spelled, front=st.booleans())
     def list_grows(self, pick: int, person: str, front: bool) -> None:
-        run = self._mapped_run(pick)
+        run = self._mapped()[pick % len(self._mapped())]
         names = {name for name, _ in run.rows} if run.is_batch else set()
         free = [name for name in ("Delhi", "Mumbai", "Agra") if name not in names]
         if len(run.rows) >= MAX_ROWS or not free:
@@ -180,22 +179,12 @@ class PlacingMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._mapped())
     @rule(pick=picks)
     def list_shrinks(self, pick: int) -> None:
-        run = self._mapped_run(pick)
-        if len(run.rows) < 2:
-            return
-        del run.rows[0]
-        FIRED["list shrank"] += 1
-        self._clear(run)
+        self._change_list(pick, "list shrank", lambda rows: rows[1:])
 
     @precondition(lambda self: self._mapped())
     @rule(pick=picks)
     def list_is_reordered(self, pick: int) -> None:
-        run = self._mapped_run(pick)
-        if len(run.rows) < 2:
-            return
-        run.rows.append(run.rows.pop(0))
-        FIRED["list reordered"] += 1
-        self._clear(run)
+        self._change_list(pick, "list reordered", lambda rows: [*rows[1:], rows[0]])
 
     # What goes wrong in the next try.
 
@@ -216,7 +205,7 @@ class PlacingMachine(RuleBasedStateMachine):
 
     @rule(at=st.integers(1, 7), before=st.booleans())
     def overtake(self, at: int, before: bool) -> None:
-        """In the midst of the next try a newer one begins and ends; then the older, stale one goes on."""
+        """During the next try a newer one begins and ends; then the older, stale one continues."""
         self.armed = ("overtaken", at, before)
 
     # What the world does meanwhile.
@@ -245,9 +234,9 @@ class PlacingMachine(RuleBasedStateMachine):
 
     # How it is done.
 
-    def _meet(self, trouble: tuple[str, Fault, int] | None) -> None:
-        if trouble is not None:
-            endpoint, kind, times = trouble
+    def _meet(self, error: tuple[str, Fault, int] | None) -> None:
+        if error is not None:
+            endpoint, kind, times = error
             self.world.sandbox.inject(endpoint, kind, times=times)
 
     def _begin_run(
@@ -263,23 +252,21 @@ class PlacingMachine(RuleBasedStateMachine):
             chosen.pop("redial_on", None)
         elif chosen.get("redial_on"):
             chosen["wait_for_completion"] = True
-        run = Run(
-            f"run_{len(self.model.runs)}",
-            is_batch,
-            is_mapped,
-            list(rows),
-            chosen,
-            now,
-            run_type,
-            self.has_store,
-            now,
-        )
+        name = f"run_{len(self.model.runs)}"
+        run = Run(name, is_batch, is_mapped, list(rows), chosen, now, run_type, self.has_store, now)
         self.model.runs.append(run)
         kind = ("mapped " if is_mapped else "") + ("batch call" if is_batch else "call")
         FIRED[f"new {kind}"] += 1
         FIRED.update(f"option {name}" for name, value in chosen.items() if value)
         for index in run.indexes:
             self._try(run, index)
+
+    def _change_list(self, pick: int, name: str, change: Callable[[list[Any]], list[Any]]) -> None:
+        run = self._mapped()[pick % len(self._mapped())]
+        if len(run.rows) >= 2:
+            run.rows = change(run.rows)
+            FIRED[name] += 1
+            self._clear(run)
 
     def _clear(self, run: Run) -> None:
         run.started = self.world.now()
@@ -314,7 +301,6 @@ class PlacingMachine(RuleBasedStateMachine):
             return None
         if started != run.tries[index]:
             FIRED["overtaken"] += 1
-            # Its server hears nothing more of a stale process.
             return None
         return result
 
@@ -333,13 +319,12 @@ class PlacingMachine(RuleBasedStateMachine):
             return None
         kind, at, before = self.armed
 
-        def die() -> None:
-            raise Died
+        def act() -> None:
+            if kind == "kill":
+                raise Died
+            self._try(run, index)  # a newer one
 
-        def newer_try() -> None:
-            self._try(run, index)
-
-        return Interruption(at, before, die if kind == "kill" else newer_try)
+        return Interruption(at, before, act)
 
     def _attempt(self, run: Run, index: int) -> dict[str, Any]:
         return {
@@ -386,6 +371,3 @@ class PlacingMachine(RuleBasedStateMachine):
 
     def _run(self, pick: int) -> Run:
         return self.model.runs[pick % len(self.model.runs)]
-
-    def _mapped_run(self, pick: int) -> Run:
-        return self._mapped()[pick % len(self._mapped())]

@@ -61,25 +61,13 @@ class Violation(AssertionError):
     """What must hold did not. Each kind is a class of its own, so that hypothesis shrinks each by itself."""
 
 
-class RangAgain(Violation): ...
+def _kind_of(name: str) -> type[Violation]:
+    return type(name, (Violation,), {})
 
 
-class RangStranger(Violation): ...
-
-
-class NotCalled(Violation): ...
-
-
-class WrongIds(Violation): ...
-
-
-class UploadedAgain(Violation): ...
-
-
-class Refused(Violation): ...
-
-
-class Leaked(Violation): ...
+RangAgain, RangStranger, NotCalled, WrongIds, UploadedAgain, Refused, Leaked = map(
+    _kind_of, ("RangAgain", "RangStranger", "NotCalled", "WrongIds", "UploadedAgain", "Refused", "Leaked")
+)
 
 
 class Model:
@@ -134,21 +122,21 @@ class Model:
         :param provable: whether the task can know which call is its own.
         """
         self._check_private(result)
-        handed_on = result.xcoms.get("return_value")
+        pushed = result.xcoms.get("return_value")
         text = str(result.error)
         _require(
             "the same in another row" not in text, Refused, f"row {index} was refused for another row: {text}"
         )
-        if not isinstance(handed_on, dict):
+        if not isinstance(pushed, dict):
             return
-        placement = handed_on.get("placement")
+        placement = pushed.get("placement")
         self.counts[f"placement {placement}"] += 1
         if run.is_batch:
-            self._judge_batch(run, index, handed_on)
+            self._judge_batch(run, index, pushed)
         else:
-            self._judge_call(run, index, handed_on, provable=provable)
+            self._judge_call(run, index, pushed, provable=provable)
 
-    def _judge_call(self, run: Run, index: int, handed_on: dict[str, Any], *, provable: bool) -> None:
+    def _judge_call(self, run: Run, index: int, pushed: dict[str, Any], *, provable: bool) -> None:
         person = PERSON_OF[run.row(index)]
         own = run.calls.get(person, [])
         if not provable:
@@ -156,7 +144,7 @@ class Model:
             # (``found``) writes that down, and the next one reads it as ``placed``.
             self.counts["ids not provable"] += 1
             return
-        if handed_on["placement"] == "placed":
+        if pushed["placement"] == "placed":
             _require(bool(own), NotCalled, f"{person} counts as called and was not")
         chain = {own[-1].chain_id} if own else set()
         attempts = [*own[-1:], *(r for r in self.sandbox._state.redials if r.chain_id in chain)]
@@ -167,18 +155,18 @@ class Model:
             "conversation_id": {a.conversation_id for a in attempts} | chain,
         }
         for name in IDS:
-            value = handed_on.get(name)
+            value = pushed.get(name)
             ours = value is None or value == "" or value in known[name]
             _require(ours, WrongIds, f"{name} of {person} is {self._whose(value)}")
 
-    def _judge_batch(self, run: Run, index: int, handed_on: dict[str, Any]) -> None:
+    def _judge_batch(self, run: Run, index: int, pushed: dict[str, Any]) -> None:
         own = run.batches.get(self._name(run, index), [])
-        if handed_on["placement"] is None:  # what a task leaves that placed nothing
-            _require(handed_on["batch_id"] is None, WrongIds, "a batch call that was not placed has an id")
+        if pushed["placement"] is None:  # what a task leaves that placed nothing
+            _require(pushed["batch_id"] is None, WrongIds, "a batch call that was not placed has an id")
             return
-        _require(bool(own), NotCalled, f"batch call {handed_on['name']} counts as placed and was not")
+        _require(bool(own), NotCalled, f"batch call {pushed['name']} counts as placed and was not")
         ids = {batch.batch_id for batch in own}
-        _require(handed_on["batch_id"] in ids, WrongIds, f"batch_id {handed_on['batch_id']} is not its own")
+        _require(pushed["batch_id"] in ids, WrongIds, f"batch_id {pushed['batch_id']} is not its own")
 
     def is_provable(self, run: Run, index: int) -> bool:
         """Whether the task can know its own call.

@@ -55,7 +55,7 @@ class Steps:
 
     @contextmanager
     def process(self, interruption: Interruption | None = None) -> Iterator[None]:
-        """A process begins; the one in the midst of which it does stands still meanwhile."""
+        """A process begins; the one that it interrupts stands still meanwhile."""
         before = self.interruption, self._count, self._dead
         self.interruption, self._count, self._dead = interruption, 0, False
         try:

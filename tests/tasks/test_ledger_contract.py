@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from formant_provider.tasks.ledger import CALLS_ENTRY, InMemoryLedger, TaskStateLedger
+from formant_provider.tasks.ledger import InMemoryLedger, TaskStateLedger
 from support.ledger_contract import DurableLedgerContract, LedgerContract
 from support.versions import needs_state_store
 
@@ -40,7 +41,8 @@ class TestTaskStateLedger(DurableLedgerContract):
         self._store = Store()
 
     def open(self, kind: type[Any], key: str = "key", *, try_number: int = 1) -> TaskStateLedger[Any]:
-        return TaskStateLedger(self._store, CALLS_ENTRY, kind, (key,), None, try_number, is_mapped=False)
+        run: Any = SimpleNamespace(store=self._store, try_number=try_number, is_mapped=False)
+        return TaskStateLedger(run, kind, key, None)
 
     def break_store(self) -> None:
         self._store.is_broken = True

@@ -4,7 +4,7 @@ The vendor knows no key for a batch call, and would call everybody a second time
 been accepted, nothing is uploaded again unless the user wishes so: the list of batch calls is searched for
 the marker in the name. A list may lag behind, so not finding it proves nothing; a later try looks again.
 
-:func:`decide` is asked by :func:`~formant_provider.core.batches.placement.place_batch`, which does what the
+:func:`decide` is asked by :func:`~formant_provider.core.batches.placement.BatchPlacing`, which does what the
 decision says and asks again with what it has learnt. The first line that applies:
 
 =========================================================  ================================================
@@ -28,15 +28,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import BatchOutcomeUnknown, FormantError
 from formant_provider.api.models import utc_text
 from formant_provider.api.retry import is_unclear
-from formant_provider.core.batches.intent import BatchIntent
-from formant_provider.core.ledger import Sent
-from formant_provider.core.placing import Result
+from formant_provider.core.ledger import BaseIntent, Readers, Sent
+from formant_provider.core.placing import BasePolicy, Result
 
 # How much older than the intent a batch call may seem to be: clocks differ, and its list is short.
 SKEW = timedelta(days=1)
@@ -45,21 +44,23 @@ LOOK_FOR_OTHERS_S = 5.0
 
 
 @dataclass(frozen=True)
-class BatchPolicy:
-    """What the user chose, and what is known of others who may place the same batch call. Values only.
+class BatchIntent(BaseIntent):
+    """What the ledger holds of one batch call. Its key is not sent: the marker in its name is made of it."""
 
-    :param taken_since: when somebody else can have placed the batch call at the earliest, aware; ``None``:
-        nobody else can have.
-    :param lookup_timeout_s: seconds to look for a batch call that may have been placed.
+    READERS: ClassVar[Readers] = {**BaseIntent.READERS, "receipt": lambda fields: BatchCall(**fields)}
+
+    receipt: BatchCall | None = None
+
+
+@dataclass(frozen=True)
+class BatchPolicy(BasePolicy):
+    """What the placement of a batch call goes by.
+
     :param resubmit_if_missing: whether a further try uploads again what may have been placed and was not
         found. Where the list lags behind by more than the look lasts, everybody is called twice.
-    :param was_cleared: whether the run was cleared, so that others are likely to have placed it.
     """
 
-    taken_since: datetime | None
-    lookup_timeout_s: float
-    resubmit_if_missing: bool
-    was_cleared: bool = False
+    resubmit_if_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,7 @@ class Facts:
 
     :param name: words by which a person finds the batch call in the vendor's list.
     :param is_fresh: whether the ledger knew nothing of it, and this try has uploaded nothing.
-    :param upload_error: how the upload of this try ended, if it did.
-    :param has_looked: whether the list was searched, after that upload if there was one.
-    :param look_error: what hindered the last look.
-    :param batch: what the look found.
+    :param has_looked: whether the list was searched, after the upload of this try if there was one.
     """
 
     name: str
@@ -89,11 +87,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Look:
-    """Search the list, and decide again.
-
-    :param since: how far back, aware.
-    :param timeout_s: for how long; 0 looks once.
-    """
+    """Search the list that far back and for so long (0: once), and decide again."""
 
     since: datetime
     timeout_s: float
@@ -137,7 +131,13 @@ def _after_look(intent: BatchIntent, policy: BatchPolicy, facts: Facts) -> Decis
     if facts.look_error is not None:
         return Refuse(facts.look_error)
     if intent.sent is Sent.UNCLEAR and not policy.resubmit_if_missing:
-        return Refuse(_outcome_unknown(intent, facts))
+        return Refuse(
+            BatchOutcomeUnknown(
+                f"An upload at {utc_text(intent.written_at)} or later may have been accepted, and the list"
+                f" has no batch call of {facts.name}",
+                maybe_placed=True,
+            )
+        )
     if facts.upload_error is not None:  # the next try uploads again, so that the list has time to catch up
         return Refuse(facts.upload_error)
     return Send()
@@ -148,11 +148,3 @@ def _look_for_s(intent: BatchIntent, policy: BatchPolicy) -> float:
     if intent.sent is Sent.UNCLEAR or policy.was_cleared:
         return policy.lookup_timeout_s
     return min(policy.lookup_timeout_s, LOOK_FOR_OTHERS_S if policy.taken_since else 0.0)
-
-
-def _outcome_unknown(intent: BatchIntent, facts: Facts) -> BatchOutcomeUnknown:
-    return BatchOutcomeUnknown(
-        f"An upload at {utc_text(intent.written_at)} or later may have been accepted, and the list has no"
-        f" batch call of {facts.name}",
-        maybe_placed=True,
-    )

@@ -9,8 +9,7 @@
                                └─ Refuse ► raised
 
 Whether it may be uploaded is decided in :mod:`formant_provider.core.batches.decision`. The doubt is written
-right before every send, and a ledger that cannot be written aborts it: a process that is no longer the task's
-own is told so by the write alone.
+right before every send, and a ledger that cannot be written aborts it.
 """
 
 from __future__ import annotations
@@ -22,19 +21,24 @@ from typing import TYPE_CHECKING
 
 from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import BatchOutcomeUnknown, FormantError
-from formant_provider.core.batches.decision import BatchPolicy, Done, Facts, Look, Refuse, Send, decide
-from formant_provider.core.batches.intent import BatchIntent
+from formant_provider.core.batches.decision import (
+    BatchIntent,
+    BatchPolicy,
+    Done,
+    Facts,
+    Look,
+    Refuse,
+    Send,
+    decide,
+)
 from formant_provider.core.batches.request import BatchRequest
 from formant_provider.core.flows import run
 from formant_provider.core.ledger import Ledger, Sent, note, outcome_of, write_doubt
 from formant_provider.core.paging import recent_batches
 from formant_provider.core.placing import Callbacks, Result
-from formant_provider.core.searching import search_until_found
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
-
-__all__ = ["BatchPlacement", "BatchPolicy", "Callbacks", "find_batch", "place_batch"]
 
 log = logging.getLogger(__name__)
 
@@ -56,26 +60,8 @@ class BatchPlacement:
     since: datetime
 
 
-def place_batch(
-    request: BatchRequest,
-    client: FormantClient,
-    ledger: Ledger[BatchIntent],
-    policy: BatchPolicy,
-    callbacks: Callbacks,
-) -> BatchPlacement:
-    """Place the batch call, or find out that it was placed already. Never places it twice.
-
-    :raises RequestRefused: the API said no.
-    :raises BatchOutcomeUnknown: an upload may have been accepted, and the batch call is not in the list.
-    :raises SendAborted: it was stopped right before a send.
-    :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
-    :raises OSError: the file cannot be opened; nothing was sent.
-    """
-    return _Placing(request, client, ledger, policy, callbacks).run()
-
-
 @dataclass
-class _Placing:
+class BatchPlacing:
     """One try to place one batch call."""
 
     request: BatchRequest
@@ -85,6 +71,14 @@ class _Placing:
     callbacks: Callbacks
 
     def run(self) -> BatchPlacement:
+        """Place the batch call, or find out that it was placed already. Never places it twice.
+
+        :raises RequestRefused: the API said no.
+        :raises BatchOutcomeUnknown: an upload may have been accepted, and the batch call is not in the list.
+        :raises SendAborted: it was stopped right before a send.
+        :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
+        :raises OSError: the file cannot be opened; nothing was sent.
+        """
         known = self.ledger.read()
         intent = known or BatchIntent(self.request.key, self.callbacks.now())
         name = f"agent {self.request.agent_id} with {self.request.marker} in its name"
@@ -106,11 +100,7 @@ class _Placing:
     def _look(self, look: Look, intent: BatchIntent, facts: Facts) -> Facts:
         if facts.upload_error is not None:
             log.warning("%s. Looking for the batch call.", facts.upload_error)
-        batch, error = search_until_found(
-            lambda: find_batch(self.client, self.request.agent_id, self.request.marker, look.since),
-            look.timeout_s,
-            self.callbacks.sleep,
-        )
+        batch, error = self.callbacks.search(lambda: self._find(look.since), look.timeout_s)
         if error is not None:
             error.maybe_placed = intent.sent is Sent.UNCLEAR
         return replace(facts, has_looked=True, batch=batch, look_error=error)
@@ -150,24 +140,21 @@ class _Placing:
         name = batch.name or self.request.full_name
         return BatchPlacement(result, batch.batch_id, name, batch.total_recipients, since)
 
+    def _find(self, since: datetime) -> BatchCall | None:
+        """Return the batch call with our marker in its name; ``None`` when the list has none yet.
 
-def find_batch(client: FormantClient, agent_id: int, marker: str, since: datetime) -> BatchCall | None:
-    """Return the batch call with a marker in its name; ``None`` when the list does not have it, or not yet.
+        Of several the first is taken: others were made by hand from it.
+        """
+        agent_id, marker, found = self.request.agent_id, self.request.marker, dict[int, BatchCall]()
 
-    Of several the first is taken: others were made by hand from it.
+        def take(batch: BatchCall) -> None:
+            if marker in (batch.name or ""):
+                found[batch.batch_id] = batch
 
-    :param since: older ones are not looked at, aware.
-    """
-    found: dict[int, BatchCall] = {}
-
-    def take(batch: BatchCall) -> None:
-        if marker in (batch.name or ""):
-            found[batch.batch_id] = batch
-
-    is_whole = run(recent_batches(agent_id, int(since.timestamp() * 1000), take), client)
-    if not found and not is_whole:
-        text = f"There are too many batch calls of agent {agent_id} to find the one with {marker} in its name"
-        raise BatchOutcomeUnknown(text, maybe_placed=True)
-    if len(found) > 1:
-        log.warning("The batch calls %s all have %s in their names.", sorted(found), marker)
-    return found[min(found)] if found else None
+        is_whole = run(recent_batches(agent_id, int(since.timestamp() * 1000), take), self.client)
+        if not found and not is_whole:
+            text = f"There are too many batch calls of agent {agent_id} to find the one with {marker} in"
+            raise BatchOutcomeUnknown(f"{text} its name", maybe_placed=True)
+        if len(found) > 1:
+            log.warning("The batch calls %s all have %s in their names.", sorted(found), marker)
+        return found[min(found)] if found else None

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 
 from formant_provider.api.models import Conversation
 from formant_provider.core.contacts.row_list import ListedRow
@@ -57,9 +56,7 @@ class BatchReport:
     def __enter__(self) -> BatchReport:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._database.close()
 
     def add_rows(self, rows: Iterable[ListedRow]) -> None:
@@ -75,7 +72,11 @@ class BatchReport:
         self._database.execute(
             "insert into conversation values (?, ?, ?) on conflict (digits) do update"
             " set start = excluded.start, record = excluded.record where excluded.start >= start",
-            (_digits(record.contact_number), record.start_timestamp or 0, _kept(record)),
+            (
+                _digits(record.contact_number),
+                record.start_timestamp or 0,
+                json.dumps({**asdict(record), "transcript": None}),
+            ),
         )
 
     def rows(self) -> Iterator[tuple[ListedRow, Conversation | None]]:
@@ -83,27 +84,17 @@ class BatchReport:
         for row_number, part, reason, number, carried, kept in self._database.execute(_ROWS):
             row = ListedRow(row_number, part, reason, number, json.loads(carried) if carried else {})
             record = Conversation(**json.loads(kept)) if kept else None
-            self._count(row, record)
+            if reason is not None:
+                self.rejected += 1
+            else:
+                self.by_status[str(record.status or "unknown") if record else NO_RECORD] += 1
             yield row, record
 
     def _listed(self, row: ListedRow) -> tuple[object, ...]:
         self.has_parts = self.has_parts or row.part is not None
         *cells, carried = row
-        return (
-            _digits(row.number) if row.reason is None else None,
-            *cells,
-            json.dumps(carried) if carried else "",
-        )
-
-    def _count(self, row: ListedRow, record: Conversation | None) -> None:
-        if row.reason is not None:
-            self.rejected += 1
-        else:
-            self.by_status[str(record.status or "unknown") if record else NO_RECORD] += 1
-
-
-def _kept(record: Conversation) -> str:
-    return json.dumps({**asdict(record), "transcript": None})
+        digits = _digits(row.number) if row.reason is None else None
+        return digits, *cells, json.dumps(carried) if carried else ""
 
 
 def _digits(number: str | None) -> str:

@@ -22,14 +22,14 @@ MAX_NAME_CHARACTERS = 100
 _MARKER_BEGINS = "[af-"
 _MARKER_DIGITS = 16
 _MARKER = re.compile(rf"{re.escape(_MARKER_BEGINS)}[0-9a-f]{{{_MARKER_DIGITS}}}\]")
+_LONGEST_NAME = MAX_NAME_CHARACTERS - len(f" {_MARKER_BEGINS}]") - _MARKER_DIGITS
 
 
 @dataclass(frozen=True)
 class BatchRequest:
     """One batch call, ready to be sent.
 
-    :param agent_id: the agent that talks.
-    :param name: of the batch call, for people.
+    :param name: for people.
     :param key: the same for every try of the same batch call.
     :param write_file: makes the file that is uploaded and returns its path; called only when it has to be
         sent. What it raises ends the placement, and nothing was sent.
@@ -43,7 +43,7 @@ class BatchRequest:
     @property
     def marker(self) -> str:
         """What identifies this batch call, in its name."""
-        return _marker(self.key)
+        return f"{_MARKER_BEGINS}{uuid.UUID(self.key).hex[:_MARKER_DIGITS]}]"
 
     @property
     def full_name(self) -> str:
@@ -60,11 +60,8 @@ def build_batch_request(
     task: tuple[str, str, str],
     is_mapped: bool,
 ) -> BatchRequest:
-    """Check every field and derive the key.
+    """Check every field of the operator, rendered, and derive the key.
 
-    The fields are those of the operator, rendered.
-
-    :param write_file: as for :class:`BatchRequest`.
     :param task: DAG id, run id and task id: what names the batch call when the user does not.
     :param is_mapped: whether the task is a row of a mapped list; then its name makes it differ from others.
     :raises InvalidInput: with the name of the field at fault.
@@ -76,9 +73,8 @@ def build_batch_request(
     if own_name is not None:
         key = key_for_named_batch(name=own_name, agent_id=agent)
     else:
-        key = key_for_batch(
-            dag_id=dag_id, run_id=run_id, task_id=task_id, agent_id=agent, name=title if is_mapped else None
-        )
+        row = title if is_mapped else None
+        key = key_for_batch(dag_id=dag_id, run_id=run_id, task_id=task_id, agent_id=agent, name=row)
     return BatchRequest(agent, title, key, write_file)
 
 
@@ -87,9 +83,8 @@ def to_batch_name(value: object) -> str:
     name = validation.to_optional_text("name", value)
     if name is None:
         raise InvalidInput("name", "is missing")
-    longest = MAX_NAME_CHARACTERS - len(_marker(str(uuid.UUID(int=0)))) - 1
-    if len(name) > longest:
-        raise InvalidInput("name", f"has {len(name)} characters; {longest} are the most")
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInput("name", f"has {len(name)} characters; {_LONGEST_NAME} are the most")
     if not name.isprintable():
         raise InvalidInput("name", "must be one line of printable characters")
     if _MARKER_BEGINS in name:
@@ -101,7 +96,3 @@ def marker_in(name: object) -> str | None:
     """Return the marker in the name of a batch call; ``None`` if there is none, as in one made by hand."""
     found = _MARKER.search(name) if isinstance(name, str) else None
     return found and found[0]
-
-
-def _marker(key: str) -> str:
-    return f"{_MARKER_BEGINS}{uuid.UUID(key).hex[:_MARKER_DIGITS]}]"

@@ -1,7 +1,7 @@
 """May a call be sent, or sent again? Decided here and nowhere else: from values, without I/O.
 
-:func:`decide` is asked by :func:`~formant_provider.core.calls.placement.place`, which does what the decision
-says and asks again with what it has learnt. The first line that applies:
+:func:`decide` is asked by :func:`~formant_provider.core.calls.placement.CallPlacing`, which does what the
+decision says and asks again with what it has learnt. The first line that applies:
 
 =========================================================  ================================================
 What is known                                              What follows
@@ -41,31 +41,27 @@ Vendor page on idempotency: https://docs.formantai.com/api-reference/formant-ai-
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
 from formant_provider.api.errors import CallOutcomeUnknown, FormantError, RetryableError
-from formant_provider.api.models import utc_text
-from formant_provider.core.calls.facts import At, Facts, Timing
+from formant_provider.api.models import CallReceipt, Conversation, utc_text
+from formant_provider.core.calls.facts import At, Facts, Policy, Timing
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.calls.policy import Policy
-from formant_provider.core.calls.redial import redial_of
 from formant_provider.core.conversations.lookup import Finding
 from formant_provider.core.keys import KEY_PROTECTS, key_after_refusals, key_for_redial
 from formant_provider.core.ledger import Sent
 from formant_provider.core.placing import Result
 
 MAX_KEYS_PER_TRY = 4
+MOST_EARLIER = 50
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send this, after it was written down.
-
-    :param moment: for which it asks, aware; ``None`` means at once.
-    :param why: for the log.
-    """
+    """Send this, after it was written down. ``moment`` is when it asks for; ``None`` means at once."""
 
     intent: Intent
     moment: datetime | None
@@ -86,7 +82,6 @@ class Done:
 
     :param finding: what a look brought; ``None`` when the receipt was known.
     :param is_traceable: whether a later look may still find its conversation.
-    :param why: for the log.
     """
 
     result: Result
@@ -98,10 +93,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Nothing is sent, and the error is raised.
-
-    :param intent: what a further try should know; ``None`` when the ledger tells as much.
-    """
+    """The error is raised; a further try should know the intent, unless the ledger tells as much."""
 
     error: FormantError
     intent: Intent | None = None
@@ -117,10 +109,7 @@ def first_intent(key: str, now: datetime, policy: Policy) -> Intent:
 
 
 def decide(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
-    """Say what comes next. The table is at the top of this module.
-
-    :param intent: what is known of the call; :func:`first_intent` when the ledger knows nothing.
-    """
+    """Say what comes next. The table is at the top of this module."""
     if intent.receipt is not None:
         return _after_receipt(intent, now, policy, facts)
     if facts.is_used:
@@ -133,10 +122,7 @@ def decide(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decis
 
 
 def after_duplicate(intent: Intent, before: Sent, now: datetime, facts: Facts) -> tuple[Intent, Facts]:
-    """Return what is known after the API said that the key was used (409).
-
-    :param before: what became of all sends of ours before that one.
-    """
+    """Return what is known after a 409; ``before`` it, what became of all sends of ours."""
     if before is Sent.REFUSED and intent.shared_since is None and facts.is_durable:
         # Nobody else can have sent this key, and no send of ours was accepted: nothing was placed with it.
         spent = intent.spent_keys + 1
@@ -150,10 +136,7 @@ def after_duplicate(intent: Intent, before: Sent, now: datetime, facts: Facts) -
 
 
 def may_still_be_sent(send: Send, now: datetime, timing: Timing | None) -> bool:
-    """Whether what was decided still holds: asked before each send, since the pause before it may be long.
-
-    :param timing: of now; needed for a call that is placed for at once.
-    """
+    """Whether what was decided still holds: asked before each send, since the pause before it may be long."""
     is_in_time = send.moment >= now if send.moment else timing == Timing()
     return is_in_time and send.intent.key_protects(now)
 
@@ -164,17 +147,18 @@ def _after_receipt(intent: Intent, now: datetime, policy: Policy, facts: Facts) 
         return placed
     if facts.since_last_call is None:
         return Look(At.LAST_CALL, intent)
-    last = redial_of(intent, facts.since_last_call, policy.redial_on)
+    last = _last_to_redial(intent.receipt, facts.since_last_call, policy.redial_on)
     if last is None:
         return placed
     attempt = intent.attempt + 1
+    seen = [*intent.earlier, *(record.conversation_id for record in facts.since_last_call)]
     redial = Intent(
         _first_key(facts, attempt),
         now,
         attempt=attempt,
         shared_since=intent.written_at if intent.shared_since is not None else None,
         redials=last.conversation_id,
-        earlier=last.earlier,
+        earlier=tuple(dict.fromkeys(seen))[-MOST_EARLIER:],
     )
     if facts.timing is None:
         return Look(At.TIMING, redial)
@@ -182,6 +166,26 @@ def _after_receipt(intent: Intent, now: datetime, policy: Policy, facts: Facts) 
         return replace(placed, why=f"{facts.timing.error}. No further call is placed.")
     why = f"The last conversation ended as {last.status}: placing call number {attempt}."
     return Send(redial, facts.timing.moment, why)
+
+
+def _last_to_redial(
+    receipt: CallReceipt | None, records: Sequence[Conversation], redial_on: Collection[str]
+) -> Conversation | None:
+    """Return the last conversation of a call that is to be called again; ``None`` when it is not.
+
+    The platform redials by itself, perhaps under trace ids of its own, and others call the same person. So
+    every conversation with the recipient since this call has to have ended as named: whoever was reached
+    meanwhile, or is talking right now, is left alone.
+    """
+    own = [record for record in records if receipt and _is_of(record, receipt)]
+    others = [record for record in records if record.start_timestamp is not None]
+    return own[-1] if own and all(record.status in redial_on for record in [*own, *others]) else None
+
+
+def _is_of(record: Conversation, receipt: CallReceipt) -> bool:
+    if receipt.trace_id is None or record.trace_id is None:
+        return record.conversation_id == receipt.conversation_id
+    return record.trace_id == receipt.trace_id
 
 
 def _after_refused_key(intent: Intent, facts: Facts) -> Decision:
@@ -201,7 +205,7 @@ def _after_used_key(intent: Intent, facts: Facts) -> Decision:
 
 def _in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
     if facts.call is not None:  # after a look nothing is sent any more, whatever the clock says by now
-        return _instead_of_sending(intent, now, facts.call, facts.call_error)
+        return _instead_of_sending(intent, now, facts.call)
     if facts.timing is None:
         return Look(At.TIMING, intent)
     if facts.timing.error is None:
@@ -221,38 +225,33 @@ def _is_protected(intent: Intent, now: datetime, policy: Policy, facts: Facts) -
     return intent.key_protects(now if facts.vendor_now is None else max(now, facts.vendor_now))
 
 
-def _instead_of_sending(
-    intent: Intent, now: datetime, finding: Finding, error: FormantError | None
-) -> Decision:
+def _instead_of_sending(intent: Intent, now: datetime, finding: Finding) -> Decision:
     # Where no send is written down and the key is forgotten, there may have been no send at all.
     is_known = bool(intent.sends) or intent.key_protects(now)
     if finding.record is not None and (is_known or finding.is_own):
         return Done(Result.FOUND, intent, finding)
-    if error is not None:
-        return Refuse(error)
+    if finding.error is not None:
+        return Refuse(finding.error)
     if not finding.is_empty:
         return Done(Result.UNCONFIRMED, intent, finding, is_traceable=is_known)
-    return Refuse(
-        CallOutcomeUnknown(
-            f"An earlier try, at {utc_text(intent.written_at)} or later, did not learn what came of this"
-            f" call; no conversation is on record, and its idempotency key {intent.key} is not to be sent"
-            " again",
-            maybe_placed=True,
-        )
+    text = (
+        f"An earlier try, at {utc_text(intent.written_at)} or later, did not learn what came of this call; no"
+        f" conversation is on record, and its idempotency key {intent.key} is not to be sent again"
     )
+    return Refuse(CallOutcomeUnknown(text, maybe_placed=True))
 
 
 def _not_in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
     since = policy.look_since or intent.shared_since
     of_others = Intent(facts.key, since, shared_since=since) if since else None
+    if of_others is not None and facts.others is not None:
+        known = _after_others(of_others, facts.others)
+        if known is not None:
+            return known
     if policy.look_since is not None and of_others is not None:
         if facts.others is None:
             return Look(At.OTHERS, of_others)
         intent = replace(intent, looked_at=now)
-    if of_others is not None and facts.others is not None:
-        decision = _after_others(of_others, facts.others, is_scheduled=facts.others_scheduled)
-        if decision is not None:
-            return decision
     if facts.timing is None:
         return Look(At.TIMING, intent)
     if facts.timing.error is None:  # as long as it was not placed, it begins now
@@ -263,21 +262,16 @@ def _not_in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -
     return Refuse(facts.timing.error, intent)  # a further try is to know that this one sent nothing
 
 
-def _after_others(intent: Intent, finding: Finding, *, is_scheduled: bool) -> Decision | None:
+def _after_others(intent: Intent, finding: Finding) -> Decision | None:
     """Return what follows from a look for a call of others; ``None`` when none was placed."""
     if finding.record is not None and finding.is_own:
         return Done(Result.FOUND, intent, finding)
     if not finding.is_empty:
         return Done(Result.UNCONFIRMED, intent, finding, is_traceable=False)
-    if not is_scheduled:
+    if not finding.may_be_scheduled:
         return None
-    return Refuse(
-        CallOutcomeUnknown(
-            "Another row of this mapped task may have scheduled this call more than 24 hours ago, and what is"
-            " scheduled is not on record",
-            maybe_placed=True,
-        )
-    )
+    text = "Another row of this mapped task may have scheduled this call more than 24 hours ago, and what is"
+    return Refuse(CallOutcomeUnknown(f"{text} scheduled is not on record", maybe_placed=True))
 
 
 def _first_key(facts: Facts, attempt: int) -> str:

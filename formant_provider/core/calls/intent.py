@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import ClassVar
 
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.keys import KEY_PROTECTS
-from formant_provider.core.ledger import BaseIntent
+from formant_provider.core.ledger import BaseIntent, Readers, from_plain
+
+_moment = datetime.fromisoformat
+_SEND_READERS: Readers = dict.fromkeys(("at", "ended_at", "scheduled_for"), _moment)
 
 
 @dataclass(frozen=True)
 class Intent(BaseIntent):
     """What the ledger holds of one call.
 
-    :param key: the idempotency key that is sent.
-    :param written_at: when this key was first about to be sent, aware.
+    :param key: the idempotency key that is sent; ``written_at`` is of this one.
     :param spent_keys: how many keys of this call the vendor used up by refusing.
     :param attempt: 1 for the call itself, more for redials.
     :param shared_since: when somebody else may have sent this key at the earliest, aware; ``None`` when
@@ -31,6 +32,15 @@ class Intent(BaseIntent):
     :param earlier: ids of conversations with the recipient that were there before it was first sent.
     """
 
+    READERS: ClassVar[Readers] = {
+        **BaseIntent.READERS,
+        **dict.fromkeys(("shared_since", "used_since", "looked_at"), _moment),
+        **dict.fromkeys(("spent_keys", "attempt"), int),
+        "receipt": CallReceipt.from_json,
+        "sends": lambda sends: tuple(from_plain(SendRecord, send, _SEND_READERS) for send in sends),
+        "earlier": tuple,
+    }
+
     receipt: CallReceipt | None = None
     spent_keys: int = 0
     attempt: int = 1
@@ -41,34 +51,6 @@ class Intent(BaseIntent):
     looked_at: datetime | None = None
     earlier: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what :meth:`from_json` makes the same of: plain values."""
-        sends = [send.to_json() for send in self.sends]
-        return {**super().to_json(), "sends": sends, "earlier": list(self.earlier)}
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Self:
-        """Read what ``to_json`` wrote; fields that came later may be missing."""
-        receipt = entry.get("receipt")
-        return cls(
-            **vars(BaseIntent.from_json(entry))
-            | {
-                "receipt": CallReceipt.from_json(receipt) if receipt else None,
-                "spent_keys": int(entry.get("spent_keys", 0)),
-                "attempt": int(entry.get("attempt", 1)),
-                "shared_since": _moment(entry.get("shared_since")),
-                "used_since": _moment(entry.get("used_since")),
-                "redials": entry.get("redials"),
-                "sends": tuple(map(SendRecord.from_json, entry.get("sends", ()))),
-                "looked_at": _moment(entry.get("looked_at")),
-                "earlier": tuple(entry.get("earlier", ())),
-            }
-        )
-
     def key_protects(self, now: datetime) -> bool:
         """Whether the vendor would still refuse a second call with this key."""
         return now - (self.used_since or self.written_at) < KEY_PROTECTS
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

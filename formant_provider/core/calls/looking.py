@@ -6,7 +6,7 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, may_have_been_placed
 from formant_provider.api.models import CallRequest, Conversation
 from formant_provider.core.calls.decision import Look
-from formant_provider.core.calls.facts import At, Facts, Timing
+from formant_provider.core.calls.facts import At, CallCallbacks, Facts, Policy, Timing
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.calls.policy import CallCallbacks, Policy
 from formant_provider.core.conversations.evidence import STARTS_LATE_BY, STARTS_WITHIN, Span
 from formant_provider.core.conversations.lookup import Finding, Search
 from formant_provider.core.keys import KEY_PROTECTS
-from formant_provider.core.searching import search_until_found
 from formant_provider.core.validation import refuse_past
 
 if TYPE_CHECKING:
@@ -41,14 +39,17 @@ class Looking:
 
     def learn(self, look: Look, facts: Facts) -> Facts:
         """Return the facts with what a look brought."""
-        learners: dict[At, Callable[[Intent, Facts], Facts]] = {
-            At.TIMING: lambda intent, facts: replace(facts, timing=self.timing(intent)),
-            At.CLOCK: lambda _, facts: replace(facts, vendor_now=self._vendor_now()),
-            At.LAST_CALL: self._last_call,
-            At.OTHERS: self._others,
-            At.CALL: self._call,
-        }
-        return learners[look.at](look.intent, facts)
+        match look.at:
+            case At.TIMING:
+                return replace(facts, timing=self.timing(look.intent))
+            case At.CLOCK:
+                return replace(facts, vendor_now=self._vendor_now())
+            case At.LAST_CALL:
+                return self._last_call(look.intent, facts)
+            case At.OTHERS:
+                return self._others(look.intent, facts)
+            case At.CALL:
+                return self._call(look.intent, facts)
 
     def timing(self, intent: Intent) -> Timing:
         """Ask whether a call is allowed now, and for when."""
@@ -77,7 +78,8 @@ class Looking:
         spans = [Span(intent.written_at, self.callbacks.now() + STARTS_WITHIN, is_exact=False)]
         with may_have_been_placed():
             finding = self._search().find(spans, own_traces=self.callbacks.own_traces)
-        return replace(facts, others=finding, others_scheduled=finding.is_empty and self._may_be_scheduled())
+        is_scheduled = finding.is_empty and self._may_be_scheduled()
+        return replace(facts, others=replace(finding, may_be_scheduled=is_scheduled))
 
     def _may_be_scheduled(self) -> bool:
         """Whether a send whose key is forgotten can have asked for a moment that is still to come."""
@@ -100,16 +102,13 @@ class Looking:
             last = search.find(spans, other_than=intent.earlier, own_traces=self.callbacks.own_traces)
             return last.record
 
-        _, error = search_until_found(look, self.policy.lookup_timeout_s, self.callbacks.sleep)
+        _, error = self.callbacks.search(look, self.policy.lookup_timeout_s)
         if error is not None:
             error.maybe_placed = True
-        return replace(facts, call=last, call_error=error)
+        return replace(facts, call=replace(last, error=error))
 
     def _spans(self, intent: Intent, moment: datetime | None) -> Sequence[Span]:
-        """Return when the call can have begun.
-
-        :param moment: for which a send of now asks; one whose time is unknown may have asked for the same.
-        """
+        """Return when the call can have begun; one of unknown time may have asked for ``moment``."""
         if intent.sends:
             return [send.span for send in intent.sends]
         asked = asked_for(self.call, intent)

@@ -9,15 +9,15 @@
                                ├─ Done ──► PLACED, FOUND or UNCONFIRMED
                                └─ Refuse ► raised
 
-Whether a call may be sent is decided in :mod:`formant_provider.core.calls.decision`. The ledger is written
-before every send, and a ledger that cannot be written aborts it: a process that is no longer the task's own
-is told so by the write alone. A further try starts from what the ledger says.
+Whether a call may be sent is decided in :mod:`formant_provider.core.calls.decision`. A ledger that cannot be
+written aborts the send. A further try starts from what the ledger says.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import DuplicateRequest, FormantError, may_have_been_placed
@@ -31,49 +31,42 @@ from formant_provider.core.calls.decision import (
     decide,
     first_intent,
 )
-from formant_provider.core.calls.facts import Facts
+from formant_provider.core.calls.facts import CallCallbacks, Facts, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.looking import Looking, asked_for
-from formant_provider.core.calls.policy import CallCallbacks, Placement, Policy
-from formant_provider.core.calls.redial import joined
-from formant_provider.core.calls.sending import Sending
-from formant_provider.core.conversations.evidence import first_of, last_of
-from formant_provider.core.conversations.lookup import Finding
+from formant_provider.core.calls.sending import Sending, joined
+from formant_provider.core.conversations.evidence import first_of
 from formant_provider.core.ledger import Ledger, Sent, note, outcome_of
 from formant_provider.core.placing import Result
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
-__all__ = ["CallCallbacks", "Placement", "Policy", "Result", "place"]
-
 log = logging.getLogger(__name__)
 
 
-def place(
-    call: CallRequest,
-    client: FormantClient,
-    ledger: Ledger[Intent],
-    policy: Policy,
-    callbacks: CallCallbacks,
-) -> Placement:
-    """Place the call, or find out that it was placed already. Never places it twice.
+@dataclass(frozen=True)
+class Placement:
+    """Where a call stands.
 
-    :param call: with the idempotency key of its first attempt.
-    :raises InvalidInput: it is scheduled for a time that has passed, and was not placed before.
-    :raises CallNotAllowed: it is not allowed now, and was not placed before.
-    :raises RequestRefused: the API said no.
-    :raises CallOutcomeUnknown: an earlier send may have been accepted, its key protects no more, and no
-        record was found.
-    :raises SendAborted: it was stopped right before a send.
-    :raises FormantError: it may be tried again; ``maybe_placed`` says whether a call may have been placed.
+    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier send had placed it, and its
+        ids were found; ``unconfirmed``: it may have been placed before, and no conversation is
+        proven to be its.
+    :param receipt: ``None`` when unconfirmed.
+    :param since: when its conversation can begin at the earliest, aware.
+    :param until: when it can have begun at the latest, aware; ``None`` when it has a receipt, which tells
+        more, and when no conversation can ever be told to be its.
     """
-    return _Placing(call, client, ledger, policy, callbacks).run()
+
+    result: Result
+    receipt: CallReceipt | None
+    since: datetime
+    until: datetime | None = None
 
 
 @dataclass
-class _Placing:
-    """One try to place one call."""
+class CallPlacing:
+    """One try to place one call. The call has the idempotency key of its first attempt."""
 
     call: CallRequest
     client: FormantClient
@@ -86,6 +79,16 @@ class _Placing:
         self._facts = Facts(self.call.idempotency_key, self.ledger.is_durable)
 
     def run(self) -> Placement:
+        """Place the call, or find out that it was placed already. Never places it twice.
+
+        :raises InvalidInput: it is scheduled for a time that has passed, and was not placed before.
+        :raises CallNotAllowed: it is not allowed now, and was not placed before.
+        :raises RequestRefused: the API said no.
+        :raises CallOutcomeUnknown: an earlier send may have been accepted, its key protects no more, and no
+            record was found.
+        :raises SendAborted: it was stopped right before a send.
+        :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
+        """
         now = self.callbacks.now
         intent = self.ledger.read() or first_intent(self.call.idempotency_key, now(), self.policy)
         while True:
@@ -108,9 +111,10 @@ class _Placing:
         self._log_send(decided)
         intent = decided.intent
         sending = Sending(self.client, self.ledger, self.callbacks, decided, self._looking.timing)
+        # Not among the sends: what hinders a read says nothing of them.
         call = joined(self.call, self.client, intent.redials) if intent.redials else self.call
         try:
-            receipt = sending.send(replace(call, idempotency_key=intent.key, scheduled_for=decided.moment))
+            receipt = sending.send(call)
         except DuplicateRequest as error:
             return self._after_duplicate(intent, sending, error)
         except FormantError as error:
@@ -146,9 +150,16 @@ class _Placing:
         if self._facts.is_used:  # only a write tells a process that its task was given to another one
             with may_have_been_placed():
                 self.ledger.write(intent)
-        _log_unconfirmed(finding)
-        until = last_of(finding.spans) if done.is_traceable else None
-        return Placement(Result.UNCONFIRMED, None, first_of(finding.spans), until)
+        since = first_of(finding.spans)
+        if not finding.is_empty:
+            log.warning(
+                "%s conversations with this recipient are on record since %s, and none is proven to be this"
+                " call's: it has to be the only one that one of its sends can have led to.",
+                finding.others or 1,
+                utc_text(since),
+            )
+        until = max(span.end for span in finding.spans) if done.is_traceable else None
+        return Placement(Result.UNCONFIRMED, None, since, until)
 
     def _receipt(self, intent: Intent, record: Conversation) -> CallReceipt:
         """Return what the API would have answered to the send that led to a conversation."""
@@ -178,13 +189,3 @@ def _placed(intent: Intent) -> Placement:
     scheduled_for = intent.receipt.scheduled_at if intent.receipt else None
     since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
     return Placement(Result.PLACED, intent.receipt, since)
-
-
-def _log_unconfirmed(finding: Finding) -> None:
-    if not finding.is_empty:
-        log.warning(
-            "%s conversations with this recipient are on record since %s, and none is proven to be this"
-            " call's: it has to be the only one that one of its sends can have led to.",
-            finding.others or 1,
-            utc_text(first_of(finding.spans)),
-        )

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import FormantError, SendAborted
+from formant_provider.api.errors import FormantError, SendAborted, may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.api.retry import is_unclear
 from formant_provider.core.calls.decision import Send, may_still_be_sent
-from formant_provider.core.calls.facts import Timing
+from formant_provider.core.calls.facts import CallCallbacks, Timing
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.calls.policy import CallCallbacks
 from formant_provider.core.conversations.evidence import SendRecord, latest
+from formant_provider.core.conversations.lookup import find_detail
 from formant_provider.core.ledger import Ledger, Sent, write_doubt
 from formant_provider.core.vendor_clock import skew_of
 
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Sending:
-    """The sends of one key, in this try.
-
-    :param decided: what was decided to be sent.
-    :param timing: returns whether a call is allowed by now, and for when.
-    :ivar records: of these sends; the last one is under way, or has just ended.
-    """
+    """The sends of one key, in this try; the last of its records is under way, or has just ended."""
 
     client: FormantClient
     ledger: Ledger[Intent]
@@ -40,10 +35,9 @@ class Sending:
     _date: datetime | None = field(default=None, init=False)
 
     def send(self, call: CallRequest) -> CallReceipt:
-        """Send, as often as the client's retry policy says.
-
-        :param call: as the decision wants it.
-        """
+        """Send what was decided, as often as the client's retry policy says."""
+        key, moment = self.decided.intent.key, self.decided.moment
+        call = replace(call, idempotency_key=key, scheduled_for=moment)
         return self.client.create_call(call, before_send=self._before_send, after_send=self._after_send)
 
     def in_doubt(self, error: FormantError) -> tuple[SendRecord, ...]:
@@ -77,3 +71,13 @@ class Sending:
                 record if record.ahead_s is not None else replace(record, ahead_s=ahead_s)
                 for record in self.records
             ]
+
+
+def joined(call: CallRequest, client: FormantClient, conversation_id: str) -> CallRequest:
+    """Return a call again: joined to its last conversation and told what that one brought."""
+    context = call.retry_context
+    if context is None:
+        with may_have_been_placed():
+            last = find_detail(client, conversation_id)
+        context = {"collected_data": last.results} if last and last.results else None
+    return replace(call, conversation_id=conversation_id, retry_context=context)

@@ -10,10 +10,9 @@ Vendor page: https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 # How long after the API has taken a call its conversation begins at the latest. The vendor does not say;
 # where it takes longer, a call whose answer was lost stays unconfirmed.
@@ -83,23 +82,6 @@ class SendRecord:
         end = (self.ended_at or self.at + LONGEST_SEND) + STARTS_WITHIN
         return Span(self.at, end, ahead=None if self.ahead_s is None else timedelta(seconds=self.ahead_s))
 
-    def to_json(self) -> dict[str, str | float | None]:
-        """Return what :meth:`from_json` makes the same of: plain values."""
-        moments = {"at": self.at, "ended_at": self.ended_at, "scheduled_for": self.scheduled_for}
-        texts = {name: moment.isoformat() if moment else None for name, moment in moments.items()}
-        return {**texts, "ahead_s": self.ahead_s}
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> SendRecord:
-        """Read what :meth:`to_json` wrote."""
-        ended_at, scheduled_for = fields.get("ended_at"), fields.get("scheduled_for")
-        return cls(
-            datetime.fromisoformat(fields["at"]),
-            datetime.fromisoformat(ended_at) if ended_at else None,
-            datetime.fromisoformat(scheduled_for) if scheduled_for else None,
-            fields.get("ahead_s"),
-        )
-
 
 def latest(sends: Iterable[SendRecord]) -> tuple[SendRecord, ...]:
     """Return the sends in order; of very many the latest ones, and one that stands for all before."""
@@ -113,8 +95,3 @@ def latest(sends: Iterable[SendRecord]) -> tuple[SendRecord, ...]:
 def first_of(spans: Sequence[Span]) -> datetime:
     """Return when the earliest of them begins."""
     return min(span.begin for span in spans)
-
-
-def last_of(spans: Sequence[Span]) -> datetime:
-    """Return when the latest of them ends."""
-    return max(span.end for span in spans)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import CallOutcomeUnknown, NotFound
+from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFound
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.evidence import Span, first_of
 from formant_provider.core.flows import run
@@ -33,14 +33,18 @@ class Finding:
 
     :param record: the conversation that is proven to be the call's.
     :param is_own: whether its trace id is known to be that of a call of this task.
-    :param others: conversations with the recipient that may be the call's, or may not.
+    :param others: how many conversations with the recipient may be the call's, or may not.
     :param spans: in which the call can have begun, by our clock.
+    :param may_be_scheduled: whether it can have been placed for a moment that is still to come.
+    :param error: what hindered the look.
     """
 
     record: Conversation | None = None
     is_own: bool = False
     others: int = 0
     spans: tuple[Span, ...] = ()
+    may_be_scheduled: bool = False
+    error: FormantError | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -50,13 +54,7 @@ class Finding:
 
 @dataclass
 class Search:
-    """Looks for the conversation of one call.
-
-    :param client: sends every request once.
-    :param agent_id: whose conversations are listed.
-    :param recipient: E.164.
-    :param now: tells the current time, aware.
-    """
+    """Looks for the conversation of one call. Its ``client`` sends every request once."""
 
     client: FormantClient
     agent_id: int
@@ -78,14 +76,8 @@ class Search:
         :param own_traces: asked when there is something to decide: trace ids that are known to be the call's.
         """
         records = self._with_recipient(spans)
-        skew = self._skew()
-        asked = [span.moved(skew) for span in spans]
-        possible = [
-            record
-            for record in records
-            if record.conversation_id not in other_than
-            and ((began := _began(record)) is None or began >= first_of(asked))
-        ]
+        possible = [record for record in records if record.conversation_id not in other_than]
+        asked = self._by_vendor_clock(spans)
         fitting = [
             record
             for record in possible
@@ -94,26 +86,21 @@ class Search:
         calls = list(self._calls(fitting))
         own = set(own_traces()) if calls else set()
         calls = [call for call in calls if call.trace_id in own] or calls
-        if len(calls) == 1 and self._is_read(calls[0]):
+        if len(calls) == 1 and calls[0].conversation_id in self._details:
             return Finding(calls[0], calls[0].trace_id in own, spans=tuple(spans))
         return Finding(others=len(possible), spans=tuple(spans))
 
     def since(self, span: Span) -> list[Conversation]:
-        """Return all conversations with the recipient that began since a span did, oldest first.
+        """Return all conversations with the recipient that began since a span, by our clock, did.
 
-        Those that do not say when they began come before all others.
-
-        :param span: by our clock.
+        The oldest comes first, and before all others those that do not say when they began.
         """
-        records = self._with_recipient([span])
-        begin = span.moved(self._skew()).begin
-        recent_ones = [record for record in records if (began := _began(record)) is None or began >= begin]
-        return sorted(map(self._in_detail, recent_ones), key=lambda record: record.start_timestamp or 0)
+        return self._read(self._with_recipient([span]))
 
     def _calls(self, records: Sequence[Conversation]) -> Iterator[Conversation]:
         """Return the first record of each call: those with the same trace id are attempts at one."""
         seen: set[str] = set()
-        for record in sorted(map(self._in_detail, records), key=lambda each: each.start_timestamp or 0):
+        for record in self._read(records):
             if record.agent_id != self.agent_id or not self._is_their_number(record.contact_number):
                 continue
             if record.trace_id is None or record.trace_id not in seen:
@@ -121,15 +108,19 @@ class Search:
             seen.add(record.trace_id or "")
 
     def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
-        begin = self._first_of(spans)
+        """Return the conversations with the recipient that began since the first span, or do not say when."""
+        begin = first_of(self._by_vendor_clock(spans))
         listed = self._listed(begin)
-        if self._first_of(spans) < begin:  # by its clock, which the first answer has just told
-            listed = self._listed(self._first_of(spans))
-        return [record for record in listed if self._is_with_recipient(record)]
+        if (corrected := first_of(self._by_vendor_clock(spans))) < begin:  # which the answer has just told
+            listed = self._listed(corrected)
+        records = [record for record in listed if self._is_with_recipient(record)]
+        begin = first_of(self._by_vendor_clock(spans))
+        return [record for record in records if (began := _began(record)) is None or began >= begin]
 
-    def _first_of(self, spans: Sequence[Span]) -> datetime:
-        skew = self._skew()
-        return first_of([span.moved(skew) for span in spans])
+    def _by_vendor_clock(self, spans: Sequence[Span]) -> list[Span]:
+        """Return the spans by the vendor's clock, as far as its last answer told it; ask right after one."""
+        skew = skew_of(self.client.server_date, self.now())
+        return [span.moved(skew) for span in spans]
 
     def _listed(self, begin: datetime) -> Collection[Conversation]:
         listed: dict[str, Conversation] = {}
@@ -149,6 +140,9 @@ class Search:
     def _is_their_number(self, number: str | None) -> bool:
         return _digits(number) == _digits(self.recipient)
 
+    def _read(self, records: Sequence[Conversation]) -> list[Conversation]:
+        return sorted(map(self._in_detail, records), key=lambda record: record.start_timestamp or 0)
+
     def _in_detail(self, record: Conversation) -> Conversation:
         """Read the detail, which may lack what the list has; the record itself if there is none yet."""
         known = self._details.get(record.conversation_id)
@@ -158,13 +152,6 @@ class Search:
                 return record
             known = self._details[record.conversation_id] = known.filled_from(record)
         return known
-
-    def _is_read(self, record: Conversation) -> bool:
-        return record.conversation_id in self._details
-
-    def _skew(self) -> timedelta | None:
-        """Return how far the vendor's clock is ahead of ours; ask right after an answer."""
-        return skew_of(self.client.server_date, self.now())
 
 
 def find_detail(client: FormantClient, conversation_id: str) -> Conversation | None:

@@ -90,13 +90,15 @@ class BatchPlacer:
     def place(self) -> BatchPlacement:
         """Place the batch call, or find out that it was placed already.
 
-        :raises FormantError: as :func:`~formant_provider.core.batches.placement.place_batch` does.
+        :raises FormantError: as :func:`~formant_provider.core.batches.placement.BatchPlacing` does.
         """
-        from formant_provider.core.batches.placement import BatchPolicy, Callbacks, place_batch
-        from formant_provider.tasks.ledger import batch_ledger_for
+        from formant_provider.core.batches.decision import BatchIntent, BatchPolicy
+        from formant_provider.core.batches.placement import BatchPlacing
+        from formant_provider.core.placing import Callbacks
+        from formant_provider.tasks.ledger import ledger_for
 
         request, options, run = self.request, self.task.placing, self.run
-        ledger = batch_ledger_for(run, request.key)
+        ledger = ledger_for(run, BatchIntent, request.key)
         known = ledger.read()
         reject_duplicates(self.task, request, run, is_placed=known is not None and known.receipt is not None)
         log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
@@ -108,7 +110,7 @@ class BatchPlacer:
         )
         callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep, self._check_before_send)
         with self.task.hook.get_conn() as client:
-            return place_batch(request, client, ledger, policy, callbacks)
+            return BatchPlacing(request, client, ledger, policy, callbacks).run()
 
     def _write_file(self) -> Path:
         from formant_provider.core.hours.openings import Openings

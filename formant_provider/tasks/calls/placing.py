@@ -155,11 +155,13 @@ class CallPlacer:
         """Place the call, or find out that it was placed already.
 
         :param deferrable: whether the worker is given back until the API takes the call.
-        :raises FormantError: as :func:`~formant_provider.core.calls.placement.place` does.
+        :raises FormantError: as :func:`~formant_provider.core.calls.placement.CallPlacing` does.
         """
         from formant_provider.api.errors import RetryableError
         from formant_provider.api.retry import RetryPolicy
-        from formant_provider.core.calls.placement import CallCallbacks, Policy, place
+        from formant_provider.core.calls.facts import CallCallbacks, Policy
+        from formant_provider.core.calls.intent import Intent
+        from formant_provider.core.calls.placement import CallPlacing
         from formant_provider.tasks.ledger import ledger_for
 
         began, call, run = pendulum.now("UTC"), self.call, self.run
@@ -178,12 +180,10 @@ class CallPlacer:
             when=self.when,
             own_traces=run.own_traces,
         )
-        ledger = ledger_for(
-            run, call.idempotency_key, former_key=call.former_key, doubt_since=self.limit.doubt_since
-        )
+        ledger = ledger_for(run, Intent, call.idempotency_key, doubt_since=self.limit.doubt_since)
         try:
             with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.options.max_inline_wait_s)) as client:
-                return place(call, client, ledger, policy, callbacks)
+                return CallPlacing(call, client, ledger, policy, callbacks).run()
         except RetryableError as error:
             if error.maybe_placed:
                 doubt_since = self.limit.doubt_since or run.earliest_send(began)

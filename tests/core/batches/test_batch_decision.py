@@ -11,6 +11,7 @@ from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import InvalidRequest, RateLimited, ResponseLost, ServerError
 from formant_provider.core.batches.decision import (
     SKEW,
+    BatchIntent,
     BatchPolicy,
     Decision,
     Done,
@@ -20,7 +21,6 @@ from formant_provider.core.batches.decision import (
     Send,
     decide,
 )
-from formant_provider.core.batches.intent import BatchIntent
 from formant_provider.core.ledger import Sent
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)

@@ -6,6 +6,7 @@ import json
 import logging
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -23,12 +24,12 @@ from formant_provider.api.errors import (
     SendAborted,
 )
 from formant_provider.api.retry import may_repeat
-from formant_provider.core.batches.intent import BatchIntent
+from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.placement import Result
 from formant_provider.core.ledger import Sent
 from formant_provider.sandbox import Fault
 from support.batches import NAME, NUMBERS, Start, starting
-from support.ledgers import NOON, Died, MemoryLedger, StaleTwin, on_ask
+from support.ledgers import LIMITS, LOST_AFTER, LOST_BEFORE, NOON, Died, MemoryLedger, StaleLedger, on_ask
 from support.scripted_server import Answer, ScriptedServer
 
 
@@ -38,14 +39,6 @@ def start() -> Iterator[Start]:
         yield start
 
 
-LIMITS = [
-    Fault.RATE_LIMIT,
-    Fault.RATE_LIMIT_RESET_ONLY,
-    Fault.RATE_LIMIT_NO_HEADERS,
-    Fault.CONCURRENCY_LIMIT,
-]
-LOST_BEFORE = [Fault.ERROR_500_BEFORE, Fault.ERROR_503_BEFORE, Fault.DROP_BEFORE]
-LOST_AFTER = [Fault.ERROR_500_AFTER, Fault.ERROR_503_AFTER, Fault.DROP_AFTER, Fault.GARBAGE]
 NEVER_LISTED = 10_000
 
 
@@ -164,15 +157,6 @@ def test_a_wish_to_upload_again_is_granted_by_the_next_try(start: Start) -> None
     assert (task.rings, task.posts) == ({1}, 2)
 
 
-def test_a_wish_to_upload_again_is_not_needed_for_what_is_found(start: Start) -> None:
-    """Also with resubmit_if_missing a batch call that is listed is adopted."""
-    task = start({"batch_list_lag_reads": 12}, resubmit_if_missing=True)
-    task.sandbox.inject(CREATE_BATCH_CALL, Fault.DROP_AFTER)
-    task.fail()
-    assert task.place().result is Result.FOUND
-    assert (task.rings, task.posts) == ({1}, 1)
-
-
 def test_a_refusal_after_a_doubt_leaves_the_doubt(start: Start) -> None:
     """An upload that is refused proves nothing of the one before."""
     task = start({"batch_list_lag_reads": NEVER_LISTED}, resubmit_if_missing=True, sends=1)
@@ -256,7 +240,7 @@ def test_a_look_that_is_hindered_is_not_taken_for_an_absence(fault: Fault, start
     assert (task.rings, task.posts) == ({1}, 1)
 
 
-def test_a_look_passes_over_a_short_trouble(start: Start) -> None:
+def test_a_look_passes_over_a_short_error(start: Start) -> None:
     """The list is read again in the same look."""
     task = start()
     task.sandbox.inject(CREATE_BATCH_CALL, Fault.DROP_AFTER)
@@ -283,7 +267,7 @@ def test_a_refusal_is_on_record_and_a_later_try_may_send(fields: Any, kind: Any,
 
 def test_a_process_that_is_not_the_task_s_own_sends_nothing(start: Start) -> None:
     """It is told so when it writes its intent, before and between sends."""
-    task = start(ledger=StaleTwin())
+    task = start(ledger=StaleLedger())
     assert isinstance(task.fail(), SendAborted)
     assert task.sandbox.requests == []
 
@@ -353,18 +337,13 @@ def test_a_vendor_that_drops_the_marker_is_told_of(start: Start, caplog: pytest.
     assert "another name" in caplog.text
 
 
-def test_a_receipt_that_cannot_be_written_is_found_by_the_next_try(start: Start) -> None:
-    """The ledger is left in doubt, and the list has the batch call."""
-    task = start(ledger=MemoryLedger(fails_at=[3], kind=BatchIntent))
-    assert task.place().result is Result.PLACED
-    assert task.place().result is Result.FOUND
-    assert (task.rings, task.posts) == ({1}, 1)
-
-
-def test_death_after_the_upload_is_found_by_the_next_try(start: Start) -> None:
-    """SIGKILL between accept and receipt."""
-    task = start(ledger=MemoryLedger(dies_before=[3], kind=BatchIntent))
-    task.die()
+@pytest.mark.parametrize("mishap", ["fails_at", "dies_before"])
+def test_a_receipt_that_was_not_written_is_found_by_the_next_try(mishap: str, start: Start) -> None:
+    """A failed write, or SIGKILL before it, leaves the ledger in doubt; the list has the batch call."""
+    task = start(ledger=MemoryLedger(**{mishap: [3]}, kind=BatchIntent))
+    with suppress(Died):
+        assert task.place().result is Result.PLACED
+    assert task.ledger.last.receipt is None
     assert task.place().result is Result.FOUND
     assert (task.rings, task.posts) == ({1}, 1)
 

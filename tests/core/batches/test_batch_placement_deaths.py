@@ -17,7 +17,7 @@ from formant_provider.api.errors import BatchOutcomeUnknown, FormantError, SendA
 from formant_provider.core.batches.placement import BatchPlacement
 from formant_provider.sandbox import Fault
 from support.batches import BatchTries, Start, starting
-from support.ledgers import Died, StaleTwin, on_ask
+from support.ledgers import Died, on_ask
 
 FAULTS = [
     fault for fault in Fault if CREATE_BATCH_CALL in fault.endpoints and not fault.startswith("hang")
@@ -46,24 +46,14 @@ class Life:
         if step == "clear":
             self.task.lose_ledger()
             return None
-        if step == "twin":
-            own, self.task.ledger = self.task.ledger, StaleTwin()
-            sent = self.task.posts
-            assert isinstance(self.task.fail(), SendAborted)
-            assert self.task.posts == sent
-            self.task.ledger = own
+        if step == "stale":
+            assert isinstance(self.task.wake_stale_process(), SendAborted)
             return None
         assert isinstance(step, Try)
         return self.try_once(step)
 
     def try_once(self, step: Try) -> BatchPlacement | BaseException:
-        sandbox, ledger = self.task.sandbox, self.task.ledger
-        for endpoint, faults in ((CREATE_BATCH_CALL, step.posts), (LIST_BATCH_CALLS, step.lists)):
-            for fault in faults:
-                sandbox.inject(endpoint, fault)
-        for mishap in ("fails_at", "dies_before", "dies_after"):
-            hit = step.ledger and step.ledger[0] == mishap
-            setattr(ledger, mishap, {ledger.writes + step.ledger[1]} if hit and step.ledger else set())
+        self.task.meet({CREATE_BATCH_CALL: step.posts, LIST_BATCH_CALLS: step.lists}, step.ledger)
         check = on_ask(step.dies_at_ask, Died()) if step.dies_at_ask else None
         try:
             outcome: BatchPlacement | BaseException = self.task.place(check_before_send=check)
@@ -135,7 +125,7 @@ lists = st.lists(
 ).map(tuple)
 ledgers = st.none() | st.tuples(st.sampled_from(["fails_at", "dies_before", "dies_after"]), nth)
 tries = st.builds(Try, posts=posts, lists=lists, ledger=ledgers, dies_at_ask=st.none() | nth)
-steps = st.lists(st.one_of(tries, tries, st.sampled_from(["clear", "twin"])), min_size=1, max_size=7)
+steps = st.lists(st.one_of(tries, tries, st.sampled_from(["clear", "stale"])), min_size=1, max_size=7)
 
 
 @pytest.mark.timeout(300)

@@ -22,9 +22,8 @@ from formant_provider.core.calls.decision import (
     first_intent,
     may_still_be_sent,
 )
-from formant_provider.core.calls.facts import At, Facts, Timing
+from formant_provider.core.calls.facts import At, Facts, Policy, Timing
 from formant_provider.core.calls.intent import Intent
-from formant_provider.core.calls.policy import Policy
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.conversations.lookup import Finding
 from formant_provider.core.keys import KEY_PROTECTS, key_after_refusals, key_for_redial
@@ -115,12 +114,12 @@ FACTS: dict[str, dict[str, Any]] = {
     "our record": {"call": Finding(BUSY, is_own=True)},
     "2 records": {"call": Finding(others=2)},
     "no record": {"call": Finding()},
-    "look failed": {"call": Finding(), "call_error": ServerError("500")},
+    "look failed": {"call": Finding(error=ServerError("500"))},
     "others' call": {"others": Finding(BUSY)},
     "others' 2 calls": {"others": Finding(others=2)},
     "our call": {"others": Finding(BUSY, is_own=True)},
     "no others": {"others": Finding()},
-    "scheduled perhaps": {"others": Finding(), "others_scheduled": True},
+    "scheduled perhaps": {"others": Finding(may_be_scheduled=True)},
 }
 # What the ledger says, policy, facts, and what follows.
 TABLE = """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -28,30 +27,20 @@ from formant_provider.core.calls.placement import Result
 from formant_provider.core.keys import key_after_refusals
 from formant_provider.core.ledger import Sent
 from formant_provider.sandbox import Fault
-from support.ledgers import CALL, NOON, NUMBER, Died, MemoryLedger, StaleTwin, Start, on_ask, starting
+from support.ledgers import (
+    CALL,
+    LIMITS,
+    LOST_AFTER,
+    LOST_BEFORE,
+    NOON,
+    NUMBER,
+    Died,
+    MemoryLedger,
+    StaleLedger,
+    Start,
+    on_ask,
+)
 from support.scripted_server import Answer, ScriptedServer
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with starting() as start:
-        yield start
-
-
-LIMITS = [
-    Fault.RATE_LIMIT,
-    Fault.RATE_LIMIT_RESET_ONLY,
-    Fault.RATE_LIMIT_NO_HEADERS,
-    Fault.CONCURRENCY_LIMIT,
-]
-LOST_BEFORE = [Fault.ERROR_500_BEFORE, Fault.ERROR_503_BEFORE, Fault.DROP_BEFORE, Fault.HANG_BEFORE]
-LOST_AFTER = [
-    Fault.ERROR_500_AFTER,
-    Fault.ERROR_503_AFTER,
-    Fault.DROP_AFTER,
-    Fault.GARBAGE,
-    Fault.HANG_AFTER,
-]
 
 
 def test_a_calm_first_try_rings_once_and_writes_before_and_after(start: Start) -> None:
@@ -76,7 +65,7 @@ def test_a_later_try_sends_nothing(start: Start) -> None:
     assert len(task.sandbox.requests) == seen
 
 
-@pytest.mark.parametrize("fault", [*LOST_BEFORE, *LIMITS])
+@pytest.mark.parametrize("fault", [*LOST_BEFORE, Fault.HANG_BEFORE, *LIMITS])
 def test_a_fault_before_accepting_is_repeated_with_the_same_key(fault: Fault, start: Start) -> None:
     """Whatever kept the vendor from accepting once, the call is placed once, in the same try."""
     task = start(read_timeout_s=0.6 if fault is Fault.HANG_BEFORE else 5.0)
@@ -86,7 +75,7 @@ def test_a_fault_before_accepting_is_repeated_with_the_same_key(fault: Fault, st
     assert task.ledger.last.receipt is not None
 
 
-@pytest.mark.parametrize("fault", LOST_AFTER)
+@pytest.mark.parametrize("fault", [*LOST_AFTER, Fault.HANG_AFTER])
 def test_a_fault_after_accepting_rings_once_and_the_call_is_found(fault: Fault, start: Start) -> None:
     """The repeat is refused as a duplicate, and the record gives back the ids that were lost."""
     task = start(read_timeout_s=0.6 if fault is Fault.HANG_AFTER else 5.0)
@@ -103,7 +92,7 @@ def test_a_fault_after_accepting_rings_once_and_the_call_is_found(fault: Fault, 
     assert (placement.receipt.agent_id, placement.receipt.status) == (456, "initiated")
 
 
-@pytest.mark.parametrize("fault", [fault for fault in LOST_AFTER if fault is not Fault.HANG_AFTER])
+@pytest.mark.parametrize("fault", LOST_AFTER)
 def test_a_call_whose_record_is_not_there_yet_is_unconfirmed_and_found_later(
     fault: Fault, start: Start
 ) -> None:
@@ -118,30 +107,25 @@ def test_a_call_whose_record_is_not_there_yet_is_unconfirmed_and_found_later(
     assert task.rings == 1
 
 
-@pytest.mark.parametrize("fault", [Fault.ERROR_500_BEFORE, Fault.ERROR_503_BEFORE, Fault.DROP_BEFORE])
-def test_a_try_that_never_got_a_clear_answer_leaves_the_doubt_on_record(fault: Fault, start: Start) -> None:
-    """Four unclear sends are an error that says a phone may have rung; the next try is free to ring it."""
+@pytest.mark.parametrize(
+    ("fault", "expected", "sent"),
+    [
+        *((fault, RetryableError | ResponseLost, Sent.UNCLEAR) for fault in LOST_BEFORE),
+        *((fault, RetryableError, Sent.REFUSED) for fault in LIMITS),
+    ],
+)
+def test_a_try_that_ends_in_faults_says_whether_a_call_may_have_been_placed(
+    fault: Fault, expected: Any, sent: Sent, start: Start
+) -> None:
+    """Four unclear sends are a doubt on record, four times 429 a refusal; the next try places the call."""
     task = start()
     task.sandbox.inject(CREATE_CALL, fault, times=4)
     error = task.fail()
-    assert isinstance(error, RetryableError | ResponseLost)
-    assert error.maybe_placed
-    assert (task.rings, len(task.keys), task.ledger.last.sent) == (0, 4, Sent.UNCLEAR)
+    assert isinstance(error, expected)
+    assert error.maybe_placed is (sent is Sent.UNCLEAR)
+    assert (task.rings, len(task.keys), task.ledger.last.sent) == (0, 4, sent)
     assert task.place().result is Result.PLACED
     assert (task.rings, set(task.keys)) == (1, {CALL.idempotency_key})
-
-
-@pytest.mark.parametrize("fault", LIMITS)
-def test_a_try_that_was_only_ever_limited_says_nobody_was_rung(fault: Fault, start: Start) -> None:
-    """Four times 429 is a refusal in so many words; the next try places the call."""
-    task = start()
-    task.sandbox.inject(CREATE_CALL, fault, times=4)
-    error = task.fail()
-    assert isinstance(error, RetryableError)
-    assert not error.maybe_placed
-    assert (task.rings, len(task.keys), task.ledger.last.sent) == (0, 4, Sent.REFUSED)
-    assert task.place().result is Result.PLACED
-    assert task.rings == 1
 
 
 def test_a_limit_does_not_clear_up_an_earlier_doubt(start: Start) -> None:
@@ -217,36 +201,27 @@ def test_a_death_anywhere_on_the_way_to_a_second_key_rings_at_most_once(
     assert found_or_placed or placement.result is Result.UNCONFIRMED
 
 
-def test_a_call_that_is_kept_back_is_not_sent(start: Start) -> None:
-    """The error that keeps it back is raised as it is, and the next try is free to send."""
-    task = start()
-    kept_back = SendAborted("The task was stopped")
-    error = task.fail(check_before_send=lambda: kept_back)
-    assert error is kept_back
-    assert not error.maybe_placed
-    assert (task.keys, task.ledger.last.sent) == ([], Sent.NEVER)
-    assert task.place().result is Result.PLACED
-
-
 @pytest.mark.parametrize(
-    ("fault", "maybe_placed", "sent"),
+    ("fault", "maybe_placed", "sent", "then"),
     [
-        (Fault.RATE_LIMIT, False, Sent.REFUSED),
-        (Fault.ERROR_500_BEFORE, True, Sent.UNCLEAR),
-        (Fault.DROP_AFTER, True, Sent.UNCLEAR),
+        (None, False, Sent.NEVER, Result.PLACED),
+        (Fault.RATE_LIMIT, False, Sent.REFUSED, Result.PLACED),
+        (Fault.ERROR_500_BEFORE, True, Sent.UNCLEAR, Result.PLACED),
+        (Fault.DROP_AFTER, True, Sent.UNCLEAR, Result.FOUND),
     ],
 )
-def test_a_call_kept_back_between_two_sends_remembers_the_first(
-    fault: Fault, maybe_placed: bool, sent: Sent, start: Start
+def test_a_call_aborted_before_a_send_is_not_sent_and_remembers_the_send_before(
+    fault: Fault | None, maybe_placed: bool, sent: Sent, then: Result, start: Start
 ) -> None:
-    """A task stopped while it waits sends no more, and what its first send came to is not forgotten."""
+    """The error that aborts it is raised as it is; what an earlier send came to is not forgotten."""
     task = start()
-    task.sandbox.inject(CREATE_CALL, fault)
-    error = task.fail(check_before_send=on_ask(2, SendAborted("The task was stopped")))
-    assert isinstance(error, SendAborted)
-    assert (error.maybe_placed, task.ledger.last.sent, len(task.keys)) == (maybe_placed, sent, 1)
-    assert task.place().result is not Result.UNCONFIRMED
-    assert task.rings == 1
+    if fault:
+        task.sandbox.inject(CREATE_CALL, fault)
+    aborted, sends = SendAborted("The task was stopped"), 1 if fault else 0
+    error = task.fail(check_before_send=on_ask(sends + 1, aborted))
+    assert error is aborted
+    assert (error.maybe_placed, task.ledger.last.sent, len(task.keys)) == (maybe_placed, sent, sends)
+    assert (task.place().result, task.rings) == (then, 1)
 
 
 def test_an_intent_that_cannot_be_written_is_not_sent(start: Start) -> None:
@@ -259,9 +234,9 @@ def test_an_intent_that_cannot_be_written_is_not_sent(start: Start) -> None:
     assert task.place().result is Result.PLACED
 
 
-def test_a_stale_twin_sends_nothing(start: Start) -> None:
+def test_a_stale_process_sends_nothing(start: Start) -> None:
     """A process that lost its task reads nothing, may not write, and so may not ring."""
-    task = start(ledger=StaleTwin())
+    task = start(ledger=StaleLedger())
     assert isinstance(task.fail(), SendAborted)
     assert task.sandbox.requests == []
 

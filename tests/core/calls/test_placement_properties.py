@@ -24,7 +24,7 @@ from formant_provider.api.errors import (
 )
 from formant_provider.core.calls.placement import Placement, Result
 from formant_provider.sandbox import Fault, Sandbox
-from support.ledgers import NOON, Died, MemoryLedger, StaleTwin, Tries, call_to, on_ask
+from support.ledgers import NOON, Died, MemoryLedger, Tries, call_to, on_ask
 
 HOUR = 3600.0
 RUN_BEGAN = NOON - timedelta(minutes=1)
@@ -39,7 +39,7 @@ class Try:
     """One try of the task: the faults it may meet, and how its process ends if not by itself.
 
     :param ledger: what happens at which of its writes: ``fails_at``, ``dies_before`` or ``dies_after``.
-    :param asked: at which ``keep_back`` it dies or is kept back.
+    :param asked: at which check before a send it dies or is aborted.
     """
 
     posts: tuple[Fault, ...] = ()
@@ -49,38 +49,26 @@ class Try:
     asked: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True)
-class Pass:
-    """Time passes."""
-
-    hours: float
-
-
-@dataclass(frozen=True)
-class Clear:
-    """The ledger is lost, and the next try begins with an empty one."""
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A process that is no longer the task's own wakes up."""
-
-
-Step = Try | Pass | Clear | Twin
+# The ledger is lost, and the next try begins with an empty one.
+CLEAR = "clear"
+# A process that is no longer the task's own wakes up.
+STALE = "stale"
+# Hours that pass are a number.
+Step = Try | float | str
 nth = st.integers(1, 4)
 posts = st.lists(st.sampled_from(POST_FAULTS), max_size=3).map(tuple)
 lists = st.lists(st.sampled_from(READ_FAULTS), max_size=2).map(tuple)
 details = st.lists(st.sampled_from([Fault.NOT_FOUND, *READ_FAULTS]), max_size=1).map(tuple)
 ledgers = st.tuples(st.sampled_from(["fails_at", "dies_before", "dies_after"]), nth)
-answers = st.tuples(st.sampled_from(["dies", "kept back"]), nth)
+answers = st.tuples(st.sampled_from(["dies", "aborted"]), nth)
 tries = st.one_of(
     st.builds(Try, posts=posts),
     st.builds(Try, posts=posts, ledger=ledgers),
     st.builds(Try, posts=posts, asked=answers),
     st.builds(Try, posts=posts, lists=lists, details=details),
 )
-passing = st.sampled_from([0.1, 1.0, 12.0, 23.9, 26.0]).map(Pass)
-others = st.one_of(passing, st.just(Clear()), st.just(Twin()))
+passing = st.sampled_from([0.1, 1.0, 12.0, 23.9, 26.0])
+others = st.one_of(passing, st.just(CLEAR), st.just(STALE))
 steps = st.lists(st.one_of(tries, others), min_size=1, max_size=8)
 worlds = st.fixed_dictionaries(
     {
@@ -104,25 +92,16 @@ class Life:
     unbroken: bool = True  # the ledger as it is can tell that the phone rang, if it did
 
     def step(self, step: Step) -> None:
-        if isinstance(step, Pass):
-            self.task.sandbox.advance(step.hours * HOUR)
-        elif isinstance(step, Clear):
+        if isinstance(step, Try):
+            self.try_once(step)
+        elif isinstance(step, float):
+            self.task.sandbox.advance(step * HOUR)
+        elif step == CLEAR:
             self.task.ledger = MemoryLedger()
             self.task.taken_since = RUN_BEGAN  # before that the first try knew that it was the first
             self.unbroken = not self.rings
-        elif isinstance(step, Twin):
-            self.twin()
         else:
-            self.try_once(step)
-
-    def twin(self) -> None:
-        """A stale process sends nothing, wherever it wakes up."""
-        sent = len(self.task.keys)
-        own, self.task.ledger = self.task.ledger, StaleTwin()
-        error = self.task.fail()
-        self.task.ledger = own
-        assert isinstance(error, SendAborted | InvalidInput)
-        assert len(self.task.keys) == sent
+            assert isinstance(self.task.wake_stale_process(), SendAborted | InvalidInput)
 
     def try_once(self, step: Try) -> Placement | BaseException:
         self.began = self.began or self.task.sandbox.now()
@@ -137,17 +116,8 @@ class Life:
         return outcome
 
     def place(self, step: Try) -> Placement | BaseException:
-        sandbox, ledger = self.task.sandbox, self.task.ledger
-        for endpoint, faults in (
-            (CREATE_CALL, step.posts),
-            (LIST_CONVERSATIONS, step.lists),
-            (GET_CONVERSATION, step.details),
-        ):
-            for fault in faults:
-                sandbox.inject(endpoint, fault)
-        for mishap in ("fails_at", "dies_before", "dies_after"):
-            hit = step.ledger is not None and step.ledger[0] == mishap
-            setattr(ledger, mishap, {ledger.writes + step.ledger[1]} if hit and step.ledger else set())
+        faults = {CREATE_CALL: step.posts, LIST_CONVERSATIONS: step.lists, GET_CONVERSATION: step.details}
+        self.task.meet(faults, step.ledger)
         try:
             return self.task.place(check_before_send=_check(step))
         except (FormantError, Died) as outcome:
@@ -213,8 +183,8 @@ def quiet() -> Iterator[None]:
 
 PLAIN = {"failed_request_uses_key": False, "record_appears": "end"}
 # Two that were found here once. After both, the vendor alone knows of the ring, and only for so long.
-LIMITED_AFTER_A_CLEAR = [Try(), Pass(0.1), Clear(), Try(posts=(Fault.RATE_LIMIT,))]
-IN_DOUBT_AFTER_A_CLEAR = [Try(), Clear(), Pass(0.1), Try(posts=(Fault.ERROR_503_BEFORE,)), Pass(23.9)]
+LIMITED_AFTER_A_CLEAR = [Try(), 0.1, CLEAR, Try(posts=(Fault.RATE_LIMIT,))]
+IN_DOUBT_AFTER_A_CLEAR = [Try(), CLEAR, 0.1, Try(posts=(Fault.ERROR_503_BEFORE,)), 23.9]
 
 
 @pytest.mark.timeout(300)  # it takes seconds, but a failure is made small before it is shown

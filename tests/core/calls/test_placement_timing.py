@@ -1,8 +1,8 @@
-"""When a placed call rings: what is held back, what is asked for a later time, and what was placed before."""
+"""When a placed call rings: when it is not allowed, asked for a later time, or placed before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,12 +28,6 @@ LUNCH = CallingWindow("09:00", "13:00", timezone="UTC").hours(NUMBER)
 When = Callable[[datetime | None, datetime], datetime | None]
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    with starting() as start:
-        yield start
-
-
 def within(hours: Hours, on_closed: str = "schedule") -> When:
     return lambda asked, now: allowed_at(hours, asked, now=now, on_closed=on_closed)
 
@@ -51,7 +45,7 @@ def in_doubt(start: Start, fault: Fault, **tries: Any) -> Tries:
     return task
 
 
-def test_what_is_held_back_is_not_sent(start: Start) -> None:
+def test_what_is_not_allowed_is_not_sent(start: Start) -> None:
     """Nothing leaves, and the next try knows that nothing did."""
     task = start()
     error = task.fail(when=never)
@@ -66,27 +60,12 @@ def test_a_ledger_that_cannot_be_written_does_not_hide_why(start: Start) -> None
     assert isinstance(task.fail(when=never), CallNotAllowed)
 
 
-def test_what_was_placed_is_not_judged(start: Start) -> None:
-    """With a receipt in the ledger a further try gives it back, however late it is."""
-    task = start()
-    first = task.place()
-    assert task.place(when=never) == first
-
-
 @pytest.mark.parametrize("when", [never, within(LUNCH, "skip"), within(LUNCH, "fail")])
-def test_a_doubt_is_looked_into_and_not_held_back(when: When, start: Start) -> None:
+def test_a_doubt_is_looked_into_when_a_call_is_not_allowed(when: When, start: Start) -> None:
     """An earlier try may have rung: the call is looked for and found, and nothing is sent."""
     task = in_doubt(start, Fault.DROP_AFTER)
     assert task.place(when=when).result is Result.FOUND
     assert (task.rings, len(task.keys)) == (1, 1)
-
-
-def test_a_doubt_that_is_not_cleared_up_is_not_called_held_back(start: Start) -> None:
-    """Skipping would deny a call that may have been placed: it fails, and says so."""
-    task = in_doubt(start, Fault.DROP_BEFORE)
-    error = task.fail(when=never)
-    assert isinstance(error, CallOutcomeUnknown)
-    assert (error.maybe_placed, task.rings) == (True, 0)
 
 
 def test_a_doubt_is_sent_again_for_the_next_opening(start: Start) -> None:
@@ -133,7 +112,7 @@ def test_a_stranger_s_call_is_found_at_the_time_it_was_placed(start: Start) -> N
 
 
 def test_hours_that_end_between_two_sends_end_the_try(start: Start) -> None:
-    """The last minute has begun when the second send is due: it is kept back, and the retry waits."""
+    """The last minute has begun when the second send is due: it is aborted, and the retry waits."""
     task = start(oversleeps_s=HOUR)
     task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
     error = task.fail(when=within(LUNCH))
@@ -170,16 +149,6 @@ def test_a_further_call_waits_for_the_hours_too(start: Start) -> None:
     task.sandbox.advance(3 * HOUR)
     task.place(when=within(LUNCH))
     assert [call.starts_at for call in task.sandbox.calls] == [NOON, MORNING]
-
-
-@pytest.mark.parametrize("when", [never, within(LUNCH, "skip"), within(LUNCH, "fail")])
-def test_a_further_call_that_is_held_back_leaves_the_last_one_s_receipt(when: When, start: Start) -> None:
-    """Nobody is called again, and the call that was placed is not denied."""
-    task = start(call=call_to("02"), redial_on=frozenset({"busy"}))
-    first = task.place(when=within(LUNCH))
-    task.sandbox.advance(3 * HOUR)
-    assert task.place(when=when) == first
-    assert task.rings == 1
 
 
 FAULTS = [None, Fault.DROP_AFTER, Fault.DROP_BEFORE, Fault.RATE_LIMIT, Fault.ERROR_503_AFTER]
