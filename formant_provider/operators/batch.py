@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +13,21 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.batches.completion import conclude, wait
-from formant_provider.tasks.batches.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
-from formant_provider.tasks.batches.placing import BatchPlacer, open_files
-from formant_provider.tasks.batches.receipts import leaving_a_result, push_receipt, rehearse
+from formant_provider.tasks.batches.contacts import ContactRules, InvalidRows, Numbers, OnEmpty
+from formant_provider.tasks.batches.placing import (
+    BatchPlacer,
+    OnBatchTimeout,
+    PlacingOptions,
+    check_fields,
+    leaving_a_result,
+    open_files,
+    push_receipt,
+    rehearse,
+)
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
-from formant_provider.tasks.batches.task import OnBatchTimeout, PlacingOptions, check_fields
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.dry_run import is_dry_run
-from formant_provider.tasks.options import check_batch_options, one_of, renamed, time_to_wait
+from formant_provider.tasks.options import check_batch_options, one_of, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
@@ -78,7 +84,6 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         the upload it is called ``customer_phone``.
     :param default_country: the country of numbers that are written without a country code, as two letters;
         with it, numbers in any usual writing are taken. ``None`` takes E.164 alone.
-    :param default_region: the old name of ``default_country``, which is deprecated.
     :param numbers: what digits without a plus sign are, in the contacts and in ``suppress``: ``"national"``
         (of ``default_country``) or ``"e164_without_plus"`` (each begins with its country code). ``None``
         refuses those that could be either. A number that is a float is read only where this is given.
@@ -190,7 +195,6 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         sheet: str | None = None,
         phone_column: str = "customer_phone",
         default_country: str | None = None,
-        default_region: str | None = None,
         numbers: Numbers | None = None,
         renumber: bool = False,
         suppress: Any = None,
@@ -230,8 +234,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed)
         self.calling_window, self.on_closed = calling_window, on_closed
-        country = renamed("default_region", default_region, "default_country", default_country)
-        written = (delimiter, sheet, phone_column, country, numbers, renumber)
+        written = (delimiter, sheet, phone_column, default_country, numbers, renumber)
         left_out = (required_variables, invalid_rows, max_rejected_rate, on_empty)
         self.rules = ContactRules(*written, *left_out)
         kept = (reference_column, keep_columns, keep_recipients)
@@ -285,10 +288,9 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         """Continue after the wait for the batch call in the triggerer."""
         from formant_provider.triggers.batch import BatchEnd
 
-        end = BatchEnd.from_event(event)
-        # Trigger events of an earlier version have no names of rows.
-        end = replace(end, receipt={**end.receipt, **self._row(context), **end.receipt})
-        return conclude(self, end, TaskRun(context, own_name=self.idempotency_key is not None))
+        return conclude(
+            self, BatchEnd.from_event(event), TaskRun(context, own_name=self.idempotency_key is not None)
+        )
 
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Container, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -10,7 +9,6 @@ from typing import Any, TypeVar
 from formant_provider.core.conversations.statuses import UNSUCCESSFUL
 from formant_provider.tasks.literals import check_literals
 
-T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 
 # Options that say how to wait, and mean nothing to a task that does not.
@@ -49,20 +47,6 @@ def flag(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False; not {value!r}")
     return value
-
-
-def renamed(old: str, old_value: T | None, new: str, new_value: T | None) -> T | None:
-    """Return an option that goes by a new name, and may still be given by the old one.
-
-    :raises ValueError: it is given by both.
-    """
-    if old_value is None:
-        return new_value
-    if new_value is not None:
-        raise ValueError(f"{old} is the old name of {new}: give {new} alone")
-    # Where the operator is made, behind its own __init__ and those that Airflow puts around it.
-    warnings.warn(f"{old} is now {new}; the old name will go", DeprecationWarning, stacklevel=4)
-    return old_value
 
 
 def one_of(name: str, value: Word, choices: Collection[str]) -> Word:

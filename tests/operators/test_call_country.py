@@ -106,13 +106,3 @@ def test_what_is_no_country_breaks_the_dag_file(country: Any) -> None:
         FormantCreateBatchCallOperator(
             task_id="c", agent_id=1, name="n", contacts=[], default_country=country
         )
-
-
-def test_the_old_name_of_the_country_goes_on_with_a_warning() -> None:
-    """For batch calls, which had it; and both at once cannot be meant."""
-    fields: dict[str, Any] = {"task_id": "c", "agent_id": 1, "name": "n", "contacts": []}
-    with pytest.warns(DeprecationWarning, match="default_region is now default_country"):
-        made = FormantCreateBatchCallOperator(**fields, default_region="DE")
-    assert made.rules.default_country == "DE"
-    with pytest.raises(ValueError, match="give default_country alone"):
-        FormantCreateBatchCallOperator(**fields, default_region="DE", default_country="DE")

@@ -246,13 +246,3 @@ def test_an_object_store_gets_the_file(sandbox: Sandbox, channel: FakeSupervisor
         run = export(channel, "s3://shop@bucket/calls/{{ ds }}.jsonl")
     assert run.xcoms["return_value"]["output_uri"] == "s3://shop@bucket/calls/2026-01-01.jsonl"
     assert json.loads(store.objects["bucket/calls/2026-01-01.jsonl"])["status"] == "completed"
-
-
-def test_the_old_name_of_the_export_can_be_imported() -> None:
-    """It is the same operator and says what it is called now; any other name is not there."""
-    from formant_provider.operators import export
-
-    with pytest.warns(DeprecationWarning, match="is now FormantExportConversationsOperator"):
-        assert export.FormantConversationsToObjectStorageOperator is FormantExportConversationsOperator
-    with pytest.raises(ImportError, match="FormantNothing"):
-        from formant_provider.operators.export import FormantNothing  # noqa: F401

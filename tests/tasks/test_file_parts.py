@@ -10,9 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.tasks.batches.contact_options import ContactRules
-from formant_provider.tasks.batches.contacts import ContactFiles
-from formant_provider.tasks.storage.file_parts import parts_of
+from formant_provider.tasks.batches.contacts import ContactFiles, ContactRules
+from formant_provider.tasks.storage.files import parts_of
 from support.object_store import ObjectStore, attached
 
 NUMBERS = [f"+1415555010{digit}" for digit in range(4)]
