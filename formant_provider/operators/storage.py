@@ -133,7 +133,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             waited_s += pause_s
 
     def _end_incomplete(self, archive: Archive) -> None:
-        """End a task that misses something as its user chose, or let it go on."""
+        """End a task that misses something as its user chose, or log what is missing and continue."""
         text = f"Not there: {', '.join(archive.missing)} of conversation {archive.conversation_id}."
         if self.on_missing == "fail" and archive.nobody_connected:
             raise AirflowFailException(f"{text} Nobody was connected, so there will be none.")
@@ -141,7 +141,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             raise AirflowException(f"{text} It may come later, or never. A retry of this task looks again.")
         if not archive.written:
             raise AirflowSkipException(text)
-        self.log.warning("%s The task goes on without.", text)
+        self.log.warning("%s The task continues without it.", text)
 
     def _result(self, archive: Archive) -> dict[str, Any]:
         written = archive.written

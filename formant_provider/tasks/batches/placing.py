@@ -248,8 +248,8 @@ def push_receipt(placement: BatchPlacement, placer: BatchPlacer, row: Mapping[st
 
 def leaving_a_result(context: Context, row: Callable[[], Mapping[str, Any]]) -> AbstractContextManager[None]:
     """Leave a result also when no batch call is placed."""
-    became = partial(not_called, skipped="skipped")
-    return a_result_in_any_case(context, lambda: _blank(row()), became, apart=["batch_id"])
+    result_of = partial(not_called, skipped="skipped")
+    return a_result_in_any_case(context, lambda: _blank(row()), result_of, apart=["batch_id"])
 
 
 def rehearse(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
