@@ -20,7 +20,6 @@ from formant_provider.tasks.batches.placing import (
     PlacingOptions,
     check_fields,
     leaving_a_result,
-    open_files,
     push_receipt,
     rehearse,
 )
@@ -273,8 +272,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)
-            files = open_files(self, Path(folder))
-            placer = BatchPlacer(self, run, files, is_stopped=lambda: self._stopped)
+            placer = BatchPlacer(self, run, Path(folder), is_stopped=lambda: self._stopped)
             if is_dry_run(self.dry_run):
                 return rehearse(placer, self._row(context))
             placement = placer.place()
@@ -288,9 +286,8 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         """Continue after the wait for the batch call in the triggerer."""
         from formant_provider.triggers.batch import BatchEnd
 
-        return conclude(
-            self, BatchEnd.from_event(event), TaskRun(context, own_name=self.idempotency_key is not None)
-        )
+        run = TaskRun(context, own_name=self.idempotency_key is not None)
+        return conclude(self, BatchEnd.from_event(event), run)
 
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""

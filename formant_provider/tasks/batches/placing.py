@@ -106,7 +106,7 @@ def check_fields(task: BatchTask, *, is_row: bool) -> None:
     refuse_idle(task.given, ["on_closed"], "calling_window", met=task.calling_window is not None)
 
 
-def open_files(task: BatchTask, folder: Path) -> ContactFiles:
+def _open_files(task: BatchTask, folder: Path) -> ContactFiles:
     """Check where files are to be written, before anything is sent; return the contacts, not read yet."""
     contacts, suppress = reveal(task.contacts), reveal(task.suppress)
     check_outputs(contacts, suppress, task.rejects_uri, task.results_uri)
@@ -146,11 +146,13 @@ class BatchPlacer:
 
     task: BatchTask
     run: TaskRun
-    files: ContactFiles
+    folder: Path
     is_stopped: Callable[[], bool]
+    files: ContactFiles = field(init=False)
     request: BatchRequest = field(init=False)
 
     def __post_init__(self) -> None:
+        self.files = _open_files(self.task, self.folder)
         self.request = build_batch(self.task, self.run, self._write_file)
         self.files.marker = self.request.marker
 
