@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +13,17 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.batches.completion import conclude, wait
-from formant_provider.tasks.batches.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
-from formant_provider.tasks.batches.placing import BatchPlacer, open_files
-from formant_provider.tasks.batches.receipts import leaving_a_result, push_receipt, rehearse
+from formant_provider.tasks.batches.contacts import ContactRules, InvalidRows, Numbers, OnEmpty
+from formant_provider.tasks.batches.placing import (
+    BatchPlacer,
+    OnBatchTimeout,
+    PlacingOptions,
+    check_fields,
+    leaving_a_result,
+    push_receipt,
+    rehearse,
+)
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
-from formant_provider.tasks.batches.task import OnBatchTimeout, PlacingOptions, check_fields
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_batch_options, one_of, time_to_wait
@@ -267,8 +272,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)
-            files = open_files(self, Path(folder))
-            placer = BatchPlacer(self, run, files, is_stopped=lambda: self._stopped)
+            placer = BatchPlacer(self, run, Path(folder), is_stopped=lambda: self._stopped)
             if is_dry_run(self.dry_run):
                 return rehearse(placer, self._row(context))
             placement = placer.place()
@@ -282,10 +286,8 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         """Continue after the wait for the batch call in the triggerer."""
         from formant_provider.triggers.batch import BatchEnd
 
-        end = BatchEnd.from_event(event)
-        # Trigger events of an earlier version have no names of rows.
-        end = replace(end, receipt={**end.receipt, **self._row(context), **end.receipt})
-        return conclude(self, end, TaskRun(context, own_name=self.idempotency_key is not None))
+        run = TaskRun(context, own_name=self.idempotency_key is not None)
+        return conclude(self, BatchEnd.from_event(event), run)
 
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -74,14 +73,7 @@ class FormantExportConversationsOperator(BaseOperator):
     :raises ValueError: at parse time, for an invalid option.
     """
 
-    template_fields: Sequence[str] = (
-        "agent_id",
-        "output_uri",
-        "start",
-        "end",
-        "formant_conn_id",
-        "region",
-    )
+    template_fields: Sequence[str] = ("agent_id", "output_uri", "start", "end", "formant_conn_id", "region")
     ui_color = "#d9efe3"
 
     def __init__(
@@ -99,17 +91,13 @@ class FormantExportConversationsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.agent_id = agent_id
-        self.output_uri = output_uri
-        self.start = start
-        self.end = end
+        self.agent_id, self.output_uri, self.start, self.end = agent_id, output_uri, start, end
         self.recipients = one_of("recipients", recipients, get_args(NumberDisplay))
         self.fields = _without_numbers(fields) if recipients == "none" else some_of("fields", fields, COLUMNS)
         if file_format is not None:
             one_of("file_format", file_format, get_args(FileFormat))
         self.file_format = file_format
-        self.formant_conn_id = formant_conn_id
-        self.region = region
+        self.formant_conn_id, self.region = formant_conn_id, region
         if not getattr(self, "_BaseOperator__from_mapped", False) and _names_a_file(output_uri):
             self._form(output_uri)
 
@@ -179,10 +167,7 @@ def _names_a_file(uri: object) -> bool:
 
 
 def _without_numbers(fields: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns without that of the numbers.
-
-    :raises ValueError: the user asks for it by name.
-    """
+    """Return the columns without that of the numbers, unless the user asks for it by name."""
     if fields is not DEFAULT_COLUMNS and CONTACT_NUMBER in fields:
         raise ValueError(
             f'fields names {CONTACT_NUMBER}, and recipients="none" leaves it out; change one of them'
@@ -206,12 +191,3 @@ def _summary(by_status: Counter[str], undated: int) -> dict[str, Any]:
         "unfinished": sum(count for status, count in by_status.items() if not is_over(status)),
         "undated": undated,
     }
-
-
-def __getattr__(name: str) -> Any:
-    """Import the operator by its name before version 0.1.0 as well."""
-    if name == "FormantConversationsToObjectStorageOperator":
-        text = f"{name} is now FormantExportConversationsOperator; the old name will be removed"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-        return FormantExportConversationsOperator
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -82,8 +82,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.conversation_id = conversation_id
-        self.folder_uri = folder_uri
+        self.conversation_id, self.folder_uri = conversation_id, folder_uri
         self.include = some_of("include", include, get_args(Part))
         self.recipients = one_of("recipients", recipients, get_args(NumberDisplay))
         self.wait_for_s = seconds("wait_for", wait_for)
@@ -91,8 +90,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
         if not self.poll_interval_s:
             raise ValueError("poll_interval must be above 0")
         self.on_missing = one_of("on_missing", on_missing, get_args(OnMissing))
-        self.formant_conn_id = formant_conn_id
-        self.region = region
+        self.formant_conn_id, self.region = formant_conn_id, region
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
         """Write what is available, wait for the rest; return where the files are."""
@@ -135,7 +133,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             waited_s += pause_s
 
     def _end_incomplete(self, archive: Archive) -> None:
-        """End a task that misses something as its user chose, or let it go on."""
+        """End a task that misses something as its user chose, or log what is missing and continue."""
         text = f"Not there: {', '.join(archive.missing)} of conversation {archive.conversation_id}."
         if self.on_missing == "fail" and archive.nobody_connected:
             raise AirflowFailException(f"{text} Nobody was connected, so there will be none.")
@@ -143,7 +141,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
             raise AirflowException(f"{text} It may come later, or never. A retry of this task looks again.")
         if not archive.written:
             raise AirflowSkipException(text)
-        self.log.warning("%s The task goes on without.", text)
+        self.log.warning("%s The task continues without it.", text)
 
     def _result(self, archive: Archive) -> dict[str, Any]:
         written = archive.written

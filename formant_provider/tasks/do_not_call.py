@@ -29,7 +29,7 @@ def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[I
     from formant_provider.api.errors import InvalidInput
     from formant_provider.core.contacts.do_not_call import NumbersInFiles, entries_of
     from formant_provider.core.tables.file_kinds import FileForm
-    from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
+    from formant_provider.tasks.storage.files import is_table, names_files, parts_of
 
     if names_files(suppress):
         yield NumbersInFiles(parts_of("suppress", suppress), form or FileForm())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,19 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]], **form: Any) -> str:
 def read_csv(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def read_report(path: Path) -> list[dict[str, Any]]:
+    """The rows of a report, whatever its form."""
+    if path.suffix == ".parquet":
+        from pyarrow import parquet
+
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+        return rows
+    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    if ".jsonl" in path.name or path.suffix == ".ndjson":
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+    return list(csv.DictReader(text.splitlines(keepends=True)))
 
 
 def people_file(path: Path, **form: Any) -> str:

@@ -305,37 +305,29 @@ def test_a_missing_file_may_be_there_next_time(
     assert second.state == ("success" if field == "contacts" else "failed"), second.log_text
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        {"delimiter": ""},
-        {"delimiter": "::"},
-        {"delimiter": None},
-        {"required_variables": "customer_name"},
-        {"invalid_rows": "ignore"},
-        {"results_fields": "status"},
-        {"results_fields": []},
-        {"results_fields": ["transcript"]},
-        {"lookup_timeout": -1},
-        {"lookup_timeout": "60"},
-        {"poll_interval": 0},
-        {"poll_interval": timedelta(0)},
-        {"timeout": -1},
-        {"timeout": math.inf},
-        {"on_timeout": "succeed"},
-        {"stall_timeout": 0},
-        {"min_success_rate": -1},
-        {"min_success_rate": 100.5},
-        {"min_success_rate": True},
-        {"min_success_rate": "50"},
-        {"on_below_threshold": "skip"},
-    ],
-    ids=str,
-)
-def test_an_option_that_cannot_be_meant_breaks_the_dag_file(option: dict[str, Any]) -> None:
+INVALID: dict[str, list[Any]] = {
+    "delimiter": ["", "::", None],
+    "required_variables": ["customer_name"],
+    "invalid_rows": ["ignore"],
+    "results_fields": ["status", [], ["transcript"]],
+    "lookup_timeout": [-1, "60"],
+    "max_lateness": [0],
+    "on_empty": ["succeed", None, True],
+    "poll_interval": [0, timedelta(0)],
+    "timeout": [-1, math.inf],
+    "on_timeout": ["succeed"],
+    "stall_timeout": [0],
+    "min_success_rate": [-1, 100.5, True, "50"],
+    "on_below_threshold": ["skip"],
+}
+
+
+@pytest.mark.parametrize("option", [(name, value) for name in INVALID for value in INVALID[name]], ids=str)
+def test_an_invalid_option_breaks_the_dag_file(option: tuple[str, Any]) -> None:
     """It is refused where it is written, when the file is parsed."""
-    with pytest.raises(ValueError, match=next(iter(option))):
-        a_batch_call(wait_for_completion=True, **option)
+    name, value = option
+    with pytest.raises(ValueError, match=name):
+        a_batch_call(wait_for_completion=True, **{name: value})
 
 
 @pytest.mark.parametrize("option", [{"results_uri": "/results.csv"}, {"min_success_rate": 50}], ids=str)

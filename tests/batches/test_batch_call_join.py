@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -17,6 +14,7 @@ from batches.batch_call import (
     a_batch_call,
     posts,
     read_csv,
+    read_report,
     uploaded,
     wait_for,
     write_csv,
@@ -60,19 +58,6 @@ EXPECTED = [
 COLUMNS = ["row_number", "customer_phone", "reference", "branch", "status", "reason", "duration_seconds"]
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a report, blank where it tells nothing, whatever its form."""
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
-
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-        return rows
-    text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
-    if ".jsonl" in path.name:
-        return [json.loads(line) for line in text.split("\n")[:-1]]
-    return list(csv.DictReader(text.splitlines(keepends=True)))
-
-
 def a_list(folder: Path) -> str:
     return write_csv(folder / "contacts.csv", ROWS)
 
@@ -84,8 +69,7 @@ def test_every_row_of_the_contacts_has_one_row(name: str, channel: FakeSuperviso
         pytest.importorskip("pyarrow")
     run = wait_for(channel, a_list(tmp_path), results_uri=f"{tmp_path}/{name}", **JOINED)
     assert run.state == "success", run.log_text
-    path = tmp_path / name
-    rows = read(path.rename(tmp_path / "r.jsonl") if name == "r.ndjson" else path)
+    rows = read_report(tmp_path / name)
     assert [list(row) for row in rows] == [COLUMNS] * len(EXPECTED)
     blank = "" if name == "r.csv" else None
     assert [tuple(row.values())[:-1] for row in rows] == [
@@ -183,7 +167,7 @@ def test_a_column_that_is_not_there_is_refused_before_anything_is_sent(
     ],
     ids=str,
 )
-def test_an_option_that_cannot_be_meant_breaks_the_dag_file(options: dict[str, Any], told: str) -> None:
+def test_an_invalid_option_breaks_the_dag_file(options: dict[str, Any], told: str) -> None:
     """Two columns of one name, numbers by the back door, a text for a list."""
     with pytest.raises(ValueError, match=told):
         a_batch_call(**WAIT, results_uri="/r.csv", **options)
@@ -233,7 +217,7 @@ def test_rows_of_several_files_name_their_file(name: str, channel: FakeSuperviso
     options = {"results_uri": f"{tmp_path}/{name}", "reference_column": "loan_id", "invalid_rows": "reject"}
     run = wait_for(channel, f"{folder}/", **options)
     assert run.state == "success", run.log_text
-    rows = read(tmp_path / name)
+    rows = read_report(tmp_path / name)
     assert list(rows[0])[:4] == ["row_number", "part", "customer_phone", "reference"]
     assert [(int(row["row_number"]), row["part"], row["reference"], row["status"]) for row in rows] == [
         (2, "part-0.csv", "L-1", "completed"),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,6 +18,7 @@ from batches.batch_call import (
     asked,
     names,
     posts,
+    read_report,
     wait_for,
 )
 from waiting.conftest import channel_to
@@ -46,20 +44,6 @@ BY_STATUS = {"completed": 2, "no_answer": 1, "no_record": 1}
 MASKED = [f"*******{number[-4:]}" for number in LISTED]
 FIRST_COLUMNS = ["row_number", "customer_phone", "status", "reason"]
 COLUMNS = [*FIRST_COLUMNS, "conversation_id", "started_at", "duration_seconds", "results"]
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a report, whatever its form."""
-    if path.name.endswith(".parquet"):
-        from pyarrow import parquet
-
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-        return rows
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.name.endswith(".gz") else raw).decode()
-    if ".jsonl" in path.name:
-        return [json.loads(line) for line in text.splitlines()]
-    return list(csv.DictReader(text.splitlines()))
 
 
 def report_on(channel: FakeSupervisor, path: Path | str, contacts: Any = CONTACTS, **options: Any) -> TaskRun:
@@ -89,7 +73,7 @@ def test_a_report_has_a_row_for_each_recipient(
     run = report_on(channel, f"{tmp_path}/{{{{ ds }}}}/{name}", deferrable=deferrable)
     assert run.state == "success", run.log_text
     assert names(tmp_path) == [name]
-    rows = read(path)
+    rows = read_report(path)
     assert [list(row) for row in rows] == [COLUMNS] * 4
     assert_report(rows, sandbox)
     answered, missed, unknown, _ = rows
@@ -110,7 +94,7 @@ def test_a_report_goes_to_an_object_store(sandbox: Sandbox, channel: FakeSupervi
     where = "bucket/2026-01-01/report.csv"
     assert list(store.objects) == [where]
     (tmp_path / "r.csv").write_bytes(store.objects["bucket/2026-01-01/report.csv"])
-    assert_report(read(tmp_path / "r.csv"), sandbox)
+    assert_report(read_report(tmp_path / "r.csv"), sandbox)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +112,7 @@ def test_only_what_the_list_does_not_tell_costs_a_request(
     """The columns are those that were asked for, in that order; some of them are only in the detail."""
     run = report_on(channel, tmp_path / "r.csv", results_fields=fields)
     assert run.state == "success", run.log_text
-    rows = read(tmp_path / "r.csv")
+    rows = read_report(tmp_path / "r.csv")
     assert list(rows[0]) == [*FIRST_COLUMNS, *(name for name in fields if name != "status")]
     assert [row["customer_phone"] for row in rows] == MASKED
     assert (asked(sandbox, DETAIL), asked(sandbox, LIST)) == (details, 1)
@@ -140,7 +124,7 @@ def test_the_newest_conversation_of_a_recipient_counts(make_sandbox: Make, tmp_p
     sandbox = make_sandbox(platform_redials=1)
     run = report_on(channel_to(sandbox), tmp_path / "r.csv", PEOPLE)
     assert run.state == "success", run.log_text
-    rows = read(tmp_path / "r.csv")
+    rows = read_report(tmp_path / "r.csv")
     assert [row["status"] for row in rows] == ["completed"] * 3
     (batch,) = sandbox.batches
     first, second = (batch.attempt(2, plan) for plan in batch.planned_attempts(2))
@@ -161,7 +145,7 @@ def test_what_is_not_of_the_batch_call_is_not_in_its_report(make_sandbox: Make, 
     others = sandbox.place(NUMBERS[0], agent_id=123)
     run = run_task(operator, channel, resume_event=run_trigger(deferral, channel).event)
     assert run.state == "success", run.log_text
-    rows = read(tmp_path / "r.csv")
+    rows = read_report(tmp_path / "r.csv")
     assert_report(rows, sandbox)
     strange = {call.conversation_id for call in [*earlier, others]}
     assert not strange & {row["conversation_id"] for row in rows}
@@ -175,7 +159,7 @@ def test_a_long_list_in_any_order_is_joined(list_order: str, make_sandbox: Make,
     options: dict[str, Any] = {"results_fields": ["status", "conversation_id"], "stall_timeout": 0.5}
     run = report_on(channel_to(sandbox), tmp_path / "r.csv", contacts, recipients="full", **options)
     assert run.state == "success", run.log_text
-    rows = read(tmp_path / "r.csv")
+    rows = read_report(tmp_path / "r.csv")
     assert [row["customer_phone"] for row in rows] == [row["customer_phone"] for row in contacts]
     nobody = [row for row in rows if row["status"] == "no_record"]
     assert {row["customer_phone"][-2:] for row in nobody} == {"08"}
@@ -195,7 +179,7 @@ def test_the_recipients_are_those_who_were_uploaded(make_sandbox: Make, tmp_path
     sandbox.advance(600)
     second = to_the_end(a_batch_call([{"customer_phone": STRANGER}], **options), channel, try_number=2)
     assert second.state == "success", second.log_text
-    assert_report(read(path), sandbox)
+    assert_report(read_report(path), sandbox)
     assert names(tmp_path) == ["r.csv"]
 
 
@@ -206,7 +190,7 @@ def test_an_adopted_batch_call_has_its_recipients_too(
     sandbox.inject(BATCH, Fault.DROP_AFTER)
     run = report_on(channel, tmp_path / "r.csv")
     assert run.xcoms["return_value"]["placement"] == "found", run.log_text
-    assert_report(read(tmp_path / "r.csv"), sandbox)
+    assert_report(read_report(tmp_path / "r.csv"), sandbox)
     assert asked(sandbox, BATCHES) == 1
 
 
@@ -218,7 +202,7 @@ def test_recipients_that_are_gone_are_replaced_by_the_list(channel: FakeSupervis
     run = run_task(operator, channel, resume_event=run_trigger(deferral, channel).event)
     assert run.state == "success", run.log_text
     assert "Who was to be called is no longer known" in run.log_text
-    rows = read(tmp_path / "r.csv")
+    rows = read_report(tmp_path / "r.csv")
     assert {row["customer_phone"] for row in rows} == {*MASKED} - {MASKED[2]}
     assert {row["row_number"] for row in rows} == {""}
     assert run.xcoms["return_value"]["by_status"] == {"completed": 2, "no_answer": 1}
@@ -260,7 +244,7 @@ def test_conversations_that_cannot_be_read_are_read_by_the_next_try(
     assert (tmp_path / "r.csv").read_text() == "an older one"
     operator = a_batch_call(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, retries=1)
     assert to_the_end(operator, channel, try_number=2).state == "success"
-    assert_report(read(tmp_path / "r.csv"), sandbox)
+    assert_report(read_report(tmp_path / "r.csv"), sandbox)
     assert names(tmp_path) == ["r.csv"]
 
 
@@ -277,14 +261,14 @@ def test_a_batch_call_that_is_not_over_is_reported_on_as_it_stands(
     channel, path = channel_to(sandbox), tmp_path / "r.csv"
     first = report_on(channel, path, timeout=0.001, deferrable=deferrable)
     assert first.state == "failed", first.log_text
-    assert [row["status"] for row in read(path)] == ["no_record"] * 4
+    assert [row["status"] for row in read_report(path)] == ["no_record"] * 4
     assert first.xcoms["return_value"]["by_status"] == {"no_record": 4}
     assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
     sandbox.advance(600)
     operator = a_batch_call(CONTACTS, results_uri=str(path), **WAIT, deferrable=deferrable)
     second = to_the_end(operator, channel, try_number=2)
     assert second.state == "success", second.log_text
-    assert_report(read(path), sandbox)
+    assert_report(read_report(path), sandbox)
     assert names(tmp_path) == ["r.csv"]
 
 
@@ -295,7 +279,7 @@ def test_too_few_successes_fail_the_task_after_its_report(
     """A manager who asks why finds the answer."""
     run = report_on(channel, tmp_path / "r.csv", min_success_rate=90, deferrable=deferrable)
     assert run.state == "failed"
-    assert_report(read(tmp_path / "r.csv"), sandbox)
+    assert_report(read_report(tmp_path / "r.csv"), sandbox)
     assert run.xcoms["return_value"]["by_status"] == BY_STATUS
 
 

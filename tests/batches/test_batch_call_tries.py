@@ -166,7 +166,7 @@ def test_an_api_that_is_down_is_sent_nothing(
 
 
 @needs_state_store
-def test_a_further_try_hands_on_the_receipt_and_asks_nothing(
+def test_a_further_try_returns_the_receipt_and_sends_no_request(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """A clear after success gives the same ids, though contacts and name have changed, or are gone."""

@@ -40,7 +40,7 @@ def channel(sandbox: Sandbox) -> FakeSupervisor:
     return FakeSupervisor(connections={"formant_default": sandbox.connection_uri()})
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SetClock:
     """Sets our clock and the sandbox's, which never goes back."""
     monkeypatch.setattr(pendulum, "now", lambda *_: pendulum.instance(sandbox.now()))
@@ -61,10 +61,9 @@ def called(sandbox: Sandbox) -> list[str]:
 
 
 def test_who_is_closed_now_is_left_out_with_the_next_opening(
-    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock, tmp_path: Path
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """The rejects say when, in UTC and in whose clock; the rest is uploaded, and the result counts them."""
-    clock(NOON_IN_INDIA)
     rejects = tmp_path / "rejects.csv"
     run = place(channel, rejects_uri=str(rejects))
     assert (run.state, called(sandbox)) == ("success", [INDIA])
@@ -80,10 +79,9 @@ def test_who_is_closed_now_is_left_out_with_the_next_opening(
 
 @pytest.mark.parametrize("options", [{}, {"on_closed": "fail"}])
 def test_a_closed_contact_refuses_the_upload_unless_it_is_to_be_left_out(
-    options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
+    options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Without retries, and by default: the error says how many are closed until when, and how to go on."""
-    clock(NOON_IN_INDIA)
     batch_call = a_batch_call(ALL, calling_window=CallingWindow(), retries=3, **options)
     run = run_task(batch_call, channel)
     assert (run.state, sandbox.requests) == ("failed", [])
@@ -101,7 +99,6 @@ def test_a_refused_upload_goes_out_when_it_is_cleared_in_the_hours(
     sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
 ) -> None:
     """As the error says: nothing was sent, so nothing is in doubt."""
-    clock(NOON_IN_INDIA)
     batch_call = a_batch_call(ALL[1:], calling_window=CallingWindow())
     assert run_task(batch_call, channel).state == "failed"
     clock(NOON_IN_AMERICA)
@@ -109,11 +106,8 @@ def test_a_refused_upload_goes_out_when_it_is_cleared_in_the_hours(
     assert called(sandbox) == [NEW_YORK, LONDON]
 
 
-def test_if_all_are_closed_the_task_is_skipped(
-    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
-) -> None:
+def test_if_all_are_closed_the_task_is_skipped(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Its result says closed, and not that the list is empty, which would fail."""
-    clock(NOON_IN_INDIA)
     run = place(channel, ALL[1:])
     assert (run.state, sandbox.requests) == ("skipped", [])
     result = run.xcoms["return_value"]
@@ -121,35 +115,29 @@ def test_if_all_are_closed_the_task_is_skipped(
     assert "1 until 2026-11-25T14:00:00Z. Nobody is left to be called" in run.log_text
 
 
-def test_without_a_window_all_are_uploaded(
-    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
-) -> None:
+def test_without_a_window_all_are_uploaded(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """As ever: whoever gives no hours has none."""
-    clock(NOON_IN_INDIA)
     assert run_task(a_batch_call(ALL), channel).state == "success"
     assert len(called(sandbox)) == 3
 
 
-def test_a_named_zone_is_everybodys_clock(sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock) -> None:
+def test_a_named_zone_is_everybodys_clock(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """The window is that of single calls."""
-    clock(NOON_IN_INDIA)
     run = place(channel, calling_window=CallingWindow(timezone="Asia/Kolkata"))
     assert run.state == "success", run.log_text
     assert len(called(sandbox)) == 3
 
 
-def test_the_last_minute_is_closed_already(channel: FakeSupervisor, clock: SetClock) -> None:
+def test_the_last_minute_is_closed_already(channel: FakeSupervisor) -> None:
     """A phone may ring some seconds after the upload."""
-    clock(NOON_IN_INDIA)
     closing = CallingWindow("09:00", "11:31", timezone="Asia/Kolkata")
     assert place(channel, ALL[:1], calling_window=closing).state == "skipped"
 
 
 def test_a_number_of_unknown_zone_is_left_out_with_the_reason(
-    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock, tmp_path: Path
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """In doubt nobody is called, and one such row does not stop the others."""
-    clock(NOON_IN_INDIA)
     rejects = tmp_path / "rejects.csv"
     contacts = [*ALL[:1], {"customer_phone": SATELLITE}]
     run = place(channel, contacts, rejects_uri=str(rejects), invalid_rows="reject")
@@ -163,21 +151,19 @@ def test_a_number_of_unknown_zone_is_left_out_with_the_reason(
 
 @pytest.mark.parametrize("options", [{}, {"invalid_rows": "reject", "max_rejected_rate": 10}])
 def test_a_number_of_unknown_hours_is_a_fault_and_not_closed(
-    options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
+    options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """No later run would call it, so invalid_rows and max_rejected_rate are about it."""
-    clock(NOON_IN_INDIA)
     run = place(channel, [*ALL[:1], {"customer_phone": SATELLITE}], **options)
     assert (run.state, sandbox.requests) == ("failed", [])
     assert "1 hours_unknown" in str(run.error)
 
 
 def test_holidays_that_nobody_knows_are_a_fault_of_the_row(
-    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock, tmp_path: Path
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """The detail says whose they are: the library has none of Kosovo."""
     pytest.importorskip("holidays")
-    clock(NOON_IN_INDIA)
     options = {"rejects_uri": str(tmp_path / "rejects.csv"), "invalid_rows": "reject"}
     contacts = [*ALL[:1], {"customer_phone": KOSOVO}]
     run = place(channel, contacts, calling_window=CallingWindow(holidays="recipient"), **options)
@@ -187,11 +173,8 @@ def test_holidays_that_nobody_knows_are_a_fault_of_the_row(
     assert "Here: the public holidays of XK are not known" in row["detail"]
 
 
-def test_faults_and_the_do_not_call_list_come_before_the_hours(
-    channel: FakeSupervisor, clock: SetClock
-) -> None:
+def test_faults_and_the_do_not_call_list_come_before_the_hours(channel: FakeSupervisor) -> None:
     """A row that could never be called is not said to be closed; a repeated one is as closed as the first."""
-    clock(NOON_IN_INDIA)
     rows = [
         {"customer_phone": INDIA, "name": "Asha"},
         {"customer_phone": NEW_YORK, "name": " "},
@@ -206,20 +189,18 @@ def test_faults_and_the_do_not_call_list_come_before_the_hours(
     assert by_reason == {"suppressed": 1, "blank_variable": 1, "closed": 2}
 
 
-def test_who_is_closed_is_no_fault_of_the_list(channel: FakeSupervisor, clock: SetClock) -> None:
+def test_who_is_closed_is_no_fault_of_the_list(channel: FakeSupervisor) -> None:
     """Neither invalid_rows="fail" nor max_rejected_rate is about the hours."""
-    clock(NOON_IN_INDIA)
     assert place(channel, invalid_rows="fail").state == "success"
     other = place(channel, task_id="other", invalid_rows="reject", max_rejected_rate=0)
     assert other.state == "success", other.log_text
 
 
 @needs_state_store
-def test_a_batch_call_that_was_placed_is_handed_on_at_any_hour(
+def test_a_batch_call_that_was_placed_is_returned_at_any_hour(
     channel: FakeSupervisor, clock: SetClock
 ) -> None:
     """Only what would ring anew is bound to the hours."""
-    clock(NOON_IN_INDIA)
     batch_call = a_batch_call(ALL[:1], calling_window=CallingWindow())
     first = run_task(batch_call, channel)
     clock(NOON_IN_AMERICA)
@@ -227,9 +208,8 @@ def test_a_batch_call_that_was_placed_is_handed_on_at_any_hour(
     assert (again.state, again.xcoms["batch_id"]) == ("success", first.xcoms["batch_id"])
 
 
-def test_the_hours_may_be_templates(sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock) -> None:
+def test_the_hours_may_be_templates(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Each field of the window is rendered, in a mapped task as well, and the DAG's own stays as it is."""
-    clock(NOON_IN_INDIA)
     window = CallingWindow("{{ '09' ~ ':00' }}", timezone="{{ 'Asia/' ~ 'Kolkata' }}")
     with make_dag():
         mapped: Any = FormantCreateBatchCallOperator.partial(
@@ -242,11 +222,8 @@ def test_the_hours_may_be_templates(sandbox: Sandbox, channel: FakeSupervisor, c
     assert window.start == "{{ '09' ~ ':00' }}"
 
 
-def test_hours_that_make_no_sense_refuse_the_whole(
-    sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
-) -> None:
+def test_hours_that_make_no_sense_refuse_the_whole(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A fault of the window is no fault of each row: the field is named, and nothing is sent."""
-    clock(NOON_IN_INDIA)
     for number, (field, window) in enumerate(
         {
             "calling_window.start": CallingWindow("{{ 'nine' }}"),
@@ -275,7 +252,7 @@ def test_scheduling_each_person_is_what_call_lists_will_do() -> None:
         ({"on_closed": "skip"}, "on_closed cannot act without calling_window"),
     ],
 )
-def test_hours_that_cannot_be_meant_break_the_dag_file(options: dict[str, Any], fault: str) -> None:
+def test_invalid_hours_break_the_dag_file(options: dict[str, Any], fault: str) -> None:
     """A mistake shows when the DAG is parsed."""
     with pytest.raises(ValueError, match=fault):
         a_batch_call(**options)

@@ -6,8 +6,6 @@ import configparser
 import json
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +19,18 @@ import requests
 
 from formant_provider.sandbox import Sandbox
 from support.airflow_home import use_own_airflow_home
-from support.pages import PAGES, ROOT, TEXT, assert_batch_call, code, of_an_outcome, returned_by, table
+from support.pages import (
+    PAGES,
+    ROOT,
+    TEXT,
+    assert_batch_call,
+    code,
+    make_targets,
+    of_an_outcome,
+    returned_by,
+    sandbox_options,
+    table,
+)
 
 CONNECTION = "AIRFLOW_CONN_FORMANT_DEFAULT"
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -235,19 +244,6 @@ def curl(words: list[str]) -> None:
     with Sandbox() as sandbox:
         path = url.removeprefix("http://127.0.0.1:8085")
         assert requests.request(method, sandbox.base_url + path, data=data, timeout=5).ok
-
-
-@cache
-def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-
-
-@cache
-def sandbox_options() -> set[str]:
-    """The options that the sandbox's own help names."""
-    command = [sys.executable, "-m", "formant_provider.sandbox", "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"--[a-z-]+", text.partition("options:")[2])) - {"--help"}
 
 
 # Links and names

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.pages import ROOT, make_targets
+
 PAGES = [ROOT / "AGENTS.md", ROOT / "CONTRIBUTING.md"]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
@@ -23,10 +24,9 @@ def test_it_fits_on_a_page(page: Path) -> None:
 @pytest.mark.parametrize("page", [*PAGES, ARCHITECTURE, *DECISIONS], ids=lambda page: page.name)
 def test_what_it_names_exists(page: Path) -> None:
     """Targets of make, and files and folders in backticks, are there."""
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"`([^`]+)`", page.read_text())
     commands = [name.split()[1:] for name in named if name.startswith("make ")]
-    assert {word for words in commands for word in words} <= targets
+    assert {word for words in commands for word in words} <= make_targets()
     for name in named:
         if "/" in name and " " not in name and not name.startswith("/"):  # which is a URL's path
             places = [ROOT, ROOT / "formant_provider", ROOT / "tests"]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import pytest
@@ -28,7 +25,7 @@ from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
 from formant_provider.tasks.reads import PATIENT
 from formant_provider.tasks.results import in_a_word, not_called
 from formant_provider.tasks.storage import archive, files, tables
-from support.pages import PROSE, TEXT, code, column, of_an_outcome, table
+from support.pages import DOCS, PROSE, TEXT, code, column, of_an_outcome, sandbox_options, table
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
@@ -89,6 +86,13 @@ def test_every_error_ends_a_task_as_the_table_says() -> None:
         assert (retried == "no") is isinstance(caught.value, AirflowFailException), name
         known = retry.is_unclear(error) or error.maybe_placed or name.endswith("OutcomeUnknown")
         assert placed.startswith("yes") is known, name
+
+
+def test_every_error_has_a_section() -> None:
+    """Whoever sees one of our errors in a log finds its name in a heading; only the roots have none."""
+    headings = " ".join(re.findall(r"^## (.+)$", (DOCS / "messages.md").read_text(), re.MULTILINE)).split()
+    named = {kind.__name__ for kind in ERRORS if issubclass(kind, errors.FormantError)}
+    assert named - {"FormantError", "RetryableError"} <= {word.strip(",") for word in headings}
 
 
 def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
@@ -154,14 +158,6 @@ def test_every_connection_field_is_documented() -> None:
     assert {code(name)[0]: code(url)[0] for name, url in table("Region", "Base URL")} == dict(config.REGIONS)
     refused = {name for row in table("Field in the error") for name in code(row[0])}
     assert refused == {"conn_type", "extra", *rows} - {"port"}
-
-
-@cache
-def sandbox_options() -> set[str]:
-    """The options that the sandbox's own help names."""
-    command = [sys.executable, "-m", "formant_provider.sandbox", "--help"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return set(re.findall(r"--[a-z-]+", text.partition("options:")[2])) - {"--help"}
 
 
 def test_every_option_of_the_sandbox_is_documented() -> None:

@@ -1,7 +1,11 @@
+"""An export: what is in the file, and what becomes of it when something goes wrong."""
+
 from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +13,11 @@ from typing import Any
 
 import pendulum
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.api.client import GET_CONVERSATION, LIST_CONVERSATIONS
 from formant_provider.operators.export import FormantExportConversationsOperator
-from formant_provider.sandbox import Sandbox
+from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.tasks.storage.tables import COLUMNS, DEFAULT_COLUMNS
 from support.object_store import ObjectStore, attached
 from support.scripted_server import Answer, ScriptedServer, Seen
@@ -30,14 +35,15 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def place(sandbox: Sandbox, *hours: float, number: str = NUMBER) -> None:
+def place(sandbox: Sandbox, *hours: float) -> None:
     """Place a call so many hours after the start of the data interval, each, and let a week pass."""
     for hour in hours:
-        sandbox.place(number, scheduled_for=NEW_YEAR - DAY + timedelta(hours=hour))
+        sandbox.place(NUMBER, scheduled_for=NEW_YEAR - DAY + timedelta(hours=hour))
+    sandbox.advance(7 * 86400)
 
 
 def an_operator(target: Any, **fields: Any) -> FormantExportConversationsOperator:
-    fields = {"agent_id": 456, "output_uri": str(target), **fields}
+    fields = {"agent_id": 456, "output_uri": str(target), "retries": 3, **fields}
     return FormantExportConversationsOperator(task_id="export", **fields)
 
 
@@ -57,9 +63,8 @@ def test_the_conversations_of_the_data_interval_become_rows(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """One line each, the oldest first, with all columns but the transcript; XCom has the counts."""
+    sandbox.place("+14155550103", scheduled_for=NEW_YEAR - DAY + timedelta(hours=5))
     place(sandbox, -1, 3, 0, 23, 24)
-    place(sandbox, 5, number="+14155550103")
-    sandbox.advance(7 * 86400)
     run = export(channel, f"file://{tmp_path}/calls/{{{{ data_interval_start | ds }}}}.jsonl")
     assert run.state == "success", run.log_text
     path = tmp_path / "calls" / "2025-12-31.jsonl"
@@ -67,11 +72,11 @@ def test_the_conversations_of_the_data_interval_become_rows(
     assert [row["started_at"][11:16] for row in found] == ["00:00", "03:00", "05:00", "23:00"]
     assert list(found[0]) == list(DEFAULT_COLUMNS)
     assert found[2] == {
-        "conversation_id": sandbox.calls[5].conversation_id,
+        "conversation_id": sandbox.calls[0].conversation_id,
         "agent_id": 456,
         "status": "failed",
         "contact_number": "*******0103",
-        "trace_id": sandbox.calls[5].trace_id,
+        "trace_id": sandbox.calls[0].trace_id,
         "start_timestamp": 1767157200000,
         "end_timestamp": 1767157203000,
         "started_at": "2025-12-31T05:00:00.000Z",
@@ -96,7 +101,6 @@ def test_the_conversations_of_the_data_interval_become_rows(
 def test_nothing_private_is_shown(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
     """Numbers, if they are asked for, and results are in the file, and in no log, XCom or rendered field."""
     place(sandbox, 3)
-    sandbox.advance(7 * 86400)
     run = export(channel, tmp_path / "x.jsonl", fields=list(COLUMNS), recipients="full")
     shown = f"{run.log_text} {run.xcoms} {run.rendered_fields}"
     assert NUMBER in (tmp_path / "x.jsonl").read_text()
@@ -109,7 +113,6 @@ def test_the_columns_are_those_that_were_asked_for(
 ) -> None:
     """In their order; without the number there is no number, and what the list tells costs no detail."""
     place(sandbox, 3)
-    sandbox.advance(7 * 86400)
     export(channel, tmp_path / "x.jsonl", fields=["status", "ended_at", "conversation_id", "status"])
     assert [list(row) for row in rows(tmp_path / "x.jsonl")] == [["status", "ended_at", "conversation_id"]]
     assert NUMBER not in (tmp_path / "x.jsonl").read_text()
@@ -122,7 +125,6 @@ def test_the_same_interval_gives_the_same_bytes(
 ) -> None:
     """A cleared task writes the file anew, whatever was there, and whatever came in since."""
     place(sandbox, *range(24))
-    sandbox.advance(7 * 86400)
     first = export(channel, tmp_path / name)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(b"something else")
@@ -142,7 +144,6 @@ def test_a_parquet_file_has_one_schema_for_ever(
     fields = {"file_format": "parquet", "fields": list(COLUMNS)}
     empty = export(channel, tmp_path / "empty.parquet", **fields)
     place(sandbox, *range(24))
-    sandbox.advance(7 * 86400)
     full = export(channel, tmp_path / "full.parquet", **fields)
     assert (empty.xcoms["return_value"]["count"], full.xcoms["return_value"]["count"]) == (0, 24)
     nothing, table = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("empty", "full"))
@@ -213,7 +214,6 @@ def test_start_and_end_take_the_place_of_the_data_interval(
 ) -> None:
     """Each by itself, as a template or a datetime."""
     place(sandbox, 1, 10, 20)
-    sandbox.advance(7 * 86400)
     later = "{{ data_interval_start.add(hours=9) }}"
     assert export(channel, tmp_path / "a.csv", start=later).xcoms["return_value"]["count"] == 2
     end = NEW_YEAR - timedelta(hours=10)
@@ -224,7 +224,6 @@ def test_start_and_end_take_the_place_of_the_data_interval(
 def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
     """Values from the context are understood in all six."""
     place(sandbox, 1)
-    sandbox.advance(7 * 86400)
     with make_dag(user_defined_macros={"folder": tmp_path, "me": "formant_default"}):
         operator = an_operator(
             "{{ folder }}/{{ ds }}.jsonl", agent_id="{{ 400 + 56 }}", start="{{ data_interval_start }}",
@@ -241,18 +240,158 @@ def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor, tm
 def test_an_object_store_gets_the_file(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """The URI's connection leads to the store."""
     place(sandbox, 1)
-    sandbox.advance(7 * 86400)
     with attached(ObjectStore()) as store:
         run = export(channel, "s3://shop@bucket/calls/{{ ds }}.jsonl")
     assert run.xcoms["return_value"]["output_uri"] == "s3://shop@bucket/calls/2026-01-01.jsonl"
     assert json.loads(store.objects["bucket/calls/2026-01-01.jsonl"])["status"] == "completed"
 
 
-def test_the_old_name_of_the_export_can_be_imported() -> None:
-    """It is the same operator and says what it is called now; any other name is not there."""
-    from formant_provider.operators import export
+TESTS = Path(__file__).parents[1]
 
-    with pytest.warns(DeprecationWarning, match="is now FormantExportConversationsOperator"):
-        assert export.FormantConversationsToObjectStorageOperator is FormantExportConversationsOperator
-    with pytest.raises(ImportError, match="FormantNothing"):
-        from formant_provider.operators.export import FormantNothing  # noqa: F401
+
+@pytest.fixture
+def night(sandbox: Sandbox) -> Sandbox:
+    """A sandbox with 24 conversations in the data interval."""
+    place(sandbox, *range(24))
+    return sandbox
+
+
+def assert_refused(run: TaskRun, reason: str) -> None:
+    assert (run.state, type(run.error)) == ("failed", AirflowFailException)
+    assert reason in str(run.error)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"agent_id": "none"}, "agent_id: must be an integer"),
+        ({"agent_id": 0}, "agent_id: must be above 0"),
+        ({"output_uri": " "}, "output_uri: is blank"),
+        ({"output_uri": "calls.jsonl"}, "output_uri: must be an absolute path"),
+        ({"output_uri": "/calls/"}, "output_uri: must name a file"),
+        ({"output_uri": "nowhere://bucket/x.csv"}, "output_uri: Airflow has no storage"),
+        ({"start": datetime(2026, 1, 1)}, "start: has no time zone"),
+        ({"start": "yesterday"}, "start: is not ISO 8601"),
+        ({"end": "None"}, "end: is not ISO 8601"),
+        ({"start": NEW_YEAR, "end": NEW_YEAR - DAY}, "end: lies before start"),
+        ({"start": NEW_YEAR, "end": NEW_YEAR}, "CronDataIntervalTimetable"),
+        ({"region": "mars"}, "region"),
+    ],
+    ids=str,
+)
+def test_bad_input_fails_at_once(
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    """No request, no file, no retry, and the field is named."""
+    assert_refused(export(channel, **{"target": tmp_path / "x.jsonl", **fields}), reason)
+    assert (sandbox.requests, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_a_run_without_a_data_interval_says_what_to_do(
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """Runs by asset, and by hand without a date, have none: that is an error and no empty file."""
+    run = export(channel, tmp_path / "x.csv", attempt={"logical_date": None})
+    assert_refused(run, "start: is not given, and this DAG run has no data interval; give start and end")
+    assert (sandbox.requests, list(tmp_path.iterdir())) == ([], [])
+    given = {"start": NEW_YEAR - DAY, "end": NEW_YEAR}
+    assert export(channel, tmp_path / "x.csv", attempt={"logical_date": None}, **given).state == "success"
+
+
+INVALID: dict[str, list[Any]] = {
+    "fields": ["status", [], ["status", "mood"]],
+    "file_format": ["xlsx"],
+    "recipients": ["some", None],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in INVALID for value in INVALID[name]])
+def test_an_invalid_option_breaks_the_dag_file(name: str, value: Any) -> None:
+    """It is refused where it is written, when the file is parsed."""
+    with pytest.raises(ValueError, match=name):
+        FormantExportConversationsOperator(task_id="x", agent_id=1, output_uri="/x.csv", **{name: value})
+
+
+def test_parquet_without_pyarrow_says_what_to_install() -> None:
+    """The library is an extra: its lack is a clear refusal before anything is asked for."""
+    program = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from support.airflow_home import use_own_airflow_home; use_own_airflow_home()\n"
+        "from formant_provider.operators import export\n"
+        "Export = export.FormantExportConversationsOperator\n"
+        "Export(task_id='x', agent_id=1, output_uri='/x', file_format='parquet').execute({})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=TESTS, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "AirflowFailException: file_format: parquet needs pyarrow" in done.stderr
+    assert "pip install 'airflow-provider-formant[parquet]'" in done.stderr
+
+
+def test_the_rate_limit_is_waited_for(
+    channel: FakeSupervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty requests a minute are enough for a long export: it waits as long as the API says, and goes on."""
+    pauses: list[float] = []
+    with Sandbox(speed=0, start_at=NEW_YEAR - 2 * DAY, rate_limit=50) as sandbox:
+        monkeypatch.setattr("time.sleep", lambda seconds: (pauses.append(seconds), sandbox.advance(seconds)))
+        for minute in range(0, 1440, 12):
+            sandbox.place("+14155550100", scheduled_for=NEW_YEAR - DAY + timedelta(minutes=minute))
+        sandbox.advance(7 * 86400)
+        channel.connections["formant_default"] = sandbox.connection_uri()
+        run = export(channel, tmp_path / "x.jsonl")
+        statuses = [seen.status for seen in sandbox.requests]
+    assert run.state == "success", run.log_text
+    assert len((tmp_path / "x.jsonl").read_text().splitlines()) == 120
+    assert (statuses.count(200), statuses.count(429)) == (122, 2)
+    assert all(50 < pause <= 61 for pause in pauses)
+
+
+@pytest.mark.parametrize("seconds", [600, 3000])
+def test_a_long_wait_is_borne(
+    night: Sandbox, channel: FakeSupervisor, sleeps: list[float], tmp_path: Path, seconds: int
+) -> None:
+    """An export waits for times that a call would not hold its worker for, up to an hour."""
+    night.inject(LIST_CONVERSATIONS, Fault.RATE_LIMIT, retry_after=seconds)
+    assert export(channel, tmp_path / "x.csv").state == "success"
+    assert len(sleeps) == 1
+    assert seconds <= sleeps[0] <= seconds + 1
+
+
+@pytest.mark.parametrize("endpoint", [LIST_CONVERSATIONS, GET_CONVERSATION])
+def test_an_api_that_stays_down_leaves_the_older_file(
+    night: Sandbox, channel: FakeSupervisor, tmp_path: Path, endpoint: str
+) -> None:
+    """The task fails so that Airflow retries it, and no part of a new file is to be seen."""
+    (tmp_path / "x.jsonl").write_text("old")
+    night.inject(endpoint, Fault.ERROR_500_BEFORE, times=8)
+    run = export(channel, tmp_path / "x.jsonl")
+    assert run.state == "up_for_retry"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jsonl"]
+    assert (tmp_path / "x.jsonl").read_text() == "old"
+    assert export(channel, tmp_path / "x.jsonl").state == "success"
+
+
+def test_a_detail_that_is_not_there_loses_no_row(
+    night: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """A 404 on a detail leaves what the list told."""
+    night.inject(GET_CONVERSATION, Fault.NOT_FOUND, times=2)
+    assert export(channel, tmp_path / "x.csv").xcoms["return_value"]["count"] == 24
+
+
+def test_records_without_a_time_are_told_of(tmp_path: Path) -> None:
+    """They are in no file, so their number is in the log and in XCom."""
+    page = {"data": [{"conversation_id": f"c{number}", "status": "completed"} for number in range(3)]}
+    with ScriptedServer(Answer(body=page)) as server:
+        connection = {"conn_type": "formant", "host": server.base_url, "password": "k"}
+        run = export(FakeSupervisor({"formant_default": connection}), tmp_path / "x.csv")
+    assert (run.xcoms["return_value"]["count"], run.xcoms["return_value"]["undated"]) == (0, 3)
+    assert "3 records do not say when they began" in run.log_text
+
+
+def test_a_wrong_key_is_not_retried(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
+    """A refusal that a retry cannot mend fails at once, and says what to check."""
+    channel.connections["formant_default"] = sandbox.connection_uri().replace("key-1234567", "another")
+    assert_refused(export(channel, tmp_path / "x.csv"), "Check the API key")

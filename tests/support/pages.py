@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +60,16 @@ def returned_by(xcoms: dict[str, Any]) -> Any:
     """What a task returned, if that was a mapping."""
     value = xcoms.get("return_value")
     return value if isinstance(value, dict) else {}
+
+
+@cache
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@cache
+def sandbox_options() -> set[str]:
+    """The options that the sandbox's own help names."""
+    command = [sys.executable, "-m", "formant_provider.sandbox", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--[a-z-]+", text.partition("options:")[2])) - {"--help"}

@@ -22,7 +22,7 @@ from formant_provider.tasks.waiting import defer_wait, wait_here
 
 if TYPE_CHECKING:
     from formant_provider.core.batches.placement import BatchPlacement
-    from formant_provider.tasks.batches.task import BatchTask
+    from formant_provider.tasks.batches.placing import BatchTask
     from formant_provider.tasks.run import TaskRun
     from formant_provider.triggers.batch import BatchEnd
 
@@ -45,10 +45,7 @@ def wait(task: BatchTask, placement: BatchPlacement, receipt: dict[str, Any], ru
 
 
 def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
-    """Write the report, and end the task as the batch call, the timeout or an error requires.
-
-    :raises AirflowFailException: for good, in the way that the user chose.
-    """
+    """Write the report, and end the task as the batch call, the timeout or an error requires."""
     from formant_provider.core.batches.request import marker_in
     from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 

@@ -9,23 +9,75 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from formant_provider.core.contacts.row_list import NOTHING_CARRIED, CarriedColumns
-from formant_provider.tasks.batches.contact_options import PHONE_COLUMN, ContactRules
-from formant_provider.tasks.batches.row_list import refuse_taken
+from formant_provider.tasks.batches.outputs import refuse_taken
 from formant_provider.tasks.do_not_call import opened_numbers
+from formant_provider.tasks.options import country, flag, one_of, percent
 
 if TYPE_CHECKING:
     from formant_provider.core.contacts.report import ContactReport
     from formant_provider.core.contacts.sources import Contacts
     from formant_provider.core.hours.openings import Openings
+    from formant_provider.core.tables.file_kinds import FileForm
 
 log = logging.getLogger(__name__)
+
+InvalidRows = Literal["fail", "reject"]
+OnEmpty = Literal["fail", "skip"]
+Numbers = Literal["national", "e164_without_plus"]
+PHONE_COLUMN = "customer_phone"
+
+
+@dataclass(frozen=True)
+class ContactRules:
+    """The options of contacts, which are documented at the operator, checked when the DAG file is parsed."""
+
+    delimiter: str = ","
+    sheet: str | None = None
+    phone_column: str = PHONE_COLUMN
+    default_country: str | None = None
+    numbers: Numbers | None = None
+    renumber: bool = False
+    required_variables: Sequence[str] = ()
+    invalid_rows: InvalidRows = "fail"
+    max_rejected_rate: float | None = None
+    on_empty: OnEmpty = "fail"
+
+    def __post_init__(self) -> None:
+        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
+        percent("max_rejected_rate", self.max_rejected_rate)
+        one_of("on_empty", self.on_empty, get_args(OnEmpty))
+        if self.numbers is not None:
+            one_of("numbers", self.numbers, get_args(Numbers))
+        country("default_country", self.default_country)
+        flag("renumber", self.renumber)
+        if self.numbers == "national" and self.default_country is None:
+            raise ValueError('numbers="national" needs default_country, which says where they are from')
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
+        if isinstance(self.required_variables, str):
+            raise ValueError("required_variables must be a list of names, not one text")
+        if self.sheet is not None and not (isinstance(self.sheet, str) and self.sheet):
+            raise ValueError(f"sheet must be the name of a sheet, or None for the first; not {self.sheet!r}")
+        if (
+            not isinstance(self.phone_column, str)
+            or self.phone_column != self.phone_column.strip()
+            or not self.phone_column
+        ):
+            raise ValueError(f"phone_column must be the name of a column; not {self.phone_column!r}")
+
+    @property
+    def form(self) -> FileForm:
+        """How the files are written."""
+        from formant_provider.core.tables.file_kinds import FileForm
+
+        return FileForm(self.delimiter, self.sheet, self.phone_column)
 
 
 @dataclass
@@ -33,15 +85,9 @@ class ContactFiles:
     """The contacts of one batch call.
 
     :param folder: on this machine, for as long as the task runs; it holds what is private.
-    :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings or
-        a data frame.
-    :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
-    :param rejects_uri: the file of contacts that cannot be called; ``None`` writes none.
     :param recipients_uri: the list of rows, for the report; ``None`` writes none.
     :param carried: columns that are kept in that list.
     :param marker: the marker of the batch call, which identifies that list.
-    :param on_closed: what to do when some may not be called at this hour: ``"skip"`` leaves them out,
-        ``"fail"`` sends nothing.
     :ivar openings: the calling hours at the moment of the upload; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
     """
@@ -59,11 +105,8 @@ class ContactFiles:
     report: ContactReport | None = field(default=None, init=False)
 
     def write(self) -> Path:
-        """Write the clean file, and the two beside it.
+        """Write the clean file, and the two beside it; return its path.
 
-        :return: its path.
-        :raises InvalidInput: another batch call has its list of rows in the same place; or the contacts
-            cannot be read, or some cannot be called and the user chose to fail then.
         :raises CallNotAllowed: the calling hours are closed, or nobody is left to be called and the user
             chose to skip then.
         """
@@ -147,7 +190,7 @@ class ContactFiles:
     def _open_contacts(self) -> Iterator[Contacts]:
         from formant_provider.api.errors import InvalidInput
         from formant_provider.core.contacts.sources import contacts_of, opened_contacts
-        from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
+        from formant_provider.tasks.storage.files import is_table, names_files, parts_of
 
         rules = self.rules
         if names_files(self.contacts):

@@ -1,19 +1,27 @@
-"""Checks the files that a batch call writes: that it can, and that none replaces a file that is read."""
+"""The files that a batch call writes: checks of where they are, and the list of rows beside its report.
+
+Two batch calls with one ``results_uri`` would use each other's list, and report on people they did not call.
+So the list begins with its batch call's marker, and another one neither replaces, uses nor deletes it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from contextlib import suppress as ignoring
+from typing import TYPE_CHECKING, Any
 
-from formant_provider.tasks.batches.row_list import recipients_uri
+from formant_provider.api.errors import InvalidInput
 from formant_provider.tasks.options import is_template
 from formant_provider.tasks.storage.tables import form_of
 
+if TYPE_CHECKING:
+    from formant_provider.core.batches.report import BatchReport
+
+log = logging.getLogger(__name__)
+
 
 def check_written_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
-    """Refuse invalid paths that the DAG file itself holds; the rest is checked when the task runs.
-
-    :raises InvalidInput: as :func:`check_outputs` does.
-    """
+    """Refuse invalid paths that the DAG file itself holds; the rest is checked when the task runs."""
     given = (contacts, suppress, rejects_uri, results_uri)
     contacts, suppress, rejects_uri, results_uri = (place if _is_literal(place) else None for place in given)
     # A path that names no file at all is refused when the task runs, by the rules of its storage.
@@ -23,14 +31,7 @@ def check_written_outputs(contacts: Any, suppress: Any, rejects_uri: Any, result
 
 
 def check_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
-    """Refuse files that cannot be written, or would replace one that is read, before anything is read.
-
-    :param contacts: a place, or the contacts themselves.
-    :param suppress: the same of the do-not-call list.
-    :param rejects_uri: ``None`` means none.
-    :param results_uri: as ``rejects_uri``; the list of rows lies beside it.
-    :raises InvalidInput: with the name of the field.
-    """
+    """Refuse files that cannot be written, or would replace one that is read, before anything is read."""
     from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.storage.tables import check_format
 
@@ -61,7 +62,74 @@ def _is_literal(value: Any) -> bool:
 
 def _is_place(value: Any) -> bool:
     """Whether a value names a file; contacts may be in memory, or in text that is refused later."""
-    from formant_provider.tasks.storage.file_parts import names_files
-    from formant_provider.tasks.storage.files import is_place
+    from formant_provider.tasks.storage.files import is_place, names_files
 
     return names_files(value) and is_place(str(value)) and bool(str(value).strip())
+
+
+def recipients_uri(results_uri: object) -> str:
+    """Return where the list of rows is kept, for this report and for one of a further try."""
+    return f"{str(results_uri).strip()}.recipients"
+
+
+def refuse_taken(listed_uri: str, marker: str) -> None:
+    """Refuse to replace the list of another batch call, which may still need it, before anything is sent."""
+    path = _path(listed_uri)
+    with ignoring(FileNotFoundError), path.open("rb") as file:
+        _refuse_another(path, file, marker)
+
+
+def add_rows(report: BatchReport, results_uri: str, marker: str) -> bool:
+    """Add the rows of the contacts to a report; return whether they are known."""
+    from formant_provider.core.contacts.row_list import read_row_list
+
+    path = _path(recipients_uri(results_uri))
+    with ignoring(FileNotFoundError), path.open("rb") as file:
+        _refuse_another(path, file, marker)
+        report.add_rows(read_row_list(file))
+        return True
+    return False
+
+
+def delete_list(results_uri: str, *, is_complete: bool) -> None:
+    """Delete the list of rows, which is not needed any more once the report is complete.
+
+    It was read for that report, so it is the batch call's own.
+    """
+    from formant_provider.tasks.storage.files import delete_file, to_file
+
+    folder, name = to_file("results_uri", recipients_uri(results_uri))
+    if not is_complete:
+        log.info(
+            "%s stays there: the batch call is not over, and a cleared task reports again.", folder / name
+        )
+        return
+    try:
+        delete_file(folder, name)
+    except Exception as error:  # a storage that lets nobody delete, in its own words
+        log.warning(
+            "%s could not be deleted (%s). It holds the numbers of the contacts: delete it by hand, or give"
+            " the connection of the storage the right to.",
+            folder / name,
+            type(error).__name__,
+        )
+
+
+def _path(listed_uri: str) -> Any:
+    from formant_provider.tasks.storage.files import to_file
+
+    folder, name = to_file("results_uri", listed_uri)
+    return folder / name
+
+
+def _refuse_another(path: Any, file: Any, marker: str) -> None:
+    """Read the first line of a list; refuse one that is not this batch call's."""
+    from formant_provider.core.contacts.row_list import owner_in
+
+    if owner_in(file.readline()) != marker:
+        raise InvalidInput(
+            "results_uri",
+            f"another batch call uses this one: {path} is its list of rows. Give each batch call and run a"
+            " results_uri of its own; or, if the other one is over and reported on, delete that file and"
+            " clear this task",
+        )

@@ -5,37 +5,109 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pendulum
 
-from formant_provider.tasks.batches.contacts import ContactFiles
-from formant_provider.tasks.batches.outputs import check_outputs
-from formant_provider.tasks.batches.row_list import recipients_uri
+from formant_provider.tasks.batches.contacts import ContactFiles, read_numbers
+from formant_provider.tasks.batches.outputs import check_outputs, check_written_outputs, recipients_uri
 from formant_provider.tasks.do_not_call import refuse_lost_list
+from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
 from formant_provider.tasks.lateness import lateness_s, refuse_late
-from formant_provider.tasks.options import seconds
+from formant_provider.tasks.options import refuse_idle, seconds
 from formant_provider.tasks.privacy import reveal
+from formant_provider.tasks.results import NOT_KNOWN, a_result_in_any_case, not_called, push
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from formant_provider.api.errors import FormantError
+    from formant_provider.calling_window import CallingWindow
     from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.core.batches.request import BatchRequest
-    from formant_provider.tasks.batches.task import BatchTask
+    from formant_provider.hooks.formant import FormantHook
+    from formant_provider.tasks.batches.contacts import ContactRules
+    from formant_provider.tasks.batches.report import ReportOptions
+    from formant_provider.tasks.batches.waiting import BatchOptions
+    from formant_provider.tasks.given_fields import Given
     from formant_provider.tasks.run import TaskRun
+    from formant_provider.tasks.timing import OnClosedUpload
 
 log = logging.getLogger(__name__)
 
+OnBatchTimeout = Literal["fail", "return"]
+_RECEIPT = ("batch_id", "name", "agent_id", "total_recipients", "placement", "placed_at", "contacts")
 
-def open_files(task: BatchTask, folder: Path) -> ContactFiles:
-    """Check where files are to be written, before anything is sent; return the contacts, not read yet.
 
-    :param folder: for what is needed while the task runs.
-    :raises InvalidInput: with the name of the field at fault.
+@dataclass(frozen=True)
+class PlacingOptions:
+    """What a user chose of the placement, checked when the DAG file is parsed. See the operator."""
+
+    max_lateness: float | timedelta | None
+    lookup_timeout: float | timedelta
+    resubmit_if_missing: bool
+
+    def __post_init__(self) -> None:
+        lateness_s(self.max_lateness)
+        seconds("lookup_timeout", self.lookup_timeout)
+
+
+class BatchTask(Protocol):
+    """What the operator's helpers read of it: its rendered fields, and its options."""
+
+    agent_id: int | str
+    name: str
+    contacts: Any
+    suppress: Any
+    idempotency_key: str | None
+    rejects_uri: str | None
+    results_uri: str | None
+    calling_window: CallingWindow | None
+    on_closed: OnClosedUpload
+    rules: ContactRules
+    report_options: ReportOptions
+    placing: PlacingOptions
+    waiting: BatchOptions
+    wait_for_completion: bool
+    deferrable: bool
+    timeout_s: float
+    on_timeout: OnBatchTimeout
+    given: Given
+    do_xcom_push: bool
+
+    @property
+    def hook(self) -> FormantHook:
+        """The hook of the task."""
+
+
+def check_fields(task: BatchTask, *, is_row: bool) -> None:
+    """Refuse fields that are invalid whatever the templates render to, when the DAG file is parsed.
+
+    :param is_row: whether the task is a row of a mapped one, and so is checked when it runs.
     """
+    at_the_end = {"results_uri": task.results_uri, "min_success_rate": task.waiting.min_success_rate}
+    for name, value in at_the_end.items():
+        if value is not None and not task.wait_for_completion:
+            raise ValueError(f"{name} needs wait_for_completion=True: it is known only at the end")
+    if is_row:  # other rows may have the file
+        return
+    report = ("results_fields", "recipients", "keep_recipients")
+    refuse_idle(task.given, report, "results_uri", met=task.results_uri is not None)
+    # The rejects have all columns of the contacts in any case.
+    is_written = task.results_uri is not None or task.rejects_uri is not None
+    refuse_idle(task.given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
+    check_written_outputs(reveal(task.contacts), reveal(task.suppress), task.rejects_uri, task.results_uri)
+    refuse_idle(task.given, ["on_closed"], "calling_window", met=task.calling_window is not None)
+
+
+def _open_files(task: BatchTask, folder: Path) -> ContactFiles:
+    """Check where files are to be written, before anything is sent; return the contacts, not read yet."""
     contacts, suppress = reveal(task.contacts), reveal(task.suppress)
     check_outputs(contacts, suppress, task.rejects_uri, task.results_uri)
     return ContactFiles(
@@ -54,7 +126,6 @@ def build_batch(task: BatchTask, run: TaskRun, write_file: Callable[[], Path] = 
     """Return the batch call that the rendered fields of a task describe.
 
     :param write_file: writes the file that is uploaded; left out where only the name is of interest.
-    :raises InvalidInput: with the name of the field at fault.
     """
     from formant_provider.core.batches.request import build_batch_request
 
@@ -71,27 +142,22 @@ def build_batch(task: BatchTask, run: TaskRun, write_file: Callable[[], Path] = 
 
 @dataclass
 class BatchPlacer:
-    """Places the batch call of a task, once.
-
-    :param files: its contacts, not read yet.
-    :param is_stopped: whether the task was stopped, so that nothing more is sent.
-    """
+    """Places the batch call of a task, once, unless the task is stopped before the upload."""
 
     task: BatchTask
     run: TaskRun
-    files: ContactFiles
+    folder: Path
     is_stopped: Callable[[], bool]
+    files: ContactFiles = field(init=False)
     request: BatchRequest = field(init=False)
 
     def __post_init__(self) -> None:
+        self.files = _open_files(self.task, self.folder)
         self.request = build_batch(self.task, self.run, self._write_file)
         self.files.marker = self.request.marker
 
     def place(self) -> BatchPlacement:
-        """Place the batch call, or find out that it was placed already.
-
-        :raises FormantError: as :func:`~formant_provider.core.batches.placement.BatchPlacing` does.
-        """
+        """Place the batch call, or find out that it was placed already."""
         from formant_provider.core.batches.decision import BatchIntent, BatchPolicy
         from formant_provider.core.batches.placement import BatchPlacing
         from formant_provider.core.placing import Callbacks
@@ -133,8 +199,6 @@ def reject_duplicates(task: BatchTask, request: BatchRequest, run: TaskRun, *, i
     """Refuse two rows of a mapped task that would be one batch call, or write one file.
 
     One of the two would not be placed, or not be reported on.
-
-    :raises InvalidInput: with the name of the field that both share.
     """
     from formant_provider.api.errors import InvalidInput
 
@@ -163,3 +227,56 @@ def _as_text(contacts: Any, phone_column: str) -> str:
         contacts = [frame.names, *frame.rows(range(len(frame.names)))]
     in_memory = isinstance(contacts, Iterable) and not isinstance(contacts, str | bytes)
     return json.dumps(list(contacts) if in_memory else contacts, sort_keys=True, default=str)
+
+
+def push_receipt(placement: BatchPlacement, placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Push the id of a batch call that was placed; return the receipt."""
+    log.info(
+        "The batch call was %s: id %s, %s recipients.",
+        placement.result,
+        placement.batch_id,
+        placement.total_recipients,
+    )
+    push(placer.run.context, "batch_id", placement.batch_id)
+    return {
+        **_blank(row),
+        "batch_id": placement.batch_id,
+        "name": placement.name,
+        "agent_id": placer.request.agent_id,
+        "total_recipients": placement.total_recipients,
+        "placement": placement.result.value,
+        "placed_at": placement.since.isoformat(),
+        "contacts": placer.files.report.counts() if placer.files.report else None,
+    }
+
+
+def leaving_a_result(context: Context, row: Callable[[], Mapping[str, Any]]) -> AbstractContextManager[None]:
+    """Leave a result also when no batch call is placed."""
+    result_of = partial(not_called, skipped="skipped")
+    return a_result_in_any_case(context, lambda: _blank(row()), result_of, apart=["batch_id"])
+
+
+def rehearse(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Do all that comes before the upload, and return what would be uploaded."""
+    from formant_provider.tasks.ledger import BATCHES_ENTRY, note_nothing_sent
+
+    files, request = placer.files, placer.request
+    files.recipients_uri = None  # no report follows
+    placer.task.hook.get_config()
+    clean, reason = checked(request.write_file)
+    note_nothing_sent(placer.run, BATCHES_ENTRY)
+    push(placer.run.context, "batch_id", NOT_KNOWN)
+    return {
+        **_blank(row),
+        "name": request.full_name,
+        "agent_id": request.agent_id,
+        "total_recipients": files.report.accepted if clean and files.report else 0,
+        "contacts": files.report.counts() if files.report else None,
+        "status": DRY_RUN,
+        "reason": reason,
+        "by_opening": tell_openings(files.openings, read_numbers(Path(clean)) if clean else ()),
+    }
+
+
+def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**dict.fromkeys(_RECEIPT), "status": None, **row}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, get_args
 
 from formant_provider.core.contacts.row_list import REFERENCE, CarriedColumns
-from formant_provider.tasks.batches.row_list import add_rows, delete_list, recipients_uri
-from formant_provider.tasks.options import one_of, refuse_idle, some_of
+from formant_provider.tasks.batches.outputs import add_rows, delete_list, recipients_uri
+from formant_provider.tasks.options import one_of, some_of
 from formant_provider.tasks.storage.tables import COLUMNS, NumberDisplay, form_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 _NO_END = timedelta(days=3650)
 RECIPIENT = "customer_phone"
-_REPORT_OPTIONS = ("results_fields", "recipients", "keep_recipients")
 # Columns that results_fields may name.
 REPORT_COLUMNS = tuple(name for name in COLUMNS if name not in {"contact_number", "agent_id", "transcript"})
 DEFAULT_REPORT_COLUMNS = ("status", "conversation_id", "started_at", "duration_seconds", "results")
@@ -36,15 +35,7 @@ RESERVED = frozenset({"row_number", "part", RECIPIENT, REFERENCE, "reason", *COL
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The options of the report, checked when the DAG file is parsed.
-
-    :param fields: columns with the outcome of a call.
-    :param recipients: how much of the numbers is shown.
-    :param reference_column: the column of the contacts that is called ``reference`` in the report.
-    :param keep_columns: further columns of the contacts that are in the report.
-    :param keep_recipients: whether the list of rows stays when the report is complete.
-    :raises ValueError: for an invalid option.
-    """
+    """Options of the report, which are documented at the operator, checked when the DAG file is parsed."""
 
     fields: Sequence[str] = DEFAULT_REPORT_COLUMNS
     recipients: NumberDisplay = "masked"
@@ -77,11 +68,7 @@ class ReportOptions:
         return CarriedColumns(self.reference_column, tuple(self.keep_columns))
 
     def refuse_phone_column(self, phone_column: str) -> None:
-        """Refuse to carry the numbers to the report a second time, and unmasked.
-
-        :param phone_column: the name that the column of numbers has in the contacts.
-        :raises ValueError: with what to write instead.
-        """
+        """Refuse to carry the numbers to the report a second time, and unmasked."""
         carried = {"reference_column": [self.reference_column], "keep_columns": self.keep_columns}
         for field, names in carried.items():
             if phone_column in names:
@@ -98,18 +85,6 @@ class ReportOptions:
         return (*place, *number, *self.carried.names, "status", "reason", *asked)
 
 
-def check_report(given: Container[str], results_uri: object, rejects_uri: object) -> None:
-    """Refuse options that cannot act.
-
-    :param given: names of the options that the DAG file gives itself.
-    :raises ValueError: with what to write instead.
-    """
-    refuse_idle(given, _REPORT_OPTIONS, "results_uri", met=results_uri is not None)
-    # The rejects have all columns of the contacts in any case.
-    is_written = results_uri is not None or rejects_uri is not None
-    refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
-
-
 def write_report(
     hook: FormantHook,
     placed: Mapping[str, Any],
@@ -121,14 +96,13 @@ def write_report(
 ) -> dict[str, Any]:
     """Write the report, in place of an older one, unless the list of rows was deleted after that.
 
+    When the list is another batch call's, or the conversations cannot be read, nothing is written.
+
     :param placed: what is known of the batch call: ``agent_id``, ``placed_at`` (when it began at the
         earliest) and ``total_recipients``.
-    :param marker: its marker, by which its list of rows is known.
     :param is_complete: whether the batch call is over, so that no further report is to be written.
     :return: ``results_uri``, ``by_status`` (a count of recipients for each status; ``None`` if it is not
         known) and ``rejected`` (how many rows are not called).
-    :raises InvalidInput: the list of rows is another batch call's; nothing was written.
-    :raises FormantError: the conversations cannot be read; nothing was written.
     """
     from formant_provider.core.batches.report import BatchReport
     from formant_provider.core.paging import CLOCK_SKEW_MS

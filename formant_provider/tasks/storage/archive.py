@@ -30,11 +30,8 @@ _RECORD_FIELDS = tuple(name for name in COLUMNS if name != "transcript")
 
 @dataclass
 class Archive:
-    """The files of one conversation.
+    """The files of one conversation, in a folder of its own.
 
-    :param folder: the conversation's own folder.
-    :param include: which of :data:`PARTS` to write.
-    :param recipients: how much of the number the record shows.
     :ivar written: the files that are written so far.
     :ivar record: as it was read last; ``None`` when there is none, or not yet.
     """

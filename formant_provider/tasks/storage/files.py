@@ -1,4 +1,4 @@
-"""Writes files to any storage that Airflow knows, each as a whole or not at all.
+"""Finds and writes files in any storage that Airflow knows, each written as a whole or not at all.
 
 A reader never sees a part of a file under its name: not while it is written, and not after a process was
 killed in the middle.
@@ -6,24 +6,36 @@ killed in the middle.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeGuard
 from urllib.parse import quote
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.core.tables.parts import (
+    Entry,
+    Part,
+    check_finished,
+    choose_parts,
+    found_parts,
+    has_pattern,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
+
+log = logging.getLogger(__name__)
 
 # Writes the content of a file and returns its name.
 Fill: TypeAlias = Callable[[IO[bytes]], str]
@@ -71,10 +83,7 @@ def to_folder(field: str, value: object) -> ObjectStoragePath:
 
 
 def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
-    """Return the folder and the name of the file that a URI or an absolute path names.
-
-    :raises InvalidInput: as for :func:`to_folder`, or it ends in a slash.
-    """
+    """Return the folder and the name of the file that a URI or an absolute path names."""
     path = to_folder(field, value)
     if str(value).strip().endswith("/") or not path.name:
         raise InvalidInput(field, "must name a file, not a folder")
@@ -87,19 +96,13 @@ def is_place(text: str) -> bool:
 
 
 def delete_file(folder: ObjectStoragePath, name: str) -> None:
-    """Delete a file. One that is not there is no error: another try may have deleted it.
-
-    :raises Exception: as its storage does.
-    """
+    """Delete a file. One that is not there is no error: another try may have deleted it."""
     with suppress(FileNotFoundError):
         folder.fs.rm_file((folder / name).path)
 
 
 def is_older(folder: ObjectStoragePath, name: str, than: datetime) -> bool:
-    """Whether a file was written before a moment, as far as its storage knows.
-
-    :param than: aware.
-    """
+    """Whether a file was written before an aware moment, as far as its storage knows."""
     try:
         written: datetime = folder.fs.modified((folder / name).path)
     except Exception:  # many storages do not tell, each in its own way
@@ -116,8 +119,7 @@ def safe_name(text: str) -> str:
 def write_file(folder: ObjectStoragePath, fill: Fill) -> Written:
     """Write a file that appears under its name once it is complete, in place of an older one.
 
-    :param folder: made if it is not there.
-    :param fill: writes the content; what it raises leaves everything as it was.
+    What ``fill`` raises leaves everything as it was.
     """
     write = _write_locally if folder.protocol in {"", *_LOCAL} else _write_remotely
     name, size = write(folder, fill)
@@ -183,3 +185,96 @@ def _sink(filesystem: Any, path: str) -> Iterator[IO[bytes]]:
 def _part_name() -> str:
     # Two processes may write the same file, one of them given up by Airflow, so each has a part of its own.
     return f".{uuid.uuid4().hex}.part"
+
+
+def names_files(value: object) -> bool:
+    """Whether a value is text or a path, and so must name files."""
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    return isinstance(value, str | os.PathLike | ObjectStoragePath)
+
+
+def is_table(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value may hold rows itself: a list of them, or a data frame."""
+    is_iterable = isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    # Some frames cannot be iterated over, and give their rows in another way.
+    return is_iterable or hasattr(value, "__arrow_c_stream__") or hasattr(value, "collect")
+
+
+def parts_of(field: str, place: object) -> list[Part]:
+    """Return the files that a URI or an absolute path names.
+
+    :param place: of a file; of a folder, which all parts of one table are in; or a pattern with ``*``, ``?``,
+        ``[`` or ``**``, as of a shell.
+    :raises InvalidInput: it names none, or a folder that is not whole; the text may be the content of a file,
+        and is not quoted.
+    """
+    text = str(place)
+    if not is_place(text):
+        raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/file")
+    path = to_folder(field, text)
+    files: Any = path.fs
+    if has_pattern(path.path) and not _is(files, path, "file"):
+        return _matching(field, path)
+    if text.rstrip().endswith("/") or _is(files, path, "directory"):
+        return _inside(field, path)
+    if not path.name:
+        raise InvalidInput(field, "must name a file or a folder")
+    log.info("Reading %s from %s.", field, text)
+    return [Part(None, partial(_open, path))]
+
+
+def _inside(field: str, folder: ObjectStoragePath) -> list[Part]:
+    entries = _entries(folder, folder.path)
+    check_finished(field, (entry.name for entry in entries))
+    return _opened(field, folder, choose_parts(field, entries))
+
+
+def _matching(field: str, pattern: ObjectStoragePath) -> list[Part]:
+    root = pattern
+    while has_pattern(root.path):
+        root = root.parent
+    files: Any = pattern.fs
+    files.invalidate_cache()
+    found = files.glob(pattern.path, detail=True)
+    matches = [_entry(root, info) for info in found.values()]
+    for folder in {name.rpartition("/")[0] for name in found}:
+        check_finished(field, (entry.name.rpartition("/")[2] for entry in _entries(root, folder)))
+    return _opened(field, root, found_parts(field, matches))
+
+
+def _entries(root: ObjectStoragePath, folder: str) -> list[Entry]:
+    """List a folder, by names relative to ``root``; one that does not exist has no entries."""
+    files: Any = root.fs
+    files.invalidate_cache()  # which may be from before the job was done
+    with suppress(FileNotFoundError):
+        entries = [_entry(root, info) for info in files.ls(folder, detail=True)]
+        # An object store may have an object under the name of the folder itself.
+        return [entry for entry in entries if entry.name]
+    return []
+
+
+def _entry(root: ObjectStoragePath, info: dict[str, Any]) -> Entry:
+    name = str(info["name"]).rstrip("/").removeprefix(_start(root)).lstrip("/")
+    return Entry(name, info.get("size"), info["type"] == "directory")
+
+
+def _start(root: ObjectStoragePath) -> str:
+    files: Any = root.fs
+    return str(files._strip_protocol(root.path))
+
+
+def _opened(field: str, root: ObjectStoragePath, names: list[str]) -> list[Part]:
+    log.info("Reading %s from %s files in %s.", field, len(names), root)
+    return [Part(name, partial(_open, root / name)) for name in names]
+
+
+def _open(path: Any) -> Any:
+    return path.open("rb")
+
+
+def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:
+    """Whether a path is known to be a file, or a folder; one that cannot be looked up may still be read."""
+    with suppress(OSError):
+        return bool(files.info(path.path)["type"] == kind)
+    return False

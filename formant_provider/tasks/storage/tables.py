@@ -39,23 +39,7 @@ _KNOWN = f"must end in one of {', '.join(SUFFIXES)}, all but the last also with 
 # JSON Lines are often named so, but so is a single JSON document: file_format must say which.
 _AMBIGUOUS: Mapping[str, FileFormat] = {".json": "jsonl"}
 # Formats that are not written here; a file of that name would be misread.
-_OTHER_FORMATS = frozenset(
-    [
-        ".avro",
-        ".bz2",
-        ".feather",
-        ".lz4",
-        ".ods",
-        ".orc",
-        ".snappy",
-        ".tsv",
-        ".xls",
-        ".xlsx",
-        ".xz",
-        ".zip",
-        ".zst",
-    ]
-)
+_OTHER_FORMATS = re.compile(r"\.(avro|bz2|feather|lz4|ods|orc|snappy|tsv|xlsx?|xz|zip|zst)")
 # Each column and its kind, in the order of a file that has them all.
 COLUMNS: Mapping[str, str] = {
     "conversation_id": "text",
@@ -82,11 +66,7 @@ _ROWS_AT_ONCE = 1000
 
 
 class FileForm(NamedTuple):
-    """How rows become a file.
-
-    :param file_format: one of :data:`FileFormat`.
-    :param compressed: in gzip; Parquet is compressed in itself.
-    """
+    """How rows become a file; gzip is for all but Parquet, which is compressed in itself."""
 
     file_format: FileFormat
     compressed: bool
@@ -95,16 +75,13 @@ class FileForm(NamedTuple):
 def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, remedy: str = "") -> FileForm:
     """Return how a file is written, as the end of its name says.
 
-    :param field: the parameter to be named in an error.
-    :param uri: the file.
     :param file_format: the format that the user gives; ``None`` goes by the name alone.
     :param remedy: what helps besides another name, if the name says nothing.
-    :raises InvalidInput: name and format contradict each other, or neither says the format.
     """
     name = str(uri).strip().lower()
     plain = name.removesuffix(".gz")
     suffix = "".join(re.findall(r"\.[^./]*$", plain))
-    if suffix in _OTHER_FORMATS:
+    if _OTHER_FORMATS.fullmatch(suffix):
         raise InvalidInput(field, f"{_KNOWN}; {suffix} cannot be written")
     named = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
     chosen = file_format or named
@@ -118,10 +95,7 @@ def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, r
 
 
 def check_format(file_format: str) -> None:
-    """Refuse a format whose library is not installed.
-
-    :raises InvalidInput: Parquet without pyarrow.
-    """
+    """Refuse a format whose library is not installed."""
     with suppress(ImportError, ValueError):
         if file_format != "parquet" or importlib.util.find_spec("pyarrow"):
             return
@@ -133,7 +107,6 @@ def check_format(file_format: str) -> None:
 def shown_number(number: str | None, recipients: NumberDisplay) -> str | None:
     """Return as much of a number as a file may show.
 
-    :param number: in E.164, or whatever else a cell holds that is to be one.
     :param recipients: ``"masked"`` leaves the last four digits, fewer of a number with less than eight, and
         an asterisk for each one before.
     """
@@ -145,16 +118,9 @@ def shown_number(number: str | None, recipients: NumberDisplay) -> str | None:
 
 
 def write_rows(
-    file: IO[bytes],
-    rows: Iterable[dict[str, Any]],
-    columns: Sequence[str],
-    form: FileForm,
+    file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str], form: FileForm
 ) -> None:
-    """Write rows as they come in.
-
-    :param rows: as :func:`row` makes them.
-    :param columns: in their order. Those that are not in :data:`COLUMNS` are text.
-    """
+    """Write rows of :func:`row` as they come in. Columns that are not in :data:`COLUMNS` are text."""
     file_format, compressed = form
     if file_format == "parquet":
         _write_parquet(file, rows, columns)
@@ -177,10 +143,7 @@ def as_json(value: Any) -> bytes:
 def row(
     record: Conversation, columns: Sequence[str], *, recipients: NumberDisplay = "masked"
 ) -> dict[str, Any]:
-    """Return the value of a record for each column; ``None`` if it has none of the column's kind.
-
-    :param recipients: how much of the recipient's number is shown.
-    """
+    """Return the value of a record for each column; ``None`` if it has none of the column's kind."""
     cells = {name: _cell(record, name) for name in columns}
     if CONTACT_NUMBER in cells:
         cells[CONTACT_NUMBER] = shown_number(cells[CONTACT_NUMBER], recipients)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from formant_provider.api.models import CallRequest
 from formant_provider.core.calls.request import build_request
+from formant_provider.core.keys import key_for_name, key_for_task
 
 TASK = ("d", "r", "t")
 
