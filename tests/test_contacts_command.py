@@ -198,7 +198,7 @@ def test_it_prints_json_for_programs(people: Any, capsys: pytest.CaptureFixture[
     assert entry == expected
 
 
-def test_the_options_are_those_of_a_campaign(
+def test_the_options_are_those_of_a_batch_call(
     people: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Country, reading, do-not-call list, required columns, delimiter, rejects."""

@@ -181,7 +181,7 @@ class FormantClient:
         The vendor knows no key for this, so a second upload would ring everybody again. It is repeated only
         after it surely was not accepted: without a connection, or after a 429.
 
-        :param name: of the campaign, for people and for finding it again.
+        :param name: of the batch call, for people and for finding it again.
         :param file: local path of a file with a ``customer_phone`` column. It is read while it is sent.
         :param before_send: asked right before every send; the error it returns is raised instead.
         :raises RequestRefused: the server said no.

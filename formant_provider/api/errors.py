@@ -115,7 +115,7 @@ class InvalidInput(FormantError, ValueError):
 
 
 class InvalidContacts(InvalidInput):
-    """Some contacts of a campaign cannot be called, so none is.
+    """Some contacts of a batch call cannot be called, so none is.
 
     :param reason: what is wrong with how many of them.
     :param by_reason: how many contacts each reason keeps from being called.

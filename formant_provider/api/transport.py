@@ -21,7 +21,8 @@ import urllib3
 from formant_provider.__about__ import __version__
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.connections import MarkingAdapter
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import FormantError, RateLimited
+from formant_provider.api.log_throttle import LogThrottle
 from formant_provider.api.multipart import Form
 from formant_provider.api.responses import read_answer, read_file, transport_error
 from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
@@ -93,6 +94,7 @@ class Transport:
         self._retry_policy = retry_policy
         self._sleep = sleep or time.sleep
         self._session = _session(config, user_agent_suffix)
+        self._rate_limit_lines = LogThrottle(first_after_s=0)
         self.quota: Quota | None = None
         self.server_date: datetime | None = None
 
@@ -138,9 +140,15 @@ class Transport:
                 outcome.maybe_placed = request.places_call and any(map(is_unclear, [*failed, outcome]))
                 raise outcome
             failed.append(outcome)
-            log.warning("%s; sending again in %.1f s (%s).", outcome, decision.seconds, decision.reason)
+            level = self._level_of(outcome, sends=len(failed))
+            log.log(level, "%s; sending again in %.1f s (%s).", outcome, decision.seconds, decision.reason)
             self._sleep(decision.seconds)
             waited_s += decision.seconds
+
+    def _level_of(self, error: FormantError, *, sends: int) -> int:
+        """Return at which level a repeat is logged: a long read meets the rate limit once a minute."""
+        is_usual = isinstance(error, RateLimited) and sends == 1
+        return logging.DEBUG if is_usual and not self._rate_limit_lines.is_due() else logging.WARNING
 
     def _send(self, request: Request) -> dict[str, Any] | FormantError:
         """Send once, and return errors rather than raise them.

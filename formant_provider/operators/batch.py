@@ -10,38 +10,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.tasks.batches.completion import conclude
+from formant_provider.tasks.batches.completion import conclude, wait
 from formant_provider.tasks.batches.contact_options import ContactRules, InvalidRows, Numbers, OnEmpty
-from formant_provider.tasks.batches.outputs import check_written_outputs
-from formant_provider.tasks.batches.placing import BatchPlacer, OnBatchTimeout, PlacingOptions, open_files
+from formant_provider.tasks.batches.placing import BatchPlacer, open_files
 from formant_provider.tasks.batches.receipts import leaving_a_result, push_receipt, rehearse
-from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions, check_report
-from formant_provider.tasks.batches.waiting import (
-    BatchOptions,
-    OnBelowThreshold,
-    OnStalled,
-    batch_trigger_for,
-    wait_for_batch,
-)
+from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
+from formant_provider.tasks.batches.task import OnBatchTimeout, PlacingOptions, check_fields
+from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.dry_run import is_dry_run
-from formant_provider.tasks.options import check_batch_options, one_of, refuse_idle, renamed, time_to_wait
-from formant_provider.tasks.privacy import PrivateFields, reveal
+from formant_provider.tasks.options import check_batch_options, one_of, renamed, time_to_wait
+from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
 from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.storage.tables import NumberDisplay
 from formant_provider.tasks.timing import check_window
-from formant_provider.tasks.waiting import defer_wait, deferrable_or_default
+from formant_provider.tasks.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.tasks.timing import OnClosedUpload
 
 
@@ -51,16 +43,16 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     The contacts are checked before anything is sent, and those who can be called are uploaded as one batch
     call. The vendor takes no idempotency key for it. So the task puts a marker into its name, writes its
     intent into Airflow's task state store (3.3 and later), and looks for the marker in the list of batch
-    calls before a further try uploads anything, and after an upload whose answer was lost. A batch call that
-    is found is adopted. When an upload may have been accepted and is not found, the task fails without
-    retries and says what to check. A batch call cannot be cancelled.
+    calls before a further try uploads anything, and after a lost answer. What is found is adopted; when an
+    upload may have been accepted and is not found, the task fails without retries and says what to check.
+    A batch call cannot be cancelled.
 
     XCom: ``return_value``, a dict of ``batch_id``, ``name`` (as the vendor sees it), ``agent_id``,
     ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
     what was read, or ``None`` when an earlier try read them), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` has a key of its
-    own as well. A task that uploads nothing leaves a result too, as that of a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` has its own key
+    as well. A task that uploads nothing leaves a result too, as that of a single call does.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -80,8 +72,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
 
     **How the contacts are read:**
 
-    :param delimiter: the character between the cells of a CSV file, unless its first line is ``sep=;`` or the
-        like.
+    :param delimiter: the character between the cells of a CSV file without a first line like ``sep=;``.
     :param sheet: the name of the sheet of a workbook; ``None`` takes the first one that is not hidden.
     :param phone_column: the name of the column of numbers in the contacts, which ``suppress`` may use too. In
         the upload it is called ``customer_phone``.
@@ -129,16 +120,14 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         and task. (templated)
     :param dry_run: whether to check everything and upload nothing: ``True``, ``False``, or a template that
         renders to one of these words. (templated)
-    :param lookup_timeout: how long to look for a batch call whose answer was lost, in seconds or as a
-        ``timedelta``.
+    :param lookup_timeout: how long to look for it after a lost answer, in seconds or as a ``timedelta``.
     :param resubmit_if_missing: whether a further try uploads again what may have been accepted and was not
         found. If the vendor's list lags behind, everybody is called twice.
 
     **How long it waits:**
 
     :param wait_for_completion: whether to wait until the batch call is over. A further try continues to wait.
-    :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
-        ``[operators] default_deferrable``.
+    :param deferrable: whether to wait in the triggerer; ``None``: as ``[operators] default_deferrable`` says.
     :param poll_interval: time between two polls, in seconds or as a ``timedelta``.
     :param timeout: how long a try waits, in seconds or as a ``timedelta``.
     :param stall_timeout: the batch call counts as over when nothing has changed for so long, in seconds or
@@ -146,12 +135,9 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
 
     **How it ends:**
 
-    :param on_timeout: what the task does after ``timeout``: ``"fail"`` (without retries), or ``"return"``
-        what is known.
-    :param min_success_rate: the percentage of all recipients that must be a success, from 0 to 100. ``None``
-        requires none.
-    :param on_below_threshold: how the task ends when fewer are: ``"fail"`` (without retries) or
-        ``"succeed"``.
+    :param on_timeout: what to do after ``timeout``: ``"fail"`` (without retries) or ``"return"`` the result.
+    :param min_success_rate: percent of all recipients that must be a success, 0 to 100. ``None``: none.
+    :param on_below_threshold: how it ends when fewer are: ``"fail"`` (without retries) or ``"succeed"``.
     :param on_stalled: how the task ends when nothing has changed for ``stall_timeout`` though somebody is
         still to be called: ``"fail"`` (without retries) or ``"succeed"``.
 
@@ -164,8 +150,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
     :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
         digits) or ``"none"``, which leaves out the column.
-    :param reference_column: a column of the contacts, such as an id, that is in the report as ``reference``.
-        ``None`` means none.
+    :param reference_column: a column of the contacts, such as an id, to report as ``reference``, or ``None``.
     :param keep_columns: further columns of the contacts that are in the report, under their own names.
     :param keep_recipients: whether the list of all rows beside the report, with their numbers, stays there
         when the batch call is over and reported on. By default it is deleted then.
@@ -240,27 +225,17 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.agent_id, self.name, self.contacts, self.suppress = agent_id, name, contacts, suppress
-        self.idempotency_key, self.reference = idempotency_key, reference
-        self.rejects_uri, self.results_uri = rejects_uri, results_uri
-        self.formant_conn_id, self.region = formant_conn_id, region
+        self.formant_conn_id, self.region, self.reference = formant_conn_id, region, reference
+        self.idempotency_key, self.rejects_uri, self.results_uri = idempotency_key, rejects_uri, results_uri
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed)
         self.calling_window, self.on_closed = calling_window, on_closed
-        self.rules = ContactRules(
-            delimiter=delimiter,
-            default_country=renamed("default_region", default_region, "default_country", default_country),
-            numbers=numbers,
-            renumber=renumber,
-            sheet=sheet,
-            phone_column=phone_column,
-            required_variables=required_variables,
-            invalid_rows=invalid_rows,
-            max_rejected_rate=max_rejected_rate,
-            on_empty=on_empty,
-        )
-        self.report_options = ReportOptions(
-            results_fields, recipients, reference_column, keep_columns, keep_recipients
-        )
+        country = renamed("default_region", default_region, "default_country", default_country)
+        written = (delimiter, sheet, phone_column, country, numbers, renumber)
+        left_out = (required_variables, invalid_rows, max_rejected_rate, on_empty)
+        self.rules = ContactRules(*written, *left_out)
+        kept = (reference_column, keep_columns, keep_recipients)
+        self.report_options = ReportOptions(results_fields, recipients, *kept)
         self.report_options.refuse_phone_column(phone_column)
         self.placing = PlacingOptions(max_lateness, lookup_timeout, resubmit_if_missing)
         self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
@@ -268,22 +243,13 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         endings = (min_success_rate, on_below_threshold, on_stalled)
         self.waiting = BatchOptions(poll_interval, stall_timeout, *endings)
         self.deferrable, self._stopped = deferrable_or_default(deferrable), False
-        self._check(timeout, min_success_rate)
-
-    def _check(self, timeout: float | timedelta, min_success_rate: float | None) -> None:
-        """Refuse invalid options, whatever the templates render to."""
         chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
-        chosen |= {"invalid_rows": self.rules.invalid_rows, "wait_for_completion": self.wait_for_completion}
-        self.check_options(self.given, chosen)
-        at_the_end = {"results_uri": self.results_uri, "min_success_rate": min_success_rate}
-        for name, value in at_the_end.items():
-            if value is not None and not self.wait_for_completion:
-                raise ValueError(f"{name} needs wait_for_completion=True: it is known only at the end")
-        if not getattr(self, "_BaseOperator__from_mapped", False):  # else other rows may have the file
-            check_report(self.given, self.results_uri, self.rejects_uri)
-            places = (reveal(self.contacts), reveal(self.suppress))
-            check_written_outputs(*places, self.rejects_uri, self.results_uri)
-            refuse_idle(self.given, ["on_closed"], "calling_window", met=self.calling_window is not None)
+        chosen |= {"invalid_rows": invalid_rows, "wait_for_completion": wait_for_completion}
+        is_row = getattr(self, "_BaseOperator__from_mapped", False)  # which is checked when it runs
+        self.check_options(
+            self.given, chosen if is_row else {**chosen, "agent_id": agent_id, "region": region}
+        )
+        check_fields(self, is_row=is_row)
 
     @cached_property
     def hook(self) -> FormantHook:
@@ -295,7 +261,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         from formant_provider.tasks.failures import PLACING_A_BATCH_CALL, ending_the_task
         from formant_provider.tasks.ledger import BATCHES_ENTRY, noting_nothing_sent
 
-        run = self._run(context)
+        run = TaskRun(context, own_name=self.idempotency_key is not None)
         with (
             leaving_a_result(context, lambda: self._row(context)),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
@@ -313,7 +279,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         if not self.wait_for_completion:
             return receipt
         push_result(context, receipt)  # whatever becomes of the rest of the task
-        return self._wait(placement, receipt, run)
+        return wait(self, placement, receipt, run)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Continue after the wait for the batch call in the triggerer."""
@@ -321,30 +287,13 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
 
         end = BatchEnd.from_event(event)
         # Trigger events of an earlier version have no names of rows.
-        receipt = {**end.receipt, **self._row(context), **end.receipt}
-        return conclude(self, replace(end, receipt=receipt), self._run(context))
+        end = replace(end, receipt={**end.receipt, **self._row(context), **end.receipt})
+        return conclude(self, end, TaskRun(context, own_name=self.idempotency_key is not None))
 
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""
         self._stopped = True
         self.log.warning("Stopping: no further upload. A batch call that was sent cannot be taken back.")
-
-    def _wait(self, placement: BatchPlacement, receipt: dict[str, Any], run: TaskRun) -> dict[str, Any]:
-        """Wait until the batch call is over, here or in the triggerer."""
-        from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
-        from formant_provider.triggers.batch import BatchEnd
-
-        watch = self.waiting.watch(placement.batch_id, placement.total_recipients)
-        deadline = pendulum.now("UTC") + timedelta(seconds=self.timeout_s)
-        self.log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
-        if self.deferrable:
-            defer_wait(self, batch_trigger_for(self.hook, watch, deadline, receipt), deadline)
-        with ending_the_task(WAITING_FOR_A_BATCH_CALL, self.hook):
-            waiter = wait_for_batch(self.hook, watch, deadline)
-        return conclude(self, BatchEnd.of(waiter, receipt), run)
-
-    def _run(self, context: Context) -> TaskRun:
-        return TaskRun(context, own_name=self.idempotency_key is not None)
 
     def _row(self, context: Context) -> dict[str, Any]:
         """Return what identifies this result among those of other rows."""

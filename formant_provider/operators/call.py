@@ -66,8 +66,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     ``reason`` says why in a word, such as ``closed``, ``late`` or ``invalid_input``.
 
     With ``wait_for_completion`` the status is the outcome, ``return_value`` holds ``start_timestamp`` and
-    ``end_timestamp`` (milliseconds since 1970), ``duration_seconds``, ``failure_reason`` and ``results`` as
-    well, and all ids are those of the record.
+    ``end_timestamp`` (milliseconds since 1970), ``started_at`` and ``ended_at`` (the same as ISO 8601 text),
+    ``duration_seconds``, ``failure_reason`` and ``results`` as well, and all ids are those of the record.
 
     Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
 

@@ -137,7 +137,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
     def _end_incomplete(self, archive: Archive) -> None:
         """End a task that misses something as its user chose, or let it go on."""
         text = f"Not there: {', '.join(archive.missing)} of conversation {archive.conversation_id}."
-        if self.on_missing == "fail" and archive.nobody_talked:
+        if self.on_missing == "fail" and archive.nobody_connected:
             raise AirflowFailException(f"{text} Nobody was connected, so there will be none.")
         if self.on_missing == "fail":
             raise AirflowException(f"{text} It may come later, or never. A retry of this task looks again.")

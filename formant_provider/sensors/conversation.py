@@ -40,10 +40,10 @@ class FormantConversationSensor(WaitingSensor):
     (429, 5xx, lost connections) puts the next look off, by as much as the API asks, and fails nothing.
 
     XCom: ``return_value``, a dict of ``agent_id``, ``trace_id``, ``conversation_id``, ``status``,
-    ``start_timestamp`` and ``end_timestamp`` (milliseconds since 1970), ``duration_seconds``,
-    ``failure_reason``, ``results``, ``reason``, ``map_index`` and ``reference``; and on keys of their own
-    ``trace_id``, ``conversation_id`` and ``status``. A wait that comes to nothing leaves a result as well:
-    the ids it was given, and a ``reason`` such as ``timeout``.
+    ``start_timestamp`` and ``end_timestamp`` (milliseconds since 1970), ``started_at`` and ``ended_at`` (the
+    same as ISO 8601 text), ``duration_seconds``, ``failure_reason``, ``results``, ``reason``, ``map_index``
+    and ``reference``; and on keys of their own ``trace_id``, ``conversation_id`` and ``status``. A wait that
+    comes to nothing leaves a result as well: the ids it was given, and a ``reason`` such as ``timeout``.
 
     Vendor page: https://docs.formantai.com/platform/conversations
 

@@ -1,4 +1,4 @@
-"""Checks what a DAG file says outright of a call, when the file is parsed.
+"""Checks what a DAG file says outright of a call or a batch call, when the file is parsed.
 
 A template, the output of a task and a function are known when the task runs, and checked then. So is all that
 takes the library of phone numbers: here a number is only held against the form of E.164.

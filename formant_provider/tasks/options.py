@@ -190,3 +190,4 @@ def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> No
     leaves_out = options["invalid_rows"] == "reject"
     refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
     time_to_wait("timeout", options["timeout"])
+    check_literals(options)

@@ -1,4 +1,4 @@
-"""A campaign to three people, as short as it can be written, and what tests ask of it."""
+"""A batch call to three people, as short as it can be written, and what tests ask of it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ ONE_RING_EACH = dict.fromkeys(NUMBERS, 1)
 WAIT: Mapping[str, Any] = {"wait_for_completion": True, "poll_interval": 0.05, "timeout": 5}
 
 
-def a_campaign(contacts: Any = PEOPLE, **options: Any) -> FormantCreateBatchCallOperator:
-    chosen = {"task_id": "campaign", "agent_id": AGENT, "name": "March", "lookup_timeout": 0, **options}
+def a_batch_call(contacts: Any = PEOPLE, **options: Any) -> FormantCreateBatchCallOperator:
+    chosen = {"task_id": "batch_call", "agent_id": AGENT, "name": "March", "lookup_timeout": 0, **options}
     return FormantCreateBatchCallOperator(contacts=contacts, **chosen)
 
 
 def place(channel: FakeSupervisor, contacts: Any = PEOPLE, **options: Any) -> TaskRun:
-    """Place a campaign, and do not wait for it."""
-    return run_task(a_campaign(contacts, **options), channel)
+    """Place a batch call, and do not wait for it."""
+    return run_task(a_batch_call(contacts, **options), channel)
 
 
 def wait_for(channel: FakeSupervisor, contacts: Any = PEOPLE, **options: Any) -> TaskRun:
-    """Place a campaign and wait for it, to the end of its task."""
-    return to_the_end(a_campaign(contacts, **{**WAIT, **options}), channel)
+    """Place a batch call and wait for it, to the end of its task."""
+    return to_the_end(a_batch_call(contacts, **{**WAIT, **options}), channel)
 
 
 def posts(sandbox: Sandbox) -> int:

@@ -1,4 +1,4 @@
-"""Campaigns are waited for in the same small world as calls are."""
+"""Batch calls are waited for in the same small world as calls are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ten contacts as programs write them, and what a campaign makes of such a file."""
+"""Ten contacts as programs write them, and what a batch call makes of such a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MADE = FILES / "made"
 
 
 class Outcome(NamedTuple):
-    """Whom a campaign would call, by name; and, if it calls nobody, why."""
+    """Whom a batch call would call, by name; and, if it calls nobody, why."""
 
     called: dict[str, str]
     refusal: str
@@ -40,7 +40,7 @@ RIGHT = {
 
 
 def outcome(content: bytes, *, delimiter: str = ",", numbers: Any = None, **options: Any) -> Outcome:
-    """Read a file as a campaign does, up to the clean file that would be uploaded."""
+    """Read a file as a batch call does, up to the clean file that would be uploaded."""
     clean = io.BytesIO()
     try:
         contacts = open_contacts(io.BytesIO(content), delimiter=delimiter, numbers=numbers)

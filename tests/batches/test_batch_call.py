@@ -1,4 +1,4 @@
-"""A campaign is one upload of what can be called, wherever its contacts are."""
+"""A batch call is one upload of what can be called, wherever its contacts are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from batches.batch_call import (
     ONE_RING_EACH,
     PEOPLE,
     WAIT,
-    a_campaign,
+    a_batch_call,
     people_file,
     place,
     posts,
@@ -143,7 +143,7 @@ def test_contacts_may_come_from_an_upstream_task(sandbox: Sandbox, channel: Fake
         def people() -> list[dict[str, str]]:
             return PEOPLE
 
-        operator = a_campaign(people())
+        operator = a_batch_call(people())
         upstream = operator.dag.get_task("people")
     run_task(upstream, channel)
     assert run_task(operator, channel).state == "success"
@@ -154,7 +154,7 @@ def test_contacts_may_come_from_an_upstream_task(sandbox: Sandbox, channel: Fake
 def test_each_row_of_a_mapped_task_is_a_batch_call(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Rows with names of their own are batch calls of their own."""
     with make_dag():
-        mapped = FormantCreateBatchCallOperator.partial(task_id="campaign", agent_id=AGENT).expand_kwargs(
+        mapped = FormantCreateBatchCallOperator.partial(task_id="batch_call", agent_id=AGENT).expand_kwargs(
             [{"name": f"list {index}", "contacts": [person]} for index, person in enumerate(PEOPLE)]
         )
     runs = [run_task(mapped, channel, map_index=index) for index in range(3)]
@@ -174,7 +174,7 @@ def test_two_rows_that_would_be_one_batch_call_are_refused(
     field: str, options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """The second would not be made, so its task fails and says which field to change."""
-    common = {"task_id": "campaign", "agent_id": AGENT, "retries": 3, **options}
+    common = {"task_id": "batch_call", "agent_id": AGENT, "retries": 3, **options}
     with make_dag():
         mapped = FormantCreateBatchCallOperator.partial(**common).expand(
             contacts=[[person] for person in PEOPLE[:2]]
@@ -194,7 +194,7 @@ def test_twins_that_cannot_see_one_another_find_the_batch_call(
     options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Without XComs rows cannot be compared; then each looks before it uploads, and nobody is rung twice."""
-    common = {"task_id": "campaign", "agent_id": AGENT, "do_xcom_push": False, **options}
+    common = {"task_id": "batch_call", "agent_id": AGENT, "do_xcom_push": False, **options}
     with make_dag():
         mapped = FormantCreateBatchCallOperator.partial(**common).expand(contacts=[PEOPLE, PEOPLE])
     runs = [run_task(mapped, channel, map_index=index) for index in (0, 1)]
@@ -207,7 +207,7 @@ def test_one_key_in_two_dags_is_one_batch_call(sandbox: Sandbox, channel: FakeSu
     runs = []
     for dag_id in ("one", "two"):
         with make_dag(dag_id):
-            operator = a_campaign(idempotency_key="2026-{{ 3 }}", name=dag_id)
+            operator = a_batch_call(idempotency_key="2026-{{ 3 }}", name=dag_id)
         runs.append(run_task(operator, channel))
         sandbox.advance(86400 * 400)
     first, second = (run.xcoms["return_value"] for run in runs)
@@ -219,7 +219,7 @@ def test_one_key_in_two_dags_is_one_batch_call(sandbox: Sandbox, channel: FakeSu
 
 
 def test_other_keys_agents_and_runs_are_other_batch_calls(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """What is meant as another campaign is one."""
+    """What is meant as another batch call is one."""
     for options in (
         {"idempotency_key": "a"},
         {"idempotency_key": "b"},
@@ -227,14 +227,14 @@ def test_other_keys_agents_and_runs_are_other_batch_calls(sandbox: Sandbox, chan
     ):
         assert place(channel, **options).state == "success"
     for run_id in ("r1", "r2"):
-        assert run_task(a_campaign(task_id="other"), channel, run_id=run_id).state == "success"
+        assert run_task(a_batch_call(task_id="other"), channel, run_id=run_id).state == "success"
     assert len(sandbox.batches) == 5
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"agent_id": "the best one"}, "agent_id: "),
+        ({"agent_id": "{{ 'the best one' }}"}, "agent_id: "),
         ({"agent_id": None}, "agent_id: "),
         ({"name": ""}, "name: is blank"),
         ({"name": "None"}, "name: is blank"),
@@ -269,7 +269,7 @@ def test_other_keys_agents_and_runs_are_other_batch_calls(sandbox: Sandbox, chan
         ({"default_country": "XY"}, "default_country: "),
         ({"delimiter": '"'}, None),
         ({"required_variables": ["loan"]}, "required_variables: the contacts have no column loan"),
-        ({"region": "mars"}, "region: "),
+        ({"region": "{{ 'mars' }}"}, "region: "),
         ({"formant_conn_id": "wrong"}, "conn_type: "),
     ],
 )
@@ -279,7 +279,7 @@ def test_bad_input_fails_at_once_and_sends_nothing(
     """No request, no retry, and the field is named."""
     channel.connections["wrong"] = "http://:key@localhost"
     contacts = people_file(tmp_path / "people.csv") if "delimiter" in fields else PEOPLE
-    run = run_task(a_campaign(**{"contacts": contacts, "retries": 3, **fields}), channel)
+    run = run_task(a_batch_call(**{"contacts": contacts, "retries": 3, **fields}), channel)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException), run.log_text
     assert str(run.error).startswith(reason or "delimiter: ")
     assert "No batch call was placed by this try" in str(run.error)
@@ -294,13 +294,13 @@ def test_a_missing_file_may_be_there_next_time(
 ) -> None:
     """The task fails so that Airflow retries it, and nothing was sent."""
     path = tmp_path / "later.csv"
-    first = run_task(a_campaign(**{field: str(path), "retries": 1}), channel)
+    first = run_task(a_batch_call(**{field: str(path), "retries": 1}), channel)
     assert (first.state, type(first.error)) == ("up_for_retry", InputNotFound)
     assert f"{field}: {path}: No such file" in first.log_text
     assert sandbox.requests == []
     people_file(path)
     options = {field: str(path), "retries": 1}
-    second = run_task(a_campaign(**options), channel, try_number=2)
+    second = run_task(a_batch_call(**options), channel, try_number=2)
     # Who is on the list is everybody, so that nobody is left.
     assert second.state == ("success" if field == "contacts" else "failed"), second.log_text
 
@@ -335,12 +335,12 @@ def test_a_missing_file_may_be_there_next_time(
 def test_an_option_that_cannot_be_meant_breaks_the_dag_file(option: dict[str, Any]) -> None:
     """It is refused where it is written, when the file is parsed."""
     with pytest.raises(ValueError, match=next(iter(option))):
-        a_campaign(wait_for_completion=True, **option)
+        a_batch_call(wait_for_completion=True, **option)
 
 
 @pytest.mark.parametrize("option", [{"results_uri": "/results.csv"}, {"min_success_rate": 50}], ids=str)
 def test_what_is_known_at_the_end_alone_needs_the_wait(option: dict[str, Any]) -> None:
     """A report or a threshold without waiting would be forgotten in silence."""
     with pytest.raises(ValueError, match=f"{next(iter(option))} needs wait_for_completion=True"):
-        a_campaign(**option)
-    assert a_campaign(wait_for_completion=True, **option)
+        a_batch_call(**option)
+    assert a_batch_call(wait_for_completion=True, **option)

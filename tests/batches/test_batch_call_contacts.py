@@ -11,7 +11,7 @@ from batches.batch_call import (
     NUMBERS,
     PEOPLE,
     WAIT,
-    a_campaign,
+    a_batch_call,
     names,
     place,
     read_csv,
@@ -71,7 +71,7 @@ def test_a_file_with_every_defect_is_refused(
 ) -> None:
     """Nothing is sent; the error and the rejects name row and reason of each, and the log shows no value."""
     rejects = tmp_path / "out" / "rejects.csv"
-    run = run_task(a_campaign(a_file(tmp_path), retries=3, rejects_uri=str(rejects), **RULES), channel)
+    run = run_task(a_batch_call(a_file(tmp_path), retries=3, rejects_uri=str(rejects), **RULES), channel)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)
     assert sandbox.requests == []
     text = str(run.error)
@@ -128,7 +128,7 @@ def test_rejects_that_cannot_be_written_send_nothing(
 ) -> None:
     """A store that fails is tried again by Airflow, before anybody is rung."""
     with attached(ObjectStore(breaks_at=1)):
-        operator = a_campaign(
+        operator = a_batch_call(
             a_file(tmp_path),
             invalid_rows="reject",
             rejects_uri="s3://shop@bucket/rejects.csv",
@@ -241,20 +241,20 @@ def test_who_is_suppressed_is_no_fault_of_the_list(sandbox: Sandbox, channel: Fa
 def test_a_rate_that_cannot_be_meant_breaks_the_dag_file(rate: Any) -> None:
     """It is in percent, and a fraction is taken for the mistake that it is."""
     with pytest.raises(ValueError, match="max_rejected_rate"):
-        a_campaign(invalid_rows="reject", max_rejected_rate=rate)
+        a_batch_call(invalid_rows="reject", max_rejected_rate=rate)
 
 
 def test_a_rate_that_cannot_act_breaks_the_dag_file() -> None:
     """Where no contact may have a fault, none is left out."""
     with pytest.raises(ValueError, match='max_rejected_rate cannot act without invalid_rows="reject"'):
-        a_campaign(max_rejected_rate=10)
+        a_batch_call(max_rejected_rate=10)
 
 
 @pytest.mark.parametrize("on_empty", ["succeed", None, True])
 def test_only_fail_and_skip_are_known_for_an_empty_list(on_empty: Any) -> None:
     """A word that is none breaks the DAG file."""
     with pytest.raises(ValueError, match="on_empty must be one of fail, skip"):
-        a_campaign(on_empty=on_empty)
+        a_batch_call(on_empty=on_empty)
 
 
 def test_numbers_in_usual_writing_become_e164(sandbox: Sandbox, channel: FakeSupervisor) -> None:
@@ -285,7 +285,7 @@ def test_a_file_that_cannot_be_read_is_refused_as_a_whole(
     """Nothing is sent, and the error says what is wrong without quoting anything."""
     content, reason = REFUSED[form]
     (tmp_path / "contacts.csv").write_bytes(content)
-    run = run_task(a_campaign(str(tmp_path / "contacts.csv"), retries=3), channel)
+    run = run_task(a_batch_call(str(tmp_path / "contacts.csv"), retries=3), channel)
     assert (run.state, sandbox.requests) == ("failed", [])
     assert reason in str(run.error)
     assert "4155550100" not in run.log_text

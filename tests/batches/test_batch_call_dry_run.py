@@ -1,4 +1,4 @@
-"""A dry run of a campaign checks everything, and asks nothing of the vendor."""
+"""A dry run of a batch call checks everything, and asks nothing of the vendor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_call import NUMBERS, ONE_RING_EACH, PEOPLE, WAIT, a_campaign, names, read_csv
+from batches.batch_call import NUMBERS, ONE_RING_EACH, PEOPLE, WAIT, a_batch_call, names, read_csv
 
 from formant_provider.calling_window import CallingWindow
 from formant_provider.sandbox import Sandbox
@@ -23,7 +23,7 @@ NEVER = CallingWindow(
 
 
 def rehearse(channel: FakeSupervisor, contacts: Any = PEOPLE, **options: Any) -> TaskRun:
-    return run_task(a_campaign(contacts, **{"dry_run": True, "retries": 3, **options}), channel)
+    return run_task(a_batch_call(contacts, **{"dry_run": True, "retries": 3, **options}), channel)
 
 
 @pytest.mark.parametrize("dry_run", [True, "True", "{{ 'tr' ~ 'ue' }}", " TRUE "])
@@ -56,10 +56,10 @@ def test_a_dry_run_asks_the_vendor_nothing(
 def test_a_real_run_after_it_is_not_affected(
     is_same_run: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """Cleared without dry_run, or in another run, the campaign is placed, once."""
+    """Cleared without dry_run, or in another run, the batch call is placed, once."""
     assert rehearse(channel).state == "success"
     attempt = {"try_number": 2} if is_same_run else {"run_id": "r2"}
-    real = run_task(a_campaign(dry_run=False), channel, **attempt)
+    real = run_task(a_batch_call(dry_run=False), channel, **attempt)
     assert real.state == "success", real.log_text
     assert real.xcoms["return_value"]["placement"] == "placed"
     assert sandbox.rings == ONE_RING_EACH
@@ -68,11 +68,11 @@ def test_a_real_run_after_it_is_not_affected(
 @needs_state_store
 def test_a_dry_run_after_a_real_one_changes_nothing(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """What was placed is not looked at, and the next real try still hands it on."""
-    placed = run_task(a_campaign(), channel)
+    placed = run_task(a_batch_call(), channel)
     asked = len(sandbox.requests)
-    assert run_task(a_campaign(dry_run=True), channel, try_number=2).state == "success"
+    assert run_task(a_batch_call(dry_run=True), channel, try_number=2).state == "success"
     assert len(sandbox.requests) == asked
-    again = run_task(a_campaign(), channel, try_number=3)
+    again = run_task(a_batch_call(), channel, try_number=3)
     assert again.xcoms["batch_id"] == placed.xcoms["batch_id"]
     assert sandbox.rings == ONE_RING_EACH
 
@@ -82,7 +82,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no contacts": ({"contacts": []}, "contacts: nobody is left"),
     "no file": ({"contacts": "people.csv"}, "contacts: "),
     "no name": ({"name": " "}, "name: "),
-    "no agent": ({"agent_id": "agent"}, "agent_id: "),
+    "no agent": ({"agent_id": "{{ 'agent' }}"}, "agent_id: "),
     "a list that is lost": ({"suppress": []}, "suppress: "),
     "nowhere to write": ({"rejects_uri": "rejects.csv"}, "rejects_uri: "),
     "no connection": ({"formant_conn_id": "nowhere"}, "formant_conn_id"),
@@ -115,8 +115,8 @@ def test_what_would_be_skipped_is_said(
 ) -> None:
     """The task succeeds, and the result has the reason: that was the question."""
     run_of = {"run_type": "scheduled", "data_interval_end": datetime.now(UTC) - timedelta(days=30)}
-    campaign = a_campaign(dry_run=True, **options)
-    run = run_task(campaign, channel, **(run_of if reason == "late" else {}))
+    batch_call = a_batch_call(dry_run=True, **options)
+    run = run_task(batch_call, channel, **(run_of if reason == "late" else {}))
     assert (run.state, sandbox.requests) == ("success", [])
     result = run.xcoms["return_value"]
     assert (result["status"], result["reason"], result["total_recipients"]) == ("dry_run", reason, 0)
@@ -131,7 +131,7 @@ def test_what_is_neither_true_nor_false_calls_nobody(
     value: Any, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """A word that is not understood must not be taken for permission to call."""
-    run = run_task(a_campaign(dry_run=value, retries=3), channel)
+    run = run_task(a_batch_call(dry_run=value, retries=3), channel)
     assert (run.state, sandbox.requests) == ("failed", [])
     assert str(run.error).startswith("dry_run: ")
 
@@ -139,5 +139,5 @@ def test_what_is_neither_true_nor_false_calls_nobody(
 @pytest.mark.parametrize("value", [False, "False", "{{ 1 == 2 }}", "false"])
 def test_what_is_false_is_no_dry_run(value: Any, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Templates render to words, and each of these means to call."""
-    assert run_task(a_campaign(dry_run=value), channel).state == "success"
+    assert run_task(a_batch_call(dry_run=value), channel).state == "success"
     assert sandbox.rings == ONE_RING_EACH

@@ -14,7 +14,7 @@ from batches.batch_call import (
     NUMBERS,
     PEOPLE,
     WAIT,
-    a_campaign,
+    a_batch_call,
     posts,
     read_csv,
     uploaded,
@@ -186,7 +186,7 @@ def test_a_column_that_is_not_there_is_refused_before_anything_is_sent(
 def test_an_option_that_cannot_be_meant_breaks_the_dag_file(options: dict[str, Any], told: str) -> None:
     """Two columns of one name, numbers by the back door, a text for a list."""
     with pytest.raises(ValueError, match=told):
-        a_campaign(**WAIT, results_uri="/r.csv", **options)
+        a_batch_call(**WAIT, results_uri="/r.csv", **options)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_option_that_cannot_be_meant_breaks_the_dag_file(options: dict[str, A
 def test_an_option_of_the_report_needs_one(options: dict[str, Any]) -> None:
     """It would be forgotten otherwise."""
     with pytest.raises(ValueError, match="cannot act without results_uri"):
-        a_campaign(**WAIT, **options)
+        a_batch_call(**WAIT, **options)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_report_of_no_known_form_is_refused_before_anything_is_sent(
 ) -> None:
     """The end of its name is all that says what it shall be: of a literal when the DAG file is parsed."""
     with pytest.raises(ValueError, match="results_uri: must end in"):
-        a_campaign(results_uri=f"{tmp_path}/{name}", **WAIT)
+        a_batch_call(results_uri=f"{tmp_path}/{name}", **WAIT)
     run = wait_for(channel, results_uri=f"{tmp_path}/{{{{ '{name}' }}}}")
     assert (run.state, sandbox.requests) == ("failed", [])
     assert "results_uri: " in str(run.error)
@@ -249,7 +249,7 @@ def test_rows_of_several_files_name_their_file(name: str, channel: FakeSuperviso
 def test_the_column_of_numbers_cannot_be_carried_under_its_own_name(options: dict[str, Any]) -> None:
     """Else numbers would be in the report unmasked; the DAG file is refused, with what to write instead."""
     with pytest.raises(ValueError, match=r"cannot name mobile.*recipients says how they are shown"):
-        a_campaign(**WAIT, results_uri="/r.csv", phone_column="mobile", **options)
+        a_batch_call(**WAIT, results_uri="/r.csv", phone_column="mobile", **options)
 
 
 def test_the_column_of_numbers_may_be_required_by_its_own_name(

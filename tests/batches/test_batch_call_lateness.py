@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from batches.batch_call import ONE_RING_EACH, a_campaign
+from batches.batch_call import ONE_RING_EACH, a_batch_call
 
 from formant_provider.sandbox import Sandbox
 from support.supervisor import FakeSupervisor
@@ -34,18 +34,18 @@ def test_a_late_run_calls_nobody(  # noqa: PLR0917 - a table
 ) -> None:
     """Too long after its data interval, a run that nobody started by hand is skipped, and nothing is sent."""
     end = datetime.now(UTC) - ago
-    run = run_task(a_campaign(**options), channel, run_type=run_type, data_interval_end=end)
+    run = run_task(a_batch_call(**options), channel, run_type=run_type, data_interval_end=end)
     assert run.state == ("success" if rings else "skipped"), run.log_text
     assert sandbox.rings == (ONE_RING_EACH if rings else {})
     assert rings or not [request for request in sandbox.requests if request.method == "POST"]
 
 
 @needs_state_store
-def test_a_campaign_that_was_placed_is_not_too_late(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_a_batch_call_that_was_placed_is_not_too_late(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A task that is cleared a month later hands on what it placed in time."""
-    placed = run_task(a_campaign(), channel, run_type="scheduled", data_interval_end=datetime.now(UTC))
+    placed = run_task(a_batch_call(), channel, run_type="scheduled", data_interval_end=datetime.now(UTC))
     end = datetime.now(UTC) - timedelta(days=30)
-    cleared = run_task(a_campaign(), channel, try_number=2, run_type="scheduled", data_interval_end=end)
+    cleared = run_task(a_batch_call(), channel, try_number=2, run_type="scheduled", data_interval_end=end)
     assert cleared.state == "success", cleared.log_text
     assert cleared.xcoms["batch_id"] == placed.xcoms["batch_id"]
     assert sandbox.rings == ONE_RING_EACH
@@ -54,4 +54,4 @@ def test_a_campaign_that_was_placed_is_not_too_late(sandbox: Sandbox, channel: F
 def test_no_time_at_all_cannot_be_meant() -> None:
     """Nothing would ever be placed."""
     with pytest.raises(ValueError, match="max_lateness"):
-        a_campaign(max_lateness=0)
+        a_batch_call(max_lateness=0)

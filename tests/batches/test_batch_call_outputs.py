@@ -1,4 +1,4 @@
-"""A campaign never writes over what it reads."""
+"""A batch call never writes over what it reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_call import WAIT, a_campaign, names, people_file, wait_for, write_csv
+from batches.batch_call import WAIT, a_batch_call, names, people_file, wait_for, write_csv
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.tables.parts import refuse_overlap
@@ -69,7 +69,7 @@ def test_outputs_over_inputs_are_refused_before_anything_is_read(
         assert told in str(run.error)
     else:
         with pytest.raises(InvalidInput, match=told):
-            a_campaign(contacts, **{**WAIT, **options})
+            a_batch_call(contacts, **{**WAIT, **options})
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.csv")} == before
 
 

@@ -1,4 +1,4 @@
-"""What is private in a campaign stays in its files: searched for in everything a task leaves behind."""
+"""What is private in a batch call stays in its files: searched for in everything a task leaves behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_call import AMOUNT, NAME, NUMBERS, PEOPLE, WAIT, a_campaign, people_file, place
+from batches.batch_call import AMOUNT, NAME, NUMBERS, PEOPLE, WAIT, a_batch_call, people_file, place
 from operators.test_call_privacy import assert_private
 from waiting.conftest import KEY
 from waiting.modes import to_the_end
@@ -44,7 +44,7 @@ def assert_hidden(run: TaskRun, contacts: Any = None) -> None:
     assert run.rendered_fields["contacts"] == (contacts or [HIDDEN] * 3)
 
 
-def test_a_campaign_leaves_nothing_private(channel: FakeSupervisor) -> None:
+def test_a_batch_call_leaves_nothing_private(channel: FakeSupervisor) -> None:
     """Log, XCom, state store, rendered fields and messages tell ids and counts alone."""
     run = place(channel, suppress=[SUPPRESSED])
     assert run.state == "success", run.log_text
@@ -52,9 +52,9 @@ def test_a_campaign_leaves_nothing_private(channel: FakeSupervisor) -> None:
     assert run.rendered_fields["suppress"] == ["***"]
 
 
-def test_a_deferred_campaign_leaves_nothing_private(channel: FakeSupervisor, tmp_path: Path) -> None:
+def test_a_deferred_batch_call_leaves_nothing_private(channel: FakeSupervisor, tmp_path: Path) -> None:
     """Nor do the trigger's arguments, its log and its event, or the task that goes on and reports."""
-    operator = a_campaign(results_uri=str(tmp_path / "r.csv"), recipients="full", **WAIT, deferrable=True)
+    operator = a_batch_call(results_uri=str(tmp_path / "r.csv"), recipients="full", **WAIT, deferrable=True)
     first = run_task(operator, channel)
     fired = run_trigger(first.deferral, channel)
     stored = json.dumps([first.trigger_kwargs, fired.event], default=str) + fired.log_text
@@ -69,16 +69,16 @@ def test_a_deferred_campaign_leaves_nothing_private(channel: FakeSupervisor, tmp
 def test_a_file_of_contacts_is_hidden_too(channel: FakeSupervisor, tmp_path: Path) -> None:
     """Its rows are as private as a list; the log tells where it is."""
     path = people_file(tmp_path / "people.csv")
-    run = to_the_end(a_campaign(path, results_uri=str(tmp_path / "r.csv"), **WAIT), channel)
+    run = to_the_end(a_batch_call(path, results_uri=str(tmp_path / "r.csv"), **WAIT), channel)
     assert run.state == "success", run.log_text
     assert_hidden(run, "***")
     assert path in run.log_text
 
 
-def test_mapped_campaigns_leave_nothing_private(channel: FakeSupervisor) -> None:
+def test_mapped_batch_calls_leave_nothing_private(channel: FakeSupervisor) -> None:
     """What is expanded over is hidden like any field."""
     with make_dag():
-        mapped = FormantCreateBatchCallOperator.partial(task_id="campaign", agent_id=456).expand_kwargs(
+        mapped = FormantCreateBatchCallOperator.partial(task_id="batch_call", agent_id=456).expand_kwargs(
             [{"name": f"list {index}", "contacts": [person]} for index, person in enumerate(PEOPLE)]
         )
     for index in range(3):

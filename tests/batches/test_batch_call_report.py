@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_call import NUMBERS, ONE_RING_EACH, PEOPLE, WAIT, a_campaign, asked, names, posts, wait_for
+from batches.batch_call import (
+    NUMBERS,
+    ONE_RING_EACH,
+    PEOPLE,
+    WAIT,
+    a_batch_call,
+    asked,
+    names,
+    posts,
+    wait_for,
+)
 from waiting.conftest import channel_to
 from waiting.modes import to_the_end
 
@@ -137,14 +147,14 @@ def test_the_newest_conversation_of_a_recipient_counts(make_sandbox: Make, tmp_p
     assert rows[2]["conversation_id"] == second.conversation_id != first.conversation_id
 
 
-def test_what_is_not_of_the_campaign_is_not_in_its_report(make_sandbox: Make, tmp_path: Path) -> None:
+def test_what_is_not_of_the_batch_call_is_not_in_its_report(make_sandbox: Make, tmp_path: Path) -> None:
     """Neither calls to others, nor of other agents, nor earlier ones to the same people."""
     sandbox = make_sandbox(start_at=datetime.now(UTC) - timedelta(days=10))
     sandbox.place(NEVER_ON_RECORD[:-2] + "00")
     sandbox.place(NUMBERS[2][:-2] + "21")
     earlier = [sandbox.place(number) for number in NUMBERS]
     sandbox.advance(3600)
-    operator = a_campaign(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, deferrable=True)
+    operator = a_batch_call(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, deferrable=True)
     channel = channel_to(sandbox)
     deferral = run_task(operator, channel).deferral
     sandbox.place(STRANGER)
@@ -178,18 +188,18 @@ def test_the_recipients_are_those_who_were_uploaded(make_sandbox: Make, tmp_path
     sandbox = make_sandbox(speed=1)
     channel, path = channel_to(sandbox), tmp_path / "r.csv"
     options: dict[str, Any] = {"results_uri": str(path), **WAIT, "retries": 1}
-    first = run_task(a_campaign(CONTACTS, deferrable=True, **options), channel)
+    first = run_task(a_batch_call(CONTACTS, deferrable=True, **options), channel)
     assert first.state == "deferred"
     with (tmp_path / "r.csv.recipients").open("rb") as file:
         assert [row.number for row in read_row_list(file)] == list(LISTED)
     sandbox.advance(600)
-    second = to_the_end(a_campaign([{"customer_phone": STRANGER}], **options), channel, try_number=2)
+    second = to_the_end(a_batch_call([{"customer_phone": STRANGER}], **options), channel, try_number=2)
     assert second.state == "success", second.log_text
     assert_report(read(path), sandbox)
     assert names(tmp_path) == ["r.csv"]
 
 
-def test_an_adopted_campaign_has_its_recipients_too(
+def test_an_adopted_batch_call_has_its_recipients_too(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """An upload whose answer was lost is reported on like any other."""
@@ -202,7 +212,7 @@ def test_an_adopted_campaign_has_its_recipients_too(
 
 def test_recipients_that_are_gone_are_replaced_by_the_list(channel: FakeSupervisor, tmp_path: Path) -> None:
     """If somebody deleted the list of recipients, the log says so, and all are listed who have a record."""
-    operator = a_campaign(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, deferrable=True)
+    operator = a_batch_call(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, deferrable=True)
     deferral = run_task(operator, channel).deferral
     (tmp_path / "r.csv.recipients").unlink()
     run = run_task(operator, channel, resume_event=run_trigger(deferral, channel).event)
@@ -216,13 +226,13 @@ def test_recipients_that_are_gone_are_replaced_by_the_list(channel: FakeSupervis
 
 @needs_state_store
 def test_a_report_that_fails_is_written_by_the_next_try(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """The campaign is not placed again for that, and the store holds nothing broken."""
+    """The batch call is not placed again for that, and the store holds nothing broken."""
     uri = "s3://shop@bucket/report.csv"
     with attached(ObjectStore(breaks_at=2)) as store:
         first = report_on(channel, uri, retries=1)
         assert (first.state, type(first.error)) == ("up_for_retry", OSError)
         assert list(store.objects) == ["bucket/report.csv.recipients"]
-        operator = a_campaign(CONTACTS, results_uri=uri, **WAIT, retries=1)
+        operator = a_batch_call(CONTACTS, results_uri=uri, **WAIT, retries=1)
         second = to_the_end(operator, channel, try_number=2)
         assert second.state == "success", second.log_text
         assert list(store.objects) == ["bucket/report.csv"]
@@ -248,7 +258,7 @@ def test_conversations_that_cannot_be_read_are_read_by_the_next_try(
     assert first.state == "up_for_retry"
     assert "places no further batch call" in first.log_text
     assert (tmp_path / "r.csv").read_text() == "an older one"
-    operator = a_campaign(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, retries=1)
+    operator = a_batch_call(CONTACTS, results_uri=str(tmp_path / "r.csv"), **WAIT, retries=1)
     assert to_the_end(operator, channel, try_number=2).state == "success"
     assert_report(read(tmp_path / "r.csv"), sandbox)
     assert names(tmp_path) == ["r.csv"]
@@ -256,12 +266,12 @@ def test_conversations_that_cannot_be_read_are_read_by_the_next_try(
 
 @needs_state_store
 @BOTH
-def test_a_campaign_that_is_not_over_is_reported_on_as_it_stands(
+def test_a_batch_call_that_is_not_over_is_reported_on_as_it_stands(
     deferrable: bool, make_sandbox: Make, tmp_path: Path
 ) -> None:
     """When the time is up there is a report; a cleared task replaces it, and still knows the recipients."""
     sandbox = make_sandbox(speed=1, start_at=datetime.now(UTC) - timedelta(days=10))
-    for number in NUMBERS:  # rung by somebody else before, and not yet by the campaign
+    for number in NUMBERS:  # rung by somebody else before, and not yet by the batch call
         sandbox.place(number)
     sandbox.advance(3600)
     channel, path = channel_to(sandbox), tmp_path / "r.csv"
@@ -271,7 +281,7 @@ def test_a_campaign_that_is_not_over_is_reported_on_as_it_stands(
     assert first.xcoms["return_value"]["by_status"] == {"no_record": 4}
     assert names(tmp_path) == ["r.csv", "r.csv.recipients"]
     sandbox.advance(600)
-    operator = a_campaign(CONTACTS, results_uri=str(path), **WAIT, deferrable=deferrable)
+    operator = a_batch_call(CONTACTS, results_uri=str(path), **WAIT, deferrable=deferrable)
     second = to_the_end(operator, channel, try_number=2)
     assert second.state == "success", second.log_text
     assert_report(read(path), sandbox)
@@ -308,6 +318,6 @@ def test_recipients_that_cannot_be_kept_send_nothing(sandbox: Sandbox, channel: 
     with attached(ObjectStore(breaks_at=1)):
         run = report_on(channel, "s3://shop@bucket/r.csv", PEOPLE, retries=1)
         assert (run.state, posts(sandbox)) == ("up_for_retry", 0)
-        operator = a_campaign(PEOPLE, results_uri="s3://shop@bucket/r.csv", **WAIT)
+        operator = a_batch_call(PEOPLE, results_uri="s3://shop@bucket/r.csv", **WAIT)
         assert to_the_end(operator, channel, try_number=2).state == "success"
     assert sandbox.rings == ONE_RING_EACH

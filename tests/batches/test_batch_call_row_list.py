@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_call import NUMBERS, PEOPLE, WAIT, a_campaign, names, posts, read_csv
+from batches.batch_call import NUMBERS, PEOPLE, WAIT, a_batch_call, names, posts, read_csv
 from waiting.conftest import channel_to
 from waiting.modes import to_the_end
 
@@ -29,7 +29,7 @@ DELETED = "was deleted when it was complete"
 
 def report_on(channel: FakeSupervisor, uri: object, try_number: int = 1, **options: Any) -> TaskRun:
     chosen = {"invalid_rows": "reject", "keep_columns": ["customer_name"], **WAIT, **options}
-    operator = a_campaign(CONTACTS, results_uri=str(uri), **chosen)
+    operator = a_batch_call(CONTACTS, results_uri=str(uri), **chosen)
     return to_the_end(operator, channel, try_number=try_number)
 
 
@@ -131,7 +131,7 @@ def test_two_tries_at_once_delete_it_once(channel: FakeSupervisor) -> None:
 
 
 @pytest.mark.parametrize("on_below_threshold", ["fail", "succeed"])
-def test_a_campaign_that_missed_its_threshold_is_over(
+def test_a_batch_call_that_missed_its_threshold_is_over(
     on_below_threshold: Any, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """However its task ends, nothing more is to be reported."""
@@ -143,7 +143,7 @@ def test_a_campaign_that_missed_its_threshold_is_over(
 
 @pytest.mark.parametrize("options", [{"timeout": 0.001, "on_timeout": "return"}, {"stall_timeout": 0.3}])
 @pytest.mark.parametrize("on_stalled", ["fail", "succeed"])
-def test_a_campaign_that_is_not_over_keeps_its_list(
+def test_a_batch_call_that_is_not_over_keeps_its_list(
     on_stalled: Any, options: dict[str, Any], make_sandbox: Make, tmp_path: Path
 ) -> None:
     """The time is up, or it stands still with people left to call: a clear will report on all rows again."""
@@ -160,7 +160,7 @@ def test_a_report_of_an_earlier_run_is_not_taken_for_this_one_s(
 ) -> None:
     """With neither list nor report of its own a task lists whom the API lists, in place of what is older."""
     path = tmp_path / "r.csv"
-    operator = a_campaign(PEOPLE, results_uri=str(path), **WAIT, deferrable=True)
+    operator = a_batch_call(PEOPLE, results_uri=str(path), **WAIT, deferrable=True)
     deferral = run_task(operator, channel).deferral
     (tmp_path / "r.csv.recipients").unlink()
     path.write_text("row_number,status,reason\n1,completed,\n")

@@ -1,4 +1,4 @@
-"""Two campaigns with one results_uri do not exchange their people."""
+"""Two batch calls with one results_uri do not exchange their people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_call import AGENT, NUMBERS, WAIT, a_campaign, names, posts, read_csv, wait_for
+from batches.batch_call import AGENT, NUMBERS, WAIT, a_batch_call, names, posts, read_csv, wait_for
 from waiting.conftest import channel_to
 
 from formant_provider.operators.batch import FormantCreateBatchCallOperator
@@ -32,12 +32,12 @@ def called(path: Path) -> list[str]:
 def mapped(rows: Sequence[dict[str, Any]], **common: Any) -> Any:
     with make_dag():
         return FormantCreateBatchCallOperator.partial(
-            task_id="campaign", agent_id=AGENT, **{**SHORT, **common}
+            task_id="batch_call", agent_id=AGENT, **{**SHORT, **common}
         ).expand_kwargs(rows)
 
 
 @needs_state_store
-def test_mapped_campaigns_report_on_their_own_people(make_sandbox: Make, tmp_path: Path) -> None:
+def test_mapped_batch_calls_report_on_their_own_people(make_sandbox: Make, tmp_path: Path) -> None:
     """Each timed out once and was cleared: each report lists its own people, and nobody is lost."""
     sandbox = make_sandbox(speed=1)
     channel, files = channel_to(sandbox), [tmp_path / "a.csv", tmp_path / "b.csv"]
@@ -59,7 +59,7 @@ def test_mapped_campaigns_report_on_their_own_people(make_sandbox: Make, tmp_pat
 
 
 @needs_state_store
-def test_mapped_campaigns_that_share_a_report_are_refused_by_the_list(
+def test_mapped_batch_calls_that_share_a_report_are_refused_by_the_list(
     make_sandbox: Make, tmp_path: Path
 ) -> None:
     """The second one sends nothing, and the first, cleared, still reports on its own people."""
@@ -84,12 +84,12 @@ def test_mapped_campaigns_that_share_a_report_are_refused_by_the_list(
 
 
 @needs_state_store
-def test_mapped_campaigns_cannot_share_their_rejects(channel: FakeSupervisor, tmp_path: Path) -> None:
+def test_mapped_batch_calls_cannot_share_their_rejects(channel: FakeSupervisor, tmp_path: Path) -> None:
     """The file of one would take the place of the other one's."""
     rows = [{"contacts": people(NUMBERS[0], "+1415"), "name": name} for name in "AB"]
     options = {"rejects_uri": str(tmp_path / "x.csv"), "invalid_rows": "reject", "lookup_timeout": 0}
     with make_dag():
-        partial = FormantCreateBatchCallOperator.partial(task_id="campaign", agent_id=AGENT, **options)
+        partial = FormantCreateBatchCallOperator.partial(task_id="batch_call", agent_id=AGENT, **options)
         task = partial.expand_kwargs(rows)
     first, second = (run_task(task, channel, map_index=index) for index in (0, 1))
     assert (first.state, second.state) == ("success", "failed")
@@ -100,10 +100,10 @@ def test_another_run_does_not_take_a_list_that_may_be_needed(make_sandbox: Make,
     """Nothing is read or sent, the list stays as it was, and the error says what to do."""
     sandbox = make_sandbox(speed=1)
     channel, path = channel_to(sandbox), tmp_path / "r.csv"
-    first = a_campaign(people(NUMBERS[0]), results_uri=str(path), **SHORT)
+    first = a_batch_call(people(NUMBERS[0]), results_uri=str(path), **SHORT)
     assert run_task(first, channel, run_id="r1").state == "success"
     listed, asked = (tmp_path / "r.csv.recipients").read_bytes(), len(sandbox.requests)
-    second = a_campaign(people(*NUMBERS[1:]), results_uri=str(path), **SHORT)
+    second = a_batch_call(people(*NUMBERS[1:]), results_uri=str(path), **SHORT)
     run = run_task(second, channel, run_id="r2")
     assert (run.state, len(sandbox.requests)) == ("failed", asked)
     assert ANOTHER in str(run.error)
@@ -112,12 +112,12 @@ def test_another_run_does_not_take_a_list_that_may_be_needed(make_sandbox: Make,
 
 
 @needs_state_store
-def test_a_list_of_another_campaign_is_neither_used_nor_deleted(make_sandbox: Make, tmp_path: Path) -> None:
+def test_a_list_of_another_batch_call_is_neither_used_nor_deleted(make_sandbox: Make, tmp_path: Path) -> None:
     """Whichever way it came there: the task says so, and writes no report on other people."""
     sandbox = make_sandbox(speed=1)
     channel, path = channel_to(sandbox), tmp_path / "r.csv"
     listed = tmp_path / "r.csv.recipients"
-    first = a_campaign(people(NUMBERS[0]), results_uri=str(path), **SHORT)
+    first = a_batch_call(people(NUMBERS[0]), results_uri=str(path), **SHORT)
     run_task(first, channel)
     report, other = path.read_bytes(), listed.read_bytes().replace(b"[af-", b"[af-0")
     listed.write_bytes(other)

@@ -1,4 +1,4 @@
-"""A campaign from a workbook, from parts and from a frame: the right people are called, and nobody else."""
+"""A batch call from a workbook, from parts and from a frame: the right people are called, and nobody else."""
 
 from __future__ import annotations
 

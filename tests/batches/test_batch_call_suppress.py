@@ -1,4 +1,4 @@
-"""Whom a campaign must not call, and what digits without a plus sign mean to it."""
+"""Whom a batch call must not call, and what digits without a plus sign mean to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.supervisor import FakeSupervisor, TaskKey
 from support.task_run import make_dag, run_task
 
 
-def test_a_hit_is_no_failure_of_the_campaign(
+def test_a_hit_is_no_failure_of_the_batch_call(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """With invalid_rows="fail" too: who is on the list is left out and reported; the others are called."""
@@ -70,7 +70,7 @@ def test_a_list_that_a_task_should_give_and_is_none_calls_nobody(
     with make_dag():
         upstream = EmptyOperator(task_id="upstream")
         operator = FormantCreateBatchCallOperator(
-            task_id="campaign", agent_id=456, name="March", contacts=PEOPLE, suppress=upstream.output
+            task_id="batch_call", agent_id=456, name="March", contacts=PEOPLE, suppress=upstream.output
         )
     channel.xcoms[TaskKey("test_dag", "r1", "upstream", -1)] = {"return_value": None}
     run = run_task(operator, channel)
@@ -85,7 +85,7 @@ def test_none_in_a_row_is_no_list_if_the_dag_file_says_so(
     with make_dag():
         upstream = EmptyOperator(task_id="upstream")
         operator = FormantCreateBatchCallOperator.partial(
-            task_id="campaign", agent_id=456, name="March", contacts=PEOPLE
+            task_id="batch_call", agent_id=456, name="March", contacts=PEOPLE
         ).expand(suppress=[None] if literal else upstream.output)
     channel.xcoms[TaskKey("test_dag", "r1", "upstream", -1)] = {"return_value": [None]}
     run = run_task(operator, channel, map_index=0)

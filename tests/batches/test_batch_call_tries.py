@@ -1,4 +1,4 @@
-"""Tries of one campaign: what was uploaded is found again, and what may have been is not uploaded again."""
+"""Tries of one batch call: what was uploaded is found again, and what may have been is not uploaded again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from batches.batch_call import NUMBERS, ONE_RING_EACH, PEOPLE, a_campaign, asked, posts, uploaded
+from batches.batch_call import NUMBERS, ONE_RING_EACH, PEOPLE, a_batch_call, asked, posts, uploaded
 from waiting.conftest import channel_to
 
 from formant_provider.sandbox import Fault, Sandbox
@@ -41,7 +41,7 @@ def a_try(
     channel: FakeSupervisor, number: int = 1, *, state_store: bool = HAS_STATE_STORE, **fields: Any
 ) -> TaskRun:
     """One try of the same task; below Airflow 3.3 it has no ledger."""
-    operator = a_campaign(**{"retries": 3, **fields})
+    operator = a_batch_call(**{"retries": 3, **fields})
     return run_task(
         operator, channel, try_number=number, state_store=state_store, logical_date=datetime.now(UTC)
     )
@@ -121,7 +121,7 @@ def test_a_wish_to_upload_again_is_granted_to_a_further_try(
 def test_a_wish_to_upload_again_uploads_nothing_that_is_found(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """A parked campaign that is there after all is adopted, whatever was wished."""
+    """A parked batch call that is there after all is adopted, whatever was wished."""
     sandbox.inject(BATCH, Fault.DROP_AFTER)
     sandbox.inject(BATCHES, Fault.ERROR_503_BEFORE, times=4)
     first = a_try(channel, resubmit_if_missing=True)
@@ -213,7 +213,7 @@ def test_a_ledger_that_cannot_be_written_keeps_the_upload_back(
 @needs_state_store
 def test_a_task_that_was_stopped_uploads_nothing(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """on_kill keeps back what was not sent, and says that what was cannot be taken back."""
-    operator = a_campaign(retries=1, pre_execute=lambda context: context["task"].on_kill())
+    operator = a_batch_call(retries=1, pre_execute=lambda context: context["task"].on_kill())
     run = run_task(operator, channel)
     assert (run.state, posts(sandbox)) == ("up_for_retry", 0)
     assert "was stopped before the upload" in run.log_text

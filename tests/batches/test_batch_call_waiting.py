@@ -1,4 +1,4 @@
-"""The wait for a campaign ends when it is over, and the task as its user wants it to."""
+"""The wait for a batch call ends when it is over, and the task as its user wants it to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from batches.batch_call import NUMBERS, ONE_RING_EACH, WAIT, a_campaign, asked, posts, wait_for
+from batches.batch_call import NUMBERS, ONE_RING_EACH, WAIT, a_batch_call, asked, posts, wait_for
 from waiting.conftest import channel_to
 from waiting.modes import to_the_end
 
@@ -25,7 +25,7 @@ UNCOUNTED = [{"customer_phone": "+14155550120"}, {"customer_phone": "+1415555010
 
 
 @BOTH
-def test_a_campaign_is_waited_for_to_its_end(
+def test_a_batch_call_is_waited_for_to_its_end(
     deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Metrics, status and counts go downstream, and nobody is rung twice."""
@@ -98,7 +98,7 @@ def test_a_task_that_is_cleared_after_its_time_waits_once_more(deferrable: bool,
     first = wait_for(channel, timeout=0.001, deferrable=deferrable)
     assert first.state == "failed"
     sandbox.advance(600)
-    second = to_the_end(a_campaign(**WAIT, deferrable=deferrable), channel, try_number=2)
+    second = to_the_end(a_batch_call(**WAIT, deferrable=deferrable), channel, try_number=2)
     assert second.state == "success", second.log_text
     assert second.xcoms["return_value"]["batch_id"] == first.xcoms["batch_id"]
     assert second.xcoms["return_value"]["contacts"] is None
@@ -109,7 +109,7 @@ def test_a_task_that_is_cleared_after_its_time_waits_once_more(deferrable: bool,
 def test_numbers_that_never_add_up_end_by_stalling(
     deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """A campaign of which nothing has been heard for stall_timeout is over, with a warning."""
+    """A batch call of which nothing has been heard for stall_timeout is over, with a warning."""
     run = wait_for(channel, UNCOUNTED, stall_timeout=0.4, deferrable=deferrable, on_timeout="fail")
     assert run.state == "success", run.log_text
     result = run.xcoms["return_value"]
@@ -178,7 +178,7 @@ def test_a_storm_is_weathered(deferrable: bool, sandbox: Sandbox, channel: FakeS
 
 def test_what_is_stored_of_a_deferred_wait_is_plain(make_sandbox: Any) -> None:
     """The deadline is a moment, and Airflow gives up later than we do."""
-    run = run_task(a_campaign(**{**WAIT, "timeout": 60}, deferrable=True), channel_to(make_sandbox(**LONG)))
+    run = run_task(a_batch_call(**{**WAIT, "timeout": 60}, deferrable=True), channel_to(make_sandbox(**LONG)))
     deadline = datetime.fromisoformat(run.trigger_kwargs["deadline"])
     assert timedelta(seconds=50) < deadline - datetime.now(deadline.tzinfo) <= timedelta(seconds=60)
     assert run.deferral.trigger_timeout > timedelta(minutes=30)
@@ -186,7 +186,7 @@ def test_what_is_stored_of_a_deferred_wait_is_plain(make_sandbox: Any) -> None:
     assert (watch["total_recipients"], watch["poll_interval_s"], watch["stall_timeout_s"]) == (3, 0.05, 3600)
 
 
-def test_a_campaign_in_the_worker_costs_few_requests(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_a_batch_call_in_the_worker_costs_few_requests(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """One upload, a look every poll_interval, and one more for name and status."""
     assert wait_for(channel, poll_interval=0.5).state == "success"
     assert posts(sandbox) == asked(sandbox, BATCH_DETAIL) == 1
@@ -198,7 +198,7 @@ def test_trouble_in_the_triggerer_ends_the_task_and_a_retry_waits_on(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """A key that is refused meanwhile fails for good; cleared with a good one, the task goes on waiting."""
-    operator = a_campaign(**WAIT, deferrable=True, retries=3)
+    operator = a_batch_call(**WAIT, deferrable=True, retries=3)
     deferral = run_task(operator, channel).deferral
     good = channel.connections["formant_default"]
     channel.connections["formant_default"] = {**good, "password": "another-key"}
@@ -207,5 +207,5 @@ def test_trouble_in_the_triggerer_ends_the_task_and_a_retry_waits_on(
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)
     assert "The batch call was placed before" in str(run.error)
     channel.connections["formant_default"] = good
-    assert to_the_end(a_campaign(**WAIT, deferrable=True), channel, try_number=2).state == "success"
+    assert to_the_end(a_batch_call(**WAIT, deferrable=True), channel, try_number=2).state == "success"
     assert sandbox.rings == dict.fromkeys(NUMBERS, 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pendulum
 import pytest
-from batches.batch_call import a_campaign, read_csv, uploaded
+from batches.batch_call import a_batch_call, read_csv, uploaded
 
 from formant_provider.calling_window import CallingWindow
 from formant_provider.operators.batch import FormantCreateBatchCallOperator
@@ -53,7 +53,7 @@ def clock(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SetClock:
 
 def place(channel: FakeSupervisor, contacts: Any = ALL, **options: Any) -> TaskRun:
     chosen = {"calling_window": CallingWindow(), "on_closed": "skip", "retries": 3, **options}
-    return run_task(a_campaign(contacts, **chosen), channel)
+    return run_task(a_batch_call(contacts, **chosen), channel)
 
 
 def called(sandbox: Sandbox) -> list[str]:
@@ -84,8 +84,8 @@ def test_a_closed_contact_refuses_the_upload_unless_it_is_to_be_left_out(
 ) -> None:
     """Without retries, and by default: the error says how many are closed until when, and how to go on."""
     clock(NOON_IN_INDIA)
-    campaign = a_campaign(ALL, calling_window=CallingWindow(), retries=3, **options)
-    run = run_task(campaign, channel)
+    batch_call = a_batch_call(ALL, calling_window=CallingWindow(), retries=3, **options)
+    run = run_task(batch_call, channel)
     assert (run.state, sandbox.requests) == ("failed", [])
     assert (
         "calling_window is closed now for 2 of 3 contacts: 1 until 2026-11-25T09:00:00Z,"
@@ -102,10 +102,10 @@ def test_a_refused_upload_goes_out_when_it_is_cleared_in_the_hours(
 ) -> None:
     """As the error says: nothing was sent, so nothing is in doubt."""
     clock(NOON_IN_INDIA)
-    campaign = a_campaign(ALL[1:], calling_window=CallingWindow())
-    assert run_task(campaign, channel).state == "failed"
+    batch_call = a_batch_call(ALL[1:], calling_window=CallingWindow())
+    assert run_task(batch_call, channel).state == "failed"
     clock(NOON_IN_AMERICA)
-    assert run_task(campaign, channel, try_number=2).state == "success"
+    assert run_task(batch_call, channel, try_number=2).state == "success"
     assert called(sandbox) == [NEW_YORK, LONDON]
 
 
@@ -126,7 +126,7 @@ def test_without_a_window_all_are_uploaded(
 ) -> None:
     """As ever: whoever gives no hours has none."""
     clock(NOON_IN_INDIA)
-    assert run_task(a_campaign(ALL), channel).state == "success"
+    assert run_task(a_batch_call(ALL), channel).state == "success"
     assert len(called(sandbox)) == 3
 
 
@@ -215,15 +215,15 @@ def test_who_is_closed_is_no_fault_of_the_list(channel: FakeSupervisor, clock: S
 
 
 @needs_state_store
-def test_a_campaign_that_was_placed_is_handed_on_at_any_hour(
+def test_a_batch_call_that_was_placed_is_handed_on_at_any_hour(
     channel: FakeSupervisor, clock: SetClock
 ) -> None:
     """Only what would ring anew is bound to the hours."""
     clock(NOON_IN_INDIA)
-    campaign = a_campaign(ALL[:1], calling_window=CallingWindow())
-    first = run_task(campaign, channel)
+    batch_call = a_batch_call(ALL[:1], calling_window=CallingWindow())
+    first = run_task(batch_call, channel)
     clock(NOON_IN_AMERICA)
-    again = run_task(campaign, channel, try_number=2)
+    again = run_task(batch_call, channel, try_number=2)
     assert (again.state, again.xcoms["batch_id"]) == ("success", first.xcoms["batch_id"])
 
 
@@ -233,7 +233,7 @@ def test_the_hours_may_be_templates(sandbox: Sandbox, channel: FakeSupervisor, c
     window = CallingWindow("{{ '09' ~ ':00' }}", timezone="{{ 'Asia/' ~ 'Kolkata' }}")
     with make_dag():
         mapped: Any = FormantCreateBatchCallOperator.partial(
-            task_id="campaign", agent_id=456, calling_window=window, on_closed="skip"
+            task_id="batch_call", agent_id=456, calling_window=window, on_closed="skip"
         ).expand_kwargs([{"name": "A", "contacts": ALL}, {"name": "B", "contacts": ALL[:1]}])
     for map_index in (0, 1):
         run = run_task(mapped, channel, map_index=map_index)
@@ -255,7 +255,7 @@ def test_hours_that_make_no_sense_refuse_the_whole(
             "calling_window.days": CallingWindow(days="{{ 'someday' }}"),
         }.items()
     ):
-        run = place(channel, task_id=f"campaign_{number}", calling_window=window)
+        run = place(channel, task_id=f"batch_call_{number}", calling_window=window)
         assert (run.state, sandbox.requests) == ("failed", [])
         assert str(run.error).startswith(field)
 
@@ -263,7 +263,7 @@ def test_hours_that_make_no_sense_refuse_the_whole(
 def test_scheduling_each_person_is_what_call_lists_will_do() -> None:
     """The vendor gives no row of a batch call a time of its own; the DAG file says so when it is parsed."""
     with pytest.raises(ValueError, match=r"Call lists will schedule each person.*map FormantCreateCallOp"):
-        a_campaign(calling_window=CallingWindow(), on_closed="schedule")
+        a_batch_call(calling_window=CallingWindow(), on_closed="schedule")
 
 
 @pytest.mark.parametrize(
@@ -278,4 +278,4 @@ def test_scheduling_each_person_is_what_call_lists_will_do() -> None:
 def test_hours_that_cannot_be_meant_break_the_dag_file(options: dict[str, Any], fault: str) -> None:
     """A mistake shows when the DAG is parsed."""
     with pytest.raises(ValueError, match=fault):
-        a_campaign(**options)
+        a_batch_call(**options)

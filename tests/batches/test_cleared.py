@@ -40,7 +40,7 @@ class World:
         """Run rows of the mapped task, at first or after a clear."""
         with make_dag():
             partial = FormantCreateBatchCallOperator.partial(
-                task_id="campaign", agent_id=456, retries=3, lookup_timeout=0
+                task_id="batch_call", agent_id=456, retries=3, lookup_timeout=0
             )
             mapped = partial.expand_kwargs(list(rows))
         return [self._run(mapped, row) for row in only or range(len(rows))]
@@ -48,7 +48,7 @@ class World:
     def run_plain(self, **options: Any) -> TaskRun:
         """Run a task that places one batch call."""
         options = {
-            "task_id": "campaign",
+            "task_id": "batch_call",
             "agent_id": 456,
             "retries": 3,
             "lookup_timeout": 0,
@@ -187,7 +187,7 @@ def test_in_a_loop_every_iteration_is_a_batch_call_of_its_own(world: World) -> N
     for try_number in (1, 2):
         for Loop.index in range(3):
             world.channel.state.clear()  # a store of its own for each iteration
-            operator = InALoop(task_id="campaign", agent_id=456, retries=3, lookup_timeout=0, **DELHI)
+            operator = InALoop(task_id="batch_call", agent_id=456, retries=3, lookup_timeout=0, **DELHI)
             run = run_task(operator, world.channel, try_number=try_number, logical_date=began)
             batch_id = run.xcoms["return_value"]["batch_id"]
             assert ids.setdefault(Loop.index, batch_id) == batch_id

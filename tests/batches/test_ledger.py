@@ -27,7 +27,7 @@ from support.versions import needs_state_store
 NUMBERS = phones("00", "01")
 
 
-class Campaign(BaseOperator):
+class BatchCall(BaseOperator):
     """The least that places a batch call."""
 
     template_fields = ("name",)
@@ -77,8 +77,8 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
 
 
-def campaign(file: str, **fields: Any) -> Campaign:
-    return Campaign(task_id="campaign", file=file, **{"retries": 3, **fields})
+def batch_call(file: str, **fields: Any) -> BatchCall:
+    return BatchCall(task_id="batch_call", file=file, **{"retries": 3, **fields})
 
 
 def result(run: TaskRun) -> tuple[int, str]:
@@ -90,7 +90,7 @@ def result(run: TaskRun) -> tuple[int, str]:
 @needs_state_store
 def test_the_entry_holds_ids_and_moments(file: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Named by the key; no number, no variable and no API key."""
-    run = run_task(campaign(file), channel)
+    run = run_task(batch_call(file), channel)
     ((key, entry),) = run.state_store[BATCHES_ENTRY]["calls"].items()
     assert key == entry["key"]
     assert set(entry) == {"key", "written_at", "sent", "receipt", "try_number"}
@@ -103,9 +103,9 @@ def test_the_entry_holds_ids_and_moments(file: str, sandbox: Sandbox, channel: F
 @needs_state_store
 def test_a_further_try_sends_nothing(file: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Whatever its name was rendered to this time."""
-    first = result(run_task(campaign(file, name="at {{ ti.try_number }}"), channel))
+    first = result(run_task(batch_call(file, name="at {{ ti.try_number }}"), channel))
     seen = len(sandbox.requests)
-    assert result(run_task(campaign(file, name="at {{ ti.try_number }}"), channel, try_number=2)) == first
+    assert result(run_task(batch_call(file, name="at {{ ti.try_number }}"), channel, try_number=2)) == first
     assert len(sandbox.requests) == seen
 
 
@@ -114,8 +114,8 @@ def test_without_a_store_a_further_try_finds_it_by_its_name(
 ) -> None:
     """Below Airflow 3.3 the list alone tells."""
     old = {"state_store": False, "logical_date": datetime.now(UTC)}
-    batch_id, _ = result(run_task(campaign(file, name="at {{ ti.try_number }}"), channel, **old))
-    again = run_task(campaign(file, name="at {{ ti.try_number }}"), channel, try_number=2, **old)
+    batch_id, _ = result(run_task(batch_call(file, name="at {{ ti.try_number }}"), channel, **old))
+    again = run_task(batch_call(file, name="at {{ ti.try_number }}"), channel, try_number=2, **old)
     assert result(again) == (batch_id, "found")
     assert sandbox.rings == dict.fromkeys(NUMBERS, 1)
 
@@ -124,7 +124,7 @@ def test_without_a_store_a_further_try_that_finds_nothing_is_parked(
     file: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Without retries, and with what to do in the log."""
-    run = run_task(campaign(file), channel, try_number=2, state_store=False)
+    run = run_task(batch_call(file), channel, try_number=2, state_store=False)
     assert run.state == "failed"
     assert "A batch call may have been placed" in run.log_text
     assert "resubmit_if_missing" in run.log_text
@@ -141,8 +141,8 @@ def test_a_lost_answer_whose_batch_call_is_not_listed_is_parked_and_found_by_a_c
     sandbox = make_sandbox(batch_list_lag_reads=1)
     channel = channel_to(sandbox)
     sandbox.inject(BATCH, Fault.DROP_AFTER)
-    assert run_task(campaign(file), channel).state == "failed"
-    assert result(run_task(campaign(file), channel, try_number=2)) == (sandbox.batches[0].batch_id, "found")
+    assert run_task(batch_call(file), channel).state == "failed"
+    assert result(run_task(batch_call(file), channel, try_number=2)) == (sandbox.batches[0].batch_id, "found")
     assert sandbox.rings == dict.fromkeys(NUMBERS, 1)
 
 
@@ -154,7 +154,7 @@ def test_rows_of_a_mapped_list_are_told_apart_by_their_names(
     names = ["north", "east", "south"]
     for try_number, order in enumerate((names, names[::-1]), start=1):
         with make_dag():
-            mapped = Campaign.partial(task_id="campaign", file=file).expand(name=order)
+            mapped = BatchCall.partial(task_id="batch_call", file=file).expand(name=order)
         attempt = {"try_number": try_number, "logical_date": datetime.now(UTC)}
         runs = [run_task(mapped, channel, map_index=index, **attempt) for index in range(3)]
         found.append({name: result(run)[0] for name, run in zip(order, runs, strict=True)})
@@ -166,8 +166,8 @@ def test_a_name_of_the_user_s_is_one_batch_call_wherever_it_is_asked_for(
     file: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """In another run, under another name, on another day."""
-    first = result(run_task(campaign(file, own_name="march"), channel))
-    other = run_task(campaign(file, own_name="march", name="Once more"), channel, run_id="r2")
+    first = result(run_task(batch_call(file, own_name="march"), channel))
+    other = run_task(batch_call(file, own_name="march", name="Once more"), channel, run_id="r2")
     assert result(other) == (first[0], "found")
     assert sandbox.rings == dict.fromkeys(NUMBERS, 1)
 
@@ -188,7 +188,7 @@ def test_an_error_ends_the_task_with_advice(
     fault, times, state, said = ENDS[end]
     if fault:
         sandbox.inject(BATCH, fault, times=times)
-    run = run_task(campaign(file, agent_id=456 if fault else 999), channel)
+    run = run_task(batch_call(file, agent_id=456 if fault else 999), channel)
     assert run.state == state
     assert said in run.log_text
     assert "idempotency key" not in run.log_text

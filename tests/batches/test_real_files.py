@@ -175,7 +175,7 @@ def test_00_that_was_kept_is_read_as_a_plus_sign(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["polars opened.csv", "duckdb opened.parquet", "pandas opened as text.csv"])
-def test_a_campaign_calls_the_ten(
+def test_a_batch_call_calls_the_ten(
     name: str, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """The numbers that arrive at the API are those of the good list, each with its name."""
@@ -184,7 +184,7 @@ def test_a_campaign_calls_the_ten(
 
 
 @pytest.mark.parametrize("name", ["pandas opened.csv", "pyarrow opened.parquet", "polars opened 00.csv"])
-def test_a_campaign_sends_nothing_until_it_is_told(
+def test_a_batch_call_sends_nothing_until_it_is_told(
     name: str, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
     """A list without its plus signs fails before anything is sent; with ``numbers=`` the ten are called."""

@@ -23,7 +23,7 @@ DIGITS_GONE, THOUSANDS, NO_VALUE = "scientific notation|end in .* zeros", "thous
 class Made(NamedTuple):
     """What was made of a list.
 
-    :param refusal: what a campaign without options says; ``""``: it calls everybody.
+    :param refusal: what a batch call without options says; ``""``: it calls everybody.
     :param cure: the options with which it calls everybody; ``None``: there are none, and it calls nobody.
     """
 

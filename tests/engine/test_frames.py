@@ -32,7 +32,8 @@ with DAG("{dag_id}", schedule=None):
         {listed}
 
     FormantCreateBatchCallOperator(
-        task_id="campaign", agent_id=456, name="March", contacts=people(), suppress=listed(), lookup_timeout=0
+        task_id="batch_call", agent_id=456, name="March", contacts=people(), suppress=listed(),
+        lookup_timeout=0,
     )
 """
 
@@ -78,9 +79,9 @@ def test_what_a_task_returns_is_called(
     for library in ("pandas", "polars", "pyarrow"):
         pytest.importorskip(library)
     result = run(body, listed, tmp_path, env)
-    assert result["campaign"].state == "success", result.log_text[-3000:]
+    assert result["batch_call"].state == "success", result.log_text[-3000:]
     assert sandbox.rings == dict.fromkeys(NUMBERS[:2], 1)
-    shown = str(result["campaign"].rendered_fields)
+    shown = str(result["batch_call"].rendered_fields)
     assert not any(text in shown for text in (*NUMBERS, "Asha"))
 
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.engine, needs_loops]
 
 DAG = """
 from airflow.sdk import DAG, task, task_group
-from formant_provider.operators.batch import FormantCreateBatchCallOperator as Campaign
+from formant_provider.operators.batch import FormantCreateBatchCallOperator as BatchCall
 from formant_provider.operators.call import FormantCreateCallOperator as Call
 
 PEOPLE = [{"customer_phone": "+14155550100"}, {"customer_phone": "+14155550110"}]
@@ -38,7 +38,7 @@ with DAG("NAME", schedule=None):
 """
 ONE = 'Call(task_id="call", agent_id=456, parameters=PEOPLE[0], retries=1, OPTIONS)'
 MAPPED = 'Call.partial(task_id="call", agent_id=456, retries=1).expand(parameters=PEOPLE)'
-CAMPAIGN = 'Campaign(task_id="call", agent_id=456, contacts=PEOPLE, name="dues", retries=1)'
+BATCH_CALL = 'BatchCall(task_id="call", agent_id=456, contacts=PEOPLE, name="dues", retries=1)'
 WAITS = "wait_for_completion=True, poll_interval=0.2, deferrable="
 Run = Callable[..., DagResult]
 
@@ -94,7 +94,7 @@ def test_in_a_loop_everybody_of_a_mapped_list_is_called_in_every_iteration(
 def test_in_a_loop_every_iteration_is_a_batch_call_of_its_own(sandbox: Sandbox, run: Run) -> None:
     """All answers are lost: three batch calls are uploaded, and each iteration finds its own."""
     sandbox.inject(BATCH, Fault.DROP_AFTER, times=3)
-    result = run(CAMPAIGN, key="batch_id")
+    result = run(BATCH_CALL, key="batch_id")
     sandbox.advance(60)
     assert sandbox.rings == {"+14155550100": 3, "+14155550110": 3}
     ids, placements = zip(*result["collect"].xcoms["return_value"], strict=True)

@@ -167,10 +167,10 @@ call(nothing())
     assert_refused(run(body, tmp_path, env), "scheduled_for", sandbox)
 
 
-def test_a_campaign_without_the_name_it_was_given_is_not_placed(
+def test_a_batch_call_without_the_name_it_was_given_is_not_placed(
     sandbox: Sandbox, env: dict[str, str], tmp_path: Path
 ) -> None:
-    """Without its name it would be another campaign, and ring everybody again."""
+    """Without its name it would be another batch call, and ring everybody again."""
     body = (
         'FormantCreateBatchCallOperator(task_id="call", agent_id=456, name="A", contacts=PEOPLE,'
         " idempotency_key=nothing())"

@@ -148,8 +148,8 @@ def test_rows_of_a_function_have_results_too(sandbox: Sandbox, env: dict[str, st
     assert sandbox.rings == {"+14155550120": 1, "+14155550122": 1}
 
 
-CAMPAIGNS = """
-with DAG("campaign_rows", schedule=None):
+BATCH_CALLS = """
+with DAG("batch_call_rows", schedule=None):
     calls = FormantCreateBatchCallOperator.partial(
         task_id="call", agent_id=456, suppress=["+14155550121"], invalid_rows="reject", on_empty="skip"
     ).expand_kwargs([
@@ -170,9 +170,9 @@ with DAG("campaign_rows", schedule=None):
 """
 
 
-def test_rows_of_campaigns_have_results_too(sandbox: Sandbox, env: dict[str, str], tmp_path: Path) -> None:
-    """A campaign in which nobody is left and one without a name have their places."""
-    result = run_dag_source(HEAD + CAMPAIGNS, tmp_path, "campaign_rows", env=env)
+def test_rows_of_batch_calls_have_results_too(sandbox: Sandbox, env: dict[str, str], tmp_path: Path) -> None:
+    """A batch call in which nobody is left and one without a name have their places."""
+    result = run_dag_source(HEAD + BATCH_CALLS, tmp_path, "batch_call_rows", env=env)
     assert result["collect"].xcoms["return_value"] == [
         [0, "north", None, None, True],
         [1, "east", "skipped", "nobody_left", False],

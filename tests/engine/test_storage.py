@@ -86,7 +86,7 @@ def test_the_nightly_example_exports_yesterday(sandbox: Sandbox, env: dict[str, 
     assert len(rows) == exported["count"] == 12
     assert b"1415555" not in gzip.decompress(packed)
     completed = exported["by_status"]["completed"]
-    assert result["completed_in_percent"].xcoms["return_value"] == round(100 * completed / 12, 1)
+    assert result["completed_percent"].xcoms["return_value"] == round(100 * completed / 12, 1)
     assert sandbox.rings.total() == 24
 
 

@@ -109,7 +109,7 @@ def test_what_is_no_country_breaks_the_dag_file(country: Any) -> None:
 
 
 def test_the_old_name_of_the_country_goes_on_with_a_warning() -> None:
-    """For campaigns, which had it; and both at once cannot be meant."""
+    """For batch calls, which had it; and both at once cannot be meant."""
     fields: dict[str, Any] = {"task_id": "c", "agent_id": 1, "name": "n", "contacts": []}
     with pytest.warns(DeprecationWarning, match="default_region is now default_country"):
         made = FormantCreateBatchCallOperator(**fields, default_region="DE")

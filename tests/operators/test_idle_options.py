@@ -29,7 +29,7 @@ IDLE_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"on_unsuccessful": "succeed"}, "on_unsuccessful cannot act without"),
     ({"include_transcript": True}, "include_transcript cannot act without"),
 ]
-IDLE_CAMPAIGNS: list[tuple[dict[str, Any], str]] = [
+IDLE_BATCH_CALLS: list[tuple[dict[str, Any], str]] = [
     ({"timeout": 60}, "timeout cannot act without wait_for_completion=True"),
     ({"timeout": 0, **WAIT}, "timeout must be above 0"),
     ({"poll_interval": 5}, "poll_interval cannot act without"),
@@ -44,7 +44,7 @@ def a_call(**options: Any) -> FormantCreateCallOperator:
     return FormantCreateCallOperator(task_id="call", agent_id=456, parameters=PEOPLE[0], **options)
 
 
-def a_campaign(**options: Any) -> FormantCreateBatchCallOperator:
+def a_batch_call(**options: Any) -> FormantCreateBatchCallOperator:
     fields = {"agent_id": 456, "name": "A", "contacts": PEOPLE}
     return FormantCreateBatchCallOperator(task_id="call", **fields, **options)
 
@@ -62,15 +62,15 @@ def test_an_option_of_a_call_that_cannot_act_breaks_the_dag_file(options: dict[s
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    IDLE_CAMPAIGNS,
+    IDLE_BATCH_CALLS,
     ids=lambda item: next(iter(item)) if isinstance(item, dict) else "told",
 )
-def test_an_option_of_a_campaign_that_cannot_act_breaks_the_dag_file(
+def test_an_option_of_a_batch_call_that_cannot_act_breaks_the_dag_file(
     options: dict[str, Any], told: str
 ) -> None:
     """Plain and mapped, as with single calls."""
     with pytest.raises(ValueError, match=told):
-        a_campaign(**options)
+        a_batch_call(**options)
     with make_dag(), pytest.raises(ValueError, match=told):
         FormantCreateBatchCallOperator.partial(task_id="call", agent_id=456, **options)
 
@@ -78,7 +78,7 @@ def test_an_option_of_a_campaign_that_cannot_act_breaks_the_dag_file(
 def test_a_report_is_needed_for_its_columns() -> None:
     """results_fields without results_uri would be forgotten; in a mapped task rows may have one each."""
     with pytest.raises(ValueError, match="results_fields cannot act without results_uri"):
-        a_campaign(**WAIT, results_fields=["status"])
+        a_batch_call(**WAIT, results_fields=["status"])
     with make_dag():
         FormantCreateBatchCallOperator.partial(
             task_id="call", agent_id=456, name="A", contacts=PEOPLE, **WAIT, results_fields=["status"]
@@ -117,4 +117,4 @@ def test_defaults_of_a_dag_bother_no_task_that_does_not_wait() -> None:
             parameters=PEOPLE
         )
     for rate in (0, 1, 100, None):
-        a_campaign(**WAIT, min_success_rate=rate)
+        a_batch_call(**WAIT, min_success_rate=rate)

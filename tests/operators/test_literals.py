@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from formant_provider.operators.batch import FormantCreateBatchCallOperator
 from formant_provider.operators.call import FormantCreateCallOperator
 from support.task_run import make_dag
 
@@ -51,6 +52,18 @@ def test_an_invalid_literal_breaks_the_dag_file(fields: dict[str, Any], told: st
     for caught in (plain, mapped):
         assert "0151" not in str(caught.value)
         assert "4155550100" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("fields", "told"), INVALID[:4])
+def test_an_invalid_literal_of_a_batch_call_breaks_the_dag_file(fields: dict[str, Any], told: str) -> None:
+    """Plain and in partial; what is known later is checked when the task runs."""
+    given = {"task_id": "batch_call", "agent_id": 456, "name": "March", "contacts": ROWS}
+    with pytest.raises(ValueError, match=told):
+        FormantCreateBatchCallOperator(**{**given, **fields})
+    with make_dag(), pytest.raises(ValueError, match=told):
+        FormantCreateBatchCallOperator.partial(**{**given, **fields})
+    for later in KNOWN_LATER[:4]:
+        assert FormantCreateBatchCallOperator(**{**given, **later})
 
 
 @pytest.mark.parametrize("fields", KNOWN_LATER)

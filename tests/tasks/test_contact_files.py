@@ -24,7 +24,7 @@ BAD = {"name": "Ravi", "customer_phone": "4155550100"}
 
 @pytest.fixture
 def files(tmp_path: Path) -> Callable[..., ContactFiles]:
-    """Make the files of a campaign, whose own folder is apart from all else."""
+    """Make the files of a batch call, whose own folder is apart from all else."""
 
     def make(contacts: Any = ROWS, suppress: Any = None, **options: Any) -> ContactFiles:
         rules = {"delimiter": ",", "default_country": None, "required_variables": (), "invalid_rows": "fail"}

@@ -55,7 +55,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 
 def written(folder: Path, contacts: Any, suppress: Any = None, **options: Any) -> tuple[bytes, ContactFiles]:
     (folder / "own").mkdir(exist_ok=True)
-    rules = ContactRules(",", None, (), options.pop("invalid_rows", "fail"), **options)
+    rules = ContactRules(invalid_rows=options.pop("invalid_rows", "fail"), **options)
     made = ContactFiles(folder / "own", contacts, suppress, rules)
     return made.write().read_bytes(), made
 
@@ -144,7 +144,7 @@ def test_rejects_tell_the_part(tmp_path: Path) -> None:
     (place / "a.csv").write_text(f"customer_phone\n{NUMBERS[0]}\n")
     (place / "b.csv").write_text("customer_phone\n4155550100\n")
     made = ContactFiles(
-        tmp_path, str(place), None, ContactRules(",", None, (), "reject"), rejects_uri=str(tmp_path / "r.csv")
+        tmp_path, str(place), None, ContactRules(invalid_rows="reject"), rejects_uri=str(tmp_path / "r.csv")
     )
     made.write()
     header, row = (tmp_path / "r.csv").read_text().splitlines()
@@ -156,11 +156,11 @@ def test_rejects_tell_the_part(tmp_path: Path) -> None:
 def test_a_column_without_a_name_is_refused_when_the_file_is_parsed(column: Any) -> None:
     """phone_column= is the name of a column."""
     with pytest.raises(ValueError, match="phone_column must be the name of a column"):
-        ContactRules(",", None, (), "fail", phone_column=column)
+        ContactRules(phone_column=column)
 
 
 @pytest.mark.parametrize("sheet", ["", 0, 1])
 def test_a_sheet_is_named_and_not_counted(sheet: Any) -> None:
     """Libraries count sheets from 0 or from 1; a name is the same everywhere."""
     with pytest.raises(ValueError, match="sheet must be the name of a sheet"):
-        ContactRules(",", None, (), "fail", sheet=sheet)
+        ContactRules(sheet=sheet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -94,7 +95,9 @@ def test_what_the_wait_found_out_is_handed_on_when_the_record_cannot_be_read(
     assert (result["status"], result["trace_id"]) == (call.ending.status, call.trace_id)
     assert result["conversation_id"] == run.xcoms["conversation_id"] == call.conversation_id
     assert result["duration_seconds"] == call.ending.duration_seconds
-    assert None not in {result["start_timestamp"], result["end_timestamp"]}
+    for text, timestamp in (("started_at", "start_timestamp"), ("ended_at", "end_timestamp")):
+        assert result[text].endswith("Z")
+        assert datetime.fromisoformat(result[text]).timestamp() == result[timestamp] / 1000
     assert result["results"] is None
     assert "Continuing with what is known" in run.log_text
     assert world.sandbox.rings == {call.customer_phone: 1}

@@ -12,13 +12,15 @@ import calendar
 import json
 import logging
 import tempfile
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import BadResponse, InvalidInput
+from formant_provider.api.log_throttle import LogThrottle
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.lookup import find_detail
 from formant_provider.core.flows import run
@@ -35,7 +37,6 @@ DETAIL_ONLY = frozenset({"failure_reason", "results", "transcript"})
 # A list may be sorted by the end of a call. A long one that began before the interval then stands before
 # shorter ones that began within it, so we read on until the list is farther back than any call lasts.
 LONGEST_CALL = timedelta(hours=3)
-_PROGRESS_EVERY = 500
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,17 @@ class History:
     """The conversations of an agent that began within an interval; to be used in a ``with`` block.
 
     :param max_pages: how far the list may go on; a bound against one without an end.
+    :param clock: tells seconds, from any moment on; progress is logged by it.
     """
 
     def __init__(
-        self, client: FormantClient, agent_id: int, interval: Interval, *, max_pages: int = MAX_PAGES
+        self,
+        client: FormantClient,
+        agent_id: int,
+        interval: Interval,
+        *,
+        max_pages: int = MAX_PAGES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._agent_id = agent_id
@@ -93,6 +101,8 @@ class History:
         self._max_pages = max_pages
         self._places: dict[str, tuple[int, int]] = {}
         self._undated: set[str] = set()
+        self._details = 0
+        self._progress = LogThrottle(clock)
         self._records = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the history
 
     def __enter__(self) -> History:
@@ -130,12 +140,12 @@ class History:
         :param fields: what is wanted of them. If the list did not tell it, each is read in detail.
         """
         places = sorted((start, conversation_id, at) for conversation_id, (start, at) in self._places.items())
-        for number, (_, _, at) in enumerate(places, start=1):
+        for _, _, at in places:
             yield self.complete(self._kept(at), fields)
-            if number % _PROGRESS_EVERY == 0:
-                log.info("%s of %s conversations are read.", number, len(places))
 
     def _take(self, record: Conversation) -> None:
+        if self._progress.is_due():
+            log.info("The list of conversations is being read: %s so far.", len(self))
         start = record.start_timestamp
         if start is None:
             self._undated.add(record.conversation_id)
@@ -158,6 +168,9 @@ class History:
         if DETAIL_ONLY.isdisjoint(fields) and ("trace_id" not in fields or record.trace_id is not None):
             return record
         detail = find_detail(self._client, record.conversation_id)
+        self._details += 1
+        if self._progress.is_due():
+            log.info("%s of %s conversations are read in detail.", self._details, len(self))
         known = {name: value for name, value in asdict(detail).items() if value is not None} if detail else {}
         return replace(record, **known)
 

@@ -13,8 +13,10 @@ https://docs.formantai.com/webhooks/events
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from formant_provider.api.models import Conversation, ReceiptStatus
 
@@ -72,3 +74,15 @@ def ended(record: Conversation) -> datetime | None:
 def moment(timestamp_ms: float) -> datetime:
     """Return the moment of a vendor's timestamp, which is in milliseconds since 1970."""
     return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+
+
+def moment_text(timestamp_ms: Any) -> str | None:
+    """Return the moment of a vendor's timestamp as ISO 8601 text in UTC; ``None`` if it is no moment."""
+    with suppress(TypeError, ValueError, OverflowError, OSError):
+        return iso_text(moment(timestamp_ms))
+    return None
+
+
+def iso_text(value: datetime) -> str:
+    """Write an aware moment in UTC as files and results have it: ISO 8601, with milliseconds."""
+    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,23 +1,48 @@
-"""How the task of a batch call ends after the wait: with a report, and as its user chose."""
+"""Waits for a batch call that was placed, and ends the task: with a report, and as its user chose."""
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.tasks.batches.placing import build_batch
 from formant_provider.tasks.batches.report import write_report
-from formant_provider.tasks.batches.waiting import batch_result, end_by_threshold, stands_still
+from formant_provider.tasks.batches.waiting import (
+    batch_result,
+    batch_trigger_for,
+    end_by_threshold,
+    stands_still,
+    wait_for_batch,
+)
 from formant_provider.tasks.results import push_result
+from formant_provider.tasks.waiting import defer_wait
 
 if TYPE_CHECKING:
-    from formant_provider.tasks.batches.placing import BatchTask
+    from formant_provider.core.batches.placement import BatchPlacement
+    from formant_provider.tasks.batches.task import BatchTask
     from formant_provider.tasks.run import TaskRun
     from formant_provider.triggers.batch import BatchEnd
 
 log = logging.getLogger(__name__)
+
+
+def wait(task: BatchTask, placement: BatchPlacement, receipt: dict[str, Any], run: TaskRun) -> dict[str, Any]:
+    """Wait until the batch call is over, here or in the triggerer; return the result."""
+    from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
+    from formant_provider.triggers.batch import BatchEnd
+
+    watch = task.waiting.watch(placement.batch_id, placement.total_recipients)
+    deadline = pendulum.now("UTC") + timedelta(seconds=task.timeout_s)
+    log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
+    if task.deferrable:
+        defer_wait(task, batch_trigger_for(task.hook, watch, deadline, receipt), deadline)
+    with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
+        waiter = wait_for_batch(task.hook, watch, deadline)
+    return conclude(task, BatchEnd.of(waiter, receipt), run)
 
 
 def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:

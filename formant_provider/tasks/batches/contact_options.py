@@ -1,4 +1,4 @@
-"""What a user asks of contacts, checked when the DAG file is parsed."""
+"""The options of contacts, checked when the DAG file is parsed."""
 
 from __future__ import annotations
 
@@ -19,29 +19,19 @@ PHONE_COLUMN = "customer_phone"
 
 @dataclass(frozen=True)
 class ContactRules:
-    """What a user asks of contacts, checked when the DAG file is parsed.
+    """The options of contacts, which are documented at the operator.
 
-    :param delimiter: between the cells of a CSV file.
-    :param default_country: where numbers without a country code are from; ``None`` takes E.164 alone.
-    :param required_variables: columns that must not be blank.
-    :param invalid_rows: what becomes of the batch call when some contacts cannot be called.
-    :param numbers: what digits without a plus sign are; ``None`` refuses those that could be either.
-    :param max_rejected_rate: percent that may be left out for a fault of theirs; ``None`` means any.
-    :param on_empty: what becomes of the task when nobody can be called.
-    :param renumber: whether numbers of an old numbering plan are called under those of today.
-    :param sheet: the name of the sheet of a workbook; ``None`` takes the first that is not hidden.
-    :param phone_column: the name that the column of numbers has in the contacts.
-    :raises ValueError: for an invalid option.
+    :raises ValueError: one of them is invalid.
     """
 
-    delimiter: str
-    default_country: str | None
-    required_variables: Sequence[str]
-    invalid_rows: InvalidRows
-    numbers: Numbers | None = None
-    renumber: bool = False
+    delimiter: str = ","
     sheet: str | None = None
     phone_column: str = PHONE_COLUMN
+    default_country: str | None = None
+    numbers: Numbers | None = None
+    renumber: bool = False
+    required_variables: Sequence[str] = ()
+    invalid_rows: InvalidRows = "fail"
     max_rejected_rate: float | None = None
     on_empty: OnEmpty = "fail"
 

@@ -1,7 +1,7 @@
-"""A batch call's contacts, from wherever they are to the one clean file that is uploaded.
+"""Turns the contacts of a batch call, from any source, into the one clean file that is uploaded.
 
-Nothing is sent from here. Beside the clean file two others are written: the contacts that cannot be called,
-and, for the report at the end, a list of what became of each row.
+Nothing is sent from here. Two other files are written beside it: the contacts that cannot be called, and a
+list of all rows, which the report at the end is made of.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class ContactFiles:
     :param contacts: a URI or an absolute path, of a file, a folder or a pattern; or a list of mappings or
         a data frame.
     :param suppress: numbers that must not be called, in the same forms; ``None`` means none.
-    :param rejects_uri: where contacts go that cannot be called; ``None`` keeps them nowhere.
-    :param recipients_uri: where the list of rows goes, for the report; ``None``: there is none.
-    :param carried: columns that go along in that list.
-    :param marker: of the batch call, by which that list is known.
-    :param on_closed: what becomes of the batch call when some may not be called at this hour: ``"skip"``
-        leaves them out, ``"fail"`` sends nothing.
-    :ivar openings: the calling hours, asked when the contacts are read; ``None`` means any hour.
+    :param rejects_uri: the file of contacts that cannot be called; ``None`` writes none.
+    :param recipients_uri: the list of rows, for the report; ``None`` writes none.
+    :param carried: columns that are kept in that list.
+    :param marker: the marker of the batch call, which identifies that list.
+    :param on_closed: what to do when some may not be called at this hour: ``"skip"`` leaves them out,
+        ``"fail"`` sends nothing.
+    :ivar openings: the calling hours at the moment of the upload; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
     """
 
@@ -62,9 +62,10 @@ class ContactFiles:
         """Write the clean file, and the two beside it.
 
         :return: its path.
-        :raises InvalidInput: another batch call has its list of rows where this one's goes; or the contacts
-            cannot be read, or some cannot be called and that is not wanted.
-        :raises CallNotAllowed: it is not the hour, or nobody is left to be called and that is in order.
+        :raises InvalidInput: another batch call has its list of rows in the same place; or the contacts
+            cannot be read, or some cannot be called and the user chose to fail then.
+        :raises CallNotAllowed: the calling hours are closed, or nobody is left to be called and the user
+            chose to skip then.
         """
         if self.recipients_uri:
             refuse_taken(self.recipients_uri, self.marker)
@@ -72,8 +73,8 @@ class ContactFiles:
         try:
             self.report = self._clean(clean, rejects)
         finally:
-            self._hand_over_rejects(rejects)
-        self._tell(self.report)
+            self._publish_rejects(rejects)
+        self._log(self.report)
         self._refuse_closed(self.report)
         if not self.report.accepted:
             self._end_empty(self.report)
@@ -94,8 +95,8 @@ class ContactFiles:
             clean.open("wb") as sink,
             rejects.open("wb") as other,
             self._row_list.open("wb") if self.recipients_uri else nullcontext() as row_list,
-            self._opened() as contacts,
-            self._listed() as suppress,
+            self._open_contacts() as contacts,
+            self._open_suppress() as suppress,
         ):
             if row_list is not None:
                 row_list.write(owner_line(self.marker))
@@ -115,7 +116,7 @@ class ContactFiles:
                 openings=self.openings,
                 phone_column=rules.phone_column,
             )
-            _tell_of_numbers(contacts.phone_cells.as_numbers)
+            _warn_of_numeric_cells(contacts.phone_cells.as_numbers)
             return report
 
     def _refuse_closed(self, report: ContactReport) -> None:
@@ -140,12 +141,10 @@ class ContactFiles:
             raise CallNotAllowed(
                 "Nobody is left to be called, so no batch call is placed", reason="nobody_left"
             )
-        raise invalid_contacts(
-            report, 'nobody is left to be called; if that is in order, say on_empty="skip"'
-        )
+        raise invalid_contacts(report, 'nobody is left to be called; to allow that, say on_empty="skip"')
 
     @contextmanager
-    def _opened(self) -> Iterator[Contacts]:
+    def _open_contacts(self) -> Iterator[Contacts]:
         from formant_provider.api.errors import InvalidInput
         from formant_provider.core.contacts.sources import contacts_of, opened_contacts
         from formant_provider.tasks.storage.file_parts import is_table, names_files, parts_of
@@ -163,21 +162,21 @@ class ContactFiles:
             )
 
     @contextmanager
-    def _listed(self) -> Iterator[Iterable[object] | None]:
+    def _open_suppress(self) -> Iterator[Iterable[object] | None]:
         if self.suppress is None:
             yield None
         else:
             with opened_numbers(self.suppress, self.rules.form) as numbers:
                 yield numbers
 
-    def _hand_over_rejects(self, rejects: Path) -> None:
+    def _publish_rejects(self, rejects: Path) -> None:
         with rejects.open("rb") as file:
             has_rows = sum(1 for _ in zip(file, range(2), strict=False)) > 1
         if has_rows and self.rejects_uri:
             uri = _publish("rejects_uri", self.rejects_uri, rejects)
-            log.warning("The contacts that cannot be called, and why, are in %s.", uri)
+            log.warning("The contacts that cannot be called are in %s, each with the reason.", uri)
 
-    def _tell(self, report: ContactReport) -> None:
+    def _log(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
             log.info("Numbers on the do-not-call list: %s.", report.do_not_call)
         log.info(
@@ -188,14 +187,14 @@ class ContactFiles:
         )
         if report.completed:
             log.info(
-                "%s numbers had no country code, and got that of default_country, %s.",
+                "%s numbers had no country code, and are read as numbers of default_country, %s.",
                 report.completed,
                 self.rules.default_country,
             )
         if report.round_numbers:
             log.warning(
-                "%s numbers end in six or more zeros. If the list went through a spreadsheet, their last"
-                " digits may be gone: look at them.",
+                "%s numbers end in six or more zeros. If the list was in a spreadsheet, their last digits"
+                " may be lost: check them.",
                 report.round_numbers,
             )
         if report.two_readings:
@@ -213,11 +212,11 @@ def read_numbers(clean: Path) -> Iterator[str]:
             yield row[place]
 
 
-def _tell_of_numbers(count: int) -> None:
+def _warn_of_numeric_cells(count: int) -> None:
     if count:
         log.warning(
             "Phone numbers that are stored as numbers, not as text: %s. Their plus signs and leading zeros"
-            " are gone. Store them as text where the list is made.",
+            " are lost. Store them as text where the list is made.",
             count,
         )
 

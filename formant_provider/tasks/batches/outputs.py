@@ -1,4 +1,4 @@
-"""Checks where a batch call writes to: that it can, and that nothing is lost by it."""
+"""Checks the files that a batch call writes: that it can, and that none replaces a file that is read."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from formant_provider.tasks.storage.tables import form_of
 
 
 def check_written_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
-    """Refuse what the DAG file says of files, as far as it does; the rest is checked when the task runs.
+    """Refuse invalid paths that the DAG file itself holds; the rest is checked when the task runs.
 
     :raises InvalidInput: as :func:`check_outputs` does.
     """
     given = (contacts, suppress, rejects_uri, results_uri)
     contacts, suppress, rejects_uri, results_uri = (place if _is_literal(place) else None for place in given)
-    # What is no file at all is told when the task runs, by the storage's own rules.
+    # A path that names no file at all is refused when the task runs, by the rules of its storage.
     if results_uri is not None and str(results_uri).strip(" /") and not str(results_uri).endswith("/"):
         form_of("results_uri", results_uri)
     _refuse_overlap(contacts, suppress, rejects_uri, results_uri)
 
 
 def check_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
-    """Refuse files that cannot be written, or would replace one that is read; asked before anything is read.
+    """Refuse files that cannot be written, or would replace one that is read, before anything is read.
 
-    :param contacts: where they are, or what they are.
+    :param contacts: a place, or the contacts themselves.
     :param suppress: the same of the do-not-call list.
     :param rejects_uri: ``None`` means none.
     :param results_uri: as ``rejects_uri``; the list of rows lies beside it.
@@ -60,7 +60,7 @@ def _is_literal(value: Any) -> bool:
 
 
 def _is_place(value: Any) -> bool:
-    """Whether a value says where a file is; contacts may be in memory, or in text that is refused later."""
+    """Whether a value names a file; contacts may be in memory, or in text that is refused later."""
     from formant_provider.tasks.storage.file_parts import names_files
     from formant_provider.tasks.storage.files import is_place
 

@@ -7,9 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pendulum
 
@@ -23,61 +22,12 @@ from formant_provider.tasks.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.api.errors import FormantError
-    from formant_provider.calling_window import CallingWindow
     from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.core.batches.request import BatchRequest
-    from formant_provider.hooks.formant import FormantHook
-    from formant_provider.tasks.batches.contact_options import ContactRules
-    from formant_provider.tasks.batches.report import ReportOptions
-    from formant_provider.tasks.batches.waiting import BatchOptions
-    from formant_provider.tasks.given_fields import Given
+    from formant_provider.tasks.batches.task import BatchTask
     from formant_provider.tasks.run import TaskRun
-    from formant_provider.tasks.timing import OnClosedUpload
 
 log = logging.getLogger(__name__)
-
-OnBatchTimeout = Literal["fail", "return"]
-
-
-@dataclass(frozen=True)
-class PlacingOptions:
-    """What a user chose of the placement, checked when the DAG file is parsed. See the operator.
-
-    :raises ValueError: one of them is invalid.
-    """
-
-    max_lateness: float | timedelta | None
-    lookup_timeout: float | timedelta
-    resubmit_if_missing: bool
-
-    def __post_init__(self) -> None:
-        lateness_s(self.max_lateness)
-        seconds("lookup_timeout", self.lookup_timeout)
-
-
-class BatchTask(Protocol):
-    """What the operator's helpers read of it: its rendered fields, and its options."""
-
-    agent_id: int | str
-    name: str
-    contacts: Any
-    suppress: Any
-    idempotency_key: str | None
-    rejects_uri: str | None
-    results_uri: str | None
-    calling_window: CallingWindow | None
-    on_closed: OnClosedUpload
-    rules: ContactRules
-    report_options: ReportOptions
-    placing: PlacingOptions
-    waiting: BatchOptions
-    on_timeout: OnBatchTimeout
-    given: Given
-    do_xcom_push: bool
-
-    @property
-    def hook(self) -> FormantHook:
-        """The hook of the task."""
 
 
 def open_files(task: BatchTask, folder: Path) -> ContactFiles:

@@ -1,4 +1,4 @@
-"""Writes what came of a batch call, one row for each row of its contacts."""
+"""Writes the report of a batch call: one row for each row of its contacts, with the outcome."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOR_EVER = timedelta(days=3650)
+_NO_END = timedelta(days=3650)
 RECIPIENT = "customer_phone"
-_OF_THE_REPORT = ("results_fields", "recipients", "keep_recipients")
+_REPORT_OPTIONS = ("results_fields", "recipients", "keep_recipients")
 # Columns that results_fields may name.
 REPORT_COLUMNS = tuple(name for name in COLUMNS if name not in {"contact_number", "agent_id", "transcript"})
 DEFAULT_REPORT_COLUMNS = ("status", "conversation_id", "started_at", "duration_seconds", "results")
-# What a kept column cannot be called, lest two columns have one name, or one a type that is not its own.
+# Names that a kept column cannot have: two columns would have one name, or one a type that is not its own.
 RESERVED = frozenset({"row_number", "part", RECIPIENT, REFERENCE, "reason", *COLUMNS})
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a user asks of the report, checked when the DAG file is parsed.
+    """The options of the report, checked when the DAG file is parsed.
 
-    :param fields: columns of what came of a call.
+    :param fields: columns with the outcome of a call.
     :param recipients: how much of the numbers is shown.
     :param reference_column: the column of the contacts that is called ``reference`` in the report.
     :param keep_columns: further columns of the contacts that are in the report.
@@ -104,7 +104,7 @@ def check_report(given: Container[str], results_uri: object, rejects_uri: object
     :param given: names of the options that the DAG file gives itself.
     :raises ValueError: with what to write instead.
     """
-    refuse_idle(given, _OF_THE_REPORT, "results_uri", met=results_uri is not None)
+    refuse_idle(given, _REPORT_OPTIONS, "results_uri", met=results_uri is not None)
     # The rejects have all columns of the contacts in any case.
     is_written = results_uri is not None or rejects_uri is not None
     refuse_idle(given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
@@ -152,10 +152,10 @@ def write_report(
     )
     if is_listed and not options.keep_recipients:
         delete_list(results_uri, is_complete=is_complete)
-    return _told(uri, report.by_status, report.rejected)
+    return _summary(uri, report.by_status, report.rejected)
 
 
-def _told(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
+def _summary(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
     counts = None if by_status is None else dict(sorted(by_status.items()))
     return {"results_uri": uri, "by_status": counts, "rejected": rejected}
 
@@ -167,7 +167,7 @@ def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> I
     from formant_provider.core.paging import MAX_PAGES
     from formant_provider.tasks.reads import PATIENT
 
-    span, max_pages = Interval(since, since + FOR_EVER), MAX_PAGES + (placed["total_recipients"] or 0) // 10
+    span, max_pages = Interval(since, since + _NO_END), MAX_PAGES + (placed["total_recipients"] or 0) // 10
     with (
         hook.get_conn(PATIENT) as client,
         History(client, placed["agent_id"], span, max_pages=max_pages) as history,
@@ -177,10 +177,10 @@ def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> I
 
 
 def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None:
-    """Return what a report tells that an earlier try has written; ``None`` if there is none.
+    """Return the summary of a report that an earlier try has written; ``None`` if there is none.
 
-    The list of rows is gone then, so a new report would lack the rows that were not called and all that came
-    from the contacts.
+    The list of rows was deleted then, so a new report would lack the rows that were not called and the
+    columns of the contacts.
     """
     from formant_provider.tasks.storage.files import is_older, to_file
 
@@ -188,16 +188,18 @@ def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None
     path, listed = folder / name, recipients_uri(results_uri)
     if not path.exists() or is_older(folder, name, since):
         log.warning(
-            "Who was to be called is no longer known: %s is gone. Listing whom the API lists.", listed
+            "Who was to be called is no longer known: %s does not exist. The report has all whom the API"
+            " lists.",
+            listed,
         )
         return None
     log.warning(
         "The report in %s stays as it is: the list of rows beside it was deleted when it was complete, so a"
-        " new one would tell less. With keep_recipients=True that list is kept, and a cleared task writes"
-        " anew.",
+        " new one would have less in it. With keep_recipients=True that list is kept, and a cleared task"
+        " writes the report again.",
         path,
     )
-    return _told(str(path), *_counted(path, results_uri))
+    return _summary(str(path), *_counted(path, results_uri))
 
 
 def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | None]:
@@ -211,7 +213,7 @@ def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | No
             for status, reason in read_rows(file, ("status", "reason"), form):
                 counts[bool(reason), status or "unknown"] += 1
     except Exception as error:  # whatever its storage raises, or the library of its format
-        log.warning("It cannot be read (%s), so by_status is not known.", type(error).__name__)
+        log.warning("The report cannot be read (%s), so by_status is not known.", type(error).__name__)
         return None, None
     called = Counter({status: count for (is_rejected, status), count in counts.items() if not is_rejected})
     return called, counts.total() - called.total()

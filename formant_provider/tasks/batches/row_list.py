@@ -1,7 +1,7 @@
-"""Where the list of a batch call's rows lies beside its report, and whose list it is.
+"""The list of a batch call's rows, in a file beside its report, and the batch call that owns it.
 
-Two batch calls with one ``results_uri`` would take each other's list, and report on people they did not call.
-So the list begins with the batch call's marker, and is neither replaced, used nor deleted by another one.
+Two batch calls with one ``results_uri`` would use each other's list, and report on people they did not call.
+So the list begins with its batch call's marker, and another one neither replaces, uses nor deletes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def recipients_uri(results_uri: object) -> str:
 
 
 def refuse_taken(listed_uri: str, marker: str) -> None:
-    """Refuse to write a list where another batch call has its own; asked before anything is sent.
+    """Refuse to replace the list of another batch call, before anything is sent.
 
     :param listed_uri: from :func:`recipients_uri`.
     :param marker: the marker of this one.
@@ -38,7 +38,7 @@ def refuse_taken(listed_uri: str, marker: str) -> None:
 
 
 def add_rows(report: BatchReport, results_uri: str, marker: str) -> bool:
-    """Note the rows of the contacts in a report; return whether they are known.
+    """Add the rows of the contacts to a report; return whether they are known.
 
     :raises InvalidInput: the list is another batch call's, so the report would be as well.
     """
@@ -55,7 +55,7 @@ def add_rows(report: BatchReport, results_uri: str, marker: str) -> bool:
 
 
 def delete_list(results_uri: str, *, is_complete: bool) -> None:
-    """Delete the list of rows, of which nothing is needed any more once the report is complete.
+    """Delete the list of rows, which is not needed any more once the report is complete.
 
     It was read for that report, so it is the batch call's own.
     """

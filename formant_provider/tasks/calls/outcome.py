@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from formant_provider.core.conversations.statuses import moment_text
 from formant_provider.links import CONVERSATION_LINK_XCOM
 from formant_provider.tasks.results import push, push_apart, push_result, storable
 from formant_provider.tasks.run import TaskRun
@@ -36,6 +37,8 @@ RECORD_FIELDS = (
     "status",
     "start_timestamp",
     "end_timestamp",
+    "started_at",
+    "ended_at",
     "duration_seconds",
     "failure_reason",
     "results",
@@ -54,7 +57,11 @@ def push_outcome(
     result = {**end.receipt, "conversation_id": record.conversation_id}
     result["trace_id"] = record.trace_id or result.get("trace_id")
     result["agent_id"] = record.agent_id or result.get("agent_id")
-    result |= {name: getattr(record, name) for name in RECORD_FIELDS}
+    moments = {"started_at": record.start_timestamp, "ended_at": record.end_timestamp}
+    result |= {
+        name: moment_text(moments[name]) if name in moments else getattr(record, name)
+        for name in RECORD_FIELDS
+    }
     result["status"] = record.status or end.status
     if options.include_transcript:
         result["transcript"] = record.transcript

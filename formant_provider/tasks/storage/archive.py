@@ -1,7 +1,7 @@
-"""Puts what there is of one conversation into files: its record, its transcript, its recording.
+"""Writes what is available of one conversation to files: its record, its transcript, its recording.
 
 The record comes first. It says whether the conversation is over; before that, nothing else is complete. What
-is not there may come later or never: the API gives the same answer to both.
+is not available may come later or never: the API gives the same answer in both cases.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
 
 PARTS = ("record", "transcript", "recording")
-# How a recording is named that is not what the vendor's samples save. Those are all WAV.
+# Suffixes of recordings that are not WAV, as all of the vendor's samples are.
 _SUFFIXES = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/ogg": "ogg"}
 _RECORD_FIELDS = tuple(name for name in COLUMNS if name != "transcript")
 
@@ -33,9 +33,9 @@ class Archive:
     """The files of one conversation.
 
     :param folder: the conversation's own folder.
-    :param include: which of :data:`PARTS` are wanted.
+    :param include: which of :data:`PARTS` to write.
     :param recipients: how much of the number the record shows.
-    :ivar written: what is on file so far.
+    :ivar written: the files that are written so far.
     :ivar record: as it was read last; ``None`` when there is none, or not yet.
     """
 
@@ -49,11 +49,11 @@ class Archive:
 
     @property
     def missing(self) -> list[str]:
-        """The parts that are wanted and not on file."""
+        """The parts to write that are not written yet."""
         return [part for part in PARTS if part in self.include and part not in self.written]
 
     @property
-    def nobody_talked(self) -> bool:
+    def nobody_connected(self) -> bool:
         """Whether it is over and nobody was connected, so that nothing can have been recorded."""
         return (
             self.record is not None
@@ -62,7 +62,7 @@ class Archive:
         )
 
     def look(self, *, last: bool) -> bool:
-        """Write what is there by now and not on file yet; return whether a further look may find more.
+        """Write what is available by now and not written yet; return whether a further look may find more.
 
         :param last: take the record and what comes with it as they are, over or not. The vendor's list of
             statuses is open, so a word that we do not know may be final.
@@ -73,7 +73,7 @@ class Archive:
                 written = self._write(part, self.record)
                 if written is not None:
                     self.written[part] = written
-        return bool(self.missing) and not self.nobody_talked
+        return bool(self.missing) and not self.nobody_connected
 
     def _write(self, part: str, record: Conversation) -> Written | None:
         if part == "recording":

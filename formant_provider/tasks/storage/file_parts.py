@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def names_files(value: object) -> bool:
-    """Whether a value is text or a path, and so has to say where files are."""
+    """Whether a value is text or a path, and so must name files."""
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     return isinstance(value, str | os.PathLike | ObjectStoragePath)
@@ -36,7 +36,7 @@ def names_files(value: object) -> bool:
 def is_table(value: object) -> TypeGuard[Iterable[Any]]:
     """Whether a value may hold rows itself: a list of them, or a data frame."""
     is_iterable = isinstance(value, Iterable) and not isinstance(value, str | bytes)
-    # Some frames cannot be gone through, and hand out their rows in another way.
+    # Some frames cannot be iterated over, and give their rows in another way.
     return is_iterable or hasattr(value, "__arrow_c_stream__") or hasattr(value, "collect")
 
 
@@ -84,12 +84,12 @@ def _matching(field: str, pattern: ObjectStoragePath) -> list[Part]:
 
 
 def _entries(root: ObjectStoragePath, folder: str) -> list[Entry]:
-    """List a folder, by names below another one; one that is not there holds nothing."""
+    """List a folder, by names relative to ``root``; one that does not exist has no entries."""
     files: Any = root.fs
-    files.invalidate_cache()  # a listing of before the job was done
+    files.invalidate_cache()  # which may be from before the job was done
     with suppress(FileNotFoundError):
         entries = [_entry(root, info) for info in files.ls(folder, detail=True)]
-        # A store of objects may have one under the name of the folder itself.
+        # An object store may have an object under the name of the folder itself.
         return [entry for entry in entries if entry.name]
     return []
 
@@ -114,7 +114,7 @@ def _open(path: Any) -> Any:
 
 
 def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:
-    """Whether a path is known to be a file, or a folder; who may not ask, may perhaps read."""
+    """Whether a path is known to be a file, or a folder; one that cannot be looked up may still be read."""
     with suppress(OSError):
         return bool(files.info(path.path)["type"] == kind)
     return False

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 # Writes the content of a file and returns its name.
 Fill: TypeAlias = Callable[[IO[bytes]], str]
 
-# Whatever else a text is, it is no place: contacts themselves, perhaps, rendered to text.
+# Any other text names no file. It may be the contacts themselves, rendered to text.
 _PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
 _LOCAL = frozenset({"file", "local"})
-# Here a file is not there until it is complete, and has no need of a folder.
+# Here a file appears only when it is complete, and needs no folder.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "wasb", "wasbs", "oss"})
 # How much of a file is in memory while it goes to a store. S3 takes no smaller parts.
 _BLOCK_BYTES = 5 * 1024 * 1024
@@ -82,7 +82,7 @@ def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
 
 
 def is_place(text: str) -> bool:
-    """Whether a text may say where a file is: a blank one, too, which is refused as such."""
+    """Whether a text may name a file; a blank one may, and is refused for being blank."""
     return _PLACE.match(text) is not None
 
 
@@ -96,7 +96,7 @@ def delete_file(folder: ObjectStoragePath, name: str) -> None:
 
 
 def is_older(folder: ObjectStoragePath, name: str, than: datetime) -> bool:
-    """Whether a file was written before a moment, as far as its storage tells.
+    """Whether a file was written before a moment, as far as its storage knows.
 
     :param than: aware.
     """

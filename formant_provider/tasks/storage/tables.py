@@ -1,7 +1,7 @@
-"""What a row of an export or a report holds, and how rows become a file: JSON Lines, CSV or Parquet.
+"""The columns of an export and a report, and how rows become a file: JSON Lines, CSV or Parquet.
 
-The columns have the vendor's names and units. Added are the two moments as such, which the vendor gives as
-epoch milliseconds.
+The columns have the vendor's names and units. ``started_at`` and ``ended_at`` are added: the moments of the
+vendor's epoch milliseconds.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.core.conversations.statuses import moment
+from formant_provider.core.conversations.statuses import iso_text, moment
 
 if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
 
 FileFormat = Literal["jsonl", "csv", "parquet"]
-# How much of a number a file shows: all of it, its last digits, or nothing, not even a column for it.
+# How much of a number a file shows: all of it, its last digits, or nothing, without a column for it.
 NumberDisplay = Literal["full", "masked", "none"]
 
-# What the end of a file's name asks for.
+# The format that the end of a file's name stands for.
 SUFFIXES: Mapping[str, FileFormat] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
@@ -36,9 +36,9 @@ SUFFIXES: Mapping[str, FileFormat] = {
     ".parquet": "parquet",
 }
 _KNOWN = f"must end in one of {', '.join(SUFFIXES)}, all but the last also with .gz behind"
-# JSON Lines are often named so, but so is a single JSON document: that has to be said.
+# JSON Lines are often named so, but so is a single JSON document: file_format must say which.
 _AMBIGUOUS: Mapping[str, FileFormat] = {".json": "jsonl"}
-# What nothing here writes, so a file of that name would be misread.
+# Formats that are not written here; a file of that name would be misread.
 _OTHER_FORMATS = frozenset(
     [
         ".avro",
@@ -75,7 +75,7 @@ COLUMNS: Mapping[str, str] = {
 DEFAULT_COLUMNS = tuple(name for name in COLUMNS if name != "transcript")
 # The recipient, in an export.
 CONTACT_NUMBER = "contact_number"
-# Columns of no kind that is known here, such as those of a campaign's contacts, are text.
+# All other columns, such as those of the contacts, are text.
 _KINDS: Mapping[str, str] = {**COLUMNS, "row_number": "integer"}
 _MOMENTS = {"started_at": "start_timestamp", "ended_at": "end_timestamp"}
 _ROWS_AT_ONCE = 1000
@@ -93,28 +93,28 @@ class FileForm(NamedTuple):
 
 
 def form_of(field: str, uri: object, file_format: FileFormat | None = None, *, remedy: str = "") -> FileForm:
-    """Return how a file is written, which the end of its name says.
+    """Return how a file is written, as the end of its name says.
 
     :param field: the parameter to be named in an error.
     :param uri: the file.
-    :param file_format: what the user says besides; ``None`` goes by the name alone.
-    :param remedy: what else than another name helps, where the name says nothing.
-    :raises InvalidInput: name and format contradict each other, or neither of them says what it shall be.
+    :param file_format: the format that the user gives; ``None`` goes by the name alone.
+    :param remedy: what helps besides another name, if the name says nothing.
+    :raises InvalidInput: name and format contradict each other, or neither says the format.
     """
     name = str(uri).strip().lower()
     plain = name.removesuffix(".gz")
     suffix = "".join(re.findall(r"\.[^./]*$", plain))
     if suffix in _OTHER_FORMATS:
         raise InvalidInput(field, f"{_KNOWN}; {suffix} cannot be written")
-    told = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
-    asked = file_format or told
-    if asked is None:
+    named = SUFFIXES.get(suffix) or (file_format and _AMBIGUOUS.get(suffix))
+    chosen = file_format or named
+    if chosen is None:
         raise InvalidInput(field, f"{_KNOWN}{remedy}")
-    if told not in {None, asked}:
-        raise InvalidInput(field, f"ends in {suffix}, and file_format is {asked!r}; change one of them")
-    if asked == "parquet" and name != plain:
+    if named not in {None, chosen}:
+        raise InvalidInput(field, f"ends in {suffix}, and file_format is {chosen!r}; change one of them")
+    if chosen == "parquet" and name != plain:
         raise InvalidInput(field, f"{_KNOWN}: Parquet is compressed in itself")
-    return FileForm(asked, name != plain)
+    return FileForm(chosen, name != plain)
 
 
 def check_format(file_format: str) -> None:
@@ -150,10 +150,10 @@ def write_rows(
     columns: Sequence[str],
     form: FileForm,
 ) -> None:
-    """Write rows, while they come in.
+    """Write rows as they come in.
 
     :param rows: as :func:`row` makes them.
-    :param columns: in the order they shall have. Those that are not in :data:`COLUMNS` are text.
+    :param columns: in their order. Those that are not in :data:`COLUMNS` are text.
     """
     file_format, compressed = form
     if file_format == "parquet":
@@ -170,14 +170,14 @@ def write_rows(
 
 def as_json(value: Any) -> bytes:
     """Write a value as JSON in UTF-8; a moment becomes ISO 8601 text in UTC."""
-    # A lone half of a pair, which JSON can hold and UTF-8 cannot, becomes a question mark.
-    return json.dumps(value, ensure_ascii=False, default=_iso).encode("utf-8", "replace")
+    # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark.
+    return json.dumps(value, ensure_ascii=False, default=iso_text).encode("utf-8", "replace")
 
 
 def row(
     record: Conversation, columns: Sequence[str], *, recipients: NumberDisplay = "masked"
 ) -> dict[str, Any]:
-    """Return what a record holds for each column; ``None`` for what it does not tell in the column's kind.
+    """Return the value of a record for each column; ``None`` if it has none of the column's kind.
 
     :param recipients: how much of the recipient's number is shown.
     """
@@ -188,7 +188,7 @@ def row(
 
 
 def read_rows(file: IO[bytes], columns: Sequence[str], form: FileForm) -> Iterator[tuple[Any, ...]]:
-    """Read some columns of a file that :func:`write_rows` wrote, while they are asked for."""
+    """Read some columns of a file that :func:`write_rows` wrote, row by row."""
     if form.file_format == "parquet":
         import pyarrow.parquet
 
@@ -218,7 +218,7 @@ def _csv_line(cells: Sequence[object]) -> bytes:
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, datetime):
-        return _iso(value)
+        return iso_text(value)
     return as_json(value).decode() if isinstance(value, list | dict) else value
 
 
@@ -239,7 +239,7 @@ def _write_parquet(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Seq
 
 
 def _flat(cells: dict[str, Any]) -> dict[str, Any]:
-    """Write nested values as JSON text: their shape is the agent's, and a column needs one type for ever."""
+    """Write nested values as JSON text: the shape is the agent's, and a column needs one type."""
     for name, value in cells.items():
         if _KINDS.get(name) == "json" and value is not None:
             cells[name] = as_json(value).decode()
@@ -262,7 +262,3 @@ def _cell(record: Conversation, name: str) -> Any:
     with suppress(TypeError, ValueError, OverflowError, OSError):
         return moment(value) if kind == "moment" else int(value)
     return None
-
-
-def _iso(value: datetime) -> str:
-    return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")

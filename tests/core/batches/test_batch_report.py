@@ -175,7 +175,7 @@ print(json.dumps([status("VmHWM") - before, counts]))
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured by Linux's means")
 def test_200_000_recipients_take_less_than_64_mb() -> None:
-    """Both sides meet on disk: memory does not grow with a campaign."""
+    """Both sides meet on disk: memory does not grow with a batch call."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     extra, counts = json.loads(done.stdout)

@@ -240,3 +240,23 @@ def test_an_interval_may_be_given_as_text() -> None:
     interval = to_interval("2026-03-18 12:00:00+00:00", "2026-03-18T21:00:00+05:30")
     assert (interval.start, interval.end) == (NOON, NOON + 3.5 * HOUR)
     assert interval.start_ms == 1773835200000
+
+
+def test_progress_is_logged_by_time(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """At most once a minute, of the list and of what is read in detail, however many records there are."""
+    place(sandbox, *range(120, 240))
+    sandbox.advance(86400)
+    caplog.set_level("INFO")
+    seconds = itertools.count(step=1.5)
+    with (
+        FormantClient(ClientConfig(sandbox.base_url, KEY, 2.0, 5.0)) as client,
+        History(client, AGENT, AFTERNOON, clock=lambda: next(seconds)) as history,
+    ):
+        history.read_list()
+        assert len(list(history.records(["results"]))) == 120
+    lines = [record.getMessage() for record in caplog.records if record.name.endswith("history")]
+    # 120 records of the list and 120 details, each 1.5 seconds after the one before: six minutes.
+    assert lines == [
+        *(f"The list of conversations is being read: {count} so far." for count in (39, 79, 119)),
+        *(f"{count} of 120 conversations are read in detail." for count in (40, 80, 120)),
+    ]

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from formant_provider.api.models import Conversation
-from formant_provider.core.conversations.statuses import FINAL, Endings, ended, is_known
+from formant_provider.core.conversations.statuses import FINAL, Endings, ended, is_known, moment_text
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
 VENDORS = (
@@ -109,3 +110,10 @@ def test_timestamps_are_milliseconds() -> None:
     sample = Conversation("c-1", 456, "completed", end_timestamp=1773867341766)
     assert ended(sample) == datetime(2026, 3, 18, 20, 55, 41, 766000, tzinfo=UTC)
     assert ended(record("completed")) is None
+
+
+@pytest.mark.parametrize("timestamp", [None, "soon", float("nan"), 10**30], ids=str)
+def test_a_timestamp_that_is_none_has_no_moment(timestamp: Any) -> None:
+    """A result says None instead, whatever the API sends; a call that is over fails no task for it."""
+    assert moment_text(timestamp) is None
+    assert moment_text(1773842400123) == "2026-03-18T14:00:00.123Z"

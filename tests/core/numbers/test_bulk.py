@@ -79,7 +79,7 @@ def test_any_numbers_are_read_as_the_library_reads_them(texts: list[str]) -> Non
     )
 )
 def test_a_number_is_good_if_it_is_good_for_a_single_call(texts: list[str]) -> None:
-    """A campaign takes the numbers that a call takes, and no others."""
+    """A batch call takes the numbers that a call takes, and no others."""
     for text, key in zip(texts, EXACT.at_a_glance(texts), strict=True):
         good = True
         try:

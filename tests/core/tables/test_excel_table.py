@@ -97,7 +97,7 @@ def test_a_sheet_of_what_is_no_workbook_is_refused() -> None:
     ("rows", "told"),
     [
         ([], "sheet 'S' is empty"),
-        ([["Campaign of March"], ["customer_phone"]], "has no column customer_phone, or no header at all"),
+        ([["Batch call of March"], ["customer_phone"]], "has no column customer_phone, or no header at all"),
         ([["customer_phone", "a", "a"]], "column 3 has the same name as column 2"),
         ([["customer_phone", None], [NUMBER, "Rahul"]], "column 2 has no name"),
         ([[None, "customer_phone"], [0, NUMBER]], "leave it out with index=False"),

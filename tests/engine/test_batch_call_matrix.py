@@ -36,7 +36,7 @@ LISTS = [[f"+14155550{number}", f"+14155550{number + 1}"] for number in (120, 13
 DAG = """
 from airflow.sdk import DAG
 
-from formant_provider.operators.batch import FormantCreateBatchCallOperator as Campaign
+from formant_provider.operators.batch import FormantCreateBatchCallOperator as BatchCall
 
 OPTIONS = {options!r}
 
@@ -45,12 +45,14 @@ def contacts(numbers):
     return [{{"customer_phone": number, "customer_name": "{name}"}} for number in numbers]
 
 
-with DAG("campaigns", schedule=None):
-    Campaign(task_id="plain", formant_conn_id="plain", name="one", contacts=contacts({lists!r}[0]), **OPTIONS)
-    Campaign.partial(task_id="mapped", formant_conn_id="mapped", **OPTIONS).expand_kwargs(
+with DAG("batch_calls", schedule=None):
+    BatchCall(
+        task_id="plain", formant_conn_id="plain", name="one", contacts=contacts({lists!r}[0]), **OPTIONS
+    )
+    BatchCall.partial(task_id="mapped", formant_conn_id="mapped", **OPTIONS).expand_kwargs(
         [{{"name": f"list {{i}}", "contacts": contacts(numbers)}} for i, numbers in enumerate({lists!r})]
     )
-    Campaign(
+    BatchCall(
         task_id="deferrable",
         formant_conn_id="deferrable",
         name="one",
@@ -146,7 +148,7 @@ class Scene:
                     sandbox.inject(endpoint, fault, times=times)
             env = {f"AIRFLOW_CONN_{column.upper()}": self._connection(column) for column in COLUMNS}
             stack.enter_context(heard_by(self))
-            self.result = run_dag_source(source, folder, "campaigns", env=env)
+            self.result = run_dag_source(source, folder, "batch_calls", env=env)
 
     def _connection(self, column: str) -> str:
         # An upload is waited for ten times as long as any other answer.

@@ -1,4 +1,4 @@
-"""Campaigns in a real Airflow: workers and triggerers die, tasks are cleared, and nobody is rung twice."""
+"""Batch calls in a real Airflow: workers and triggerers die, tasks are cleared, and nobody is rung twice."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NAME = "Asha-the-private"
 PEOPLE = ("+14155550120", "+14155550121", "+14155550101")
 ONE_RING_EACH = dict.fromkeys(PEOPLE, 1)
 PRIVATE = (KEY, NAME, *(phone.lstrip("+") for phone in PEOPLE))
-CAMPAIGNS = ("killed", "deferred", "cleared", "lagging")
+BATCH_CALLS = ("killed", "deferred", "cleared", "lagging")
 
 DAGS = """
 from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from formant_provider.operators.batch import FormantCreateBatchCallOperator as Campaign
+from formant_provider.operators.batch import FormantCreateBatchCallOperator as BatchCall
 
 CONTACTS, REPORTS = {contacts!r}, {reports!r}
 WAIT = dict(wait_for_completion=True, poll_interval=1, timeout=150, deferrable=True)
@@ -40,8 +40,8 @@ WAIT = dict(wait_for_completion=True, poll_interval=1, timeout=150, deferrable=T
 
 def case(name, **options):
     with DAG(name, schedule=None):
-        Campaign(
-            task_id="campaign",
+        BatchCall(
+            task_id="batch_call",
             formant_conn_id=name,
             agent_id=456,
             name=name,
@@ -60,7 +60,7 @@ case("lagging", retries=2, lookup_timeout=0)
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a DAG with one campaign, and the API it goes to."""
+    """One run of a DAG with one batch call, and the API it goes to."""
 
     airflow: Standalone
     sandbox: Sandbox
@@ -69,14 +69,14 @@ class Run:
 
     @property
     def where(self) -> tuple[str, str, str]:
-        return self.name, self.run_id, "campaign"
+        return self.name, self.run_id, "batch_call"
 
     def wait_for(self, state: str) -> None:
         """Wait until the run has ended so."""
         assert self.airflow.wait_for_run(self.name, self.run_id, timeout_s=120) == state, self.logs()
 
     def clear(self) -> None:
-        self.airflow.clear(self.name, self.run_id, ["campaign"])
+        self.airflow.clear(self.name, self.run_id, ["batch_call"])
 
     def asked(self, endpoint: str) -> int:
         return sum(request.endpoint == endpoint for request in self.sandbox.requests)
@@ -108,7 +108,7 @@ def sandboxes() -> Iterator[Mapping[str, Sandbox]]:
     lags = {"lagging": 2}  # the first look and that of the first clear
     sandboxes = {
         name: Sandbox(api_key=KEY, rate_limit=None, batch_list_lag_reads=lags.get(name, 0))
-        for name in CAMPAIGNS
+        for name in BATCH_CALLS
     }
     for sandbox in sandboxes.values():
         sandbox.start()
@@ -121,12 +121,12 @@ def sandboxes() -> Iterator[Mapping[str, Sandbox]]:
 def airflow(
     tmp_path_factory: pytest.TempPathFactory, sandboxes: Mapping[str, Sandbox]
 ) -> Iterator[Standalone]:
-    folder = tmp_path_factory.mktemp("campaigns")
+    folder = tmp_path_factory.mktemp("batch_calls")
     rows = "".join(f"{phone},{NAME}\n" for phone in PEOPLE)
     (folder / "contacts.csv").write_text(f"customer_phone,customer_name\n{rows}")
     (folder / "dags").mkdir()
     source = DAGS.format(contacts=str(folder / "contacts.csv"), reports=str(folder / "reports"))
-    (folder / "dags" / "campaigns.py").write_text(source)
+    (folder / "dags" / "batch_calls.py").write_text(source)
     connections = {name: json.loads(sandbox.connection_json()) for name, sandbox in sandboxes.items()}
     env = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(fields) for name, fields in connections.items()}
     with Standalone(folder / "dags", folder / "home", env) as airflow:
@@ -175,8 +175,8 @@ def test_a_worker_killed_between_accept_and_receipt_does_not_ring_again(
     assert "The batch call was placed before" in run.logs()
 
 
-def test_a_triggerer_that_dies_loses_no_campaign(start: Start) -> None:
-    """A campaign that ends while no triggerer runs is reported on when one runs again."""
+def test_a_triggerer_that_dies_loses_no_batch_call(start: Start) -> None:
+    """A batch call that ends while no triggerer runs is reported on when one runs again."""
     run = start("deferred")
     airflow = run.airflow
     airflow.wait_for_task_state(*run.where, "deferred")
@@ -202,7 +202,7 @@ def test_a_triggerer_that_dies_loses_no_campaign(start: Start) -> None:
     assert not [private for private in PRIVATE if private in stored_triggers(airflow)]
 
 
-def test_a_campaign_that_is_cleared_after_success_is_not_placed_again(start: Start) -> None:
+def test_a_batch_call_that_is_cleared_after_success_is_not_placed_again(start: Start) -> None:
     """The same ids go downstream, from what was written down or from the list."""
     run = start("cleared")
     run.wait_for("success")
@@ -216,7 +216,7 @@ def test_a_campaign_that_is_cleared_after_success_is_not_placed_again(start: Sta
     assert (run.asked(BATCHES) == 0) is is_remembered
 
 
-def test_a_parked_campaign_is_adopted_once_the_list_has_caught_up(
+def test_a_parked_batch_call_is_adopted_once_the_list_has_caught_up(
     start: Start, sandboxes: Mapping[str, Sandbox]
 ) -> None:
     """Cleared too early it is parked again; nobody is rung twice in either case."""
