@@ -90,6 +90,11 @@ class FormantHook(BaseHook):
             self._config = self._read(self.get_connection(self.formant_conn_id))
         return self._config
 
+    def reread(self) -> FormantHook:
+        """Read the connection anew at its next use, so that a wait of hours notices a key that has changed."""
+        self._config = None
+        return self
+
     def fingerprints(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises an agent's recipients without their numbers being written down."""
         from formant_provider.api.fingerprints import Fingerprints

@@ -7,7 +7,6 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from formant_provider.core.conversations.statuses import UNSUCCESSFUL
 from formant_provider.tasks.literals import check_literals
 
 T = TypeVar("T")
@@ -149,6 +148,10 @@ def redial_outcomes(value: Collection[str]) -> frozenset[str]:
 
     :raises ValueError: one of them is unknown, or means that somebody was reached.
     """
+    if not isinstance(value, str) and not value:  # what takes time to import is imported for a use alone
+        return frozenset()
+    from formant_provider.core.conversations.statuses import UNSUCCESSFUL
+
     if isinstance(value, str) or not set(value) <= UNSUCCESSFUL:
         raise ValueError(f"redial_on must be a set of {', '.join(sorted(UNSUCCESSFUL))}; not {value!r}")
     return frozenset(value)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from formant_provider.calling_window import CallingWindow
 from formant_provider.tasks.lateness import lateness_s, refuse_late
 from formant_provider.tasks.options import one_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from formant_provider.calling_window import CallingWindow
 
 OnClosed = Literal["schedule", "skip", "fail"]
 OnClosedUpload = Literal["skip", "fail"]
@@ -35,8 +36,11 @@ def check_window(
     :param choices: what ``on_closed`` may be.
     :raises ValueError: one of the two is invalid.
     """
-    if not isinstance(calling_window, CallingWindow | None):
-        raise ValueError(f"calling_window must be a CallingWindow; not {type(calling_window).__name__}")
+    if calling_window is not None:
+        from formant_provider.calling_window import CallingWindow
+
+        if not isinstance(calling_window, CallingWindow):
+            raise ValueError(f"calling_window must be a CallingWindow; not {type(calling_window).__name__}")
     if on_closed == "schedule" and on_closed not in choices:
         raise ValueError(_NO_SCHEDULE)
     one_of("on_closed", on_closed, choices)

@@ -64,7 +64,7 @@ def poll_here(hook: FormantHook, feed: Source, waiter: BaseWaiter, deadline: dat
     wait_for(
         waiter,
         Polling(feed, RateLimiter(now), now, hook.lasting_errors()),
-        lambda: hook.get_conn(once),
+        lambda: hook.reread().get_conn(once),
         deadline=deadline,
         now=now,
         sleep=time.sleep,
@@ -96,7 +96,7 @@ class Look:
         from formant_provider.core.flows import run
 
         try:
-            with self._hook.get_conn(RetryPolicy(max_attempts=1)) as client:
+            with self._hook.reread().get_conn(RetryPolicy(max_attempts=1)) as client:
                 self._feed.use(client)
                 run(self._feed.poll(), client)
                 self._limiter.on_success(client.quota)
