@@ -91,7 +91,7 @@ class FormantHook(BaseHook):
         return self._config
 
     def reread(self) -> FormantHook:
-        """Read the connection anew at its next use, so that a wait of hours notices a key that has changed."""
+        """Read the connection anew at its next use, so that a long wait notices a changed key."""
         self._config = None
         return self
 
@@ -134,10 +134,8 @@ class FormantHook(BaseHook):
                 base_url = client.base_url
                 client.list_conversations(limit=1)
         except AuthenticationFailed:
-            return (
-                False,
-                f"{base_url} refused the API key. Check the key, and that it belongs to this region.",
-            )
+            text = f"{base_url} refused the API key. Check the key, and that it belongs to this region."
+            return False, text
         except Unreachable:
             return False, f"{base_url} cannot be reached. Check the base URL, and what is in between."
         except FormantError as error:

@@ -36,10 +36,12 @@ def until(deadline: datetime) -> timedelta:
     return timedelta(seconds=(deadline - now()).total_seconds())
 
 
-def defer_wait(task: Any, trigger: BaseTrigger, deadline: datetime) -> None:
+def defer_wait(
+    task: Any, trigger: BaseTrigger, deadline: datetime, method_name: str = "execute_complete"
+) -> None:
     """Defer a task until a trigger fires, and log what that needs.
 
-    :raises TaskDeferred: always; the task continues in its ``execute_complete``.
+    :raises TaskDeferred: always; the task continues in its method of this name.
     """
     log.info(
         "Waiting until %s in the triggerer, in %s. A triggerer has to run for that (airflow triggerer);"
@@ -48,7 +50,7 @@ def defer_wait(task: Any, trigger: BaseTrigger, deadline: datetime) -> None:
         type(trigger).__name__,
         GRACE,
     )
-    task.defer(trigger=trigger, method_name="execute_complete", timeout=until(deadline) + GRACE)
+    task.defer(trigger=trigger, method_name=method_name, timeout=until(deadline) + GRACE)
 
 
 def poll_here(hook: FormantHook, feed: Source, waiter: BaseWaiter, deadline: datetime) -> None:

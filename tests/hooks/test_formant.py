@@ -87,10 +87,7 @@ def test_the_task_s_region_comes_before_the_connection_s() -> None:
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"password": None}, "password"),
-        ({"extra": '{"region": "mars"}'}, "region"),
         ({"extra": "[1]"}, "extra"),
-        ({"host": "http://formant.example"}, "host"),
         ({"conn_type": "http"}, "conn_type"),
     ],
 )
