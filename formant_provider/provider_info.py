@@ -19,6 +19,7 @@ from formant_provider.api.config import (
 
 CONNECTION_TYPE = "formant"
 HOOK_NAME = "FormantAI"
+INTEGRATION = "FormantAI Voice"
 
 _REGION_LABELS = {"global": "Global", "in": "India"}
 
@@ -63,47 +64,27 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
     },
 }
 
+
+def _modules(package: str, *names: str) -> list[dict[str, Any]]:
+    paths = [f"formant_provider.{package}.{name}" for name in names]
+    return [{"integration-name": INTEGRATION, "python-modules": paths}]
+
+
 PROVIDER_INFO: dict[str, Any] = {
     "package-name": "airflow-provider-formant",
-    "name": "FormantAI Voice",
+    "name": INTEGRATION,
     "description": "Phone calls through FormantAI Voice agents.",
     "integrations": [
         {
-            "integration-name": "FormantAI Voice",
+            "integration-name": INTEGRATION,
             "external-doc-url": "https://docs.formantai.com",
             "tags": ["service"],
         }
     ],
-    "hooks": [
-        {"integration-name": "FormantAI Voice", "python-modules": ["formant_provider.hooks.formant"]},
-    ],
-    "operators": [
-        {
-            "integration-name": "FormantAI Voice",
-            "python-modules": [
-                "formant_provider.operators.batch",
-                "formant_provider.operators.call",
-                "formant_provider.operators.export",
-                "formant_provider.operators.storage",
-            ],
-        },
-    ],
-    "sensors": [
-        {
-            "integration-name": "FormantAI Voice",
-            "python-modules": ["formant_provider.sensors.batch", "formant_provider.sensors.conversation"],
-        },
-    ],
-    "triggers": [
-        {
-            "integration-name": "FormantAI Voice",
-            "python-modules": [
-                "formant_provider.triggers.batch",
-                "formant_provider.triggers.conversation",
-                "formant_provider.triggers.wait",
-            ],
-        },
-    ],
+    "hooks": _modules("hooks", "formant"),
+    "operators": _modules("operators", "batch", "call", "export", "storage"),
+    "sensors": _modules("sensors", "batch", "conversation"),
+    "triggers": _modules("triggers", "batch", "conversation", "wait"),
     "notifications": ["formant_provider.notifications.call.FormantCallNotifier"],
     "task-decorators": [
         {"name": "formant_call", "class-name": "formant_provider.decorators.call.formant_call_task"}

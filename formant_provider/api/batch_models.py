@@ -7,10 +7,11 @@ https://docs.formantai.com/api-reference/batch-calls
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+from formant_provider.api.models import iso_moment
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ class BatchCall:
     @property
     def created(self) -> datetime | None:
         """The moment of its creation, aware; ``None`` when the API did not say."""
-        with suppress(ValueError, TypeError):
-            moment = datetime.fromisoformat(self.created_at or "")
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return None
+        return iso_moment(self.created_at)
 
 
 @dataclass(frozen=True)

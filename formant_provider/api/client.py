@@ -114,7 +114,7 @@ class FormantClient:
         :param after_send: called right after every send, whatever came of it.
         :raises RequestRefused: the server said no; with :class:`DuplicateRequest` an earlier send was used.
         :raises RetryableError: the server took no call within the retry policy; see ``retry_after_s``.
-        :raises FormantError: of any kind; ``maybe_placed`` says whether one of these sends may have rung.
+        :raises FormantError: of any kind; ``maybe_placed`` says whether one of these may have placed it.
         """
         answer = self._transport.send(
             Request(
@@ -176,9 +176,9 @@ class FormantClient:
         *,
         before_send: Callable[[], FormantError | None] | None = None,
     ) -> BatchCall:
-        """Upload a CSV file, and have every row of it rung. There is no way to take that back.
+        """Upload a CSV file, and have every row of it called. There is no way to take that back.
 
-        The vendor knows no key for this, so a second upload would ring everybody again. It is repeated only
+        The vendor knows no key for this, so a second upload would call everybody again. It is repeated only
         after it surely was not accepted: without a connection, or after a 429.
 
         :param name: of the batch call, for people and for finding it again.

@@ -57,11 +57,6 @@ class ClientConfig:
             return None
         return template.format(**{name: quote(str(value), safe="") for name, value in ids.items()})
 
-    @property
-    def plain_http(self) -> bool:
-        """Whether the key travels unencrypted, which is allowed on loopback alone."""
-        return self.base_url.startswith("http://")
-
 
 def read_config(
     *,
@@ -73,13 +68,10 @@ def read_config(
 ) -> ClientConfig:
     """Read the fields of an Airflow connection, as the form, a URI or JSON fills them in.
 
-    :param host: base URL that overrides the region's; empty means the region's. Without a scheme it means
-        https. The connection's URI form splits the port off, so ``port`` is put back.
-    :param port: port of ``host``; ignored when ``host`` is empty.
-    :param password: the API key.
-    :param extra: may hold ``region``, ``connect_timeout`` and ``read_timeout`` (seconds, number or text), and
-        ``conversation_url_template``.
-    :param region: region asked for by the task; ``None`` means the connection's.
+    :param host: base URL that overrides the region's. Without a scheme it means https. The connection's URI
+        form splits the port off, so ``port`` is put back.
+    :param extra: may hold :data:`EXTRA_KEYS`; timeouts are seconds, as a number or as text.
+    :param region: the task's, which comes before the connection's.
     :raises InvalidInput: with the name of the field at fault.
     """
     _refuse_misspelt(extra)

@@ -270,7 +270,7 @@ class CallOutcomeUnknown(FormantError):
 
 
 class BatchOutcomeUnknown(FormantError):
-    """A batch call may have been placed. It was not found, and a second one would ring everybody again."""
+    """A batch call may have been placed. It was not found, and a second one would call everybody again."""
 
     is_final = True
     advice = Advice(

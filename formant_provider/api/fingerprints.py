@@ -15,11 +15,7 @@ _FEWEST_DIGITS = 7
 
 
 class Fingerprints:
-    """Turns numbers into marks, for one API key and one agent.
-
-    :param api_key: whoever has it may read the numbers themselves at the API.
-    :param agent_id: the marks of two agents' recipients cannot be compared.
-    """
+    """Turns numbers into marks, for one API key and one agent, whose marks can be compared with no others."""
 
     def __init__(self, api_key: str, agent_id: int | None) -> None:
         self._key = hashlib.sha256(f"formant recipient {agent_id} {api_key}".encode()).digest()

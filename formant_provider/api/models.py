@@ -1,7 +1,7 @@
 """Records that go to the API and come back from it.
 
-Requests are complete and correct once built (``inputs`` builds them); answers are read leniently, since
-the vendor's schema requires none of their fields.
+Requests are complete and correct once built; answers are read leniently, since the vendor's schema requires
+none of their fields.
 
 Vendor pages: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call and
 https://docs.formantai.com/platform/conversations
@@ -9,8 +9,8 @@ https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,9 +18,8 @@ from typing import Any
 
 import pendulum
 
-from formant_provider.api.redaction import without_numbers
-
 PHONE_PARAMETER = "customer_phone"
+_LONG_NUMBER = re.compile(r"\+?\d[\d\s()./-]{4,}\d")
 # The end of the year 9999, beyond which there are no dates.
 _LAST_MOMENT_MS = 253_402_300_799_000
 _TIMES = ("start_timestamp", "end_timestamp", "duration_seconds")
@@ -104,12 +103,7 @@ class CallReceipt:
     @property
     def scheduled_at(self) -> datetime | None:
         """The moment a call was scheduled for; ``None`` for one that was not, or does not say when."""
-        if self.status != ReceiptStatus.SCHEDULED or not self.scheduled_for:
-            return None
-        with suppress(ValueError, TypeError):
-            moment = datetime.fromisoformat(self.scheduled_for)
-            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return None
+        return iso_moment(self.scheduled_for) if self.status == ReceiptStatus.SCHEDULED else None
 
 
 @dataclass(frozen=True)
@@ -171,6 +165,11 @@ class Recording:
     content_type: str
 
 
+def without_numbers(text: str) -> str:
+    """Return what the vendor wrote, with stars in place of everything that may be a phone number."""
+    return _LONG_NUMBER.sub("***", text)
+
+
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -184,6 +183,15 @@ def _texts(value: object) -> Iterator[str]:
 
 def _known(cls: type[CallReceipt | Conversation], data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: data.get(name) for name in cls.__dataclass_fields__}
+
+
+def iso_moment(text: object) -> datetime | None:
+    """Read a moment in ISO 8601, aware; without an offset it is UTC. ``None`` for anything else."""
+    try:
+        moment = datetime.fromisoformat(text.strip() if isinstance(text, str) else "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def utc_text(moment: datetime) -> str:

@@ -15,11 +15,7 @@ _WORD = re.compile(r"\w+")
 
 
 class Form:
-    """A multipart form with one CSV file; it can be sent again and again, and its length is known.
-
-    :param fields: name and text of the fields ahead of the file.
-    :param file: open for reading bytes, and seekable; it must not change meanwhile.
-    """
+    """A multipart form with one CSV file, which must not change, of known length; it can be sent again."""
 
     def __init__(self, fields: Mapping[str, str], file: BinaryIO) -> None:
         boundary = secrets.token_hex(16)

@@ -39,8 +39,6 @@ class Page(Generic[T]):
         """Read one page. Without a word of what follows, a full page is taken to have a next one.
 
         :param read: reads one record; ``None`` when it has no id to go by.
-        :param limit: as it was asked for.
-        :param offset: as it was asked for.
         """
         rows, total, has_more = answer["data"], to_integer(answer.get("total")), answer.get("has_more")
         more = len(rows) >= limit if total is None else offset + len(rows) < total

@@ -25,7 +25,7 @@ from formant_provider.api.errors import (
     ServerError,
     Unreachable,
 )
-from formant_provider.api.redaction import without_numbers
+from formant_provider.api.models import without_numbers
 from formant_provider.api.retry import retry_after_s
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def read_answer(
 
     :param private: texts the server may quote and we may not.
     :param shape: what ``data`` must be, ``dict`` or ``list``.
-    :param now: the current time, aware.
     """
     content = _json(response)
     if not 200 <= response.status_code < 300:
@@ -67,11 +66,10 @@ def read_answer(
 
 
 def read_file(operation: str, response: requests.Response, sink: IO[bytes]) -> dict[str, Any] | FormantError:
-    """Write the body of a good answer to a file, piece by piece, or return why it cannot be used.
+    """Write the body of a good answer to a file, emptied first, or return why it cannot be used.
 
     What goes wrong with the file itself is raised: it is no answer of the server's.
 
-    :param sink: emptied first.
     :return: ``size`` in bytes and ``content_type``, in lower case and without parameters.
     """
     sink.seek(0)
@@ -134,8 +132,10 @@ def _refusal(
     error_type = _quote(details.get("type"), private)
     said = ": ".join(text for text in (error_type, _quote(details.get("message"), private)) if text)
     status = response.status_code
+    if not said and 300 <= status < 400:
+        said = "(a redirect, which is not followed; check the base URL)"
     return _error_class(status, error_type)(
-        f"{operation}: answered {status} {said or _explain(status)}".rstrip(),
+        f"{operation}: answered {status} {said}".rstrip(),
         operation=operation,
         status=status,
         error_type=error_type,
@@ -149,10 +149,6 @@ def _error_class(status: int, error_type: str | None) -> type[FormantError]:
     if error_type == CONCURRENCY_ERROR_TYPE:
         return ConcurrencyLimited
     return _ERROR_BY_STATUS.get(status, RequestRefused)
-
-
-def _explain(status: int) -> str:
-    return "(a redirect, which is not followed; check the base URL)" if 300 <= status < 400 else ""
 
 
 def _quote(text: object, private: list[str]) -> str | None:

@@ -11,7 +11,7 @@ any other refusal           stop    stop                             stop
 ==========================  ======  ===============================  ============================
 
 A call is only ever repeated with the idempotency key of its first send, so the vendor refuses the second
-of two that were accepted. A batch call has no such key: it is not idempotent, and would ring everybody twice.
+of two that were accepted. A batch call has no such key: it is not idempotent, and would call everybody twice.
 Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 """
 
@@ -32,6 +32,7 @@ from formant_provider.api.errors import (
     ServerError,
     Unreachable,
 )
+from formant_provider.api.models import iso_moment
 
 # Longest wait we let the server ask for: beyond it, its word is taken as a fault and cut to this.
 SERVER_WAIT_CAP_S = 3600.0
@@ -75,10 +76,7 @@ class RetryPolicy:
         """Decide after a failed send.
 
         :param attempt: which send failed, counted from 1.
-        :param waited_s: seconds waited so far.
-        :param error: what happened.
         :param jitter: a random number in [0, 1), so that tasks that failed together do not return together.
-        :param idempotent: as in :func:`may_repeat`.
         """
         if not may_repeat(error, idempotent=idempotent):
             return Stop("the answer is final" if idempotent else "a repeat could do it twice, or is useless")
@@ -97,8 +95,16 @@ class RetryPolicy:
         return math.ldexp(self.backoff_base_s, attempt - 1) * (0.5 + jitter / 2)
 
 
+# A read can be repeated at any time, and places no call. So a nightly job waits for the rate limit rather
+# than fails: an hour for one request, if the API names times.
+PATIENT = RetryPolicy(max_attempts=8, max_inline_wait_s=3600.0, max_total_wait_s=3600.0)
+# What a wait has ended with is read once more. Many tasks may continue at once, and the rate limit let them
+# through one by one; but a task that can do without waits for some minutes alone.
+LAST_READ = RetryPolicy(max_attempts=8, max_inline_wait_s=300.0, max_total_wait_s=300.0)
+
+
 def may_repeat(error: FormantError, *, idempotent: bool = True) -> bool:
-    """Whether a repeat of the same request, with the same key, can do good and cannot ring twice.
+    """Whether a repeat of the same request, with the same key, can help and cannot place a second call.
 
     :param idempotent: whether the server refuses the second of two requests that it could accept, or neither
         does anything; otherwise nothing is repeated that may have been accepted.
@@ -125,7 +131,7 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     retry_after = headers.get("Retry-After", "").strip()
     seconds = _seconds(retry_after)
     if seconds is None:
-        moment = http_date(retry_after) or _iso_date(headers.get("X-RateLimit-Reset", ""))
+        moment = http_date(retry_after) or iso_moment(headers.get("X-RateLimit-Reset"))
         seconds = (moment - now).total_seconds() if moment else None
     return None if seconds is None else min(max(seconds, 0.0), SERVER_WAIT_CAP_S)
 
@@ -143,15 +149,12 @@ class Quota:
 
 
 def read_quota(headers: Mapping[str, str], *, now: datetime) -> Quota | None:
-    """Read the ``X-RateLimit-*`` headers, which any answer may carry.
-
-    :param now: as in :func:`retry_after_s`.
-    """
+    """Read the ``X-RateLimit-*`` headers, which any answer may carry."""
     remaining = _seconds(headers.get("X-RateLimit-Remaining", ""))
     if remaining is None or not 0 <= remaining < math.inf:
         return None
     now = http_date(headers.get("Date", "")) or now
-    reset = _iso_date(headers.get("X-RateLimit-Reset", ""))
+    reset = iso_moment(headers.get("X-RateLimit-Reset"))
     reset_s = min(max((reset - now).total_seconds(), 0.0), SERVER_WAIT_CAP_S) if reset else None
     return Quota(int(remaining), reset_s)
 
@@ -167,17 +170,7 @@ def _seconds(text: str) -> float | None:
 def http_date(text: str) -> datetime | None:
     """Read the moment in a header such as ``Date``, aware; ``None`` when there is none."""
     try:
-        return _aware(parsedate_to_datetime(text))
+        moment = parsedate_to_datetime(text)
     except ValueError:
         return None
-
-
-def _iso_date(text: str) -> datetime | None:
-    try:
-        return _aware(datetime.fromisoformat(text.strip()))
-    except ValueError:
-        return None
-
-
-def _aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -73,15 +73,7 @@ class _BearerAuth(requests.auth.AuthBase):
 
 
 class Transport:
-    """One pooled session with one server. Not for use by two threads at once.
-
-    :param config: server, key and timeouts.
-    :param retry_policy: how often and how long a request is repeated.
-    :param user_agent_suffix: added to the ``User-Agent``.
-    :param sleep: waits for so many seconds; ``None`` means :func:`time.sleep`.
-    :ivar quota: what the last answer said of the rate limit; ``None`` when it said nothing.
-    :ivar server_date: the last ``Date`` of an answer, aware; ``None`` before the first.
-    """
+    """One pooled session with one server. Not for use by two threads at once."""
 
     def __init__(
         self,
@@ -95,8 +87,8 @@ class Transport:
         self._sleep = sleep or time.sleep
         self._session = _session(config, user_agent_suffix)
         self._rate_limit_lines = LogThrottle(first_after_s=0)
-        self.quota: Quota | None = None
-        self.server_date: datetime | None = None
+        self.quota: Quota | None = None  # of the last answer
+        self.server_date: datetime | None = None  # the last Date of an answer, aware
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -216,7 +208,7 @@ def _session(config: ClientConfig, user_agent_suffix: str) -> requests.Session:
     agents = [f"airflow-provider-formant/{__version__}", user_agent_suffix]
     session.headers["User-Agent"] = " ".join(filter(None, agents))
     # A proxy named in the environment must not see the key of a plain http request to loopback.
-    session.trust_env = not config.plain_http
+    session.trust_env = config.base_url.startswith("https://")
     return session
 
 

@@ -1,4 +1,4 @@
-"""``@task.formant_call``: a function says whom to ring and what to tell them."""
+"""``@task.formant_call``: a function returns whom to call and what the agent says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from formant_provider.tasks.privacy import hide, mask_numbers, reveal
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-# What a function may not return: a task that was deferred goes on without its function, and needs the first
+# What a function may not return: a task that was deferred continues without its function, and needs the first
 # two; hours are checked when the file is parsed; and whether people are called is said where all can see it.
 _OF_THE_DECORATOR = ("formant_conn_id", "region", "calling_window", "dry_run")
 
@@ -29,7 +29,7 @@ _OF_THE_DECORATOR = ("formant_conn_id", "region", "calling_window", "dry_run")
 class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator):
     """Places the call that a function returns; made by ``@task.formant_call``.
 
-    The function runs in every try, and once more when the task goes on after the API's rate limit: what it
+    The function runs in every try, and once more when the task continues after the API's rate limit: what it
     needs to know stays in the worker. While the task waits for the conversation it is not needed. So that a
     further try means the same call, agent, recipient and, if it returns one, ``idempotency_key`` must be the
     same each time it runs.
@@ -104,13 +104,10 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
 
 
 def _as_call(returned: object) -> Mapping[str, Any]:
-    """Return the fields of the call.
+    """Return the fields of the call; a ``None`` may come from an XCom without a value, and is refused.
 
     A mapping is a whole call when its ``parameters`` are a mapping or a list. No value of a call parameter
-    can be either, so one that happens to be named ``parameters`` is not mistaken for it. A field that is
-    ``None`` may come from an XCom without a value, so it is no wish for the default.
-
-    :raises InvalidInput: a field is not one that a function may return, or is ``None``.
+    can be either, so one that happens to be named ``parameters`` is not mistaken for it.
     """
     from formant_provider.api.errors import InvalidInput
 

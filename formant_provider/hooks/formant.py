@@ -90,6 +90,11 @@ class FormantHook(BaseHook):
             self._config = self._read(self.get_connection(self.formant_conn_id))
         return self._config
 
+    def reread(self) -> FormantHook:
+        """Read the connection anew at its next use, so that a long wait notices a changed key."""
+        self._config = None
+        return self
+
     def fingerprints(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises an agent's recipients without their numbers being written down."""
         from formant_provider.api.fingerprints import Fingerprints
@@ -129,10 +134,8 @@ class FormantHook(BaseHook):
                 base_url = client.base_url
                 client.list_conversations(limit=1)
         except AuthenticationFailed:
-            return (
-                False,
-                f"{base_url} refused the API key. Check the key, and that it belongs to this region.",
-            )
+            text = f"{base_url} refused the API key. Check the key, and that it belongs to this region."
+            return False, text
         except Unreachable:
             return False, f"{base_url} cannot be reached. Check the base URL, and what is in between."
         except FormantError as error:

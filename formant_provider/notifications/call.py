@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseNotifier
@@ -92,12 +91,9 @@ class FormantCallNotifier(BaseNotifier):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.agent_id = agent_id
-        self.parameters = parameters
-        self.idempotency_key = idempotency_key
-        self.metadata = metadata
-        self.formant_conn_id = formant_conn_id
-        self.region = region
+        self.agent_id, self.parameters = agent_id, parameters
+        self.idempotency_key, self.metadata = idempotency_key, metadata
+        self.formant_conn_id, self.region = formant_conn_id, region
 
     # Airflow's own two would write our fields into the task's context, for all to see, and keep what was
     # rendered for the first event for all that follow in the same process.
@@ -132,10 +128,7 @@ class FormantCallNotifier(BaseNotifier):
                 await sync_to_async(self._send, thread_sensitive=False)(page, client)
 
     def _page(self, context: Context) -> _Page:
-        """Return what to ask for.
-
-        :raises FormantError: it cannot be asked for.
-        """
+        """Return the call to place."""
         from formant_provider.api.errors import SendAborted
         from formant_provider.core.calls.request import build_request
 
@@ -173,10 +166,7 @@ class FormantCallNotifier(BaseNotifier):
         return {name: render(name, getattr(self, name), env, known) for name in self.template_fields}
 
     def _send(self, page: _Page, client: FormantClient) -> None:
-        """Place the call, within the time that there is.
-
-        :raises FormantError: of any kind.
-        """
+        """Place the call, within the time that there is."""
         from formant_provider.api.errors import ResponseLost, SendAborted
 
         began = time.monotonic()
@@ -229,8 +219,7 @@ class FormantCallNotifier(BaseNotifier):
             )
 
 
-@dataclass(frozen=True)
-class _Page:
+class _Page(NamedTuple):
     """One call about one event, ready to be sent."""
 
     event: Event
@@ -247,10 +236,7 @@ def _repeats() -> RetryPolicy:
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what work brings, or leave it behind. It goes on in a thread that holds up no process's end.
-
-    :raises TimeoutError: it has taken longer than so.
-    """
+    """Return what work returns; after a timeout it goes on in a thread that holds up no process's end."""
     done: Future[T] = Future()
 
     def run() -> None:

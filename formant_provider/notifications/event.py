@@ -63,11 +63,7 @@ class Event:
 
 
 def event_of(context: Mapping[str, Any], callback: object) -> Event:
-    """Return what a callback was called for.
-
-    :param context: as Airflow hands it to a callback.
-    :param callback: the callback itself.
-    """
+    """Return what a callback was called for."""
     if "deadline" in context:
         return _of_deadline(context)
     if "reason" in context:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 def render(field: str, value: Any, env: jinja2.Environment, known: Mapping[str, Any]) -> Any:
     """Render every text in a value, to text.
 
-    :param known: what templates may name.
     :raises InvalidInput: with the name of the field and of the variables, and nothing of their values: the
         text of an error that is not ours may hold anything.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
@@ -12,21 +11,14 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.tasks.calls.completion import CallWait
-from formant_provider.tasks.calls.outcome import OnTimeout, show_link
-from formant_provider.tasks.calls.placing import (
-    CALL_FIELDS,
-    CallPlacer,
-    LimitWait,
-    OnUnconfirmed,
-    PlacingOptions,
-    build_call,
-)
+from formant_provider.tasks import options
+from formant_provider.tasks.calls.outcome import CallWait, OnTimeout, OnUnconfirmed, show_link
+from formant_provider.tasks.calls.placing import CALL_FIELDS, CallPlacer, LimitWait, PlacingOptions, call_of
 from formant_provider.tasks.calls.receipts import leaving_a_result, push_receipt, rehearse
 from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions
 from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.dry_run import is_dry_run
-from formant_provider.tasks.options import check_call_options, country, flag, one_of, time_to_wait
+from formant_provider.tasks.lateness import lateness_s
 from formant_provider.tasks.privacy import PrivateFields, reveal
 from formant_provider.tasks.references import recipient_in, reference_or_none, to_reference
 from formant_provider.tasks.results import of_row
@@ -175,7 +167,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
     ui_color = "#d9efe3"
-    check_options = staticmethod(check_call_options)
+    check_options = staticmethod(options.check_call_options)
 
     def __init__(
         self,
@@ -218,15 +210,21 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.conversation_id, self.idempotency_key = conversation_id, idempotency_key
         self.metadata, self.retry_context, self.reference = metadata, retry_context, reference
         self.formant_conn_id, self.region, self.suppress = formant_conn_id, region, suppress
-        self.default_country = country("default_country", default_country)
-        self.renumber = flag("renumber", renumber)
+        self.default_country = options.country("default_country", default_country)
+        self.renumber = options.flag("renumber", renumber)
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed, get_args(OnClosed))
-        self.calling_window, self.timing = calling_window, TimingOptions(on_closed, max_lateness)
-        self.placing = PlacingOptions(on_unconfirmed, lookup_timeout, redial_on, max_inline_wait)
+        self.calling_window, self.timing = calling_window, TimingOptions(on_closed, lateness_s(max_lateness))
+        self.placing = PlacingOptions(
+            options.one_of("on_unconfirmed", on_unconfirmed, get_args(OnUnconfirmed)),
+            options.seconds("lookup_timeout", lookup_timeout),
+            options.redial_outcomes(redial_on),
+            options.seconds("max_inline_wait", max_inline_wait),
+        )
         self.deferrable, self.operator_extra_links = deferrable_or_default(deferrable), links_of(self)
-        self.wait_for_completion, self.timeout_s = wait_for_completion, time_to_wait("timeout", timeout)
-        self.on_timeout = one_of("on_timeout", on_timeout, get_args(OnTimeout))
+        self.wait_for_completion = wait_for_completion
+        self.timeout_s = options.time_to_wait("timeout", timeout)
+        self.on_timeout = options.one_of("on_timeout", on_timeout, get_args(OnTimeout))
         endings = (success_statuses, terminal_statuses, settle_for)
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
         self._limit, self._stopped = LimitWait(), False
@@ -253,7 +251,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
-            call = build_call(self, run, default_country=self.default_country, renumber=self.renumber)
+            call = call_of(self, run, default_country=self.default_country, renumber=self.renumber)
             refuse_listed = suppression(call.recipient, self.suppress, self.given, self.default_country)
             when = self.timing.when(call.recipient, self.calling_window, refuse_listed, context)
             placer = CallPlacer(call, run, self.hook, self.placing, when, self._limit, lambda: self._stopped)
@@ -279,8 +277,6 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         from formant_provider.triggers.conversation import WaitEnd
 
         end = WaitEnd.from_event(event)
-        # Trigger events of an earlier version have no names of rows.
-        end = replace(end, receipt={**end.receipt, **self.row_of(context), **end.receipt})
         show_link(self.hook, end.receipt, context)
         return self._call_wait().conclude(end, context)
 
@@ -294,4 +290,5 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         return of_row(context, reference_or_none(self.reference, recipient_in(reveal(self.parameters))))
 
     def _call_wait(self) -> CallWait:
-        return CallWait(self.hook, self.waiting, self.placing, self.timeout_s, self.on_timeout)
+        chosen = self.placing.on_unconfirmed, self.placing.redial_on
+        return CallWait(self.hook, self.waiting, self.timeout_s, self.on_timeout, *chosen)

@@ -103,10 +103,10 @@ class FormantExportConversationsOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the interval and write the file; return what was counted."""
+        from formant_provider.api.retry import PATIENT
         from formant_provider.core.conversations.history import History, to_interval
         from formant_provider.core.validation import to_agent_id
         from formant_provider.tasks.failures import READING, ending_the_task
-        from formant_provider.tasks.reads import PATIENT
         from formant_provider.tasks.storage.files import to_file
         from formant_provider.tasks.storage.tables import check_format
 

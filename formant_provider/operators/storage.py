@@ -94,8 +94,8 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
         """Write what is available, wait for the rest; return where the files are."""
+        from formant_provider.api.retry import PATIENT
         from formant_provider.tasks.failures import READING, ending_the_task
-        from formant_provider.tasks.reads import PATIENT
         from formant_provider.tasks.storage.archive import Archive
         from formant_provider.tasks.storage.files import safe_name, to_folder
 

@@ -180,7 +180,7 @@ class FormantConversationSensor(WaitingSensor):
     def conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
         """End the task by the status."""
         with self.waiting_for_it():
-            result = push_outcome(self.hook, end, context, self.waiting, push=self.do_xcom_push)
+            result = push_outcome(self.hook, end, context, self.waiting)
         result |= self.of_this_row(context)
         end_as_it_ended(self.waiting, result, context)
         return result

@@ -19,13 +19,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[Iterable[object]]:
-    """Open a do-not-call list.
-
-    :param suppress: a URI or an absolute path, of a file, a folder or a pattern; or a list of numbers or a
-        data frame.
-    :param form: how the files are written; ``None`` is as usual.
-    :raises InvalidInput: it is none of these.
-    """
+    """Open a do-not-call list: files by a URI or an absolute path, a list of numbers, or a data frame."""
     from formant_provider.api.errors import InvalidInput
     from formant_provider.core.contacts.do_not_call import NumbersInFiles, entries_of
     from formant_provider.core.tables.file_kinds import FileForm
@@ -40,13 +34,7 @@ def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[I
 
 
 def refuse_lost_list(given: Given) -> None:
-    """Refuse a list that is not there, though the DAG file gives one.
-
-    It comes from a task that was skipped, or forgot to return it. To call everybody then is not what was
-    meant.
-
-    :raises InvalidInput: it is ``None``, and the DAG file does not say so.
-    """
+    """Refuse a list that is not there, though the DAG file gives one: everybody would be called."""
     from formant_provider.api.errors import InvalidInput
 
     if "suppress" in given.missing:
@@ -64,8 +52,6 @@ def suppression(
 
     It reads the list the first time that it is asked, since a call that was placed has no need of it. It
     raises ``CallNotAllowed`` when the number is on the list, and ``InvalidInput`` when that is unknown.
-
-    :param suppress: the list as the operator holds it, hidden or not.
     """
     from formant_provider.api.errors import CallNotAllowed
 

@@ -1,4 +1,4 @@
-"""A dry run: everything is checked as for a call that is placed, and the vendor is asked nothing."""
+"""A dry run: everything is checked as for a call that is placed, and nothing is sent to the vendor."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ T = TypeVar("T")
 
 
 def is_dry_run(value: object) -> bool:
-    """Return whether a task is to be a dry run, as its field says once it is rendered.
-
-    :raises InvalidInput: it is neither a bool nor one of the words ``true`` and ``false``, in any case.
-    """
+    """Return whether a task is to be a dry run, as its rendered field says: a bool, or one of two words."""
     from formant_provider.api.errors import InvalidInput
 
     if isinstance(value, bool):
@@ -37,10 +34,7 @@ def is_dry_run(value: object) -> bool:
 
 
 def checked(check: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Return what a check returns; or ``None``, and the reason in a word for which the task would be skipped.
-
-    :raises FormantError: the task would fail.
-    """
+    """Return what a check returns; or ``None``, and in a word why the task would be skipped."""
     from formant_provider.api.errors import CallNotAllowed
 
     try:
@@ -55,11 +49,7 @@ def checked(check: Callable[[], T]) -> tuple[T | None, str | None]:
 def tell_openings(
     openings: Openings | None, numbers: Iterable[str], *, at: datetime | None = None
 ) -> list[dict[str, Any]]:
-    """Log and return how many of these numbers, and of those that are closed, may be called when.
-
-    :param openings: the calling hours; ``None`` means that there are none.
-    :param at: the moment that the hours are asked for, aware; ``None`` means now.
-    """
+    """Log and return how many of these numbers, and of those that are closed, may be called when."""
     from formant_provider.api.models import utc_text
     from formant_provider.core.hours.openings import Openings, by_opening
 
@@ -70,5 +60,5 @@ def tell_openings(
         later = f"from {entry['opens_at']} on" if entry["opens_at"] else "at no time that is known"
         when = wanted if entry["is_open"] else later
         log.info("Dry run: %s may be called %s (%s).", entry["count"], when, entry["zones"] or "zone unknown")
-    log.info("Dry run: nothing was asked of FormantAI, and nobody is called.")
+    log.info("Dry run: nothing was sent to FormantAI, and nobody is called.")
     return entries

@@ -27,14 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Activity:
-    """What a task was doing when an error came up.
-
-    :param subject: whose advice is given.
-    :param waits: whether the call was placed before, and the task only waits for it.
-    """
+    """What a task was doing when an error came up."""
 
     subject: Literal["call", "batch_call", "read"]
-    waits: bool = False
+    waits: bool = False  # for a call that was placed before
 
     def explain(self, error: FormantError, hook: FormantHook | None = None) -> str:
         """Say what happened, where, whether a call may have been placed, and what to do next."""
@@ -65,8 +61,6 @@ READING = Activity("read")
 def ending_the_task(activity: Activity, hook: FormantHook | None = None) -> Iterator[None]:
     """Let our errors end a task: for good, or so that Airflow may retry.
 
-    :param activity: what is being done, such as :data:`PLACING_A_CALL`.
-    :param hook: names the connection and the server of a request that fails.
     :raises AirflowFailException: for what a retry cannot mend, or must not. Nothing is chained to it: a
         traceback of ours says nothing that the sentence does not.
     :raises AirflowSkipException: for a call that is not allowed now, if the user wants to skip it.
@@ -93,10 +87,7 @@ UNCONFIRMED = (
 
 
 def end_unconfirmed(choice: str) -> None:
-    """End a task whose call stays unconfirmed as its user chose.
-
-    :param choice: ``"succeed"`` warns and returns, ``"fail"`` and ``"skip"`` raise.
-    """
+    """End a task whose call stays unconfirmed: ``"succeed"`` only warns."""
     if choice == "fail":
         raise AirflowFailException(UNCONFIRMED)
     if choice == "skip":

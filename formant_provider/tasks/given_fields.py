@@ -19,32 +19,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Given:
-    """The names of the options that the DAG file itself gives a task, without those of ``default_args``.
-
-    :param options: the names.
-    :param nones: names of what is given and ``None``.
-    :ivar missing: fields that are given and have no value, once they are rendered.
-    """
+    """The names of the options that the DAG file itself gives a task, without those of ``default_args``."""
 
     options: frozenset[str]
-    nones: frozenset[str]
-    missing: tuple[str, ...] = ()
+    nones: frozenset[str]  # what is given and None
+    missing: tuple[str, ...] = ()  # the fields that are given and have no value once they are rendered
 
     @classmethod
     def of(cls, operator: Any, kwargs: Mapping[str, Any]) -> Self:
         """Read the arguments of an operator's class."""
-        return cls(
-            given_options(operator, kwargs), frozenset(name for name in kwargs if kwargs[name] is None)
-        )
+        nones = frozenset(name for name in kwargs if kwargs[name] is None)
+        return cls(given_options(operator, kwargs), nones)
 
     def note_missing(
         self, task: Any, before: Mapping[str, object], after: Mapping[str, object], context: Context
     ) -> None:
-        """Note which of these fields came to nothing when they were rendered.
-
-        :param before: values by the name of the field.
-        :param after: the same, rendered.
-        """
+        """Note which of these fields came to nothing when they were rendered."""
         of_the_row = self.nones & _from_tasks(task, context)
         self.missing = tuple(
             name
@@ -84,10 +74,7 @@ def _defaults_of(operator: Any) -> dict[str, Any]:
 
 
 def refuse_none(field: str) -> None:
-    """Refuse a field for having no value.
-
-    :raises InvalidInput: always.
-    """
+    """Raise that a field has no value."""
     from formant_provider.api.errors import InvalidInput
 
     raise InvalidInput(
@@ -111,10 +98,8 @@ def _from_tasks(task: Any, context: Context) -> frozenset[str]:
     mapped: Any = in_file.expand_input.value
     if isinstance(mapped, Mapping):  # expand()
         return frozenset(name for name, values in mapped.items() if not isinstance(values, Sequence))
-    if isinstance(mapped, Sequence) and isinstance(mapped[_index(context)], Mapping):  # expand_kwargs()
+    if isinstance(mapped, Sequence) and isinstance(
+        mapped[context["ti"].map_index or 0], Mapping
+    ):  # expand_kwargs()
         return frozenset()
     return frozenset(task.template_fields) - frozenset(in_file.partial_kwargs)
-
-
-def _index(context: Context) -> int:
-    return int(context["ti"].map_index or 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from formant_provider.tasks.options import seconds
@@ -25,21 +26,14 @@ _PARTITION_LASTS = timedelta(days=1)
 
 
 class Due(NamedTuple):
-    """When the day is over that a run is about.
-
-    :param moment: aware.
-    :param because: what tells so, as the rest of a sentence that begins with the moment.
-    """
+    """When the day is over that a run is about, and the rest of a sentence that begins with this moment."""
 
     moment: datetime
     because: str
 
 
 def lateness_s(max_lateness: float | timedelta | None) -> float | None:
-    """Return the seconds that a run may be late; ``None`` means any number.
-
-    :raises ValueError: it cannot be meant.
-    """
+    """Return the seconds that a run may be late, as the DAG file says; ``None`` means any number."""
     allowed_s = None if max_lateness is None else seconds("max_lateness", max_lateness)
     if allowed_s == 0:
         raise ValueError("max_lateness must be above 0, or None to call however late it is")
@@ -49,7 +43,6 @@ def lateness_s(max_lateness: float | timedelta | None) -> float | None:
 def refuse_late(context: Context, max_lateness_s: float | None, *, now: datetime) -> None:
     """Refuse to call anybody anew for a run that is about a day long gone.
 
-    :param max_lateness_s: seconds since that day was over; ``None`` means any number.
     :raises CallNotAllowed: the task is to be skipped. Its reason is ``late``; ``late_once`` for a schedule of
         ``@once``; ``delayed`` if the run began in time.
     """
@@ -61,7 +54,7 @@ def refuse_late(context: Context, max_lateness_s: float | None, *, now: datetime
     if due is None or now - due.moment <= allowed:
         return
     reason, why = _why(context, due, allowed)
-    enough = f"timedelta(days={_days(now - due.moment)})"
+    enough = f"timedelta(days={(now - due.moment).days + 1})"
     raise CallNotAllowed(
         f"{why} It would call with max_lateness=None, or with max_lateness={enough}."
         f" This run is that of {_text(due.moment)}, {due.because}, longer ago than max_lateness ({allowed})"
@@ -84,7 +77,7 @@ def _by_schedule(dag_run: Any) -> Due:
     if partition is None:
         return due
     # A schedule may be about a partition that is older on purpose: then it is in time when it was due.
-    return max(due, Due(partition, "the date of its partition"), key=_moment)
+    return max(due, Due(partition, "the date of its partition"), key=attrgetter("moment"))
 
 
 def _by_asset(dag_run: Any) -> Due | None:
@@ -96,12 +89,11 @@ def _by_asset(dag_run: Any) -> Due | None:
         known = [Due(end, f"a day after {_text(partition)}, the date of its partition"), *producers]
     else:
         known = [] if None in producers else producers
-    return max((due for due in known if due is not None), key=_moment, default=None)
+    return max((due for due in known if due is not None), key=attrgetter("moment"), default=None)
 
 
-def _partition_date(dag_run: Any) -> datetime | None:
-    found: datetime | None = getattr(dag_run, "partition_date", None)  # Airflow 3.2
-    return found
+def _partition_date(dag_run: Any) -> Any:
+    return getattr(dag_run, "partition_date", None)  # Airflow 3.2
 
 
 def _of_producer(run_id: str | None) -> Due | None:
@@ -129,15 +121,6 @@ def _why(context: Context, due: Due, allowed: timedelta) -> tuple[str, str]:
     if dag_run.run_type == _BY_ASSET:
         return "late", "What started it is about an old day, as after a backfill or a clear of its producer."
     return "late", "It is of a backfill or a catch-up, the scheduler was down, or the run was cleared."
-
-
-def _moment(due: Due) -> datetime:
-    return due.moment
-
-
-def _days(span: timedelta) -> int:
-    """Return in whole days more than a span."""
-    return span.days + 1
 
 
 def _text(moment: datetime) -> str:

@@ -1,13 +1,13 @@
-"""Checks the options of operators when a DAG file is parsed, where a mistake costs nothing."""
+"""Checks the options of operators when a DAG file is parsed, where a mistake costs nothing.
+
+Each check raises ``ValueError`` with the name of the option and what it must be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Mapping
-from datetime import timedelta
-from typing import Any, TypeVar
-
-from formant_provider.core.conversations.statuses import UNSUCCESSFUL
-from formant_provider.tasks.literals import check_literals
+from datetime import datetime, timedelta
+from typing import Any, TypeGuard, TypeVar
 
 Word = TypeVar("Word", bound=str)
 
@@ -24,13 +24,12 @@ _OF_CALL_WAITING = (
     "include_transcript",
 )
 _OF_BATCH_WAITING = ("poll_interval", "timeout", "on_timeout", "stall_timeout")
+# What templates begin with; delimiters of one's own are made of the same.
+_TEMPLATE_MARKS = frozenset("{[<%$#")
 
 
 def country(name: str, value: str | None) -> str | None:
-    """Return a country's two letters; ``None`` means none. Whether there is such a country shows at run time.
-
-    :raises ValueError: it is something else, such as a calling code or a name.
-    """
+    """Return a country's two letters, or ``None``. Whether there is such a country shows at run time."""
     is_code = isinstance(value, str) and len(value) == 2 and value.isascii() and value.isalpha()
     if value is not None and not (is_code and value.isupper()):
         raise ValueError(
@@ -40,41 +39,28 @@ def country(name: str, value: str | None) -> str | None:
 
 
 def flag(name: str, value: bool) -> bool:
-    """Return a switch. Text is refused: ``"False"`` would count as true.
-
-    :raises ValueError: it is something else than ``True`` or ``False``.
-    """
+    """Return a switch. Text is refused: ``"False"`` would count as true."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False; not {value!r}")
     return value
 
 
 def one_of(name: str, value: Word, choices: Collection[str]) -> Word:
-    """Return the value if it is one of the choices.
-
-    :raises ValueError: it is not.
-    """
+    """Return the value if it is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; not {value!r}")
     return value
 
 
 def some_of(name: str, values: Collection[str], choices: Collection[str]) -> tuple[str, ...]:
-    """Return the values, each once, if there are any and all are among the choices.
-
-    :raises ValueError: there is none, or one that is no choice.
-    """
+    """Return the values, each once, if there are any and all are among the choices."""
     if isinstance(values, str) or not values or not set(values) <= set(choices):
         raise ValueError(f"{name} must be a list with any of {', '.join(choices)}; not {values!r}")
     return tuple(dict.fromkeys(values))
 
 
 def seconds(name: str, value: float | timedelta) -> float:
-    """Return a time span in seconds.
-
-    :param value: seconds, 0 or more, or a ``timedelta``.
-    :raises ValueError: it is neither.
-    """
+    """Return a time span in seconds, 0 or more."""
     span = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(span, bool) or not isinstance(span, int | float) or not 0 <= span < float("inf"):
         raise ValueError(f"{name} must be a number of seconds, 0 or more, or a timedelta; not {value!r}")
@@ -82,10 +68,7 @@ def seconds(name: str, value: float | timedelta) -> float:
 
 
 def time_to_wait(name: str, value: float | timedelta) -> float:
-    """Return a time span in seconds that is above 0.
-
-    :raises ValueError: it is no time span, or 0.
-    """
+    """Return a time span in seconds that is above 0."""
     span = seconds(name, value)
     if not span:
         raise ValueError(
@@ -96,10 +79,7 @@ def time_to_wait(name: str, value: float | timedelta) -> float:
 
 
 def percent(name: str, value: float | None) -> float | None:
-    """Return a rate in percent; ``None`` means none.
-
-    :raises ValueError: it is no number from 0 to 100, or one between 0 and 1, which means a fraction.
-    """
+    """Return a rate in percent; ``None`` means none. One between 0 and 1 is meant as a fraction: refused."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is not None and not (is_number and 0 <= value <= 100):
         raise ValueError(f"{name} must be in percent, from 0 to 100, or None; not {value!r}")
@@ -111,11 +91,8 @@ def percent(name: str, value: float | None) -> float | None:
 def refuse_idle(given: Container[str], names: Iterable[str], needs: str, *, met: object) -> None:
     """Refuse options that cannot act: who gives them expects something of them.
 
-    :param given: names of all options that the DAG file gives.
-    :param names: the options that need another one.
     :param needs: what to write for them to act.
     :param met: whether that is there.
-    :raises ValueError: some are given for nothing.
     """
     idle = [] if met else [name for name in names if name in given]
     if idle:
@@ -129,32 +106,25 @@ def is_template(value: str) -> bool:
 
 
 def redial_outcomes(value: Collection[str]) -> frozenset[str]:
-    """Return the outcomes after which to call again.
+    """Return the outcomes after which to call again."""
+    if not isinstance(value, str) and not value:  # what takes time to import is imported for a use alone
+        return frozenset()
+    from formant_provider.core.conversations.statuses import UNSUCCESSFUL
 
-    :raises ValueError: one of them is unknown, or means that somebody was reached.
-    """
     if isinstance(value, str) or not set(value) <= UNSUCCESSFUL:
         raise ValueError(f"redial_on must be a set of {', '.join(sorted(UNSUCCESSFUL))}; not {value!r}")
     return frozenset(value)
 
 
 def statuses(name: str, value: Collection[str]) -> frozenset[str]:
-    """Return words that the status of a conversation may be.
-
-    :raises ValueError: it is one text instead of several, or holds something that is no word.
-    """
+    """Return words that the status of a conversation may be."""
     if isinstance(value, str) or not all(isinstance(word, str) and word.strip() for word in value):
         raise ValueError(f"{name} must be a set of statuses such as completed; not {value!r}")
     return frozenset(value)
 
 
 def check_call_options(given: Container[str], options: Mapping[str, Any]) -> None:
-    """Refuse options of a call that cannot act beside the others.
-
-    :param given: names of the options that the DAG file gives itself.
-    :param options: all of them by name, and Airflow's ``retries``.
-    :raises ValueError: with what to write instead.
-    """
+    """Refuse options of a call that cannot act; ``given`` are those of the DAG file."""
     refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
     time_to_wait("timeout", options["timeout"])
@@ -162,12 +132,7 @@ def check_call_options(given: Container[str], options: Mapping[str, Any]) -> Non
 
 
 def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> None:
-    """Refuse options of a batch call that cannot act beside the others.
-
-    :param given: names of the options that the DAG file gives itself.
-    :param options: all of them by name.
-    :raises ValueError: with what to write instead.
-    """
+    """Refuse options of a batch call that cannot act; ``given`` are those of the DAG file."""
     refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
@@ -175,3 +140,46 @@ def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> No
     refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
     time_to_wait("timeout", options["timeout"])
     check_literals(options)
+
+
+def check_literals(fields: Mapping[str, Any]) -> None:
+    """Refuse fields of a call that are invalid whatever the templates will render to.
+
+    A template, the output of a task and a function are known when the task runs, and checked then. So is all
+    that takes the library of phone numbers: here a number is only held against the form of E.164.
+
+    :raises ValueError: with the name of the field, and without its value if it may be private.
+    """
+    from formant_provider.api.config import REGIONS
+    from formant_provider.core.validation import to_agent_id, to_moment
+
+    agent_id, region, moment = (fields.get(name) for name in ("agent_id", "region", "scheduled_for"))
+    if isinstance(agent_id, bool | int | float) or _is_text(agent_id):
+        to_agent_id(agent_id)
+    if _is_text(region) and region not in REGIONS:
+        raise ValueError(f"region must be one of {', '.join(REGIONS)}, or None; not {region!r}")
+    if isinstance(moment, datetime) or _is_text(moment):
+        to_moment("scheduled_for", moment)
+    _check_parameters(fields.get("parameters"), fields.get("default_country"))
+
+
+def _check_parameters(parameters: object, default_country: object) -> None:
+    from formant_provider.api.errors import InvalidInput
+    from formant_provider.core.numbers.recipient import E164
+    from formant_provider.core.validation import NOT_E164, refuse_rows
+    from formant_provider.tasks.references import recipient_in
+
+    if isinstance(parameters, list | tuple):
+        refuse_rows(parameters)
+    elif not isinstance(parameters, Mapping):
+        return
+    number = recipient_in(parameters)
+    if isinstance(number, int | float) or (
+        default_country is None and _is_text(number) and not E164.fullmatch(number)
+    ):
+        raise InvalidInput("parameters.customer_phone", f"{NOT_E164}. Other writing needs default_country")
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Tell whether a value is text, and no template."""
+    return isinstance(value, str) and not _TEMPLATE_MARKS & set(value)

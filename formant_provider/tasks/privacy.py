@@ -113,10 +113,7 @@ ITEM = _HiddenText(HIDDEN)
 
 
 def hide(value: Any) -> Any:
-    """Return what looks like a value and shows nothing of it; :func:`reveal` returns the value itself.
-
-    :param value: a mapping, a list of mappings, or anything else but ``None``.
-    """
+    """Return what looks like a value and shows nothing of it; :func:`reveal` returns the value itself."""
     hidden = _HiddenText(HIDDEN) if (shape := _shape(value)) == HIDDEN else _look(shape)
     hidden._hidden_value = value
     return hidden
@@ -241,10 +238,7 @@ class PrivateFields(_Operator):
         """Refuse options that cannot act beside the others, by the names that are given and all values."""
 
     def refuse_missing(self) -> None:
-        """Refuse a field that the DAG file gives, and that has no value now.
-
-        :raises InvalidInput: with the name of the field.
-        """
+        """Refuse a field that the DAG file gives, and that has no value now."""
         for name in self.given.missing:
             if name not in self.refused_late:
                 refuse_none(name)

@@ -17,7 +17,6 @@ _INTERNATIONAL = re.compile(r"[+\uff0b][\s().\-/0-9]*")
 def to_reference(value: object, recipient: object = None) -> str | int | None:
     """Return the user's own name of a row, such as a loan's; ``None`` when there is none.
 
-    :param recipient: the number that is called, as it was given.
     :raises InvalidInput: it is neither text nor an integer, blank, too long, or a phone number.
     """
     from formant_provider.api.errors import InvalidInput
@@ -37,7 +36,7 @@ def to_reference(value: object, recipient: object = None) -> str | int | None:
 
 
 def reference_or_none(value: object, recipient: object = None) -> str | int | None:
-    """Return a name of a row that may be shown, for a result of a row that is refused, it may be for this."""
+    """Return a name of a row that may be shown in a result; ``None`` for one that is refused."""
     from formant_provider.api.errors import InvalidInput
 
     with suppress(InvalidInput):

@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 # Under a key of its own Airflow takes an XCom that is None for one that is not there.
 NOT_KNOWN = ""
-# What a result has of its row.
-ROW_FIELDS = ("reason", "map_index", "reference")
 # Where a task notes that it has left a result.
 _LEFT = "_formant_result_left"
 _DEEPEST = 60
@@ -41,10 +39,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def of_row(context: Context, reference: object) -> dict[str, Any]:
-    """Return by what a result is told from those of other rows: :data:`ROW_FIELDS`.
-
-    :param reference: the user's own name of the row.
-    """
+    """Return by what a result is told from those of other rows."""
     return {"reason": None, "map_index": TaskRun(context).map_index, "reference": reference}
 
 
@@ -55,7 +50,7 @@ def push(context: Context, key: str, value: Any) -> None:
     try:
         context["ti"].xcom_push(key=key, value=value)
     except Exception as error:  # whatever Airflow or its XCom backend may raise
-        log.warning("XCom %s could not be pushed (%s). The task goes on.", key, type(error).__name__)
+        log.warning("XCom %s could not be pushed (%s). The task continues.", key, type(error).__name__)
 
 
 def push_apart(context: Context, result: Mapping[str, Any], keys: Sequence[str]) -> None:
@@ -80,8 +75,7 @@ def a_result_in_any_case(
 ) -> Iterator[None]:
     """Push a result before a task ends in an error, unless it has pushed one.
 
-    :param nothing: the result without status and reason.
-    :param became: status and reason after the error.
+    :param nothing: returns the result without the status and reason that ``became`` returns of the error.
     :param apart: its fields that are pushed on keys of their own as well.
     """
     vars(context["task"])[_LEFT] = False
@@ -99,10 +93,7 @@ def a_result_in_any_case(
 
 
 def not_called(error: Exception, *, skipped: str) -> tuple[str, str]:
-    """Return status and reason of a row that ends before its call is known to be placed.
-
-    :param skipped: the reason of a skip that is none of our errors.
-    """
+    """Return status and reason of a row that ends before its call is known to be placed."""
     cause = _ours(error)
     if cause is None:
         return ("skipped", skipped) if isinstance(error, AirflowSkipException) else ("not_placed", "error")
@@ -135,10 +126,9 @@ def in_a_word(error: Exception) -> str:
 
 
 def storable(value: Any, depth: int = 0) -> Any:
-    """Return a value of the API in a form that Airflow can store, whatever is in it.
+    """Return a value of the API in a form that Airflow can store: what JSON and databases take, and text.
 
-    A value that cannot be stored would fail the task when its call is over. Kept are all that JSON can tell
-    apart and databases take; the rest becomes text.
+    A value that cannot be stored would fail the task when its call is over.
     """
     if isinstance(value, Mapping) and depth < _DEEPEST:
         return {_name(name): storable(item, depth + 1) for name, item in value.items()}

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from formant_provider.calling_window import CallingWindow
-from formant_provider.tasks.lateness import lateness_s, refuse_late
+from formant_provider.tasks.lateness import refuse_late
 from formant_provider.tasks.options import one_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from formant_provider.calling_window import CallingWindow
 
 OnClosed = Literal["schedule", "skip", "fail"]
 OnClosedUpload = Literal["skip", "fail"]
@@ -30,13 +31,12 @@ When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
 def check_window(
     calling_window: CallingWindow | None, on_closed: str, choices: Collection[str] = get_args(OnClosedUpload)
 ) -> None:
-    """Check the calling hours, which are documented at the operator.
+    """Check the calling hours, which are documented at the operator, when the DAG file is parsed."""
+    if calling_window is not None:
+        from formant_provider.calling_window import CallingWindow
 
-    :param choices: what ``on_closed`` may be.
-    :raises ValueError: one of the two is invalid.
-    """
-    if not isinstance(calling_window, CallingWindow | None):
-        raise ValueError(f"calling_window must be a CallingWindow; not {type(calling_window).__name__}")
+        if not isinstance(calling_window, CallingWindow):
+            raise ValueError(f"calling_window must be a CallingWindow; not {type(calling_window).__name__}")
     if on_closed == "schedule" and on_closed not in choices:
         raise ValueError(_NO_SCHEDULE)
     one_of("on_closed", on_closed, choices)
@@ -44,19 +44,10 @@ def check_window(
 
 @dataclass(frozen=True)
 class TimingOptions:
-    """What a user chose of the time of a call, checked when the DAG file is parsed.
-
-    :param on_closed: what becomes of a call outside of the calling hours.
-    :param max_lateness: how long ago the run's day may have ended, in seconds or as a ``timedelta``.
-    :raises ValueError: one of them is invalid.
-    """
+    """What a user chose of the time of a call. See the operator."""
 
     on_closed: OnClosed
-    max_lateness: float | timedelta | None
-
-    def __post_init__(self) -> None:
-        one_of("on_closed", self.on_closed, get_args(OnClosed))
-        lateness_s(self.max_lateness)
+    max_lateness_s: float | None
 
     def when(
         self,
@@ -65,16 +56,13 @@ class TimingOptions:
         refuse_suppressed: Callable[[], None],
         context: Context,
     ) -> When:
-        """Return what says when a call may be placed, given when it was asked for and the current time.
-
-        :raises InvalidInput: the calling window cannot be understood, or not for this recipient.
-        """
+        """Return what says when a call may be placed, given when it was asked for and the current time."""
         from formant_provider.core.hours.opening_hours import allowed_at
 
         hours = window.hours(recipient) if window else None
 
         def when(asked: datetime | None, now: datetime) -> datetime | None:
-            refuse_late(context, lateness_s(self.max_lateness), now=now)
+            refuse_late(context, self.max_lateness_s, now=now)
             refuse_suppressed()
             return allowed_at(hours, asked, now=now, on_closed=self.on_closed) if hours else asked
 

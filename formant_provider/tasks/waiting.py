@@ -11,6 +11,8 @@ import pendulum
 from airflow.providers.common.compat.sdk import conf
 
 if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.shared import WaitingTrigger
 
@@ -33,10 +35,12 @@ def until(deadline: datetime) -> timedelta:
     return timedelta(seconds=(deadline - now()).total_seconds())
 
 
-def defer_wait(task: Any, trigger: WaitingTrigger, deadline: datetime) -> None:
+def defer_wait(
+    task: Any, trigger: BaseTrigger, deadline: datetime, method_name: str = "execute_complete"
+) -> None:
     """Defer a task until a trigger fires, and log what that needs.
 
-    :raises TaskDeferred: always; the task continues in its ``execute_complete``.
+    :raises TaskDeferred: always; the task continues in its method of this name.
     """
     log.info(
         "Waiting until %s in the triggerer, in %s. A triggerer has to run for that (airflow triggerer);"
@@ -45,7 +49,7 @@ def defer_wait(task: Any, trigger: WaitingTrigger, deadline: datetime) -> None:
         type(trigger).__name__,
         GRACE,
     )
-    task.defer(trigger=trigger, method_name="execute_complete", timeout=until(deadline) + GRACE)
+    task.defer(trigger=trigger, method_name=method_name, timeout=until(deadline) + GRACE)
 
 
 def wait_here(hook: FormantHook, trigger: WaitingTrigger) -> Any:
@@ -62,7 +66,7 @@ def wait_here(hook: FormantHook, trigger: WaitingTrigger) -> Any:
     wait_for(
         waiter,
         Polling(feed, RateLimiter(now), now, hook.lasting_errors()),
-        lambda: hook.get_conn(once),
+        lambda: hook.reread().get_conn(once),
         deadline=datetime.fromisoformat(trigger.deadline),
         now=now,
         sleep=time.sleep,
@@ -104,7 +108,7 @@ class Look:
         from formant_provider.core.flows import run
 
         try:
-            with self._hook.get_conn(RetryPolicy(max_attempts=1)) as client:
+            with self._hook.reread().get_conn(RetryPolicy(max_attempts=1)) as client:
                 self._feed.use(client)
                 run(self._feed.poll(), client)
                 self._limiter.on_success(client.quota)

@@ -6,15 +6,14 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
-from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS, FormantClient
-from formant_provider.api.config import ClientConfig
+from formant_provider.api.client import CREATE_BATCH_CALL, LIST_BATCH_CALLS
 from formant_provider.api.errors import (
     BadResponse,
     ConcurrencyLimited,
@@ -39,30 +38,6 @@ OK = Answer(body={"data": {"id": 456, "name": "n", "agent_id": 123, "status": "p
 AT_BATCH = [fault for fault in Fault if CREATE_BATCH_CALL in fault.endpoints]
 REFUSED_OUTRIGHT = [fault for fault in AT_BATCH if "limit" in fault]
 UNCLEAR = [fault for fault in AT_BATCH if fault not in REFUSED_OUTRIGHT]
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(api_key=KEY, speed=0, rate_limit=None) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def sleeps() -> list[float]:
-    return []
-
-
-@pytest.fixture
-def client_for(sleeps: list[float]) -> Iterator[Callable[..., FormantClient]]:
-    clients = []
-
-    def build(base_url: str, read_timeout_s: float = 2.0) -> FormantClient:
-        clients.append(FormantClient(ClientConfig(base_url, KEY, 2.0, read_timeout_s), sleep=sleeps.append))
-        return clients[-1]
-
-    yield build
-    for client in clients:
-        client.close()
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ import requests
 
 from formant_provider.api import errors
 from formant_provider.api.errors import (
-    CallUnsuccessful,
     FormantError,
-    InvalidContacts,
     InvalidInput,
     ResponseLost,
     Unreachable,
@@ -32,7 +30,7 @@ SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
     errors.CallUnsuccessful: lambda: errors.CallUnsuccessful("busy"),
     errors.InputNotFound: lambda: errors.InputNotFound("contacts", "/c.csv: No such file or directory"),
     errors.InvalidContacts: lambda: errors.InvalidContacts(
-        "2 of 3", by_reason={"duplicate": 2}, examples=((1, "duplicate"),)
+        "2 of 3", by_reason={"duplicate": 2}, examples=((2, "duplicate"), (3, "duplicate"))
     ),
 }
 
@@ -42,10 +40,6 @@ def an_error(cls: type[FormantError]) -> FormantError:
         return SPECIAL[cls]()
     if cls is InvalidInput:
         return cls("agent_id", "must be an integer")
-    if cls is InvalidContacts:
-        return cls("2 of 3", by_reason={"duplicate": 2}, examples=((2, "duplicate"), (3, "duplicate")))
-    if cls is CallUnsuccessful:
-        return cls("busy")
     return cls("it broke", operation="POST /v1/call", status=429, retry_after_s=2.5, maybe_placed=True)
 
 

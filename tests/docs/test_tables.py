@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from formant_provider.api import config, errors, retry
+from formant_provider.api.retry import PATIENT
 from formant_provider.core import paging
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
@@ -22,7 +23,6 @@ from formant_provider.sandbox import Sandbox, control, faults
 from formant_provider.tasks.batches.report import REPORT_COLUMNS
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
-from formant_provider.tasks.reads import PATIENT
 from formant_provider.tasks.results import in_a_word, not_called
 from formant_provider.tasks.storage import archive, files, tables
 from support.pages import DOCS, PROSE, TEXT, code, column, of_an_outcome, sandbox_options, table

@@ -8,19 +8,12 @@ from typing import Any
 import pytest
 import requests
 
-from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Sandbox
 from formant_provider.tasks.results import storable
+from support.calls import NUMBER, an_operator
 from support.scripted_server import Answer, ScriptedServer
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task, run_trigger
-
-NUMBER = "+14155550100"
-
-
-def an_operator(**fields: Any) -> FormantCreateCallOperator:
-    fields = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, **fields}
-    return FormantCreateCallOperator(task_id="call", **fields)
 
 
 class Faulty(FakeSupervisor):

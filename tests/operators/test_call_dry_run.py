@@ -10,11 +10,11 @@ import pytest
 from formant_provider.calling_window import CallingWindow
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Sandbox
+from support.calls import NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
 
-NUMBER = "+14155550100"
 TODAY = datetime.now(UTC).date()
 # Open for an hour, each day but today and tomorrow.
 LATER = CallingWindow(
@@ -24,11 +24,6 @@ ANY, PAST = CallingWindow("00:00", "24:00"), datetime.now(UTC) - timedelta(hours
 OPENS_AT = f"{TODAY + timedelta(days=2)}T12:00:00Z"
 
 pytestmark = pytest.mark.usefixtures("sleeps")
-
-
-def an_operator(**fields: Any) -> FormantCreateCallOperator:
-    fields = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, "retries": 3, **fields}
-    return FormantCreateCallOperator(task_id="call", **fields)
 
 
 def rehearse(channel: FakeSupervisor, attempt: Any = None, **fields: Any) -> TaskRun:

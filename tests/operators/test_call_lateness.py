@@ -10,12 +10,11 @@ import pytest
 
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
+from support.calls import CREATE_CALL, NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import make_dag, run_task
 from support.versions import needs_state_store
 
-CREATE_CALL = "POST /v1/call"
-NUMBER = "+14155550100"
 BUSY = "+14155550102"
 
 pytestmark = pytest.mark.usefixtures("sleeps")
@@ -25,9 +24,10 @@ def ago(**span: float) -> datetime:
     return datetime.now(UTC) - timedelta(**span)
 
 
-def an_operator(number: str = NUMBER, **fields: Any) -> FormantCreateCallOperator:
-    fields = {"agent_id": 456, "parameters": {"customer_phone": number}, "retries": 3, **fields}
-    return FormantCreateCallOperator(task_id="call", **fields)
+def a_mapped_one(max_lateness: Any) -> Any:
+    with make_dag():
+        partial = FormantCreateCallOperator.partial(task_id="call", agent_id=456, max_lateness=max_lateness)
+        return partial.expand(parameters=[{"customer_phone": NUMBER}])
 
 
 @pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
@@ -90,12 +90,7 @@ def test_a_call_that_was_placed_is_handed_on_however_late(
     mapped: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """A clear, a month later, returns the receipt: only what would ring anew is held back."""
-    operator: Any = an_operator(max_lateness=3600)
-    if mapped:
-        with make_dag():
-            operator = FormantCreateCallOperator.partial(
-                task_id="call", agent_id=456, max_lateness=3600
-            ).expand(parameters=[{"customer_phone": NUMBER}])
+    operator = a_mapped_one(3600) if mapped else an_operator(max_lateness=3600)
     row: dict[str, Any] = {"run_type": "scheduled", "map_index": 0 if mapped else -1}
     first = run_task(operator, channel, data_interval_end=ago(minutes=1), **row)
     again = run_task(operator, channel, data_interval_end=ago(days=30), try_number=2, **row)
@@ -138,18 +133,10 @@ def test_a_skipped_call_rings_when_it_is_cleared_with_another_option(
 ) -> None:
     """As the log says; the skipped try left no doubt behind, in a mapped task either."""
     run_of = {"run_type": "backfill", "data_interval_end": ago(days=30), "map_index": map_index}
-    for try_number, max_lateness, state in (
-        (1, 86400, "skipped"),
-        (2, 86400, "skipped"),
-        (3, None, "success"),
-    ):
-        operator: Any = an_operator(max_lateness=max_lateness)
-        if map_index == 0:
-            with make_dag():
-                operator = FormantCreateCallOperator.partial(
-                    task_id="call", agent_id=456, max_lateness=max_lateness
-                ).expand(parameters=[{"customer_phone": NUMBER}])
-        assert run_task(operator, channel, try_number=try_number, **run_of).state == state
+    for try_number, max_lateness in ((1, 86400), (2, 86400), (3, None)):
+        operator = an_operator(max_lateness=max_lateness) if map_index < 0 else a_mapped_one(max_lateness)
+        run = run_task(operator, channel, try_number=try_number, **run_of)
+        assert run.state == ("skipped" if max_lateness else "success")
     assert sandbox.rings == {NUMBER: 1}
 
 

@@ -14,18 +14,16 @@ from airflow.sdk import task
 
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
+from support.calls import NUMBER, an_operator
 from support.supervisor import FakeSupervisor, TaskKey
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
 
-NUMBER, OTHER = "+14155550100", "+14155550101"
+OTHER = "+14155550101"
 
 
 def call(channel: FakeSupervisor, number: str = NUMBER, *, attempt: Any = None, **fields: Any) -> TaskRun:
-    operator = FormantCreateCallOperator(
-        task_id="call", agent_id=456, parameters={"customer_phone": number}, retries=3, **fields
-    )
-    return run_task(operator, channel, **(attempt or {}))
+    return run_task(an_operator(number, **fields), channel, **(attempt or {}))
 
 
 def a_file(folder: Path, text: str) -> str:
@@ -129,9 +127,7 @@ def test_a_list_that_a_task_should_give_and_is_none_calls_nobody(
     """An upstream that was skipped, or forgot to return, is not the same as no list."""
     with make_dag():
         upstream = EmptyOperator(task_id="upstream")
-        operator = FormantCreateCallOperator(
-            task_id="call", agent_id=456, parameters={"customer_phone": NUMBER}, suppress=upstream.output
-        )
+        operator = an_operator(suppress=upstream.output)
     channel.xcoms[TaskKey("test_dag", "r1", "upstream", -1)] = {"return_value": None}
     run = run_task(operator, channel)
     assert (run.state, sandbox.requests) == ("failed", [])
@@ -194,9 +190,7 @@ def test_an_enumeration_in_a_field_is_its_value(sandbox: Sandbox, channel: FakeS
     class Tone(str, Enum):  # noqa: UP042 - the kind that writes its name
         FRIENDLY = "friendly"
 
-    operator = FormantCreateCallOperator(
-        task_id="call", agent_id=456, parameters={"customer_phone": NUMBER, "tone": Tone.FRIENDLY}
-    )
+    operator = an_operator(parameters={"customer_phone": NUMBER, "tone": Tone.FRIENDLY})
     assert run_task(operator, channel).state == "success"
     (seen,) = sandbox.requests
     assert {"name": "tone", "value": "friendly"} in seen.body["parameters"]

@@ -14,21 +14,15 @@ from formant_provider.api.errors import InvalidRequest, RateLimited, ServerError
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.tasks.ledger import CALLS_ENTRY
+from support.calls import CREATE_CALL, NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task, run_trigger
 from support.versions import needs_retry_policies, needs_state_store
 
-CREATE_CALL = "POST /v1/call"
-NUMBER = "+14155550100"
 BUSY = "+14155550102"
 NO_ANSWER = "+14155550101"
 
 pytestmark = pytest.mark.usefixtures("sleeps")
-
-
-def an_operator(number: str = NUMBER, **fields: Any) -> FormantCreateCallOperator:
-    fields = {"agent_id": 456, "parameters": {"customer_phone": number}, "retries": 3, **fields}
-    return FormantCreateCallOperator(task_id="call", **fields)
 
 
 # What redial_on needs; a try ends when its call is placed, and the triggerer waits.
@@ -267,6 +261,7 @@ def test_a_long_rate_limit_gives_the_worker_back(sandbox: Sandbox, channel: Fake
     first = run_task(operator, channel)
     assert first.state == "deferred"
     until = datetime.fromisoformat(first.trigger_kwargs["until"])
+    assert "A triggerer has to run for that (airflow triggerer)" in first.log_text
     assert 590 < (until - datetime.now(UTC)).total_seconds() < 610
     assert NUMBER.strip("+") not in repr(first.deferral)
     event = {"give_up_at": (until + timedelta(hours=1)).isoformat()}

@@ -15,12 +15,11 @@ import pytest
 
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
+from support.calls import CREATE_CALL, NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 
-CREATE_CALL = "POST /v1/call"
 LIST = "GET /v1/conversations"
-NUMBER = "+14155550100"
 NO_RECORD = "+14155550108"
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,11 +41,6 @@ def pass_time(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> PassTime:
         sandbox.advance(span.total_seconds())
 
     return pass_time
-
-
-def an_operator(number: str = NUMBER, **fields: Any) -> FormantCreateCallOperator:
-    fields = {"agent_id": 456, "parameters": {"customer_phone": number}, "retries": 9, **fields}
-    return FormantCreateCallOperator(task_id="call", **fields)
 
 
 def a_try(operator: Any, channel: FakeSupervisor, try_number: int = 1, **attempt: Any) -> TaskRun:

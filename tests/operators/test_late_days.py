@@ -9,13 +9,12 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRun
 
-from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Sandbox
+from support.calls import NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, run_task
 
 NOW = datetime.now(UTC)
-NUMBER = "+14155550100"
 needs_partitions = pytest.mark.skipif(
     "partition_date" not in DagRun.model_fields, reason="partitions have dates since Airflow 3.2"
 )
@@ -36,9 +35,8 @@ def scheduled(moment: datetime) -> str:
 
 
 def a_run(channel: FakeSupervisor, options: Any = None, schedule: Any = None, **attempt: Any) -> TaskRun:
-    fields: dict[str, Any] = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, **(options or {})}
     with DAG("about_a_day", schedule=schedule, start_date=ago(days=300)):
-        operator = FormantCreateCallOperator(task_id="call", **fields)
+        operator = an_operator(**(options or {}))
     return run_task(operator, channel, logical_date=None, **attempt)
 
 
@@ -124,20 +122,14 @@ def test_the_log_of_a_consumer_names_the_day_and_what_to_set(channel: FakeSuperv
 
 
 def test_an_old_once_is_not_late_without_a_word(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """Its only run counts as that of a start date long ago: the result has a word, the log the sentence."""
+    """Its only run counts as that of a start date long ago: the log says so, and what to set helps."""
     old = ago(days=300)
-    run = a_run(channel, schedule="@once", run_type="scheduled", data_interval_end=old, run_after=old)
+    attempt = {"run_type": "scheduled", "data_interval_end": old, "run_after": old}
+    run = a_run(channel, schedule="@once", **attempt)
     assert (result(run), sandbox.requests) == (("skipped", "late_once"), [])
     assert "The schedule is @once, and its run counts as that of the DAG's start_date" in run.log_text
     assert "max_lateness=None" in run.log_text
-
-
-def test_an_old_once_rings_when_that_is_meant(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """What the log says to set does what it says."""
-    old = ago(days=300)
-    options = {"max_lateness": None}
-    run = a_run(channel, options, "@once", run_type="scheduled", data_interval_end=old, run_after=old)
-    assert result(run) == ("success", None)
+    assert result(a_run(channel, {"max_lateness": None}, "@once", **attempt)) == ("success", None)
     assert sandbox.rings == {NUMBER: 1}
 
 

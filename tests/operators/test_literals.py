@@ -78,15 +78,26 @@ def test_what_is_known_when_the_task_runs_is_checked_then(fields: dict[str, Any]
         rows.expand(parameters=before.output)
 
 
-def test_checking_literals_loads_nothing_heavy() -> None:
-    """Parsing a file with a call in it loads no library of phone numbers and no HTTP."""
+def test_parsing_a_call_loads_nothing_heavy() -> None:
+    """Neither import nor a call in a file loads phone numbers, HTTP, the client or the sandbox."""
     code = (
         # Airflow 3.1 loads phonenumbers itself.
         "import sys, airflow.sdk, airflow.triggers.base; before = set(sys.modules);"
         "from formant_provider.operators.call import FormantCreateCallOperator as Call;"
         f"Call(task_id='call', agent_id=456, parameters={PARAMETERS!r});"
         "print([m for m in set(sys.modules) - before if m.split('.')[0] in"
-        " {'requests', 'phonenumbers', 'urllib3'}])"
+        " {'requests', 'phonenumbers', 'urllib3'}"
+        " or m.startswith('formant_provider.sandbox') or m == 'formant_provider.api.client'])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_importing_the_operator_loads_no_rules() -> None:
+    """Calling hours, numbers and the checks of literals are loaded for what uses them, not by the import."""
+    code = (
+        "import sys, formant_provider.operators.call;"
+        "print([m for m in sys.modules if m.startswith('formant_provider.core')])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip().splitlines()[-1] == "[]"

@@ -6,20 +6,15 @@ from typing import Any
 
 import pytest
 
-from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Sandbox
+from support.calls import NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 
-NUMBER = "+14155550100"
-
 
 def a_run(channel: FakeSupervisor, reference: Any, parameters: Any = None) -> Any:
-    parameters = parameters or {"customer_phone": NUMBER}
-    operator = FormantCreateCallOperator(
-        task_id="call", agent_id=456, parameters=parameters, reference=reference, retries=2
-    )
-    return run_task(operator, channel)
+    options = {"parameters": parameters} if parameters else {}
+    return run_task(an_operator(reference=reference, **options), channel)
 
 
 @pytest.mark.parametrize("reference", ["LN-1", "10023", 10023, "C++ 17", "20261128-7", " padded "])

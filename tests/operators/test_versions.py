@@ -13,21 +13,15 @@ import pytest
 from airflow.api_fastapi.core_api.datamodels.connections import ConnectionResponse
 
 from formant_provider.api.config import REGIONS
-from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Sandbox
+from support.calls import NUMBER, an_operator
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 from support.versions import HAS_RETRY_POLICIES, HAS_STATE_STORE, needs_state_store
 
-NUMBER = "+14155550100"
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 pytestmark = pytest.mark.usefixtures("sleeps")
-
-
-def an_operator(**fields: Any) -> FormantCreateCallOperator:
-    fields = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, "retries": 3, **fields}
-    return FormantCreateCallOperator(task_id="call", **fields)
 
 
 def test_the_intent_is_kept_where_there_is_a_store(channel: FakeSupervisor) -> None:

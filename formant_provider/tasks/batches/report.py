@@ -137,9 +137,9 @@ def _summary(uri: str, by_status: Mapping[str, int] | None, rejected: int | None
 @contextmanager
 def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> Iterator[History]:
     """Read which conversations the agent had since."""
+    from formant_provider.api.retry import PATIENT
     from formant_provider.core.conversations.history import History, Interval
     from formant_provider.core.paging import MAX_PAGES
-    from formant_provider.tasks.reads import PATIENT
 
     span, max_pages = Interval(since, since + _NO_END), MAX_PAGES + (placed["total_recipients"] or 0) // 10
     with (

@@ -88,7 +88,7 @@ def batch_result(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         which it does not document), ``metrics`` and ``stalled``.
     """
     from formant_provider.api.errors import FormantError
-    from formant_provider.tasks.reads import LAST_READ
+    from formant_provider.api.retry import LAST_READ
 
     _log_end(end)
     name = status = None

@@ -1,4 +1,4 @@
-"""What a task makes of a conversation that is over, or is not over in time.
+"""Waits for the conversation of a call that was placed, and ends the task as it went.
 
 What a trigger returns holds ids alone, so the worker reads the record once more before it pushes it.
 """
@@ -8,21 +8,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from formant_provider.core.conversations.statuses import moment_text
 from formant_provider.links import CONVERSATION_LINK_XCOM
+from formant_provider.tasks.calls.waiting import WaitOptions, trigger_for, watch_for
 from formant_provider.tasks.results import push, push_apart, push_result, storable
 from formant_provider.tasks.run import TaskRun
+from formant_provider.tasks.waiting import defer_wait, now, wait_here
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from formant_provider.api.models import Conversation
+    from formant_provider.api.models import CallRequest, Conversation
+    from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
-    from formant_provider.tasks.calls.waiting import WaitOptions
     from formant_provider.triggers.conversation import WaitEnd
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,7 @@ READ_AGAIN_AFTER_S = (1.0, 2.0, 4.0)
 # Fields of a result that are XComs of their own as well.
 APART = ("trace_id", "conversation_id", "status")
 OnTimeout = Literal["fail", "skip", "return"]
+OnUnconfirmed = Literal["succeed", "fail", "skip"]
 # What a task pushes of a conversation, besides its ids. The number is not in it.
 RECORD_FIELDS = (
     "status",
@@ -45,14 +49,61 @@ RECORD_FIELDS = (
 )
 
 
-def push_outcome(
-    hook: FormantHook, end: WaitEnd, context: Context, options: WaitOptions, *, push: bool
-) -> dict[str, Any]:
-    """Read the record of a conversation that is over, and push it.
+@dataclass(frozen=True)
+class CallWait:
+    """How a task waits for the conversation of its call."""
 
-    :param push: whether ids and status go to XCom on their own keys.
-    :return: the receipt, and of the record :data:`RECORD_FIELDS` and the ids.
-    """
+    hook: FormantHook
+    options: WaitOptions
+    timeout_s: float
+    on_timeout: OnTimeout
+    on_unconfirmed: OnUnconfirmed
+    redial_on: frozenset[str]
+
+    def wait(
+        self,
+        call: CallRequest,
+        placement: Placement,
+        receipt: dict[str, Any],
+        context: Context,
+        *,
+        deferrable: bool,
+    ) -> dict[str, Any]:
+        """Wait, here or in the triggerer; return the result."""
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
+
+        watch = watch_for(self.hook, call, placement, receipt, self.options)
+        deadline = max(now(), placement.since) + timedelta(seconds=self.timeout_s)
+        log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
+        trigger = trigger_for(self.hook, call.agent_id, watch, deadline, receipt)
+        if deferrable:
+            defer_wait(context["task"], trigger, deadline)
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
+            end = wait_here(self.hook, trigger)
+        return self.conclude(end, context)
+
+    def conclude(self, end: WaitEnd, context: Context) -> dict[str, Any]:
+        """End the task as the conversation, the time or an error has it."""
+        from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
+
+        with ending_the_task(WAITING_FOR_A_CALL, self.hook):
+            end.raise_error()
+            if end.conversation_id is None:
+                if end.receipt["placement"] == "unconfirmed":
+                    _warn_unproven(end)
+                    end_unconfirmed(self.on_unconfirmed)
+                else:
+                    _end_timed_out(self.on_timeout, end)
+                return end.receipt
+            result = push_outcome(self.hook, end, context, self.options)
+        end_as_it_ended(self.options, result, context, redial_on=self.redial_on)
+        return result
+
+
+def push_outcome(hook: FormantHook, end: WaitEnd, context: Context, options: WaitOptions) -> dict[str, Any]:
+    """Read the record of a conversation that is over; push its ids, and return it with the receipt."""
+    from formant_provider.core.conversations.statuses import moment_text
+
     record = _read(hook, end)
     result = {**end.receipt, "conversation_id": record.conversation_id}
     result["trace_id"] = record.trace_id or result.get("trace_id")
@@ -68,8 +119,7 @@ def push_outcome(
     result = {name: storable(value) for name, value in result.items()}
     talk = f"{record.duration_seconds} s" if record.duration_seconds is not None else "nobody was connected"
     log.info("The conversation %s is over: %s, %s.", record.conversation_id, result["status"], talk)
-    if push:
-        push_ids(hook, result, context)
+    push_ids(hook, result, context)
     return result
 
 
@@ -93,12 +143,9 @@ def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
 
 
 def _read_patiently(hook: FormantHook, conversation_id: str) -> Conversation:
-    """Read a record, for some minutes if the API asks for them; the task is over but for that.
-
-    :raises FormantError: it cannot be read.
-    """
+    """Read a record, for some minutes if the API asks for them; the task is over but for that."""
     from formant_provider.api.errors import NotFound
-    from formant_provider.tasks.reads import LAST_READ
+    from formant_provider.api.retry import LAST_READ
 
     with hook.get_conn(LAST_READ) as client:
         for pause_s in READ_AGAIN_AFTER_S:
@@ -136,7 +183,7 @@ def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> No
         push(context, CONVERSATION_LINK_XCOM, url)
 
 
-def warn_unproven(end: WaitEnd) -> None:
+def _warn_unproven(end: WaitEnd) -> None:
     """Say why an unconfirmed call was not found among the conversations of its time."""
     if end.candidates > 1:
         log.warning(
@@ -148,11 +195,8 @@ def warn_unproven(end: WaitEnd) -> None:
         log.warning("No conversation with this recipient began when this call can have begun.")
 
 
-def end_timed_out(choice: str, end: WaitEnd) -> None:
-    """End a task whose conversation was not over in time as its user chose.
-
-    :param choice: ``"return"`` warns and returns; ``"fail"``, without retries, and ``"skip"`` raise.
-    """
+def _end_timed_out(choice: OnTimeout, end: WaitEnd) -> None:
+    """End a task whose conversation was not over in time: ``"return"`` only warns."""
     text = (
         "The time to wait is up, and no conversation of this call is over and on record. A call may have"
         " been placed, or be placed yet; this task places no further one. Clear this task to wait once more,"
@@ -174,7 +218,7 @@ def end_as_it_ended(
 ) -> None:
     """End a task as its user wants it to end after this outcome.
 
-    :param redial_on: outcomes after which a further try rings again, so that the task is left its retries.
+    :param redial_on: outcomes after which a further try calls again, so that the task is left its retries.
         With ``"succeed"`` and ``"skip"`` the last try ends so.
     :raises CallUnsuccessful: when a retry is of use.
     """

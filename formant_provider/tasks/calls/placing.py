@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 import pendulum
 
-from formant_provider.tasks.options import one_of, redial_outcomes, seconds
 from formant_provider.tasks.privacy import mask_numbers, reveal
-from formant_provider.tasks.waiting import GRACE
+from formant_provider.tasks.waiting import defer_wait
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.tasks.calls.outcome import OnUnconfirmed
     from formant_provider.tasks.run import TaskRun
     from formant_provider.tasks.timing import When
     from formant_provider.triggers.wait import WaitTrigger
@@ -38,54 +38,32 @@ CALL_FIELDS = (
     "metadata",
     "retry_context",
 )
-OnUnconfirmed = Literal["succeed", "fail", "skip"]
 # A server that keeps asking to wait is waited for no longer than its own keys last.
 LONGEST_WAIT = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
 class PlacingOptions:
-    """What a user chose of the placement, checked when the DAG file is parsed. See the operator.
-
-    :raises ValueError: one of them is invalid.
-    """
+    """What a user chose of the placement. See the operator."""
 
     on_unconfirmed: OnUnconfirmed
-    lookup_timeout: float | timedelta
-    redial_on: Collection[str]
-    max_inline_wait: float | timedelta
-
-    def __post_init__(self) -> None:
-        one_of("on_unconfirmed", self.on_unconfirmed, get_args(OnUnconfirmed))
-        seconds("lookup_timeout", self.lookup_timeout)
-        redial_outcomes(self.redial_on)
-        seconds("max_inline_wait", self.max_inline_wait)
-
-    @property
-    def max_inline_wait_s(self) -> float:
-        """Seconds that a worker is held for the API's rate limit."""
-        return seconds("max_inline_wait", self.max_inline_wait)
+    lookup_timeout_s: float
+    redial_on: frozenset[str]
+    max_inline_wait_s: float
 
 
 @dataclass(frozen=True)
 class LimitWait:
-    """What a task has to know when it continues after the API's rate limit.
+    """What a task has to know when it continues after the API's rate limit."""
 
-    :param give_up_at: when it waits no more, aware; ``None`` before its first wait.
-    :param doubt_since: when a send whose answer was lost may have left, aware.
-    """
-
-    give_up_at: datetime | None = None
-    doubt_since: datetime | None = None
+    give_up_at: datetime | None = None  # None before its first wait
+    doubt_since: datetime | None = None  # when a send whose answer was lost may have left
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Self:
-        """Read what the trigger handed back."""
-        doubt_since = event.get("doubt_since")
-        return cls(
-            datetime.fromisoformat(event["give_up_at"]),
-            datetime.fromisoformat(doubt_since) if doubt_since else None,
-        )
+        """Read what the trigger returned."""
+        moments = (event["give_up_at"], event.get("doubt_since"))
+        return cls(*(datetime.fromisoformat(text) if text else None for text in moments))
 
     def trigger(self, wait: timedelta) -> WaitTrigger | None:
         """Return what waits without a worker; ``None`` when that takes too long in all."""
@@ -99,14 +77,9 @@ class LimitWait:
         return WaitTrigger((now + wait).isoformat(), give_up_at.isoformat(), doubt_since)
 
 
-def build_call(
-    task: BaseOperator, run: TaskRun, *, default_country: str | None, renumber: bool
-) -> CallRequest:
-    """Return the call that the rendered fields of a task describe.
+def call_of(task: BaseOperator, run: TaskRun, *, default_country: str | None, renumber: bool) -> CallRequest:
+    """Return the call that the rendered :data:`CALL_FIELDS` of a task describe.
 
-    :param task: has :data:`CALL_FIELDS`.
-    :param default_country: where a recipient is from that is written without a country code.
-    :param renumber: whether a recipient of an old numbering plan is called under the number of today.
     :raises InvalidInput: with the name of the field at fault.
     """
     from formant_provider.core.calls.request import build_request
@@ -124,12 +97,7 @@ def build_call(
 
 @dataclass
 class CallPlacer:
-    """Places one call, once.
-
-    :param when: says when it may be placed, given when it was asked for and the current time.
-    :param limit: what is known of waits for the rate limit before; a doubt of this try is added to it.
-    :param is_stopped: whether the task was stopped, so that nothing more is sent.
-    """
+    """Places one call, once. A doubt that this try leaves is added to ``limit``."""
 
     call: CallRequest
     run: TaskRun
@@ -152,11 +120,7 @@ class CallPlacer:
         self.hook.get_config()
 
     def place(self, *, deferrable: bool) -> Placement:
-        """Place the call, or find out that it was placed already.
-
-        :param deferrable: whether the worker is given back until the API takes the call.
-        :raises FormantError: as :func:`~formant_provider.core.calls.placement.CallPlacing` does.
-        """
+        """Place the call, or find out that it was placed already."""
         from formant_provider.api.errors import RetryableError
         from formant_provider.api.retry import RetryPolicy
         from formant_provider.core.calls.facts import CallCallbacks, Policy
@@ -170,8 +134,8 @@ class CallPlacer:
             taken_since=run.taken_since,
             look_since=run.look_since,
             was_cleared=run.was_cleared,
-            redial_on=redial_outcomes(self.options.redial_on),
-            lookup_timeout_s=seconds("lookup_timeout", self.options.lookup_timeout),
+            redial_on=self.options.redial_on,
+            lookup_timeout_s=self.options.lookup_timeout_s,
         )
         callbacks = CallCallbacks(
             now=lambda: pendulum.now("UTC"),
@@ -197,9 +161,9 @@ class CallPlacer:
         wait = timedelta(seconds=error.retry_after_s or 0)
         trigger = self.limit.trigger(wait) if wait.total_seconds() > self.options.max_inline_wait_s else None
         if trigger is not None:
-            log.warning("%s. Continuing at %s, without holding a worker.", error, trigger.until)
-            task: Any = self.run.context["task"]
-            task.defer(trigger=trigger, method_name="execute_after_limit", timeout=wait + GRACE)
+            log.warning("%s. The task waits without holding a worker.", error)
+            until = datetime.fromisoformat(trigger.until)
+            defer_wait(self.run.context["task"], trigger, until, "execute_after_limit")
 
     def _check_before_send(self) -> FormantError | None:
         """Say that the call is sent now, unless the task was stopped."""
@@ -221,6 +185,6 @@ class CallPlacer:
             "Asking %s for a call by agent %s, %s, with idempotency key %s.",
             self.hook.get_config().base_url,
             call.agent_id,
-            f"wanted for {call.scheduled_for}" if call.scheduled_for else "wanted now",
+            call.scheduled_for or "now",
             call.idempotency_key,
         )

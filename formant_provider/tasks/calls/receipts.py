@@ -39,7 +39,6 @@ def push_receipt(
 ) -> dict[str, Any]:
     """Push what is known of a call that was placed; return the receipt.
 
-    :param row: by what the result is told from those of other rows.
     :param waits: whether the task is not over yet, so that the receipt is pushed whatever becomes of it.
     """
     receipt = placement.receipt
@@ -64,7 +63,6 @@ def leaving_a_result(
 ) -> AbstractContextManager[None]:
     """Leave a result also when no call is placed.
 
-    :param row_of: returns by what the result is told from those of other rows.
     :param skipped: the reason of a skip that is none of ours.
     """
     return a_result_in_any_case(
@@ -75,10 +73,7 @@ def leaving_a_result(
 def rehearse(
     placer: CallPlacer, window: CallingWindow | None, row: Mapping[str, Any], context: Context
 ) -> dict[str, Any]:
-    """Do all that comes before the call is sent; return when it would be placed, or why it would not.
-
-    :raises FormantError: as placing it would, unless the task would be skipped for it.
-    """
+    """Do all that comes before the call is sent; return when it would be placed, or why it would not."""
     from formant_provider.api.models import utc_text
     from formant_provider.core.hours.openings import Openings
     from formant_provider.core.validation import refuse_past
