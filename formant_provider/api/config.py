@@ -74,7 +74,7 @@ def read_config(
     :param region: the task's, which comes before the connection's.
     :raises InvalidInput: with the name of the field at fault.
     """
-    _refuse_misspelt(extra)
+    _refuse_misspelt_region(extra)
     region_url = _region_url(region, "the task") if region else _region_url(_text(extra.get("region")))
     return ClientConfig(
         base_url=_base_url(host.strip(), port) if host and host.strip() else region_url,
@@ -94,11 +94,10 @@ def unknown_keys(extra: Mapping[str, object]) -> list[str]:
     return sorted(set(extra) - EXTRA_KEYS)
 
 
-def _refuse_misspelt(extra: Mapping[str, object]) -> None:
-    """Refuse a key that is nearly one of ours: a region that is not read would be the other one."""
-    for key in unknown_keys(extra):
-        if meant := get_close_matches(key, EXTRA_KEYS, n=1, cutoff=0.8):
-            raise InvalidInput("extra", f"has the unknown key {key!r}; did you mean {meant[0]!r}?")
+def _refuse_misspelt_region(extra: Mapping[str, object]) -> None:
+    """Refuse a key that is nearly ``region``: one that is not read would mean the other region."""
+    if "region" not in extra and (near := get_close_matches("region", unknown_keys(extra), n=1, cutoff=0.8)):
+        raise InvalidInput("extra", f"has the unknown key {near[0]!r}; did you mean 'region'?")
 
 
 def _region_url(region: str, source: str = "the connection") -> str:
@@ -156,7 +155,7 @@ def _base_url(host: str, port: int | None) -> str:
         raise InvalidInput("host", "must be an http or https URL such as https://proxy.example:8443")
     if url.username or url.password or url.query or url.fragment:
         raise InvalidInput("host", "must be a base URL without user, password, query or fragment")
-    if url.path.rstrip("/").endswith("/v1"):
+    if url.path.rstrip("/") == "/v1":
         raise InvalidInput("host", "must be given without /v1, which is part of every request's path")
     if url.scheme == "http" and not _is_loopback(url.hostname):
         raise InvalidInput(

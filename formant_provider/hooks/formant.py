@@ -90,6 +90,10 @@ class FormantHook(BaseHook):
             self._config = self._read(self.get_connection(self.formant_conn_id))
         return self._config
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was read of the connection: a pickled hook holds no key."""
+        return {**vars(self), "_config": None}
+
     def reread(self) -> FormantHook:
         """Read the connection anew at its next use, so that a long wait notices a changed key."""
         self._config = None
@@ -111,15 +115,16 @@ class FormantHook(BaseHook):
         extra = connection.extra_dejson
         if not isinstance(extra, Mapping):
             raise InvalidInput("extra", "must be a JSON object")
-        if ignored := unknown_keys(extra):
-            _warn_once(self.formant_conn_id, ", ".join(ignored))
-        return read_config(
+        config = read_config(
             host=connection.host,
             port=connection.port,
             password=connection.password,
             extra=extra,
             region=self.region,
         )
+        if ignored := unknown_keys(extra):
+            _warn_once(self.formant_conn_id, ", ".join(ignored))
+        return config
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the key with one cheap read. It never places a call.

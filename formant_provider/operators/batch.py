@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -26,7 +25,7 @@ from formant_provider.tasks.batches.placing import (
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.dry_run import is_dry_run
-from formant_provider.tasks.options import check_batch_options, one_of, time_to_wait
+from formant_provider.tasks.options import check_batch_options, one_of, refuse_literals, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
@@ -177,6 +176,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         "dry_run",
     )
     private_fields = ("contacts", "suppress")
+    literal_fields = ("agent_id", "region")
     masks_numbers = False
     ui_color = "#c3e0cd"
     check_options = staticmethod(check_batch_options)
@@ -247,16 +247,9 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         self.deferrable, self._stopped = deferrable_or_default(deferrable), False
         chosen: dict[str, Any] = {"timeout": timeout, "min_success_rate": min_success_rate}
         chosen |= {"invalid_rows": invalid_rows, "wait_for_completion": wait_for_completion}
-        is_row = getattr(self, "_BaseOperator__from_mapped", False)  # which is checked when it runs
-        self.check_options(
-            self.given, chosen if is_row else {**chosen, "agent_id": agent_id, "region": region}
-        )
-        check_fields(self, is_row=is_row)
-
-    @cached_property
-    def hook(self) -> FormantHook:
-        """The hook of this task, which reads the connection once."""
-        return FormantHook(self.formant_conn_id, self.region)
+        self.check_options(self.given, chosen)
+        refuse_literals(self)
+        check_fields(self, is_row=getattr(self, "_BaseOperator__from_mapped", False))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the contacts, upload them once, push the id, and wait if asked to."""

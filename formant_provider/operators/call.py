@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -164,6 +163,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         "dry_run",
     )
     private_fields: ClassVar[tuple[str, ...]] = ("parameters", "retry_context", "suppress")
+    literal_fields = ("agent_id", "region", "scheduled_for", "parameters", "default_country")
     operator_extra_links: Collection[BaseOperatorLink] = (ConversationLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "retry_context": "json"}
     ui_color = "#d9efe3"
@@ -229,14 +229,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
         self._limit, self._stopped = LimitWait(), False
         chosen = {"timeout": timeout, "retries": self.retries, "wait_for_completion": wait_for_completion}
-        if not getattr(self, "_BaseOperator__from_mapped", False):  # else it runs, and is checked then
-            chosen |= {name: getattr(self, name) for name in ("default_country", *self.template_fields)}
         self.check_options(self.given, chosen)
-
-    @cached_property
-    def hook(self) -> FormantHook:
-        """The hook of this task, which reads the connection once."""
-        return FormantHook(self.formant_conn_id, self.region)
+        options.refuse_literals(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Place the call, push its ids, and wait for its conversation if asked to."""

@@ -53,11 +53,12 @@ def given_options(operator: Any, kwargs: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in options if kwargs[name] != defaults[name])
 
 
-def options_of(operator: Any, made: Any) -> dict[str, Any]:
-    """Return the options of a mapped operator: its own, the DAG's and the group's, and what is left out."""
+def options_of(operator: Any, made: Any, default_args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of a mapped operator: its own, the DAG's, the group's, and what is left out."""
     options: dict[str, Any] = dict(_defaults_of(operator))
     for place in (made.kwargs["dag"], made.kwargs["task_group"]):
         options |= getattr(place, "default_args", None) or {}
+    options |= default_args or {}
     return {**options, **made.kwargs}
 
 

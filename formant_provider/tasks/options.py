@@ -128,7 +128,6 @@ def check_call_options(given: Container[str], options: Mapping[str, Any]) -> Non
     refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
     refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
     time_to_wait("timeout", options["timeout"])
-    check_literals(options)
 
 
 def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> None:
@@ -139,7 +138,23 @@ def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> No
     leaves_out = options["invalid_rows"] == "reject"
     refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
     time_to_wait("timeout", options["timeout"])
-    check_literals(options)
+
+
+def refuse_literals(task: Any) -> None:
+    """Refuse literals that no template can make valid; a mapped row is checked when it runs."""
+    if not getattr(task, "_BaseOperator__from_mapped", False):
+        _check_literals_of(type(task), {name: getattr(task, name) for name in task.literal_fields})
+
+
+def refuse_literals_of_all_rows(operator: type, options: Mapping[str, Any]) -> None:
+    """Refuse what ``partial`` gives to all rows; the country of a number may come with each row."""
+    _check_literals_of(operator, {**options, "default_country": options.get("default_country") or "any"})
+
+
+def _check_literals_of(operator: Any, fields: Mapping[str, Any]) -> None:
+    # A user's subclass may fill a field later, and take an argument for something else.
+    if operator.__module__.startswith("formant_provider."):
+        check_literals({name: fields.get(name) for name in operator.literal_fields})
 
 
 def check_literals(fields: Mapping[str, Any]) -> None:
@@ -156,7 +171,7 @@ def check_literals(fields: Mapping[str, Any]) -> None:
     agent_id, region, moment = (fields.get(name) for name in ("agent_id", "region", "scheduled_for"))
     if isinstance(agent_id, bool | int | float) or _is_text(agent_id):
         to_agent_id(agent_id)
-    if _is_text(region) and region not in REGIONS:
+    if _is_text(region) and region and region not in REGIONS:
         raise ValueError(f"region must be one of {', '.join(REGIONS)}, or None; not {region!r}")
     if isinstance(moment, datetime) or _is_text(moment):
         to_moment("scheduled_for", moment)

@@ -15,6 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from formant_provider.tasks.given_fields import Given, given_options, options_of, refuse_none
+from formant_provider.tasks.options import refuse_literals_of_all_rows
+from formant_provider.tasks.task_hook import HoldsHook
 
 if TYPE_CHECKING:
     import jinja2
@@ -192,7 +194,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-class PrivateFields(_Operator):
+class PrivateFields(HoldsHook, _Operator):
     """The base of our operators and sensors, before Airflow's class: hides fields from everyone else.
 
     An operator names its ``private_fields`` and reads them with :func:`reveal`. What the DAG file gives it is
@@ -213,6 +215,9 @@ class PrivateFields(_Operator):
     # Fields that a task which places no call does not need; they are refused where they are used.
     refused_late: ClassVar[tuple[str, ...]] = ("suppress",)
 
+    # Fields whose literals are checked when the file is parsed.
+    literal_fields: ClassVar[tuple[str, ...]] = ()
+
     given: Given
 
     def __new__(cls, *_: Any, **kwargs: Any) -> Self:
@@ -227,7 +232,9 @@ class PrivateFields(_Operator):
         """Check the options as well where the operator itself is made in each row only, when it runs."""
         made: Any = super().partial(**kwargs)
         try:
-            cls.check_options(given_options(cls, kwargs), options_of(cls, made))
+            options = options_of(cls, made, kwargs.get("default_args"))
+            cls.check_options(given_options(cls, kwargs), options)
+            refuse_literals_of_all_rows(cls, options)
         except ValueError:
             made._expand_called = True  # else Airflow warns that it was never mapped
             raise

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from formant_provider.core.keys import KEY_PROTECTS, key_for_iteration
-
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -100,6 +98,8 @@ class TaskRun:
 
         A name of the user's means the same call in each iteration.
         """
+        from formant_provider.core.keys import key_for_iteration
+
         loop: Any = None if self.own_name else self.context.get("loop")
         return key if loop is None else key_for_iteration(key=key, iteration=loop.index)
 
@@ -136,6 +136,8 @@ class TaskRun:
 
         The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
         """
+        from formant_provider.core.keys import KEY_PROTECTS
+
         began = self.run_began
         return began if self.is_mapped and began + KEY_PROTECTS <= pendulum.now("UTC") else None
 

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import (
@@ -16,7 +15,6 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
 )
 
-from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.privacy import PrivateFields, reveal
 from formant_provider.tasks.references import reference_or_none
 from formant_provider.tasks.results import a_result_in_any_case, no_outcome, of_row
@@ -40,11 +38,6 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
     pushed_apart: ClassVar[tuple[str, ...]] = ()
 
     _look: Look | None = None
-
-    @cached_property
-    def hook(self) -> FormantHook:
-        """The hook; it reads the connection when it is used."""
-        return FormantHook(self.formant_conn_id, self.region)
 
     def execute(self, context: Context) -> Any:
         """Wait in the way that was chosen."""

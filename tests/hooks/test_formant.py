@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -230,3 +231,12 @@ def test_a_wait_in_the_worker_notices_a_key_that_was_changed() -> None:
     assert run.xcoms["status"] == "completed"
     assert {seen.headers["Authorization"] for seen in server.seen} == {"Bearer old-key", "Bearer new-key"}
     assert "401" not in run.log_text
+
+
+def test_a_pickled_hook_holds_no_key() -> None:
+    """What was read of the connection stays in the process."""
+    connection = {"conn_type": "formant", "password": KEY}
+    with supervised_by(FakeSupervisor({"formant_default": connection})):
+        hook = FormantHook()
+        assert hook.get_config().api_key == KEY
+    assert KEY.encode() not in pickle.dumps(hook)

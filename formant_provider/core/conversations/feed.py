@@ -196,8 +196,8 @@ class Feed(BaseFeed[Waiter]):
         if status and not is_known(status) and status not in self._unknown_statuses:
             self._unknown_statuses.add(status)
             log.warning(
-                "A conversation has the status %r, which is not known to be final: waiting continues."
-                " If it is final, name it in terminal_statuses.",
+                "A conversation of this agent, perhaps of another task, has the status %r, which is not known"
+                " to be final: waiting continues. If calls can end so, name it in terminal_statuses.",
                 status,
             )
         return False
