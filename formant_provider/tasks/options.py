@@ -89,7 +89,7 @@ def percent(name: str, value: float | None) -> float | None:
 
 
 def refuse_idle(given: Container[str], names: Iterable[str], needs: str, *, met: object) -> None:
-    """Refuse options that cannot act: who gives them expects something of them.
+    """Refuse options that have no effect: who gives them expects something of them.
 
     :param needs: what to write for them to act.
     :param met: whether that is there.
@@ -97,7 +97,7 @@ def refuse_idle(given: Container[str], names: Iterable[str], needs: str, *, met:
     idle = [] if met else [name for name in names if name in given]
     if idle:
         them = "it" if len(idle) == 1 else "them"
-        raise ValueError(f"{', '.join(idle)} cannot act without {needs}: add that, or leave {them} out")
+        raise ValueError(f"{', '.join(idle)} has no effect without {needs}: add that, or leave {them} out")
 
 
 def is_template(value: str) -> bool:

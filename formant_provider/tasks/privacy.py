@@ -242,7 +242,7 @@ class PrivateFields(HoldsHook, _Operator):
 
     @staticmethod
     def check_options(given: Container[str], options: Mapping[str, Any]) -> None:
-        """Refuse options that cannot act beside the others, by the names that are given and all values."""
+        """Refuse options without effect beside the others, by the names that are given and all values."""
 
     def refuse_missing(self) -> None:
         """Refuse a field that the DAG file gives, and that has no value now."""

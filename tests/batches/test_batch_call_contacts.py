@@ -246,7 +246,7 @@ def test_an_invalid_rate_breaks_the_dag_file(rate: Any) -> None:
 
 def test_a_rate_that_cannot_act_breaks_the_dag_file() -> None:
     """Where no contact may have a fault, none is left out."""
-    with pytest.raises(ValueError, match='max_rejected_rate cannot act without invalid_rows="reject"'):
+    with pytest.raises(ValueError, match='max_rejected_rate has no effect without invalid_rows="reject"'):
         a_batch_call(max_rejected_rate=10)
 
 

@@ -185,7 +185,7 @@ def test_an_invalid_option_breaks_the_dag_file(options: dict[str, Any], told: st
 )
 def test_an_option_of_the_report_needs_one(options: dict[str, Any]) -> None:
     """It would be forgotten otherwise."""
-    with pytest.raises(ValueError, match="cannot act without results_uri"):
+    with pytest.raises(ValueError, match="has no effect without results_uri"):
         a_batch_call(**WAIT, **options)
 
 

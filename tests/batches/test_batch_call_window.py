@@ -249,7 +249,7 @@ def test_scheduling_each_person_is_what_call_lists_will_do() -> None:
         ({"calling_window": CallingWindow(), "on_closed": "wait"}, "on_closed must be one of skip, fail"),
         ({"calling_window": CallingWindow(), "on_closed": None}, "on_closed must be one of skip, fail"),
         ({"calling_window": "09:00-20:00"}, "calling_window must be a CallingWindow; not str"),
-        ({"on_closed": "skip"}, "on_closed cannot act without calling_window"),
+        ({"on_closed": "skip"}, "on_closed has no effect without calling_window"),
     ],
 )
 def test_invalid_hours_break_the_dag_file(options: dict[str, Any], fault: str) -> None:

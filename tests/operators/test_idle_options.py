@@ -1,4 +1,4 @@
-"""Options that cannot act are refused when the DAG file is parsed, with what to write instead."""
+"""Options that have no effect are refused when the DAG file is parsed, with what to write instead."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ PEOPLE = [{"customer_phone": "+14155550100"}]
 WAIT = {"wait_for_completion": True}
 
 IDLE_CALLS: list[tuple[dict[str, Any], str]] = [
-    ({"redial_on": {"busy"}, "retries": 3}, "redial_on cannot act without wait_for_completion=True"),
-    ({"redial_on": {"busy"}, **WAIT}, "redial_on cannot act without retries"),
-    ({"redial_on": {"busy"}, **WAIT, "retries": 0}, "redial_on cannot act without retries"),
-    ({"timeout": 60}, "timeout cannot act without wait_for_completion=True: add that, or leave it out"),
+    ({"redial_on": {"busy"}, "retries": 3}, "redial_on has no effect without wait_for_completion=True"),
+    ({"redial_on": {"busy"}, **WAIT}, "redial_on has no effect without retries"),
+    ({"redial_on": {"busy"}, **WAIT, "retries": 0}, "redial_on has no effect without retries"),
+    ({"timeout": 60}, "timeout has no effect without wait_for_completion=True: add that, or leave it out"),
     ({"timeout": 60, "poll_interval": 5}, "wait_for_completion=True: add that, or leave them out"),
     ({"timeout": 0, **WAIT}, "timeout must be above 0"),
-    ({"poll_interval": 5}, "poll_interval cannot act without"),
-    ({"on_timeout": "skip"}, "on_timeout cannot act without"),
-    ({"settle_for": 60}, "settle_for cannot act without"),
-    ({"success_statuses": {"completed", "busy"}}, "success_statuses cannot act without"),
-    ({"terminal_statuses": {"over"}}, "terminal_statuses cannot act without"),
-    ({"on_unsuccessful": "succeed"}, "on_unsuccessful cannot act without"),
-    ({"include_transcript": True}, "include_transcript cannot act without"),
+    ({"poll_interval": 5}, "poll_interval has no effect without"),
+    ({"on_timeout": "skip"}, "on_timeout has no effect without"),
+    ({"settle_for": 60}, "settle_for has no effect without"),
+    ({"success_statuses": {"completed", "busy"}}, "success_statuses has no effect without"),
+    ({"terminal_statuses": {"over"}}, "terminal_statuses has no effect without"),
+    ({"on_unsuccessful": "succeed"}, "on_unsuccessful has no effect without"),
+    ({"include_transcript": True}, "include_transcript has no effect without"),
 ]
 IDLE_BATCH_CALLS: list[tuple[dict[str, Any], str]] = [
-    ({"timeout": 60}, "timeout cannot act without wait_for_completion=True"),
+    ({"timeout": 60}, "timeout has no effect without wait_for_completion=True"),
     ({"timeout": 0, **WAIT}, "timeout must be above 0"),
-    ({"poll_interval": 5}, "poll_interval cannot act without"),
-    ({"on_timeout": "return"}, "on_timeout cannot act without"),
-    ({"stall_timeout": 60}, "stall_timeout cannot act without"),
+    ({"poll_interval": 5}, "poll_interval has no effect without"),
+    ({"on_timeout": "return"}, "on_timeout has no effect without"),
+    ({"stall_timeout": 60}, "stall_timeout has no effect without"),
     ({"min_success_rate": 0.3, **WAIT}, "min_success_rate is in percent: write 30 instead of 0.3"),
-    ({"on_below_threshold": "succeed", **WAIT}, "on_below_threshold cannot act without min_success_rate"),
+    ({"on_below_threshold": "succeed", **WAIT}, "on_below_threshold has no effect without min_success_rate"),
 ]
 
 
@@ -77,7 +77,7 @@ def test_an_option_of_a_batch_call_that_cannot_act_breaks_the_dag_file(
 
 def test_a_report_is_needed_for_its_columns() -> None:
     """results_fields without results_uri would be forgotten; in a mapped task rows may have one each."""
-    with pytest.raises(ValueError, match="results_fields cannot act without results_uri"):
+    with pytest.raises(ValueError, match="results_fields has no effect without results_uri"):
         a_batch_call(**WAIT, results_fields=["status"])
     with make_dag():
         FormantCreateBatchCallOperator.partial(
@@ -89,7 +89,7 @@ def test_a_report_is_needed_for_its_columns() -> None:
     ("options", "told"),
     [
         ({"min_success_rate": 0.3}, "write 30 instead of 0.3"),
-        ({"on_below_threshold": "succeed"}, "on_below_threshold cannot act without min_success_rate"),
+        ({"on_below_threshold": "succeed"}, "on_below_threshold has no effect without min_success_rate"),
     ],
 )
 def test_a_sensor_s_option_that_cannot_act_breaks_the_dag_file(options: dict[str, Any], told: str) -> None:

@@ -165,7 +165,7 @@ class BatchProgress:
         text = in_words(self.metrics, self.total_recipients)
         end = self.ends_at()
         if end and not self.is_over:
-            text += f"; at this rate all will be by {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            text += f"; expected to finish about {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         return text
 
 

@@ -230,7 +230,7 @@ def test_progress_is_told_when_it_changes_and_not_too_often(
     told = [record.getMessage() for record in caplog.records]
     assert 6 <= len(told) <= 16
     assert told[-1].endswith("4 of 4 recipients are processed (100 %), 0 in progress, 0 to be called again.")
-    assert any("at this rate all will be by 2026-03-18 12:0" in text for text in told)
+    assert any("expected to finish about 2026-03-18 12:0" in text for text in told)
 
 
 def test_each_waiter_s_progress_is_told_in_its_own_context(start: Any) -> None:

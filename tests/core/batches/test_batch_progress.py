@@ -193,7 +193,7 @@ def test_progress_is_told_in_words() -> None:
     one.see(metrics(total_processed=200, in_progress_count=None), NOON + timedelta(minutes=10))
     assert one.in_words() == (
         "200 of 500 recipients are processed (40 %), unknown in progress, 0 to be called again;"
-        " at this rate all will be by 2026-03-18 12:40 UTC"
+        " expected to finish about 2026-03-18 12:40 UTC"
     )
     one.see(metrics(), NOON + timedelta(minutes=11))
     assert one.in_words().endswith("(100 %), 0 in progress, 0 to be called again")
