@@ -18,9 +18,9 @@ from formant_provider.tasks.batches.placing import (
     OnBatchTimeout,
     PlacingOptions,
     check_fields,
+    dry_run_result,
     leaving_a_result,
     push_receipt,
-    rehearse,
 )
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
@@ -267,7 +267,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
             self.reference = to_reference(self.reference)
             placer = BatchPlacer(self, run, Path(folder), is_stopped=lambda: self._stopped)
             if is_dry_run(self.dry_run):
-                return rehearse(placer, self._row(context))
+                return dry_run_result(placer, self._row(context))
             placement = placer.place()
         receipt = push_receipt(placement, placer, self._row(context))
         if not self.wait_for_completion:

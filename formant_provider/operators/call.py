@@ -13,7 +13,7 @@ from formant_provider.links import ConversationLink, links_of
 from formant_provider.tasks import options
 from formant_provider.tasks.calls.outcome import CallWait, OnTimeout, OnUnconfirmed, show_link
 from formant_provider.tasks.calls.placing import CALL_FIELDS, CallPlacer, LimitWait, PlacingOptions, call_of
-from formant_provider.tasks.calls.receipts import leaving_a_result, push_receipt, rehearse
+from formant_provider.tasks.calls.receipts import dry_run_result, leaving_a_result, push_receipt
 from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions
 from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.dry_run import is_dry_run
@@ -250,7 +250,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
             when = self.timing.when(call.recipient, self.calling_window, refuse_listed, context)
             placer = CallPlacer(call, run, self.hook, self.placing, when, self._limit, lambda: self._stopped)
             if is_dry_run(self.dry_run):
-                return rehearse(placer, self.calling_window, self.row_of(context), context)
+                return dry_run_result(placer, self.calling_window, self.row_of(context), context)
             placement = placer.place(deferrable=self.deferrable)
         receipt = push_receipt(
             placement, self.row_of(context), self.hook, context, waits=self.wait_for_completion

@@ -22,7 +22,7 @@ NEVER = CallingWindow(
 )
 
 
-def rehearse(channel: FakeSupervisor, contacts: Any = PEOPLE, **options: Any) -> TaskRun:
+def dry_run_result(channel: FakeSupervisor, contacts: Any = PEOPLE, **options: Any) -> TaskRun:
     return run_task(a_batch_call(contacts, **{"dry_run": True, "retries": 3, **options}), channel)
 
 
@@ -34,7 +34,7 @@ def test_a_dry_run_asks_the_vendor_nothing(
     rejects, report = tmp_path / "rejects.csv", tmp_path / "report.csv"
     options = {"rejects_uri": str(rejects), "results_uri": str(report), **WAIT, "deferrable": True}
     contacts = [*PEOPLE, BAD, LONDON]
-    run = rehearse(channel, contacts, dry_run=dry_run, invalid_rows="reject", **options)
+    run = dry_run_result(channel, contacts, dry_run=dry_run, invalid_rows="reject", **options)
     assert (run.state, sandbox.requests) == ("success", [])
     result = run.xcoms["return_value"]
     assert (result["status"], result["placement"], result["batch_id"]) == ("dry_run", None, None)
@@ -57,7 +57,7 @@ def test_a_real_run_after_it_is_not_affected(
     is_same_run: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """Cleared without dry_run, or in another run, the batch call is placed, once."""
-    assert rehearse(channel).state == "success"
+    assert dry_run_result(channel).state == "success"
     attempt = {"try_number": 2} if is_same_run else {"run_id": "r2"}
     real = run_task(a_batch_call(dry_run=False), channel, **attempt)
     assert real.state == "success", real.log_text
@@ -96,7 +96,7 @@ def test_what_would_fail_fails(
     fields: dict[str, Any], fault: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """For the reason for which it would if it were meant."""
-    run = rehearse(channel, **{"contacts": PEOPLE, **fields})
+    run = dry_run_result(channel, **{"contacts": PEOPLE, **fields})
     assert run.state in {"failed", "up_for_retry"}
     assert fault in run.log_text
     assert sandbox.requests == []

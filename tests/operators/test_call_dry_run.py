@@ -26,7 +26,7 @@ OPENS_AT = f"{TODAY + timedelta(days=2)}T12:00:00Z"
 pytestmark = pytest.mark.usefixtures("sleeps")
 
 
-def rehearse(channel: FakeSupervisor, attempt: Any = None, **fields: Any) -> TaskRun:
+def dry_run_result(channel: FakeSupervisor, attempt: Any = None, **fields: Any) -> TaskRun:
     return run_task(an_operator(**{"dry_run": True, **fields}), channel, **(attempt or {}))
 
 
@@ -34,7 +34,7 @@ def rehearse(channel: FakeSupervisor, attempt: Any = None, **fields: Any) -> Tas
 def test_a_dry_run_asks_the_vendor_nothing(dry_run: Any, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Not one request, nor a wait; the result is one like any other, of status dry_run."""
     fields = {"wait_for_completion": True, "deferrable": True, "reference": "LN-1"}
-    run = rehearse(channel, dry_run=dry_run, **fields)
+    run = dry_run_result(channel, dry_run=dry_run, **fields)
     assert (run.state, sandbox.requests) == ("success", [])
     result = run.xcoms["return_value"]
     assert (result["status"], result["placement"], result["scheduled_for"]) == ("dry_run", None, None)
@@ -47,7 +47,7 @@ def test_a_dry_run_asks_the_vendor_nothing(dry_run: Any, sandbox: Sandbox, chann
 
 def test_a_dry_run_says_when_the_phone_would_ring(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Outside of the hours at their next opening, in the result and in the log."""
-    run = rehearse(channel, calling_window=LATER)
+    run = dry_run_result(channel, calling_window=LATER)
     assert (run.state, sandbox.requests) == ("success", [])
     result = run.xcoms["return_value"]
     assert (result["status"], result["scheduled_for"]) == ("dry_run", OPENS_AT)
@@ -59,7 +59,7 @@ def test_a_dry_run_says_when_the_phone_would_ring(sandbox: Sandbox, channel: Fak
 def test_a_time_of_your_own_is_said_too(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Without hours the phone rings when it was asked to."""
     moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
-    run = rehearse(channel, scheduled_for=moment)
+    run = dry_run_result(channel, scheduled_for=moment)
     assert run.xcoms["return_value"]["scheduled_for"] == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     assert sandbox.requests == []
 
@@ -67,7 +67,7 @@ def test_a_time_of_your_own_is_said_too(sandbox: Sandbox, channel: FakeSuperviso
 def test_the_hours_are_those_of_the_time_of_your_own(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A call for an open hour two days ahead is not said to wait for it, nor to ring now."""
     moment = datetime.fromisoformat(OPENS_AT) + timedelta(minutes=30)
-    run = rehearse(channel, scheduled_for=moment, calling_window=LATER)
+    run = dry_run_result(channel, scheduled_for=moment, calling_window=LATER)
     assert (run.state, sandbox.requests) == ("success", [])
     result = run.xcoms["return_value"]
     assert result["scheduled_for"] == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
@@ -88,7 +88,7 @@ def test_what_would_be_skipped_is_said(
     fields: dict[str, Any], attempt: dict[str, Any], reason: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
     """The task succeeds, and the result has the reason for which the call would be skipped."""
-    run = rehearse(channel, attempt, **fields)
+    run = dry_run_result(channel, attempt, **fields)
     assert (run.state, sandbox.requests) == ("success", [])
     result = run.xcoms["return_value"]
     assert (result["status"], result["reason"], result["scheduled_for"]) == ("dry_run", reason, None)

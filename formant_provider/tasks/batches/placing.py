@@ -256,7 +256,7 @@ def leaving_a_result(context: Context, row: Callable[[], Mapping[str, Any]]) -> 
     return a_result_in_any_case(context, lambda: _blank(row()), result_of, apart=["batch_id"])
 
 
-def rehearse(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
+def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
     """Do all that comes before the upload, and return what would be uploaded."""
     from formant_provider.tasks.ledger import BATCHES_ENTRY, note_nothing_sent
 

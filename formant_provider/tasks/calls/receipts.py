@@ -70,7 +70,7 @@ def leaving_a_result(
     )
 
 
-def rehearse(
+def dry_run_result(
     placer: CallPlacer, window: CallingWindow | None, row: Mapping[str, Any], context: Context
 ) -> dict[str, Any]:
     """Do all that comes before the call is sent; return when it would be placed, or why it would not."""
