@@ -1,8 +1,7 @@
 """Reads the list of conversations, or of batch calls, in whatever order, and only as far back as needed.
 
-The lists have no filter but the agent, and their order is not documented. So a list is read from the front
-until its order shows that all that follows is older; one that is not sorted with the newest first is read to
-its end. Records that come in meanwhile move the others along; none that was there is missed.
+The lists have no filter but the agent and their order is not documented, so the order is found out while
+reading. Records that come in meanwhile move the others along; none that was there is missed.
 
 What to read is a flow (see :mod:`formant_provider.core.flows`).
 
@@ -13,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.batch_models import BatchCall
@@ -64,7 +64,9 @@ def recent(
     def began_ms(record: Conversation) -> int | None:
         return record.start_timestamp
 
-    return _read(page_at, began_ms, since_ms, take, max_pages, whole_pages)
+    reading = _Reading(page_at, began_ms, since_ms, take, max_pages, whole_pages)
+    yield from _read(reading)
+    return reading.is_whole
 
 
 def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], None]) -> Flow[bool]:
@@ -79,30 +81,92 @@ def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], Non
     def created_ms(batch: BatchCall) -> int | None:
         return int(batch.created.timestamp() * 1000) if batch.created else None
 
-    return _read(page_at, created_ms, since_ms, take)
+    reading = _Reading(page_at, created_ms, since_ms, take)
+    yield from _read(reading)
+    return reading.is_whole
 
 
-def _read(  # noqa: PLR0917 - of two lists, each with its own first three
-    page_at: Callable[[int], Query],
-    began_ms: Callable[[Any], int | None],
-    since_ms: int,
-    take: Callable[[Any], None],
-    max_pages: int = MAX_PAGES,
-    whole_pages: bool = False,
-) -> Flow[bool]:
-    """Read page after page. What comes in at the front moves the rest towards us, so nothing is passed by."""
+def _read(reading: _Reading) -> Flow[None]:
+    first = yield reading.page_at(0)
+    reading.take_page(first)
+    starts = reading.starts(first)
+    total = first.total or 0
+    if starts and starts[0] < starts[-1] and first.has_more and total > PAGE_SIZE:
+        is_read = yield from _backwards(reading, total, max(starts))
+        if is_read:
+            return
+    yield from _onwards(reading, first)
+
+
+def _onwards(reading: _Reading, page: Page[Any]) -> Flow[None]:
+    """Read from the front. What comes in at the front moves the rest towards us, so nothing is passed by."""
     way = _WayBack()
-    for number in range(max_pages):
-        page: Page[Any] = yield page_at(number * PAGE_SIZE)
-        for record in page.items:
-            began = began_ms(record)
-            if whole_pages or began is None or began >= since_ms:
-                take(record)
-        way.go(began for began in map(began_ms, page.items) if began is not None)
-        if not page.has_more or not page.items or way.is_past(since_ms):
+    for number in range(1, reading.max_pages):
+        way.go(reading.starts(page))
+        if not page.has_more or not page.items or way.is_past(reading.since_ms):
+            return
+        page = yield reading.page_at(number * PAGE_SIZE)
+        reading.take_page(page)
+    reading.stop_at_the_bound()
+
+
+def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool]:
+    """Read from the end. What comes in below moves the rest away from us, so pages overlap by as much.
+
+    :return: ``False`` when the end is older than the front: then the list only looked as if its oldest came
+        first, as a list by the end of the calls may.
+    """
+    way = _WayBack()
+    unread, overlap = total, 0
+    for number in range(1, reading.max_pages):
+        start = max(unread + overlap - PAGE_SIZE, 0)
+        page = yield reading.page_at(start)
+        reading.take_page(page)
+        if number == 1 and max(reading.starts(page), default=newest_at_front) < newest_at_front:
+            return False
+        grown = max((page.total or total) - total, 0)
+        total += grown
+        if grown > overlap:  # some may have moved to behind this page
+            unread, overlap = unread + grown, min(2 * grown, PAGE_SIZE // 2)
+            continue
+        way.go(reading.starts(page)[: unread - start][::-1])
+        unread = start
+        if unread == 0 or way.is_past(reading.since_ms):
             return True
-    log.warning("The list goes on beyond %s pages; the rest is not read.", max_pages)
-    return False
+    reading.stop_at_the_bound()
+    return True
+
+
+@dataclass
+class _Reading:
+    """What is read of which list, and who takes it.
+
+    :param page_at: asks for the page that passes over so many records.
+    :param began_ms: tells when a record began, ``None`` when it does not say.
+    :ivar is_whole: whether all of it was read that is wanted.
+    """
+
+    page_at: Callable[[int], Query]
+    began_ms: Callable[[Any], int | None]
+    since_ms: int
+    take: Callable[[Any], None]
+    max_pages: int = MAX_PAGES
+    whole_pages: bool = False
+    is_whole: bool = field(default=True, init=False)
+
+    def stop_at_the_bound(self) -> None:
+        """Note that a list goes on farther than it is read."""
+        self.is_whole = False
+        log.warning("The list goes on beyond %s pages; the rest is not read.", self.max_pages)
+
+    def starts(self, page: Page[Any]) -> list[int]:
+        return [began for began in map(self.began_ms, page.items) if began is not None]
+
+    def take_page(self, page: Page[Any]) -> None:
+        for record in page.items:
+            began = self.began_ms(record)
+            if self.whole_pages or began is None or began >= self.since_ms:
+                self.take(record)
 
 
 class _WayBack:
@@ -113,7 +177,7 @@ class _WayBack:
         self._oldest: float = math.inf
         self._disorder_ms: float = 0
 
-    def go(self, starts: Iterable[int]) -> None:
+    def go(self, starts: Sequence[int]) -> None:
         for start in starts:
             self._newest, self._oldest = max(self._newest, start), min(self._oldest, start)
             self._disorder_ms = max(self._disorder_ms, start - self._oldest)
@@ -122,7 +186,7 @@ class _WayBack:
         """Whether all that follows is older than what is wanted.
 
         A list that is sorted by something near to the start, such as the end, is a little out of order. As
-        far as it has been seen to be, so much further is read; a list in no order at all is read to its end.
+        far as it has been seen to be, so much farther is read; a list in no order at all is read to its end.
         """
         is_ordered = 2 * self._disorder_ms <= self._newest - self._oldest
         return is_ordered and self._oldest + self._disorder_ms < since_ms

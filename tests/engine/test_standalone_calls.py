@@ -51,7 +51,7 @@ def test_the_form_offers_key_region_and_timeouts(airflow: Standalone) -> None:
     answer = airflow.session.get(f"{airflow.base_url}/ui/connections/hook_meta", timeout=30)
     (ours,) = (hook for hook in answer.json() if hook["connection_type"] == "formant")
     assert ours["hook_name"] == "FormantAI"
-    assert ours["standard_fields"]["password"]["title"] == "API key"
+    assert ours["standard_fields"]["password"]["title"] == "API key (required)"
     assert ours["extra_fields"]["region"]["schema"]["enum"] == ["global", "in"]
     assert {"connect_timeout", "read_timeout"} <= set(ours["extra_fields"])
 
