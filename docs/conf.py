@@ -39,4 +39,6 @@ nitpick_ignore_regex = [
     (r"py:\w+", r"formant_provider\.(core|tasks|sandbox)\..+"),
     # A name without a module: an alias for words that are spelled out where they are a parameter.
     (r"py:class", r"[A-Z]\w+"),
+    # A type variable stands for types that are documented.
+    (r"py:class", r"formant_provider\.api\.\w+\.T"),
 ]
