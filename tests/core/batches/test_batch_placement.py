@@ -374,3 +374,12 @@ def test_a_name_may_have_seventy_eight_characters(start: Start) -> None:
     task = start(fields={"name": "ü" * 78})
     task.place()
     assert len(task.sandbox.batches[0].name) == 100
+
+
+def test_resubmitting_is_not_needed_for_what_is_found(start: Start) -> None:
+    """Also with resubmit_if_missing a batch call that is listed is adopted."""
+    task = start({"batch_list_lag_reads": 12}, resubmit_if_missing=True)
+    task.sandbox.inject(CREATE_BATCH_CALL, Fault.DROP_AFTER)
+    task.fail()
+    assert task.place().result is Result.FOUND
+    assert (task.rings, task.posts) == ({1}, 1)

@@ -287,7 +287,7 @@ def test_a_key_that_stops_protecting_while_a_try_waits_is_not_sent(start: Start)
     assert task.rings == 1
 
 
-def test_after_a_day_a_call_in_doubt_without_a_record_is_nobody_s_guess(start: Start) -> None:
+def test_after_a_day_a_call_in_doubt_without_a_record_is_not_guessed(start: Start) -> None:
     """No record: neither rung again nor called placed; the error says what to check."""
     task = in_doubt(start, Fault.DROP_BEFORE)
     task.sandbox.advance(24 * HOUR)
@@ -387,3 +387,37 @@ def test_a_scheduled_call_that_rang_nobody_is_refused_after_its_time(
     assert isinstance(error, InvalidInput)
     assert not error.maybe_placed
     assert (error.field, task.rings, len(task.keys)) == ("scheduled_for", 0, sent)
+
+
+def test_a_key_not_used_up_by_a_limit_is_sent_again(start: Start) -> None:
+    """A vendor that does not count refused requests is sent the same key until it takes it."""
+    task = start()
+    task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT, times=3)
+    assert task.place().result is Result.PLACED
+    assert (task.rings, set(task.keys)) == (1, {CALL.idempotency_key})
+
+
+def test_a_dead_process_is_a_doubt_too(start: Start) -> None:
+    """Died after the intent was written, a day ago: looked for, and not sent."""
+    task = start(ledger=MemoryLedger(dies_after=[1]))
+    task.die()
+    task.sandbox.advance(24 * HOUR)
+    assert isinstance(task.fail(), CallOutcomeUnknown)
+    assert task.keys == []
+
+
+def test_a_refused_call_is_sent_after_a_day_too(start: Start) -> None:
+    """No doubt, no danger: yesterday's 429 does not keep today's try from calling."""
+    task = start(sends=1)
+    task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
+    task.fail()
+    task.sandbox.advance(30 * HOUR)
+    assert task.place().result is Result.PLACED
+
+
+def test_a_scheduled_call_in_doubt_without_a_record_is_not_guessed(start: Start) -> None:
+    """Its time has passed and no record exists: it may have been placed, and is not sent late."""
+    task = in_doubt(start, Fault.DROP_BEFORE, call=AT_TWO)
+    task.sandbox.advance(3 * HOUR)
+    assert isinstance(task.fail(), CallOutcomeUnknown)
+    assert (task.rings, len(task.keys)) == (0, 1)

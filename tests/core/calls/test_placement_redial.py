@@ -252,3 +252,29 @@ def test_a_call_found_after_its_ledger_was_lost_can_be_redialled(start: Start) -
     assert task.place().result is Result.FOUND
     assert task.place().result is Result.PLACED
     assert (task.rings, task.keys[-1]) == (2, SECOND)
+
+
+def test_without_redial_on_nothing_is_even_asked(start: Start) -> None:
+    """No ``redial_on``, no read: the ledger's receipt is the answer."""
+    task = after_a_call(start)
+    task.redial_on = frozenset()
+    seen = len(task.sandbox.requests)
+    assert task.place().result is Result.PLACED
+    assert len(task.sandbox.requests) == seen
+
+
+def test_a_call_without_a_record_is_not_placed_again(start: Start) -> None:
+    """Without a record nobody knows how the call ended, whatever the time."""
+    task = after_a_call(start, "completed", call=call_to("08"))
+    task.sandbox.advance(30 * HOUR)
+    assert task.place().result is Result.PLACED
+    assert task.rings == 1
+
+
+def test_a_redial_in_doubt_for_a_day_is_found_and_not_sent(start: Start) -> None:
+    """The key of a redial protects as long as any, and is not trusted longer."""
+    task = after_a_call(start, ledger=MemoryLedger(dies_before=[4]))
+    task.die()
+    task.sandbox.advance(24 * HOUR)
+    placement = task.place()
+    assert (placement.result, task.rings, task.keys) == (Result.FOUND, 2, [FIRST, SECOND])

@@ -177,3 +177,28 @@ def test_no_phone_ever_rings_outside_the_hours(
         moments = [call.starts_at for call in task.sandbox.calls]
         assert len(moments) <= 1
         assert all(LUNCH.opening(moment, moment) for moment in moments)
+
+
+def test_what_was_placed_is_not_judged(start: Start) -> None:
+    """With a receipt in the ledger a further try gives it back, however late it is."""
+    task = start()
+    first = task.place()
+    assert task.place(when=never) == first
+
+
+def test_a_doubt_that_is_not_cleared_up_is_not_denied(start: Start) -> None:
+    """Skipping would deny a call that may have been placed: it fails, and says so."""
+    task = in_doubt(start, Fault.DROP_BEFORE)
+    error = task.fail(when=never)
+    assert isinstance(error, CallOutcomeUnknown)
+    assert (error.maybe_placed, task.rings) == (True, 0)
+
+
+@pytest.mark.parametrize("when", [never, within(LUNCH, "skip"), within(LUNCH, "fail")])
+def test_a_further_call_that_is_held_back_leaves_the_last_one_s_receipt(when: When, start: Start) -> None:
+    """Nobody is called again, and the call that was placed is not denied."""
+    task = start(call=call_to("02"), redial_on=frozenset({"busy"}))
+    first = task.place(when=within(LUNCH))
+    task.sandbox.advance(3 * HOUR)
+    assert task.place(when=when) == first
+    assert task.rings == 1
