@@ -136,7 +136,7 @@ def test_what_passes_is_sent_again_with_the_same_key(
 def test_what_does_not_pass_is_given_up_after_four_sends(
     fault: Fault, expected: type, sandbox: Sandbox, client_for: Any, sleeps: list[float]
 ) -> None:
-    """Repeats are bounded, and the error says whether a phone may have rung."""
+    """Repeats are bounded, and the error says whether a call may have been placed."""
     sandbox.inject(CREATE_CALL, fault, times=9)
     caught = failure(lambda: client_for(sandbox.base_url).create_call(CALL))
     assert type(caught) is expected
@@ -152,7 +152,7 @@ def test_what_does_not_pass_is_given_up_after_four_sends(
 def test_an_answer_lost_after_accepting_never_rings_twice(
     fault: Fault, sandbox: Sandbox, client_for: Any
 ) -> None:
-    """The repeat carries the same key, the vendor refuses it, and the error says a phone may have rung."""
+    """The repeat has the same key; the vendor refuses it, and the error tells a call may have been placed."""
     sandbox.inject(CREATE_CALL, fault)
     caught = failure(lambda: client_for(sandbox.base_url, read_timeout_s=0.3).create_call(CALL))
     assert isinstance(caught, DuplicateRequest)
@@ -338,13 +338,13 @@ def test_records_without_an_id_are_passed_over(client_for: Any) -> None:
 
 
 def test_a_detail_without_an_id_is_a_bad_response(client_for: Any) -> None:
-    """A record that cannot be named is not handed on."""
+    """A record that cannot be named is not passed on."""
     with ScriptedServer(Answer(200, {"data": {"status": "completed"}})) as server:
         assert isinstance(failure(lambda: client_for(server.base_url).get_conversation("c-1")), BadResponse)
 
 
 def test_reads_are_repeated_too_and_never_said_to_have_rung(sandbox: Sandbox, client_for: Any) -> None:
-    """A GET that failed four times rang nobody."""
+    """A GET that failed four times called nobody."""
     sandbox.inject("GET /v1/conversations", Fault.ERROR_500_BEFORE, times=4)
     error = failure(lambda: client_for(sandbox.base_url).list_conversations())
     assert isinstance(error, ServerError)

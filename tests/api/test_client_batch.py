@@ -92,7 +92,7 @@ def test_the_form_goes_out_as_it_is_documented(client_for: Any, contacts: Path) 
 def test_a_batch_is_never_sent_twice_after_an_unclear_answer(
     sandbox: Sandbox, client_for: Any, sleeps: list[float], contacts: Path, fault: Fault
 ) -> None:
-    """Whatever is unclear about the answer, it is one send, and the error says that it may have rung."""
+    """Whatever is unclear about the answer, it is one send, and the error says that it may have placed calls."""
     hangs = "hang" in fault
     sandbox.inject(CREATE_BATCH_CALL, fault, seconds=20 if hangs else None)
     client = client_for(sandbox.base_url, read_timeout_s=0.05 if hangs else 2.0)
@@ -109,7 +109,7 @@ def test_a_batch_is_never_sent_twice_after_an_unclear_answer(
 def test_a_batch_refused_by_a_limit_is_sent_again_in_full(
     sandbox: Sandbox, client_for: Any, sleeps: list[float], contacts: Path, fault: Fault
 ) -> None:
-    """A 429 says that nothing was taken; the whole file goes out once more, and everybody is rung once."""
+    """A 429 says that nothing was taken; the whole file goes out once more, and everybody is called once."""
     sandbox.inject(CREATE_BATCH_CALL, fault, times=2)
     client_for(sandbox.base_url).create_batch_call(456, "n", contacts)
     assert [seen.status for seen in sandbox.requests] == [429, 429, 200]
@@ -133,7 +133,7 @@ def test_an_unclear_answer_after_a_refusal_is_the_last(
 def test_limits_for_good_mean_that_nothing_was_placed(
     sandbox: Sandbox, client_for: Any, contacts: Path
 ) -> None:
-    """After the last 429 the error says when to come back, and that nobody was rung."""
+    """After the last 429 the error says when to come back, and that nobody was called."""
     sandbox.inject(CREATE_BATCH_CALL, Fault.RATE_LIMIT, times=9)
     error = failure(lambda: client_for(sandbox.base_url).create_batch_call(456, "n", contacts))
     assert isinstance(error, RateLimited)
@@ -176,7 +176,7 @@ def test_what_may_be_repeated_without_a_key(error: FormantError, repeated: bool)
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422, 301])
 def test_a_refusal_is_final_and_clear(status: int, client_for: Any, contacts: Path) -> None:
-    """The server said no: one send, and nobody was rung."""
+    """The server said no: one send, and nobody was called."""
     with ScriptedServer(Answer(status, {"error": {"message": "no", "type": "t"}})) as server:
         error = failure(lambda: client_for(server.base_url).create_batch_call(123, "n", contacts))
     assert isinstance(error, RequestRefused)
@@ -186,7 +186,7 @@ def test_a_refusal_is_final_and_clear(status: int, client_for: Any, contacts: Pa
 
 @pytest.mark.parametrize("body", [{"data": {}}, {"data": {"id": None}}, {"data": {"id": "x"}}, b"", {}])
 def test_an_accepted_batch_without_an_id_is_in_doubt(body: Any, client_for: Any, contacts: Path) -> None:
-    """A 200 that does not say which batch it made is not repeated, and may have rung."""
+    """A 200 that does not say which batch it made is not repeated, and may have placed a call."""
     with ScriptedServer(Answer(body=body)) as server:
         error = failure(lambda: client_for(server.base_url).create_batch_call(123, "n", contacts))
     assert isinstance(error, BadResponse)

@@ -45,7 +45,7 @@ def what_became_of(base_url: str, **timeouts: Any) -> FormantError:
 
 
 def assert_not_sent(error: FormantError, *said: str) -> None:
-    """Nothing was sent, no phone can have rung, and the text says where and why, without what is private."""
+    """Nothing was sent, no call can have been placed; the text says where and why, and nothing private."""
     assert isinstance(error, Unreachable), error
     assert not error.maybe_placed
     assert "nothing was sent" in str(error)

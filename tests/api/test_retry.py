@@ -50,7 +50,7 @@ def decide(error: FormantError, attempt: int = 1, waited_s: float = 0.0, jitter:
 def test_what_may_be_repeated_and_what_may_have_rung(
     error: FormantError, repeated: bool, unclear: bool
 ) -> None:
-    """The table of what may be sent again, and of what may have rung, row by row."""
+    """The table of what may be sent again, and of what may have placed a call, row by row."""
     assert isinstance(decide(error), Wait) is repeated
     assert is_unclear(error) is unclear
 

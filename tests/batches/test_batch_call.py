@@ -193,7 +193,7 @@ def test_two_rows_that_would_be_one_batch_call_are_refused(
 def test_twins_that_cannot_see_one_another_find_the_batch_call(
     options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """Without XComs rows cannot be compared; then each looks before it uploads, and nobody is rung twice."""
+    """Without XComs rows are not compared: each looks before it uploads, and nobody is called twice."""
     common = {"task_id": "batch_call", "agent_id": AGENT, "do_xcom_push": False, **options}
     with make_dag():
         mapped = FormantCreateBatchCallOperator.partial(**common).expand(contacts=[PEOPLE, PEOPLE])

@@ -126,7 +126,7 @@ def test_without_rejects_there_is_no_file(channel: FakeSupervisor, tmp_path: Pat
 def test_rejects_that_cannot_be_written_send_nothing(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
-    """A store that fails is tried again by Airflow, before anybody is rung."""
+    """A store that fails is tried again by Airflow, before anybody is called."""
     with attached(ObjectStore(breaks_at=1)):
         operator = a_batch_call(
             a_file(tmp_path),

@@ -233,7 +233,7 @@ def test_conversations_that_cannot_be_read_are_read_by_the_next_try(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An API in trouble fails the try with advice; an older report stays until the new one is there."""
+    """A failing API fails the try with advice; an older report stays until the new one is there."""
     sleep = time.sleep
     monkeypatch.setattr("time.sleep", lambda seconds: sleep(min(seconds, 0.02)))
     (tmp_path / "r.csv").write_text("an older one")

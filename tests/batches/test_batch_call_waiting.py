@@ -28,7 +28,7 @@ UNCOUNTED = [{"customer_phone": "+14155550120"}, {"customer_phone": "+1415555010
 def test_a_batch_call_is_waited_for_to_its_end(
     deferrable: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """Metrics, status and counts go downstream, and nobody is rung twice."""
+    """Metrics, status and counts go downstream, and nobody is called twice."""
     run = wait_for(channel, deferrable=deferrable)
     assert run.state == "success", run.log_text
     (batch,) = sandbox.batches

@@ -269,7 +269,7 @@ BAD = {
 def test_a_bad_return_is_refused_before_anything_is_sent(
     what: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """The task fails at once, its error names the field and not the value, and nobody is rung."""
+    """The task fails at once, its error names the field and not the value, and nobody is called."""
     returned, said = BAD[what]
     done = run(lambda: returned, channel)
     assert done.state == "failed"

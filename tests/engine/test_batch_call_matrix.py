@@ -1,4 +1,4 @@
-"""Every failure of the upload of a batch call, in every kind of task, through the engine: nobody rung twice.
+"""Every failure of the upload of a batch call, in every kind of task, through the engine: no second call.
 
 One run of a DAG plays one row: a plain task, three lists of a mapped one, and a task that waits in the
 triggerer. Each has a sandbox of its own, whose first upload is struck.
@@ -168,7 +168,7 @@ class Scene:
 
     @hookimpl
     def on_task_instance_failed(self, task_instance: Any) -> None:
-        """Trouble lasts no longer than the try."""
+        """A fault lasts no longer than the try."""
         if self.row.down:
             self.sandboxes[task_instance.task_id].start()
 

@@ -1,4 +1,4 @@
-"""Batch calls in a real Airflow: workers and triggerers die, tasks are cleared, and nobody is rung twice."""
+"""Batch calls in Airflow: workers and triggerers die, tasks are cleared, and nobody is called twice."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Run:
         return "\n".join(self.airflow.task_log(*self.where, number) for number in range(1, self.tries() + 1))
 
     def assert_placed_once(self, placement: str, posts: int = 1) -> dict[str, Any]:
-        """Everybody was rung by the one batch call, whose id is downstream; return the result."""
+        """Everybody was called by the one batch call, whose id is downstream; return the result."""
         assert self.sandbox.rings == ONE_RING_EACH
         assert self.asked(BATCH) == posts
         result: dict[str, Any] = self.airflow.xcom(*self.where)
@@ -219,7 +219,7 @@ def test_a_batch_call_that_is_cleared_after_success_is_not_placed_again(start: S
 def test_a_parked_batch_call_is_adopted_once_the_list_has_caught_up(
     start: Start, sandboxes: Mapping[str, Sandbox]
 ) -> None:
-    """Cleared too early it is parked again; nobody is rung twice in either case."""
+    """Cleared too early it is parked again; nobody is called twice in either case."""
     sandboxes["lagging"].inject(BATCH, Fault.DROP_AFTER)
     run = start("lagging")
     run.wait_for("failed")

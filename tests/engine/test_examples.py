@@ -39,7 +39,7 @@ RINGS = {
 }
 # It is meant to fail, and rings from a callback.
 FAILS = "formant_on_call"
-# These place no call whose trace id would be handed on.
+# These place no call whose trace id would be passed on.
 UNTRACED = {"formant_batch_call", FAILS}
 # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
 SPEED = {"formant_call_and_branch": 500_000, "formant_batch_call": 500_000}

@@ -174,12 +174,12 @@ class Scene:
 
     @hookimpl
     def on_task_instance_success(self) -> None:
-        """Trouble lasts no longer than the try."""
+        """A fault lasts no longer than the try."""
         self.api.come_up()
 
     @hookimpl
     def on_task_instance_failed(self, task_instance: Any) -> None:
-        """Trouble lasts no longer than the try; the list may change now."""
+        """A fault lasts no longer than the try; the list may change now."""
         self.api.come_up()
         self._failed.add((task_instance.task_id, task_instance.map_index))
         if self.row.turned and len(self._failed) == len(self.row.strikes):

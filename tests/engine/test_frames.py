@@ -86,7 +86,7 @@ def test_what_a_task_returns_is_called(
 
 
 def test_a_frame_of_polars_stays_in_its_task(sandbox: Sandbox, env: dict[str, str], tmp_path: Path) -> None:
-    """Airflow has no way to hand it on: the task that returns it fails, and nobody is rung."""
+    """Airflow has no way to hand it on: the task that returns it fails, and nobody is called."""
     pytest.importorskip("polars")
     result = run(POLARS, "return [NUMBERS[2]]", tmp_path, env)
     assert result["people"].state == "failed"

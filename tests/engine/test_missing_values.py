@@ -64,7 +64,7 @@ def assert_refused(result: DagResult, field: str, sandbox: Sandbox, map_index: i
 def test_an_xcom_that_is_none_is_no_wish_for_the_default(
     field: str, sandbox: Sandbox, env: dict[str, str], tmp_path: Path
 ) -> None:
-    """Not "now", not "no name", not "the connection's region": nobody is rung, and the field is named."""
+    """Not "now", not "no name", not "the connection's region": nobody is called, and the field is named."""
     result = run(PLAIN.format(given=f"{field}=nothing(), retries=2"), tmp_path, env)
     assert_refused(result, field, sandbox)
 

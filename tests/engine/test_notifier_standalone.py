@@ -91,7 +91,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, sandbox: Sandbox) -> Itera
 
 
 def told(sandbox: Sandbox) -> Counter[str]:
-    """What was rung about, and how often a phone rang for it."""
+    """What was called about, and how often a phone rang for it."""
     keys = {seen.body["idempotency_key"]: seen.body for seen in sandbox.requests if seen.endpoint == CALL}
     return Counter(
         next(item["value"] for item in body["parameters"] if item["name"] == "what") for body in keys.values()

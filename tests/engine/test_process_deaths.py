@@ -1,4 +1,4 @@
-"""A worker dies, a task is cleared, a process outlives its task: in a real Airflow, nobody is rung twice.
+"""A worker dies, a task is cleared, a process outlives its task: in a real Airflow, nobody is called twice.
 
 These are the rows of ``matrix.py`` that need a whole Airflow.
 """
@@ -78,7 +78,7 @@ def test_a_worker_killed_before_the_post_leaves_the_call_to_the_next_try(deaths:
 
 
 def test_a_worker_killed_after_a_refusal_leaves_a_doubt_that_is_told(deaths: Deaths) -> None:
-    """If refused requests use up keys, a worker killed after one leaves a doubt: said so, and nobody rung."""
+    """If refused requests use up keys, a worker killed after one leaves a doubt, and nobody is called."""
     deaths.sandboxes["before_counted"].inject(CALL, Fault.RATE_LIMIT, retry_after=2)
     (run,) = deaths.play(["before_counted"], Fault.HANG_BEFORE, **HELD)
     run.kill_held(Fault.HANG_BEFORE, ONE)
@@ -125,7 +125,7 @@ def test_a_cleared_call_returns_its_receipt(deaths: Deaths) -> None:
 
 
 def test_a_list_that_was_reordered_before_a_clear_gives_everybody_their_own_ids(deaths: Deaths) -> None:
-    """When position N holds somebody else after a clear, nobody is rung again and no ids are mixed up."""
+    """When position N holds somebody else after a clear, nobody is called again and no ids are mixed up."""
     (run,) = deaths.play(["cleared_mapped"])
     run.wait()
     run.clear(["people", "call"])

@@ -104,7 +104,7 @@ def stored_triggers(airflow: Standalone) -> str:
 
 
 def test_a_triggerer_that_dies_loses_no_call(airflow: Standalone, sandboxes: dict[str, Sandbox]) -> None:
-    """Calls that end while no triggerer runs are told of when one runs again, and nobody is rung again."""
+    """Calls that end while no triggerer runs are told of when one runs again, and nobody is called again."""
     sandbox = sandboxes["deferred"]
     run_id = airflow.trigger("deferred")
     for index in range(len(PEOPLE)):

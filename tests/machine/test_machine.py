@@ -1,4 +1,4 @@
-"""Days in the life of whole DAGs, in any order: nobody is rung twice, and nobody's ids are another's."""
+"""Days in the life of whole DAGs, in any order: nobody is called twice, and nobody's ids are another's."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ BAD = {
 def test_what_cannot_be_rung_is_logged_and_changes_nothing(
     what: str, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """The task ends as without the page, the log says in our words why nobody was rung, nothing private."""
+    """The task ends as without the page, the log says in our words why nobody was called, nothing private."""
     fields, said = BAD[what]
     channel.connections["http_default"] = f"http://:{KEY}@127.0.0.1:1"
     channel.connections["wrong_key"] = sandbox.connection_uri().replace(KEY, "wrong-key")

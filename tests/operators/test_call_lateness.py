@@ -89,7 +89,7 @@ def test_a_scheduled_call_is_judged_the_same_way(sandbox: Sandbox, channel: Fake
 def test_a_call_that_was_placed_is_handed_on_however_late(
     mapped: bool, sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """A clear, a month later, returns the receipt: only what would ring anew is held back."""
+    """A clear, a month later, returns the receipt: only a new call is not allowed."""
     operator = a_mapped_one(3600) if mapped else an_operator(max_lateness=3600)
     row: dict[str, Any] = {"run_type": "scheduled", "map_index": 0 if mapped else -1}
     first = run_task(operator, channel, data_interval_end=ago(minutes=1), **row)
@@ -116,7 +116,7 @@ def test_a_late_retry_finds_the_call_of_the_first_try(sandbox: Sandbox, channel:
 
 @needs_state_store
 def test_a_late_retry_of_a_refused_call_is_skipped(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """Nobody was rung by the first try, and it is too late for a second."""
+    """Nobody was called by the first try, and it is too late for a second."""
     sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT, times=4)
     operator = an_operator(max_lateness=3600)
     in_time = {"run_type": "scheduled", "data_interval_end": ago(minutes=59)}
@@ -142,7 +142,7 @@ def test_a_skipped_call_rings_when_it_is_cleared_with_another_option(
 
 @needs_state_store
 def test_a_further_call_comes_too_late_as_well(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """After a busy line nobody is rung again when it is late; the first call's receipt stays."""
+    """After a busy line nobody is called again when it is late; the first call's receipt stays."""
     operator = an_operator(
         BUSY, redial_on={"busy"}, wait_for_completion=True, deferrable=True, retries=1, max_lateness=3600
     )

@@ -103,7 +103,7 @@ def test_the_intent_is_written_before_anything_is_sent_and_never_expires(
 def test_a_ledger_that_fails_keeps_the_call_back(
     refused: str, channel: FakeSupervisor, sandbox: Sandbox
 ) -> None:
-    """A process that cannot write its intent may be a stale twin: it sends nothing, and Airflow may retry."""
+    """A process that cannot write its intent may be stale: it sends nothing, and Airflow may retry."""
     channel.refused.add(refused)
     run = run_task(an_operator(), channel)
     assert run.state == "up_for_retry"
@@ -211,7 +211,7 @@ def test_nobody_else_is_rung_again(
 
 @needs_state_store
 def test_a_redial_waits_for_the_outcome(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """While the call lasts there is no outcome, so nobody is rung again."""
+    """While the call lasts there is no outcome, so nobody is called again."""
     operator = an_operator(BUSY, redial_on={"busy"}, **WAITING)
     run_task(operator, channel)
     assert run_task(operator, channel, try_number=2).state == "deferred"
@@ -248,7 +248,7 @@ WRONG_OPTIONS = [
 
 @pytest.mark.parametrize("option", WRONG_OPTIONS, ids=repr)
 def test_an_option_that_cannot_be_meant_breaks_the_dag_file(option: dict[str, Any]) -> None:
-    """A mistake in an option shows when the DAG is parsed, not when somebody should be rung."""
+    """A mistake in an option shows when the DAG is parsed, not when somebody should be called."""
     (name,) = option
     with pytest.raises(ValueError, match=name):
         an_operator(**option)

@@ -213,7 +213,7 @@ def test_a_retry_in_the_evening_finds_the_call_of_noon(
 def test_a_retry_in_the_evening_of_a_call_that_was_refused_goes_by_the_hours(
     on_closed: Any, state: str, sandbox: Sandbox, channel: FakeSupervisor, clock: SetClock
 ) -> None:
-    """Nobody was rung at noon, for sure; so the hours hold as for a first try."""
+    """Nobody was called at noon, for sure; so the hours hold as for a first try."""
     clock(NOON)
     sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT, times=4)
     assert run_task(an_operator(on_closed=on_closed), channel).state == "up_for_retry"

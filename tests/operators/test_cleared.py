@@ -179,7 +179,7 @@ def test_every_row_has_its_story() -> None:
 def test_who_was_called_and_moved_is_not_said_to_be_skipped(
     held_back: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Held back in a cleared run, a row looks first: what may have been placed by another is unconfirmed."""
+    """Not allowed in a cleared run, a row looks first: what another may have placed is unconfirmed."""
     with Sandbox(speed=0, rate_limit=None) as sandbox:
         world = World(MAPPED, sandbox, Clock(sandbox, monkeypatch))
         world.run([FIRST, SECOND])

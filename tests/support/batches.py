@@ -74,7 +74,7 @@ class BatchTries(BaseTries):
 
     @property
     def rings(self) -> set[int]:
-        """How often each recipient was rung."""
+        """How often each recipient was called."""
         rings = self.sandbox.rings
         return {rings[number] for number in NUMBERS}
 

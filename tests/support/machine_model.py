@@ -1,4 +1,4 @@
-"""The plain model that the state machine compares the sandbox with: who was to be rung, and by whom."""
+"""The plain model that the state machine compares the sandbox with: who was to be called, and by whom."""
 
 from __future__ import annotations
 
@@ -90,11 +90,11 @@ class Model:
         for call in self.sandbox.calls[self._calls :]:
             person = PERSON_OF[call.customer_phone]
             own = run.calls.setdefault(person, [])
-            _require(person in self._asked(run), RangStranger, f"{person} was rung, for whom no row asks")
+            _require(person in self._asked(run), RangStranger, f"{person} was called, for whom no row asks")
             _require(
                 not own or self._may_redial(run, own, call) or self._cannot_be_seen(run, own[-1], call),
                 RangAgain,
-                f"{person} was rung {len(own) + 1} times",
+                f"{person} was called {len(own) + 1} times",
             )
             if own:
                 self.counts["redial_on rang again"] += 1
@@ -112,9 +112,9 @@ class Model:
         self._calls, self._batches = len(self.sandbox.calls), len(self.sandbox.batches)
 
     def nothing_unnoticed(self) -> None:
-        """Nobody is rung but by a run's try, or by somebody else."""
+        """Nobody is called but by a run's try, or by somebody else."""
         seen = (self._calls, self._batches) == (len(self.sandbox.calls), len(self.sandbox.batches))
-        _require(seen, RangStranger, "somebody was rung outside of every try")
+        _require(seen, RangStranger, "somebody was called outside of every try")
 
     def judge(self, run: Run, index: int, result: Any, *, provable: bool) -> None:
         """Compare what a try left behind with what was placed.

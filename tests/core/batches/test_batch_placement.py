@@ -124,7 +124,7 @@ def test_a_list_that_lags_behind_parks_and_a_later_look_adopts(fault: Fault, sta
 
 @pytest.mark.parametrize("fault", LOST_BEFORE)
 def test_what_was_never_accepted_is_parked_too(fault: Fault, start: Start) -> None:
-    """Nobody can tell it from what was, so nobody is rung until somebody has looked."""
+    """Nobody can tell it from what was, so nobody is called until somebody has looked."""
     task = start()
     task.sandbox.inject(CREATE_BATCH_CALL, fault)
     assert isinstance(task.fail(), BatchOutcomeUnknown)
@@ -253,7 +253,7 @@ def test_a_look_passes_over_a_short_error(start: Start) -> None:
     ("fields", "kind"), [({"agent_id": 999}, NotFound), ({}, AuthenticationFailed)], ids=["agent", "key"]
 )
 def test_a_refusal_is_on_record_and_a_later_try_may_send(fields: Any, kind: Any, start: Start) -> None:
-    """What the API refuses for good rang nobody."""
+    """What the API refuses for good called nobody."""
     task = start(fields=fields, api_key=None if fields else "another-key")
     error = task.fail()
     assert isinstance(error, kind)

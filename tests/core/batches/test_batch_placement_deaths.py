@@ -1,4 +1,4 @@
-"""Every fault, every death and every lag, one after the other: nobody is ever rung twice."""
+"""Every fault, every death and every lag, one after the other: nobody is ever called twice."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Life:
         return outcome
 
     def check(self, outcome: BatchPlacement | BaseException) -> None:
-        """Nobody is rung twice, nobody is claimed to have been rung, and no ring is denied."""
+        """Nobody is called twice, nobody is claimed to have been called, and no ring is denied."""
         (rings,) = self.task.rings
         assert rings <= 1
         if isinstance(outcome, BatchPlacement):

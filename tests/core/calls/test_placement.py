@@ -96,7 +96,7 @@ def test_a_fault_after_accepting_rings_once_and_the_call_is_found(fault: Fault, 
 def test_a_call_whose_record_is_not_there_yet_is_unconfirmed_and_found_later(
     fault: Fault, start: Start
 ) -> None:
-    """Nobody is rung again while the record is missing; a later try finds it."""
+    """Nobody is called again while the record is missing; a later try finds it."""
     task = start(lookup_timeout_s=10.0)
     task.sandbox.inject(CREATE_CALL, fault)
     unconfirmed = task.place()
@@ -129,7 +129,7 @@ def test_a_try_that_ends_in_faults_says_whether_a_call_may_have_been_placed(
 
 
 def test_a_limit_does_not_clear_up_an_earlier_doubt(start: Start) -> None:
-    """503, then 429 until the try ends: a phone may still have rung, and the ledger keeps saying so."""
+    """503, then 429 until the try ends: a call may still have been placed, and the ledger keeps saying so."""
     task = start()
     task.sandbox.inject(CREATE_CALL, Fault.ERROR_503_BEFORE)
     task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT, times=7)
@@ -242,7 +242,7 @@ def test_a_stale_process_sends_nothing(start: Start) -> None:
 
 
 def test_a_ledger_that_fails_after_a_doubt_does_not_deny_it(start: Start) -> None:
-    """A try that cannot even write says that a phone may have rung when an earlier try knew it may have."""
+    """A try that cannot even write does not deny a call that an earlier try may have placed."""
     task = start(sends=1)
     task.sandbox.inject(CREATE_CALL, Fault.DROP_AFTER)
     assert task.fail().maybe_placed
@@ -292,7 +292,7 @@ def test_a_refused_call_rang_nobody_and_says_so(kind: str, start: Start) -> None
 
 
 def test_a_refusal_does_not_clear_up_an_earlier_doubt(start: Start) -> None:
-    """Placed with its answer lost, then 401: the error says that a phone may have rung, and so it has."""
+    """Placed with its answer lost, then 401: the error says that a call may have been placed."""
     task = start(sends=1)
     task.sandbox.inject(CREATE_CALL, Fault.DROP_AFTER)
     task.fail()
@@ -307,7 +307,7 @@ def test_a_refusal_does_not_clear_up_an_earlier_doubt(start: Start) -> None:
 
 
 def test_a_key_used_up_by_a_plain_refusal_is_followed_by_the_next(start: Start) -> None:
-    """400 in one try, 409 in the next: nobody was rung with that key, so the call goes out with another."""
+    """400 in one try, 409 in the next: nobody was called with that key, so the call goes out with another."""
     answers = Answer(400, {}), Answer(409, {}), Answer(200, {"data": {"trace_id": "t-1"}})
     task = start()
     with ScriptedServer(*answers) as server:

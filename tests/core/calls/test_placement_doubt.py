@@ -52,7 +52,7 @@ def only_line_taken(start: Start, **tries: Any) -> Tries:
     return task
 
 
-# Refused, and the key counted as used: nobody was rung, so the next key is safe.
+# Refused, and the key counted as used: nobody was called, so the next key is safe.
 
 
 @pytest.mark.parametrize("sends", [1, 4])
@@ -94,7 +94,7 @@ def test_several_keys_are_used_up_and_then_the_call_is_placed(start: Start) -> N
 
 
 def test_a_try_uses_up_only_so_many_keys(start: Start) -> None:
-    """When every key is refused and used up, the try ends, says nobody was rung, and the next goes on."""
+    """When every key is refused and used up, the try ends, says nobody was called, and the next goes on."""
     task = only_line_taken(start, sends=2)
     error = task.fail()
     assert type(error) is RetryableError
@@ -116,7 +116,7 @@ def test_a_doubt_outlives_a_limit_that_uses_keys(start: Start) -> None:
 
 
 def test_a_server_error_that_uses_the_key_leaves_the_call_unconfirmed(start: Start) -> None:
-    """503, then 409: the vendor may have called, so nobody is rung again and nobody claims a call."""
+    """503, then 409: the vendor may have called, so nobody is called again and nobody claims a call."""
     task = start(sandbox=USES_KEYS)
     task.sandbox.inject(CREATE_CALL, Fault.ERROR_503_BEFORE)
     placement = task.place()
@@ -222,7 +222,7 @@ def test_no_next_key_where_others_can_have_sent_the_first(elsewhere: dict[str, A
 
 @pytest.mark.parametrize("faults", [[], [Fault.ERROR_503_BEFORE], [Fault.RATE_LIMIT, Fault.DROP_BEFORE]])
 def test_a_doubt_is_a_doubt_even_when_the_key_is_ours_alone(faults: list[Fault], start: Start) -> None:
-    """A key that was not only ever refused may have rung, whatever the caller believes: nobody is rung."""
+    """A key that was not only ever refused may have placed a call, so nobody is called."""
     task = start()
     rung_by_another(task)
     task.sandbox.advance(HOUR)
@@ -288,7 +288,7 @@ def test_a_key_that_stops_protecting_while_a_try_waits_is_not_sent(start: Start)
 
 
 def test_after_a_day_a_call_in_doubt_without_a_record_is_not_guessed(start: Start) -> None:
-    """No record: neither rung again nor called placed; the error says what to check."""
+    """No record: neither called again nor called placed; the error says what to check."""
     task = in_doubt(start, Fault.DROP_BEFORE)
     task.sandbox.advance(24 * HOUR)
     error = task.fail()
@@ -300,7 +300,7 @@ def test_after_a_day_a_call_in_doubt_without_a_record_is_not_guessed(start: Star
 
 
 def test_while_nobody_answers_the_look_is_not_over(start: Start) -> None:
-    """A list that cannot be read is an error to try again after, and a phone may have rung."""
+    """A list that cannot be read is an error to try again after, and a call may have been placed."""
     task = in_doubt(start, Fault.DROP_AFTER, lookup_timeout_s=5.0)
     task.sandbox.advance(24 * HOUR)
     task.sandbox.inject(LIST_CONVERSATIONS, Fault.ERROR_500_BEFORE, times=4)
@@ -320,7 +320,7 @@ def test_a_look_goes_on_after_errors_that_pass(start: Start) -> None:
 
 
 def test_a_look_that_is_refused_says_so_at_once(start: Start) -> None:
-    """A wrong API key is not looked with for minutes, and is no proof that nobody was rung."""
+    """A wrong API key is not looked with for minutes, and is no proof that nobody was called."""
     task = in_doubt(start, Fault.DROP_AFTER)
     task.sandbox.advance(24 * HOUR)
     task.api_key = "another-key"
@@ -377,7 +377,7 @@ def test_another_call_before_the_scheduled_time_is_not_taken_for_the_scheduled_o
 def test_a_scheduled_call_that_rang_nobody_is_refused_after_its_time(
     first_try: Callable[[Tries], None] | None, start: Start
 ) -> None:
-    """Never sent, or refused in so many words: the input is what is wrong now, and nobody was rung."""
+    """Never sent, or refused in so many words: the input is what is wrong now, and nobody was called."""
     task = start(call=AT_TWO)
     if first_try:
         first_try(task)

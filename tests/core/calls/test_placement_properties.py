@@ -139,7 +139,7 @@ class Life:
         self.rings.append(now)
 
     def check_error(self, error: FormantError) -> None:
-        """No error claims that nobody was rung when the ledger could have told that somebody was."""
+        """No error claims that nobody was called when the ledger could have told that somebody was."""
         assert error.maybe_placed or not (self.rings and self.unbroken), repr(error)
 
     def check_placement(self, placement: Placement) -> None:

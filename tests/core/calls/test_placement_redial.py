@@ -69,7 +69,7 @@ def test_a_call_that_ended_otherwise_is_not_placed_again(status: str, start: Sta
 
 @pytest.mark.parametrize("appears", ["start", "end"])
 def test_a_call_that_still_runs_is_not_placed_again(appears: str, start: Start) -> None:
-    """Record not there yet, or there and in progress: nobody is rung while the phone may be in their hand."""
+    """Record not there yet, or there and in progress: nobody is called while they may be talking."""
     task = after_a_call(start, "no_answer", minutes=0.1, sandbox={"record_appears": appears})
     task.redial_on = ALL
     assert task.place().result is Result.PLACED
@@ -227,7 +227,7 @@ def test_while_the_last_call_cannot_be_read_nobody_is_rung_and_nothing_denied(
 
 
 def test_a_redial_in_doubt_is_not_denied_by_a_failed_read(start: Start) -> None:
-    """The redial rang and its process died; an unreadable conversation does not make that unsaid."""
+    """The redial was placed and its process died; an unreadable conversation does not make that unsaid."""
     task = after_a_call(start, ledger=MemoryLedger(dies_before=[4]))
     task.die()
     task.sandbox.inject(GET_CONVERSATION, Fault.ERROR_500_BEFORE, times=4)

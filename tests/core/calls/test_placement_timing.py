@@ -62,7 +62,7 @@ def test_a_ledger_that_cannot_be_written_does_not_hide_why(start: Start) -> None
 
 @pytest.mark.parametrize("when", [never, within(LUNCH, "skip"), within(LUNCH, "fail")])
 def test_a_doubt_is_looked_into_when_a_call_is_not_allowed(when: When, start: Start) -> None:
-    """An earlier try may have rung: the call is looked for and found, and nothing is sent."""
+    """An earlier try may have placed a call: the call is looked for and found, and nothing is sent."""
     task = in_doubt(start, Fault.DROP_AFTER)
     assert task.place(when=when).result is Result.FOUND
     assert (task.rings, len(task.keys)) == (1, 1)
