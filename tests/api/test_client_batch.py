@@ -92,7 +92,7 @@ def test_the_form_goes_out_as_it_is_documented(client_for: Any, contacts: Path) 
 def test_a_batch_is_never_sent_twice_after_an_unclear_answer(
     sandbox: Sandbox, client_for: Any, sleeps: list[float], contacts: Path, fault: Fault
 ) -> None:
-    """Whatever is unclear about the answer, it is sent once, and the error says calls may have been placed."""
+    """Whatever is unclear about the answer, it is sent once, and the error says calls may be placed."""
     hangs = "hang" in fault
     sandbox.inject(CREATE_BATCH_CALL, fault, seconds=20 if hangs else None)
     client = client_for(sandbox.base_url, read_timeout_s=0.05 if hangs else 2.0)
