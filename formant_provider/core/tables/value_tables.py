@@ -7,6 +7,7 @@ that one along, whose text may quote the file.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Protocol, TypeVar
 
@@ -133,7 +134,7 @@ def _refuse_index(frame: Any, field: str, phone_column: str) -> None:
         raise InvalidInput(field, "has its numbers in the index of the data frame; call .reset_index() on it")
 
 
-class _Frame:
+class _Frame(ABC):
     """A data frame that is being read, with rows from 1 on."""
 
     first_row = 1
@@ -150,13 +151,13 @@ class _Frame:
             columns = (_with_few_digits(self._values(it, start, stop), self.float_bits(it)) for it in places)
             yield from zip(*columns, strict=True)
 
+    @abstractmethod
     def _kind(self, place: int) -> str:
         """Return what a column holds, as its library calls it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _values(self, place: int, start: int, stop: int) -> list[Any]:
         """Return some values of a column as Python has them."""
-        raise NotImplementedError
 
 
 class _PandasFrame(_Frame):

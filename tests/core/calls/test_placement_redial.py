@@ -278,3 +278,20 @@ def test_a_redial_in_doubt_for_a_day_is_found_and_not_sent(start: Start) -> None
     task.sandbox.advance(24 * HOUR)
     placement = task.place()
     assert (placement.result, task.rings, task.keys) == (Result.FOUND, 2, [FIRST, SECOND])
+
+
+@pytest.mark.parametrize("fault", [Fault.RATE_LIMIT, Fault.ERROR_500_BEFORE])
+def test_what_a_redial_was_to_tell_cannot_be_read_and_no_doubt_is_left(fault: Fault, start: Start) -> None:
+    """A failed read right before the send is no send: the receipt stays, and the next try redials once."""
+    task = after_a_call(start)
+    first = task.ledger.last
+
+    def when(asked: Any, _now: Any) -> Any:
+        task.sandbox.inject(GET_CONVERSATION, fault, times=4)
+        return asked
+
+    error = task.fail(when=when)
+    assert isinstance(error, RetryableError)
+    assert (error.maybe_placed, task.ledger.last, task.rings) == (True, first, 1)
+    assert task.place().result is Result.PLACED
+    assert (task.rings, task.keys) == (2, [FIRST, SECOND])
