@@ -317,6 +317,6 @@ def test_errors_are_logged_with_what_follows_and_nothing_private(start: Any, cap
     worker.sandbox.inject(LIST_CONVERSATIONS, Fault.RATE_LIMIT, retry_after=90)
     worker.wait(worker.world.join(worker.world.place()))
     (line,) = caplog.messages
-    assert "429" in line
+    assert "answered 429" in line
     assert "90 s" in line
     assert number("00")[1:] not in line
