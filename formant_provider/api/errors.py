@@ -19,7 +19,9 @@
     ├── ResponseLost            sent, but no answer was received
     ├── BadResponse             answered, but not in a form that can be read
     ├── SendAborted             not sent: the task was stopped, or could not write down its intent
+    │   └── Superseded              another process has the call in hand
     ├── CallNotAllowed          no call may be placed now: outside of the hours for it, or too late
+    │   └── NotAdmitted             the call store says so: suppressed, or called often enough
     ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
     ├── BatchOutcomeUnknown     a batch call may have been placed, and is not to be found, or not yet
     └── CallUnsuccessful        the conversation is over, and its status is not an expected one
@@ -32,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, ClassVar
 
 from formant_provider.api.advice import Advice
@@ -239,6 +242,10 @@ class SendAborted(FormantError):
     )
 
 
+class Superseded(SendAborted):
+    """Another process has the same call in hand, or has placed it since it was looked for."""
+
+
 class CallNotAllowed(FormantError):
     """No call may be placed now, as the user wished: it is not the time of the day, or too late.
 
@@ -257,6 +264,17 @@ class CallNotAllowed(FormantError):
         super().__init__(message)
         self.skips = skips
         self.reason = reason
+
+
+class NotAdmitted(CallNotAllowed):
+    """The call store admits no further call to this person now.
+
+    :param free_at: when it would admit one, aware; ``None`` when at no time.
+    """
+
+    def __init__(self, message: str, *, reason: str, free_at: datetime | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.free_at = free_at
 
 
 class CallOutcomeUnknown(FormantError):

@@ -64,6 +64,15 @@ def key_after_refusals(*, key: str, spent: int) -> str:
     return _key("refused", key, spent)
 
 
+def key_of(*, first: str, attempt: int, spent: int) -> str:
+    """Return the key of one attempt of a call, after so many of its keys were used up.
+
+    :param first: the key of the first attempt.
+    """
+    key = first if attempt == 1 else key_for_redial(key=first, attempt=attempt)
+    return key_after_refusals(key=key, spent=spent) if spent else key
+
+
 def _key(*parts: object) -> str:
     # JSON keeps ("a", "bc") and ("ab", "c") apart.
     return str(uuid.uuid5(_NAMESPACE, json.dumps(parts)))

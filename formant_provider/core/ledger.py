@@ -74,12 +74,24 @@ class Ledger(Protocol[IntentT]):
 
     :ivar is_durable: whether what is written outlives this process, and a process whose task was given to
         another one is told so when it writes.
+    :ivar is_guess: whether what was read last is a guess: nothing follows from it but a claim, which tells.
+    :ivar is_of_others: whether what was read last was first asked for by another task, or by another row.
     """
 
     is_durable: bool
+    is_guess: bool
+    is_of_others: bool
 
     def read(self) -> IntentT | None:
         """Return what is known, ``None`` when nothing is."""
+
+    def claim(self, intent: IntentT) -> None:
+        """Remember that this may be sent from now on; committed when it returns.
+
+        :raises Superseded: somebody has written something else since it was read, and it is to be read again.
+        :raises NotAdmitted: the ledger holds that this person is not to be called, or not now.
+        :raises SendAborted: it cannot be written, so nothing may be sent.
+        """
 
     def write(self, intent: IntentT) -> None:
         """Remember; committed when it returns.
@@ -117,7 +129,7 @@ def write_doubt(
     :param check: asked last, since a task may be stopped while it writes.
     """
     try:
-        ledger.write(intent)
-    except SendAborted as error:
+        ledger.claim(intent)
+    except FormantError as error:
         return error
     return check() if check else None

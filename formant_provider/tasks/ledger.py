@@ -82,6 +82,8 @@ class TaskStateLedger(Generic[IntentT]):
     key: str
     assumed: IntentT | None
     is_durable = True
+    is_guess = False
+    is_of_others = False
     _position: dict[str, Any] | None = field(default=None, init=False)
 
     @property
@@ -137,6 +139,8 @@ class TaskStateLedger(Generic[IntentT]):
             ) from error
         self._position = position
 
+    claim = write
+
 
 def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
@@ -154,6 +158,8 @@ class InMemoryLedger(Generic[IntentT]):
 
     assumed: IntentT | None
     is_durable = False
+    is_guess = False
+    is_of_others = False
 
     def read(self) -> IntentT | None:
         """Return what this process wrote, or what has to be assumed of those before."""
@@ -162,3 +168,5 @@ class InMemoryLedger(Generic[IntentT]):
     def write(self, intent: IntentT) -> None:
         """Remember for as long as this process lives."""
         self.assumed = intent
+
+    claim = write

@@ -52,6 +52,8 @@ class MemoryLedger:
     """
 
     is_durable = True
+    is_guess = False
+    is_of_others = False
 
     def __init__(
         self,
@@ -79,6 +81,8 @@ class MemoryLedger:
         if self.writes in self.dies_after:
             raise Died
 
+    claim = write
+
     @property
     def last(self) -> Any:
         """What a next try will read."""
@@ -91,12 +95,16 @@ class StaleLedger:
     """What a process sees whose task was given to another one: nothing to read, and no write."""
 
     is_durable = True
+    is_guess = False
+    is_of_others = False
 
     def read(self) -> None:
         return None
 
     def write(self, intent: Any) -> None:
         raise SendAborted(f"Not this process's to write: {intent.key}")
+
+    claim = write
 
 
 class BaseTries:

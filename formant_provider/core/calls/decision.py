@@ -51,7 +51,7 @@ from formant_provider.api.models import CallReceipt, Conversation, utc_text
 from formant_provider.core.calls.facts import At, Facts, Policy, Timing
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.lookup import Finding
-from formant_provider.core.keys import KEY_PROTECTS, key_after_refusals, key_for_redial
+from formant_provider.core.keys import KEY_PROTECTS, key_of
 from formant_provider.core.ledger import Sent
 from formant_provider.core.placing import Result
 
@@ -126,7 +126,7 @@ def after_duplicate(intent: Intent, before: Sent, now: datetime, facts: Facts) -
     if before is Sent.REFUSED and intent.shared_since is None and facts.is_durable:
         # Nobody else can have sent this key, and no send of ours was accepted: nothing was placed with it.
         spent = intent.spent_keys + 1
-        key = key_after_refusals(key=_first_key(facts, intent.attempt), spent=spent)
+        key = key_of(first=facts.key, attempt=intent.attempt, spent=spent)
         following = replace(intent, key=key, written_at=now, sent=Sent.NEVER, spent_keys=spent, sends=())
         return following, replace(facts, keys_used_up=facts.keys_used_up + 1)
     if before is not Sent.UNCLEAR:  # somebody else sent it, at an unknown time, perhaps before we did
@@ -153,7 +153,7 @@ def _after_receipt(intent: Intent, now: datetime, policy: Policy, facts: Facts) 
     attempt = intent.attempt + 1
     seen = [*intent.earlier, *(record.conversation_id for record in facts.since_last_call)]
     redial = Intent(
-        _first_key(facts, attempt),
+        key_of(first=facts.key, attempt=attempt, spent=0),
         now,
         attempt=attempt,
         shared_since=intent.written_at if intent.shared_since is not None else None,
@@ -272,7 +272,3 @@ def _after_others(intent: Intent, finding: Finding) -> Decision | None:
         return None
     text = "Another row of this mapped task may have scheduled this call more than 24 hours ago, and what is"
     return Refuse(CallOutcomeUnknown(f"{text} scheduled is not on record", maybe_placed=True))
-
-
-def _first_key(facts: Facts, attempt: int) -> str:
-    return facts.key if attempt == 1 else key_for_redial(key=facts.key, attempt=attempt)

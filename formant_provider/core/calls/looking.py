@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, may_have_been_placed
+from formant_provider.api.errors import (
+    CallNotAllowed,
+    FormantError,
+    InvalidInput,
+    NotAdmitted,
+    may_have_been_placed,
+)
 from formant_provider.api.models import CallRequest, Conversation
 from formant_provider.core.calls.decision import Look
 from formant_provider.core.calls.facts import At, CallCallbacks, Facts, Policy, Timing
@@ -53,9 +59,16 @@ class Looking:
 
     def timing(self, intent: Intent) -> Timing:
         """Ask whether a call is allowed now, and for when."""
+        return self._timing(asked_for(self.call, intent))
+
+    def when_admitted(self, error: NotAdmitted) -> Timing:
+        """Ask the same for when the ledger would admit it, if it ever would."""
+        return Timing(error=error) if error.free_at is None else self._timing(error.free_at)
+
+    def _timing(self, asked: datetime | None) -> Timing:
         now = self.callbacks.now()
         try:
-            moment = self.callbacks.when(asked_for(self.call, intent), now)
+            moment = self.callbacks.when(asked, now)
             refuse_past(moment, now=now)
         except (CallNotAllowed, InvalidInput) as error:
             return Timing(error=error)

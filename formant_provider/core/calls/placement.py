@@ -9,6 +9,9 @@
                                ├─ Done ──► PLACED, FOUND or UNCONFIRMED
                                └─ Refuse ► raised
 
+A claim of the ledger comes first of all that is written: when another process has the call in hand, the
+ledger is read again, and when it admits no call to this person now, that decides.
+
 Whether a call may be sent is decided in :mod:`formant_provider.core.calls.decision`. A ledger that cannot be
 written aborts the send. A further try starts from what the ledger says.
 """
@@ -20,9 +23,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import DuplicateRequest, FormantError, may_have_been_placed
+from formant_provider.api.errors import (
+    DuplicateRequest,
+    FormantError,
+    NotAdmitted,
+    Superseded,
+    may_have_been_placed,
+)
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
 from formant_provider.core.calls.decision import (
+    Decision,
     Done,
     Look,
     Refuse,
@@ -31,7 +41,7 @@ from formant_provider.core.calls.decision import (
     decide,
     first_intent,
 )
-from formant_provider.core.calls.facts import CallCallbacks, Facts, Policy
+from formant_provider.core.calls.facts import At, CallCallbacks, Facts, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.looking import Looking, asked_for
 from formant_provider.core.calls.sending import Sending, joined
@@ -76,7 +86,7 @@ class CallPlacing:
 
     def __post_init__(self) -> None:
         self._looking = Looking(self.call, self.client, self.policy, self.callbacks)
-        self._facts = Facts(self.call.idempotency_key, self.ledger.is_durable)
+        self._facts = self._no_facts
 
     def run(self) -> Placement:
         """Place the call, or find out that it was placed already. Never places it twice.
@@ -89,16 +99,20 @@ class CallPlacing:
         :raises SendAborted: it was stopped right before a send.
         :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
         """
-        now = self.callbacks.now
-        intent = self.ledger.read() or first_intent(self.call.idempotency_key, now(), self.policy)
+        now, intent = self.callbacks.now, self._read()
         while True:
-            match decide(intent, now(), self.policy, self._facts):
+            decision = decide(intent, now(), self.policy, self._facts)
+            if self.ledger.is_guess and not _is_safe_on_a_guess(decision):
+                intent = self._read()
+                continue
+            match decision:
                 case Look() as look:
                     self._facts = self._looking.learn(look, self._facts)
                 case Send() as decided:
-                    intent = self._send(decided)
-                    if intent.receipt is not None:
-                        return _placed(intent)
+                    came = self._send(decided, intent)
+                    if isinstance(came, Placement):
+                        return came
+                    intent = came
                 case Done() as done:
                     return self._done(done)
                 case Refuse() as refused:
@@ -106,8 +120,17 @@ class CallPlacing:
                         note(self.ledger, refused.intent)
                     raise refused.error
 
-    def _send(self, decided: Send) -> Intent:
-        """Send, and write down what came of it; return what is known then."""
+    @property
+    def _no_facts(self) -> Facts:
+        return Facts(self.call.idempotency_key, self.ledger.is_durable)
+
+    def _read(self) -> Intent:
+        self._facts = self._no_facts
+        known = self.ledger.read()
+        return known or first_intent(self.call.idempotency_key, self.callbacks.now(), self.policy)
+
+    def _send(self, decided: Send, known: Intent) -> Intent | Placement:
+        """Send, and write down what came of it; return what is known then, or that the call is placed."""
         self._log_send(decided)
         intent = decided.intent
         sending = Sending(self.client, self.ledger, self.callbacks, decided, self._looking.timing)
@@ -118,6 +141,11 @@ class CallPlacing:
         except DuplicateRequest as error:
             return self._after_duplicate(intent, sending, error)
         except FormantError as error:
+            if isinstance(error, Superseded) and not error.earlier:
+                return self._read()
+            if isinstance(error, NotAdmitted) and not error.earlier:
+                self._facts = replace(self._facts, timing=self._looking.when_admitted(error))
+                return known
             became = outcome_of(intent.sent, [*error.earlier, error])
             error.maybe_placed = became is Sent.UNCLEAR
             if sending.records or became is not Sent.UNCLEAR:
@@ -125,7 +153,7 @@ class CallPlacing:
             raise
         intent = replace(intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt)
         note(self.ledger, intent)
-        return intent
+        return self._placed(intent)
 
     def _after_duplicate(self, intent: Intent, sending: Sending, error: DuplicateRequest) -> Intent:
         before = outcome_of(intent.sent, error.earlier)
@@ -142,7 +170,7 @@ class CallPlacing:
             log.warning(done.why)
         intent, finding = done.intent, done.finding
         if finding is None:
-            return _placed(intent)
+            return self._placed(intent)
         if done.result is Result.FOUND and finding.record is not None:
             receipt = self._receipt(intent, finding.record)
             note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
@@ -160,6 +188,12 @@ class CallPlacing:
             )
         until = max(span.end for span in finding.spans) if done.is_traceable else None
         return Placement(Result.UNCONFIRMED, None, since, until)
+
+    def _placed(self, intent: Intent) -> Placement:
+        scheduled_for = intent.receipt.scheduled_at if intent.receipt else None
+        since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
+        result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
+        return Placement(result, intent.receipt, since)
 
     def _receipt(self, intent: Intent, record: Conversation) -> CallReceipt:
         """Return what the API would have answered to the send that led to a conversation."""
@@ -185,7 +219,6 @@ class CallPlacing:
             )
 
 
-def _placed(intent: Intent) -> Placement:
-    scheduled_for = intent.receipt.scheduled_at if intent.receipt else None
-    since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
-    return Placement(Result.PLACED, intent.receipt, since)
+def _is_safe_on_a_guess(decision: Decision) -> bool:
+    """Whether a decision costs nothing if the ledger knows better than its guess."""
+    return isinstance(decision, Send) or (isinstance(decision, Look) and decision.at in (At.TIMING, At.CLOCK))

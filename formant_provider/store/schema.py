@@ -1,0 +1,119 @@
+"""The tables of the call store, as the newest migration leaves them.
+
+No table holds a number, a parameter, an idempotency key or anything that was said. A recipient is a keyed
+digest, and so is a key: it is made of DAG, run, task, agent and number alone, so whoever reads the first four
+could try all numbers of a country until one gives the key.
+
+Times are milliseconds since 1970, UTC, since databases differ in what they make of a time.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+DIGEST_LENGTH = 32
+NAME_LENGTH = 250
+
+metadata = MetaData()
+
+_digest = String(DIGEST_LENGTH)
+_name = String(NAME_LENGTH)
+
+store = Table(
+    "formant_store",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What is known of the store as a whole: its digest key, wrapped, and since when it knows of all calls."""
+
+intents = Table(
+    "formant_intents",
+    metadata,
+    Column("id", _digest, primary_key=True),  # of the idempotency key of the first attempt
+    Column("kind", String(16), nullable=False),
+    Column("agent_id", BigInteger, nullable=False),
+    Column("recipient", _digest),  # none for a batch call
+    Column("dag_id", _name, nullable=False),
+    Column("run_id", _name, nullable=False),
+    Column("task_id", _name, nullable=False),
+    Column("map_index", Integer, nullable=False),
+    Column("reference", Text),
+    Column("asked_by", _name),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),  # never, refused, unclear or placed
+    Column("trace_id", _name),
+    Column("conversation_id", _name),
+    Column("batch_id", BigInteger),
+    Column("outcome", _name),
+    Column("outcome_at", BigInteger),
+    Column("intent", Text, nullable=False),  # JSON, without the key
+    Column("try_number", Integer, nullable=False),
+    Column("sending_by", _digest),
+    Column("sending_until", BigInteger),
+    Column("version", Integer, nullable=False),
+    Index("formant_intents_recipient", "recipient"),
+    Index("formant_intents_trace", "trace_id"),
+    Index("formant_intents_asked", "asked_at"),
+)
+"""One row for each call, or batch call, that was asked for."""
+
+calls = Table(
+    "formant_calls",
+    metadata,
+    Column("intent_id", _digest, nullable=False),
+    Column("recipient", _digest, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("call_at", BigInteger, nullable=False),
+    Column("counted", Boolean, nullable=False),  # it may have been placed
+    Column("ended_at", BigInteger),
+    PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
+    Index("formant_calls_recipient", "recipient", "call_at"),
+    Index("formant_calls_time", "call_at"),
+)
+"""One row for each time that a person is called: by a call, by its redials, by a batch call."""
+
+people = Table(
+    "formant_people",
+    metadata,
+    Column("recipient", _digest, primary_key=True),
+    Column("suppressed_at", BigInteger),  # none: may be called
+    Column("reason", _name),
+    Column("suppressed_by", _name),
+)
+"""Who must not be called. A row is also the lock under which the calls of one person are counted."""
+
+events = Table(
+    "formant_events",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("subject", _digest, nullable=False),  # id of an intent, or digest of a recipient
+    Column("payload", Text, nullable=False),  # JSON: the row as it was from then on
+    Column("hash", String(64), nullable=False),
+    Index("formant_events_subject", "subject"),
+)
+"""All that happened, each hash made of the one before: what is edited, deleted or moved is found."""
+
+chain = Table(
+    "formant_chain",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("base_seq", BigInteger, nullable=False),
+    Column("base_hash", String(64), nullable=False),
+)
+"""One row: where the chain ends, and where it begins since the last purge. It is the lock of the chain."""

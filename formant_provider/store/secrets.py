@@ -1,0 +1,85 @@
+"""How a store knows people without their numbers: by digests, under a key of its own.
+
+The digest key is random, lies in the store, and is wrapped there with the ``store_secret`` of the connection,
+as Airflow wraps its connections with its Fernet key. So a copy of the database tells nothing without the
+connection, a change of the API key changes no digest, and a secret is exchanged without knowing a number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.store.schema import DIGEST_LENGTH
+
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Turns numbers and keys into digests, the same for as long as the store exists."""
+
+    key: bytes = field(repr=False)
+
+    def recipient(self, number: str) -> str:
+        """Return the digest of a number in E.164."""
+        return self._digest("recipient", number)
+
+    def idempotency_key(self, key: str) -> str:
+        """Return the digest of an idempotency key."""
+        return self._digest("key", key)
+
+    def chained(self, *parts: object) -> str:
+        """Return the hash of a link in the chain of events."""
+        text = "\x00".join(map(str, ("event", *parts)))
+        return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+
+    def _digest(self, purpose: str, text: str) -> str:
+        return hmac.new(self.key, f"{purpose}\x00{text}".encode(), hashlib.sha256).hexdigest()[:DIGEST_LENGTH]
+
+
+def new_secret() -> str:
+    """Return a new ``store_secret``."""
+    return Fernet.generate_key().decode()
+
+
+def new_digest_key(secret: str) -> str:
+    """Return a new digest key, wrapped."""
+    return _box(secret).encrypt(secrets.token_bytes(_KEY_BYTES)).decode()
+
+
+def rewrapped(wrapped: str, secret: str) -> str:
+    """Return the same digest key, wrapped with the first of several secrets."""
+    return _box(secret).encrypt(opened(wrapped, secret).key).decode()
+
+
+def opened(wrapped: str, secret: str) -> Digests:
+    """Return the digests of a store.
+
+    :param secret: one secret, or several with commas between them, any of which may be the one.
+    :raises InvalidInput: none of them is.
+    """
+    try:
+        return Digests(_box(secret).decrypt(wrapped.encode()))
+    except InvalidToken:
+        pass
+    raise InvalidInput(
+        "store_secret",
+        "does not open this call store. Give the connection the secret with which the store was set up; while"
+        " it is exchanged, both, with a comma between them",
+    )
+
+
+def _box(secret: str) -> MultiFernet:
+    try:
+        return MultiFernet([Fernet(part.strip()) for part in secret.split(",")])
+    except ValueError:
+        pass
+    raise InvalidInput(
+        "store_secret", "is no Fernet key; `python -m formant_provider.store secret` prints a new one"
+    )
