@@ -33,7 +33,7 @@ is_ready() { # VERSION
 set_up() { # VERSION
     echo "Setting up .venv-$1 (once; a minute or so) ..." >&2
     sh scripts/install.sh ".venv-$1" "$(constraints_of "$1")" \
-        --editable '.[sandbox]' hypothesis jsonschema pytest pytest-timeout pytest-xdist
+        --editable '.[sandbox,store,postgres]' hypothesis jsonschema pytest pytest-timeout pytest-xdist
     touch ".venv-$1/.ready"
 }
 

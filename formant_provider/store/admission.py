@@ -1,0 +1,97 @@
+"""May this person be called now? Asked in the transaction of a claim, so that the answer holds when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from formant_provider.api.errors import NotAdmitted
+from formant_provider.core.caps import CapRule, is_free, next_free
+from formant_provider.store.schema import calls, people
+from formant_provider.store.store import to_moment, to_ms
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# The API takes a call for at most so far ahead.
+_FARTHEST = timedelta(days=30)
+SUPPRESSED, CAPPED = "suppressed", "capped"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What is asked of the store before a person is called.
+
+    :param cap: how often a person may be called; ``None`` means however often.
+    :param on_capped: ``"skip"``, ``"fail"``, or ``"schedule"`` for when the cap allows it.
+    """
+
+    cap: CapRule | None = None
+    on_capped: str = "skip"
+
+    def admit(self, conn: Connection, recipient: str, call_at: datetime, *, now: datetime) -> None:
+        """Let a person be called at a time; nobody else is, by the same store, until the transaction ends.
+
+        :param recipient: the digest.
+        :raises NotAdmitted: the person is on the do-not-call list, or was called as often as allowed.
+        """
+        if lock_person(conn, recipient):
+            raise NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
+        if self.cap is None:
+            return
+        times = call_times(conn, recipient, since=call_at - self.cap.per)
+        if not is_free(times, call_at, self.cap):
+            raise self._capped(next_free(times, call_at, self.cap), now)
+
+    def _capped(self, free_at: datetime, now: datetime) -> NotAdmitted:
+        text = f"This person is called as often as call_cap allows: {self.cap}"
+        is_later = self.on_capped == "schedule" and free_at <= now + _FARTHEST
+        error = NotAdmitted(text, reason=CAPPED, free_at=free_at if is_later else None)
+        error.skips = self.on_capped != "fail"
+        return error
+
+
+def lock_person(conn: Connection, recipient: str) -> bool:
+    """Keep others from counting the calls of a person until the transaction ends; return whether suppressed."""
+    upsert = upserted(conn, people, {"recipient": recipient}, keep="recipient")
+    if conn.dialect.insert_returning:
+        found = conn.execute(upsert.returning(people.c.suppressed_at)).scalar()
+    else:
+        conn.execute(upsert)
+        row = people.c.recipient == recipient
+        found = conn.execute(select(people.c.suppressed_at).where(row).with_for_update()).scalar()
+    return found is not None
+
+
+def call_times(conn: Connection, recipient: str, *, since: datetime) -> list[datetime]:
+    """Return when a person was called, or will be, from a time on: all that may have been placed."""
+    wanted = select(calls.c.call_at).where(
+        calls.c.recipient == recipient, calls.c.counted, calls.c.call_at > to_ms(since)
+    )
+    return [to_moment(ms) for ms in conn.execute(wanted).scalars()]
+
+
+def upserted(conn: Connection, table: Any, values: Any, *, keep: str | Iterable[str]) -> Any:
+    """Return a statement that inserts a row, or writes some of its values into the one that is there.
+
+    :param keep: the columns that are written then.
+    """
+    names = [keep] if isinstance(keep, str) else list(keep)
+    if conn.dialect.name in {"mysql", "mariadb"}:
+        from sqlalchemy.dialects.mysql import insert as insert_mysql
+
+        mysql = insert_mysql(table).values(values)
+        return mysql.on_duplicate_key_update({name: mysql.inserted[name] for name in names})
+    if conn.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment] # of the same shape
+    statement = insert(table).values(values)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: statement.excluded[name] for name in names},
+    )

@@ -1,0 +1,129 @@
+"""What the store holds of one call, or batch call: a row, made of who asked and of the core's intent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from formant_provider.api.batch_models import BatchCall
+from formant_provider.api.models import CallReceipt
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.keys import key_of
+from formant_provider.core.ledger import BaseIntent, Sent
+from formant_provider.store.store import to_ms
+
+if TYPE_CHECKING:
+    from formant_provider.store.secrets import Digests
+
+IntentT = TypeVar("IntentT", bound=BaseIntent)
+
+CALL, BATCH_CALL = "call", "batch_call"
+PLACED = "placed"
+# States of a row in which its calls may have been placed.
+COUNTED = (Sent.UNCLEAR.value, PLACED)
+# Columns that say who is at work on a row, and nothing of what happened.
+_OF_WORK = ("sending_by", "sending_until", "version")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for, and by whom.
+
+    :param key: the idempotency key of the first attempt.
+    :param recipient: the number, E.164; ``None`` for a batch call. Neither of the two is stored.
+    :param map_index: the row of a mapped task; -1 of another.
+    :param asked_by: who started the run, in a word.
+    """
+
+    key: str
+    agent_id: int
+    recipient: str | None
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+    reference: str | None = None
+    asked_by: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """The task, and the row of it."""
+        return self.dag_id, self.run_id, self.task_id, self.map_index
+
+
+def kind_of(asked: Asked) -> str:
+    """Return whether a call was asked for, or a batch call."""
+    return BATCH_CALL if asked.recipient is None else CALL
+
+
+def first_row(asked: Asked, digests: Digests, *, now: datetime) -> dict[str, Any]:
+    """Return the columns of a new row that never change."""
+    return {
+        "id": digests.idempotency_key(asked.key),
+        "kind": kind_of(asked),
+        "agent_id": asked.agent_id,
+        "recipient": None if asked.recipient is None else digests.recipient(asked.recipient),
+        "dag_id": asked.dag_id,
+        "run_id": asked.run_id,
+        "task_id": asked.task_id,
+        "map_index": asked.map_index,
+        "reference": None if asked.reference is None else str(asked.reference),
+        "asked_by": asked.asked_by,
+        "asked_at": to_ms(now),
+        "outcome": None,
+        "outcome_at": None,
+        "version": 0,
+    }
+
+
+def columns_of(intent: BaseIntent) -> dict[str, Any]:
+    """Return the columns that tell what is known of a call now."""
+    plain = intent.to_json()
+    del plain["key"]
+    return {
+        "state": intent.sent.value if intent.receipt is None else PLACED,
+        **_ids_of(intent.receipt),
+        "intent": json.dumps(plain, sort_keys=True, separators=(",", ":")),
+    }
+
+
+def intent_of(row: Mapping[str, Any], kind: type[IntentT], first_key: str) -> IntentT:
+    """Return the intent that a row holds.
+
+    :param first_key: the idempotency key of the first attempt, which the row does not tell.
+    """
+    plain = json.loads(row["intent"])
+    attempt, spent = plain.get("attempt", 1), plain.get("spent_keys", 0)
+    return kind.from_json({**plain, "key": key_of(first=first_key, attempt=attempt, spent=spent)})
+
+
+def call_at(intent: BaseIntent) -> datetime:
+    """Return when the person is called, as far as that is known."""
+    if isinstance(intent.receipt, CallReceipt) and intent.receipt.scheduled_at:
+        return intent.receipt.scheduled_at
+    if isinstance(intent, Intent) and intent.sends:
+        return intent.sends[-1].scheduled_for or intent.sends[-1].at
+    return intent.written_at
+
+
+def as_event(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a row what the chain of events keeps: all but who is at work on it."""
+    return {name: value for name, value in row.items() if name not in _OF_WORK}
+
+
+def attempt_of(intent: BaseIntent) -> int:
+    """Return which attempt of the call this is; a batch call has one."""
+    return intent.attempt if isinstance(intent, Intent) else 1
+
+
+def _ids_of(receipt: object) -> dict[str, Any]:
+    trace_id = conversation_id = batch_id = None
+    if isinstance(receipt, CallReceipt):
+        trace_id, conversation_id = receipt.trace_id, receipt.conversation_id
+    elif isinstance(receipt, BatchCall):
+        batch_id = receipt.batch_id
+    return {"trace_id": trace_id, "conversation_id": conversation_id, "batch_id": batch_id}

@@ -1,0 +1,187 @@
+"""The ledger in a database: one row for each call, whoever asks for it, and a unique insert as the lock.
+
+A fresh call takes two transactions: the claim, which inserts the row with the doubt in it and asks whether
+the person may be called, right before the request; and the receipt. It is not looked for before, since the
+insert tells whether there is one. A process that finds another one at work on the same call waits for it;
+one that died leaves a doubt, and a newer try of the same task does not wait for the older.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from formant_provider.api.errors import Superseded
+from formant_provider.core.ledger import IntentT, Ledger, Sent
+from formant_provider.store import intents as rows
+from formant_provider.store.admission import Admission, upserted
+from formant_provider.store.events import append
+from formant_provider.store.schema import calls, intents
+from formant_provider.store.store import to_ms
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from formant_provider.store.store import Store
+
+_LONGEST_PAUSE_S = 1.0
+
+
+@dataclass
+class StoreLedger(Generic[IntentT]):
+    """Keeps the intent of one call, or batch call, in a call store.
+
+    :param kind: what the row is read as.
+    :param lease: for how long a process may be at work on one send; after that it counts as dead.
+    :param guesses: whether to assume at first that nothing is known, as is likely of a first try.
+    :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
+    """
+
+    store: Store
+    kind: type[IntentT]
+    asked: rows.Asked
+    admission: Admission
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    lease: timedelta
+    guesses: bool = False
+    before: Ledger[IntentT] | None = None
+    is_durable = True
+    is_guess: bool = field(default=False, init=False)
+    is_of_others: bool = field(default=False, init=False)
+    _row: dict[str, Any] | None = field(default=None, init=False)
+    _known: IntentT | None = field(default=None, init=False)
+    _call: tuple[Any, ...] | None = field(default=None, init=False)
+    _process: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
+
+    @property
+    def id(self) -> str:
+        """The digest that names the row."""
+        return self.store.digests.idempotency_key(self.asked.key)
+
+    def read(self) -> IntentT | None:
+        """Return what is known, once nobody else is at work on it.
+
+        :raises SendAborted: the store does not answer.
+        """
+        if self.guesses:
+            self.guesses, self.is_guess = False, True
+            return None
+        self.is_guess = False
+        self._row = self._row_at_rest()
+        if self._row is None:
+            self._known = self.before.read() if self.before else None
+        else:
+            self._known = rows.intent_of(self._row, self.kind, self.asked.key)
+            place = tuple(self._row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
+            self.is_of_others = place != self.asked.place
+        return self._known
+
+    def claim(self, intent: IntentT) -> None:
+        """Remember that this is sent now, if nobody else is at it and the person may be called."""
+        now = self.now()
+        work = {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
+        with self.store.writing() as conn:
+            row = self._put(conn, intent, work, now)
+            self._admit(conn, intent, now)
+            call = self._put_call(conn, row, intent)
+            append(conn, self.store.digests, at=to_ms(now), kind="sending", subject=self.id,
+                   payload=rows.as_event(row))  # fmt: skip
+        self._row, self._known, self._call, self.is_guess = row, intent, call, False
+
+    def write(self, intent: IntentT) -> None:
+        """Remember what became of it. A receipt is kept whoever is at work on the row by now.
+
+        :raises SendAborted: the store does not answer, or another process has taken over.
+        """
+        now, work = self.now(), {"sending_by": None, "sending_until": None}
+        with self.store.writing() as conn:
+            if intent.receipt is not None and self._row is not None:
+                self._row = self._locked_row(conn)
+            row = self._put(conn, intent, work, now)
+            call = self._put_call(conn, row, intent)
+            append(conn, self.store.digests, at=to_ms(now), kind=row["state"], subject=self.id,
+                   payload=rows.as_event(row))  # fmt: skip
+        self._row, self._known, self._call, self.is_guess = row, intent, call, False
+
+    def _row_at_rest(self) -> dict[str, Any] | None:
+        """Return the row, after those who are at work on it."""
+        pause_s = 0.05
+        while True:
+            with self.store.reading() as conn:
+                found = conn.execute(select(intents).where(intents.c.id == self.id)).mappings().first()
+            row = None if found is None else dict(found)
+            left_s = 0.0 if row is None else self._busy_s(row)
+            if left_s <= 0:
+                return row
+            self.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _busy_s(self, row: Mapping[str, Any]) -> float:
+        """Return for how many seconds another process may still be at work on the row."""
+        if row["sending_until"] is None or row["sending_by"] == self._process:
+            return 0.0
+        place = tuple(row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
+        if place == self.asked.place and row["try_number"] < self.asked.try_number:
+            return 0.0  # Airflow has given it up
+        return float(row["sending_until"] - to_ms(self.now())) / 1000
+
+    def _locked_row(self, conn: Connection) -> dict[str, Any]:
+        wanted = select(intents).where(intents.c.id == self.id).with_for_update()
+        return dict(conn.execute(wanted).mappings().one())
+
+    def _put(
+        self, conn: Connection, intent: IntentT, work: Mapping[str, Any], now: datetime
+    ) -> dict[str, Any]:
+        """Insert the row, or update the one that was read; return it."""
+        known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
+        changed = {**rows.columns_of(intent), **work, "try_number": self.asked.try_number,
+                   "version": known["version"] + 1}  # fmt: skip
+        if self._row is None:
+            self._insert(conn, {**known, **changed})
+        else:
+            same = (intents.c.id == self.id, intents.c.version == known["version"])
+            if conn.execute(update(intents).where(*same).values(changed)).rowcount != 1:
+                raise _superseded()
+        return {**known, **changed}
+
+    @staticmethod
+    def _insert(conn: Connection, row: Mapping[str, Any]) -> None:
+        is_known = False
+        try:
+            conn.execute(insert(intents), row)
+        except IntegrityError:
+            is_known = True
+        if is_known:
+            raise _superseded()
+
+    def _admit(self, conn: Connection, intent: IntentT, now: datetime) -> None:
+        """Ask whether the person may be called, unless this attempt may have been placed before."""
+        known = self._known
+        if known is not None and rows.attempt_of(known) == rows.attempt_of(intent):
+            if known.sent is Sent.UNCLEAR or known.receipt is not None:
+                return
+        if self.asked.recipient is not None:
+            recipient = self.store.digests.recipient(self.asked.recipient)
+            self.admission.admit(conn, recipient, rows.call_at(intent), now=now)
+
+    def _put_call(self, conn: Connection, row: Mapping[str, Any], intent: IntentT) -> tuple[Any, ...] | None:
+        """Write when the person is called, if that has changed; return it."""
+        if row["recipient"] is None:
+            return None
+        call = (rows.attempt_of(intent), to_ms(rows.call_at(intent)), row["state"] in rows.COUNTED)
+        if call != self._call and (call[2] or self._row is not None):
+            named = {"intent_id": row["id"], "recipient": row["recipient"], "attempt": call[0]}
+            values = {**named, "call_at": call[1], "counted": call[2]}
+            conn.execute(upserted(conn, calls, values, keep=["call_at", "counted"]))
+        return call
+
+
+def _superseded() -> Superseded:
+    return Superseded("Another process has this call in hand")

@@ -1,0 +1,1 @@
+"""The migrations of the call store's tables, run by Alembic."""

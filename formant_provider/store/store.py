@@ -1,0 +1,121 @@
+"""The call store, as everybody who uses it is given it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, update
+
+from formant_provider.store.engines import translated
+from formant_provider.store.events import FIRST_HASH
+from formant_provider.store.schema import chain
+from formant_provider.store.schema import store as facts
+from formant_provider.store.secrets import Digests, new_digest_key, opened
+from formant_provider.store.upgrades import check, upgrade
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+DIGEST_KEY, INSTALLED_AT, PURGED_BEFORE = "digest_key", "installed_at", "purged_before"
+# A run that is younger than this began after any purge that is allowed.
+_NEVER_PURGED = timedelta(hours=25)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open call store.
+
+    :param where: the database in words for people, without a password.
+    :param known_since: from when on the store knows of all calls, as of when it was opened, aware.
+    """
+
+    engine: Engine = field(repr=False)
+    where: str
+    digests: Digests
+    known_since: datetime
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection in a transaction, which is committed at the end of the ``with`` statement.
+
+        :raises SendAborted: the database does not answer, or refuses; nothing was written.
+        """
+        with translated(self.where), self.engine.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection to read with.
+
+        :raises SendAborted: the database does not answer, or refuses.
+        """
+        with translated(self.where), self.engine.connect() as conn:
+            yield conn
+
+    def knows_since(self, began: datetime) -> bool:
+        """Whether the store knows of all calls that a run may have asked for which began then."""
+        since = self.known_since
+        if began < datetime.now(UTC) - _NEVER_PURGED:  # somebody may have purged since
+            with self.reading() as conn:
+                since = _known_since(_facts(conn))
+        return began >= since
+
+
+def set_up(engine: Engine, where: str, secret: str, *, now: datetime) -> bool:
+    """Make the tables of a store, or bring them up to date; return whether there was anything to do.
+
+    :raises InvalidInput: there is a store, which this secret does not open.
+    """
+    with translated(where), engine.begin() as conn:
+        was_changed = upgrade(conn)
+        known = _facts(conn)
+        if DIGEST_KEY not in known:
+            at = str(to_ms(now))
+            values = {DIGEST_KEY: new_digest_key(secret), INSTALLED_AT: at, PURGED_BEFORE: at}
+            conn.execute(insert(facts), [{"name": name, "value": text} for name, text in values.items()])
+            first = {"seq": 0, "hash": FIRST_HASH, "base_seq": 0, "base_hash": FIRST_HASH}
+            conn.execute(insert(chain), {"id": 1, **first})
+        else:
+            opened(known[DIGEST_KEY], secret)
+    return was_changed
+
+
+def open_up(engine: Engine, where: str, secret: str) -> Store:
+    """Open a store.
+
+    :raises InvalidInput: its tables are of another version, or the secret does not open it.
+    :raises SendAborted: the database does not answer.
+    """
+    with translated(where), engine.connect() as conn:
+        check(conn)
+        known = _facts(conn)
+    return Store(engine, where, opened(known[DIGEST_KEY], secret), _known_since(known))
+
+
+def change(conn: Connection, name: str, changed: Callable[[str], str]) -> None:
+    """Change one of the facts about a store."""
+    row = facts.c.name == name
+    value = conn.execute(select(facts.c.value).where(row).with_for_update()).scalar_one()
+    conn.execute(update(facts).where(row).values(value=changed(value)))
+
+
+def to_ms(moment: datetime) -> int:
+    """Return a moment as the tables have it."""
+    return round(moment.timestamp() * 1000)
+
+
+def to_moment(ms: int) -> datetime:
+    """Return a moment of the tables, aware."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _facts(conn: Connection) -> dict[str, Any]:
+    return {row.name: row.value for row in conn.execute(select(facts.c.name, facts.c.value))}
+
+
+def _known_since(known: dict[str, Any]) -> datetime:
+    return to_moment(max(int(known[INSTALLED_AT]), int(known[PURGED_BEFORE])))

@@ -1,0 +1,81 @@
+"""Makes the tables of the call store, brings them up to date, and refuses to work with those of another version.
+
+Nothing is sent before the version was checked: code that does not know a table cannot keep what it promises.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import inspect, text
+
+from formant_provider.api.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from sqlalchemy import Connection
+
+SCHEMA_VERSION = "0001"
+VERSION_TABLE = "formant_store_version"
+_LOCK = 0x464F524D  # any number that nobody else uses
+_COMMAND = "`python -m formant_provider.store upgrade`"
+
+
+def upgrade(conn: Connection) -> bool:
+    """Bring the tables up to date, in the connection's transaction; return whether there was anything to do.
+
+    Several processes may do so at once: one does, the others wait for it.
+    """
+    _lock(conn)
+    if version(conn) == SCHEMA_VERSION:
+        return False
+    from alembic import command
+
+    command.upgrade(_config(conn), "head")
+    return True
+
+
+def check(conn: Connection) -> None:
+    """Refuse tables of another version than this code's.
+
+    :raises InvalidInput: which says what to do about it.
+    """
+    found = version(conn)
+    if found == SCHEMA_VERSION:
+        return
+    if found is None:
+        reason = f"names a database without the tables of a call store; make them with {_COMMAND}"
+    elif found < SCHEMA_VERSION:
+        reason = f"names a call store of version {found}; this package needs {SCHEMA_VERSION}: run {_COMMAND}"
+    else:
+        reason = (
+            f"names a call store of version {found}, which is newer than {SCHEMA_VERSION}, the one that this"
+            " package knows: upgrade airflow-provider-formant here as well"
+        )
+    raise InvalidInput("store_conn_id", reason)
+
+
+def version(conn: Connection) -> str | None:
+    """Return the version of the tables; ``None`` when there are none."""
+    if not inspect(conn).has_table(VERSION_TABLE):
+        return None
+    found: Any = conn.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    return found
+
+
+def _config(conn: Connection) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = conn
+    return config
+
+
+def _lock(conn: Connection) -> None:
+    """Let one process at a time change tables. SQLite locks its file by itself."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    elif conn.dialect.name in {"mysql", "mariadb"}:  # until the connection is closed
+        conn.execute(text("SELECT GET_LOCK('formant_store', 60)"))

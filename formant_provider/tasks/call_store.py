@@ -1,0 +1,100 @@
+"""The call store of a task's connection, and the ledger that lies in it.
+
+A store knows a call by its person, in every task, run and Airflow that has it; so with one nothing has to be
+assumed of other rows, earlier tries or deleted entries. Only of runs that are older than the store, or than
+what was purged from it, it knows no more than there is in it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pendulum
+
+if TYPE_CHECKING:
+    from formant_provider.core.ledger import IntentT, Ledger
+    from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.admission import Admission
+    from formant_provider.store.intents import Asked
+    from formant_provider.store.store import Store
+    from formant_provider.tasks.run import TaskRun
+
+# What a send may take besides the two timeouts of the connection.
+_MARGIN_S = 15
+
+
+@dataclass(frozen=True)
+class CallStore:
+    """The store of a task.
+
+    :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    """
+
+    store: Store
+    run: TaskRun
+    lease: timedelta
+    knows_all: bool
+
+    def ledger(
+        self, kind: type[IntentT], asked: Asked, admission: Admission, before: Ledger[IntentT]
+    ) -> Ledger[IntentT]:
+        """Return the ledger of a call, or batch call.
+
+        :param before: the one of a task without a store.
+        """
+        from formant_provider.store.intents import BATCH_CALL, kind_of
+        from formant_provider.store.ledger import StoreLedger
+
+        is_fresh = self.knows_all and self.run.try_number == 1 and not self.run.was_cleared
+        return StoreLedger(
+            self.store,
+            kind,
+            asked,
+            admission,
+            now=lambda: pendulum.now("UTC"),
+            sleep=time.sleep,
+            lease=self.lease,
+            guesses=is_fresh and kind_of(asked) != BATCH_CALL,
+            before=None if self.knows_all else before,
+        )
+
+
+def call_store_of(hook: FormantHook, run: TaskRun) -> CallStore | None:
+    """Return the store of a task's connection; ``None`` when it names none.
+
+    :raises InvalidInput: it cannot be used.
+    :raises SendAborted: its database does not answer.
+    """
+    store, config = hook.get_store(), hook.get_config()
+    if store is None:
+        return None
+    lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
+    return CallStore(store, run, lease, store.knows_since(_earliest(run)))
+
+
+def _earliest(run: TaskRun) -> datetime:
+    """Return when somebody can have placed a call of this run, at the earliest, so that it still matters."""
+    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
+    return min(run.run_began, a_day_ago) if run.own_name else run.run_began
+
+
+def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, reference: object) -> Asked:
+    """Return what is asked for by this task."""
+    from formant_provider.store.intents import Asked
+
+    dag_id, run_id, task_id = run.task_id
+    return Asked(
+        key,
+        agent_id,
+        recipient,
+        dag_id,
+        run_id,
+        task_id,
+        map_index=run.map_index,
+        try_number=run.try_number,
+        reference=None if reference is None else str(reference),
+        asked_by=run.asked_by,
+    )

@@ -1,0 +1,298 @@
+"""Real databases for tests: SQLite files, and Debian's PostgreSQL on loopback under a user without rights.
+
+A server is started once for each process that asks, on a free port in a folder of its own, and each test is
+given a database of its own in it. ``FORMANT_TEST_POSTGRES=required`` makes a missing PostgreSQL an error and
+not a skip. ``FORMANT_TEST_MYSQL`` names the URL of a MySQL server whose user may create databases; nothing
+starts one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+USER = "formant"
+SETTINGS = (
+    "max_connections=300",
+    "unix_socket_directories=",  # loopback alone
+    "listen_addresses=127.0.0.1",
+    "shared_buffers=32MB",
+    "log_min_messages=warning",
+)
+
+
+@dataclass
+class Database:
+    """An empty database.
+
+    :param url: what SQLAlchemy connects to.
+    :param connection: the fields of an Airflow connection to it.
+    :param server: the server that it is in; ``None`` for a file.
+    """
+
+    url: str
+    connection: dict[str, Any]
+    server: Postgres | None = None
+    _engines: list[Engine] = field(default_factory=list, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """``sqlite``, ``postgres`` or ``mysql``."""
+        return str(self.connection["conn_type"])
+
+    def engine(self, **options: Any) -> Engine:
+        """Return a new engine, as the store would make it; closed when the test is over.
+
+        :param options: as :func:`sqlalchemy.create_engine` takes them.
+        """
+        from formant_provider.store.engines import create
+
+        self._engines.append(create(self.url, **options))
+        return self._engines[-1]
+
+    def close(self) -> None:
+        """Close what tests have left open."""
+        while self._engines:
+            self._engines.pop().dispose()
+
+
+class Postgres:
+    """A PostgreSQL server in a folder of its own, which can be killed and started again."""
+
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+        self.folder = Path(tempfile.mkdtemp(prefix="formant-postgres-", dir="/tmp"))
+        self._user = _user_for(self.folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+        self._run(
+            "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
+        )
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def start(self) -> None:
+        """Start the server on the same port, and return when it answers; after a kill it recovers first."""
+        settings = [word for setting in SETTINGS for word in ("-c", setting)]
+        command = [self.programs / "postgres", "-D", self.data, "-p", str(self.port), *settings]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd="/", **self._user
+            )
+        _until(self._answers, self._log)
+
+    def kill(self) -> None:
+        """End the server and each of its processes with SIGKILL, as a power cut would."""
+        if self._process is None:
+            return
+        # Each of its processes has a session of its own, so a group would not do; they go with the first,
+        # but not before they notice.
+        children = _children(self._process.pid)
+        for pid in (self._process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        _until(lambda: not any(_is_alive(pid) for pid in children), self._log)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End the server at once and in order: open connections are closed, nothing is lost."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+    def remove(self) -> None:
+        """End the server, and leave nothing of it."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def execute(self, sql: str, database: str = "postgres") -> str:
+        """Run a statement as the superuser, and return what ``psql`` prints."""
+        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database), "-c", sql)
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> Database:
+        """Make an empty database, with a name of its own."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name}")
+        fields = {
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "login": USER,
+            "schema": name,
+        }
+        # The driver that Airflow's hook takes when it is there.
+        url = self.dsn(name).replace(
+            "postgresql:", f"postgresql{'+psycopg' if find_spec('psycopg') else ''}:"
+        )
+        return Database(url, fields, self)
+
+    def drop(self, database: Database) -> None:
+        """Remove a database, whoever still uses it."""
+        if self._process is not None:
+            self.execute(f"DROP DATABASE IF EXISTS {database.connection['schema']} WITH (FORCE)")
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [self.programs / program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **self._user)
+        assert done.returncode == 0, f"{program}: {done.stderr}"
+        return done.stdout.strip()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log()
+        with suppress(AssertionError):
+            return self.execute("SELECT 1") == "1"
+        return False
+
+    def _log(self) -> str:
+        return (self.folder / "log").read_text()[-2000:]
+
+
+@functools.cache
+def postgres() -> Postgres:
+    """Return the server of this process, which ends with it; it is started again if a test has ended it."""
+    programs = _programs()
+    if programs is None:
+        reason = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
+        if os.environ.get("FORMANT_TEST_POSTGRES") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = Postgres(programs)
+    owner = os.getpid()
+    atexit.register(lambda: server.remove() if os.getpid() == owner else None)
+    server.start()
+    return server
+
+
+@contextmanager
+def sqlite_database(folder: Path) -> Iterator[Database]:
+    """An SQLite file that does not exist yet."""
+    path = folder / "calls.db"
+    database = Database(f"sqlite:///{path}", {"conn_type": "sqlite", "host": str(path)})
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def postgres_database() -> Iterator[Database]:
+    """A database of its own in the server of this process."""
+    server = postgres()
+    if server._process is None:
+        server.start()
+    database = server.create()
+    try:
+        yield database
+    finally:
+        database.close()
+        server.drop(database)
+
+
+@contextmanager
+def mysql_database() -> Iterator[Database]:
+    """A database of its own in the server that ``FORMANT_TEST_MYSQL`` names."""
+    from sqlalchemy import create_engine, make_url
+
+    url, name = make_url(os.environ["FORMANT_TEST_MYSQL"]), f"t{uuid.uuid4().hex[:12]}"
+    server = create_engine(url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    fields = {
+        **{"conn_type": "mysql", "host": url.host, "port": url.port, "schema": name},
+        **{"login": url.username, "password": url.password},
+    }
+    database = Database(url.set(database=name).render_as_string(hide_password=False), fields)
+    try:
+        yield database
+    finally:
+        database.close()
+        with server.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name}")
+        server.dispose()
+
+
+KINDS = ("sqlite", "postgresql", *(["mysql"] if os.environ.get("FORMANT_TEST_MYSQL") else []))
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of each kind; a ``conftest.py`` that wants it imports it."""
+    opened = {
+        "sqlite": lambda: sqlite_database(tmp_path),
+        "postgresql": postgres_database,
+        "mysql": mysql_database,
+    }
+    with opened[request.param]() as database:
+        yield database
+
+
+def _programs() -> Path | None:
+    """Return the folder of the newest PostgreSQL that is installed."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    on_path = shutil.which("postgres")
+    folders = [*([Path(on_path).resolve().parent] if on_path else []), *folders]
+    return next((path for path in reversed(folders) if (path / "initdb").exists()), None)
+
+
+def _user_for(folder: Path) -> dict[str, Any]:
+    """Give the folder to the user that runs the server, which refuses root."""
+    if os.getuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            user = pwd.getpwnam(name)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    pytest.fail("PostgreSQL refuses root, and there is no user postgres or nobody")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _children(pid: int) -> list[int]:
+    names = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for name in names for child in name.read_text().split()]
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def _until(reached: Callable[[], bool], said: Callable[[], str], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.02)
