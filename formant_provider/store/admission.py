@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.core.caps import CapRule, is_free, next_free
-from formant_provider.store.schema import calls, people
+from formant_provider.store.intents import COUNTED
+from formant_provider.store.schema import calls, intents, people
 from formant_provider.store.store import to_moment, to_ms
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # The API takes a call for at most so far ahead.
 _FARTHEST = timedelta(days=30)
+_SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
 SUPPRESSED, CAPPED = "suppressed", "capped"
 
 
@@ -33,17 +35,20 @@ class Admission:
     cap: CapRule | None = None
     on_capped: str = "skip"
 
-    def admit(self, conn: Connection, recipient: str, call_at: datetime, *, now: datetime) -> None:
-        """Let a person be called at a time; nobody else is, by the same store, until the transaction ends.
+    def admit(self, conn: Connection, row: Mapping[str, Any], *, now: datetime) -> None:
+        """Let a person be called; with a cap, no other capped call to them is admitted until this one is in.
 
-        :param recipient: the digest.
+        :param row: of the intent, as it is in the store by now.
         :raises NotAdmitted: the person is on the do-not-call list, or was called as often as allowed.
         """
-        if lock_person(conn, recipient):
+        recipient, call_at = row["recipient"], to_moment(row["call_at"])
+        if self.cap is not None:
+            lock_person(conn, recipient)
+        if is_suppressed(conn, recipient):
             raise NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
         if self.cap is None:
             return
-        times = call_times(conn, recipient, since=call_at - self.cap.per)
+        times = call_times(conn, recipient, since=call_at - self.cap.per, other_than=row["id"])
         if not is_free(times, call_at, self.cap):
             raise self._capped(next_free(times, call_at, self.cap), now)
 
@@ -55,24 +60,31 @@ class Admission:
         return error
 
 
-def lock_person(conn: Connection, recipient: str) -> bool:
-    """Keep others from counting the calls of a person until the transaction ends; return whether suppressed."""
-    upsert = upserted(conn, people, {"recipient": recipient}, keep="recipient")
-    if conn.dialect.insert_returning:
-        found = conn.execute(upsert.returning(people.c.suppressed_at)).scalar()
-    else:
-        conn.execute(upsert)
-        row = people.c.recipient == recipient
-        found = conn.execute(select(people.c.suppressed_at).where(row).with_for_update()).scalar()
-    return found is not None
+def lock_person(conn: Connection, recipient: str) -> None:
+    """Keep others from counting the calls of a person until the transaction ends."""
+    conn.execute(upserted(conn, people, {"recipient": recipient}, keep="recipient"))
 
 
-def call_times(conn: Connection, recipient: str, *, since: datetime) -> list[datetime]:
-    """Return when a person was called, or will be, from a time on: all that may have been placed."""
-    wanted = select(calls.c.call_at).where(
-        calls.c.recipient == recipient, calls.c.counted, calls.c.call_at > to_ms(since)
+def is_suppressed(conn: Connection, recipient: str) -> bool:
+    """Whether a person is on the do-not-call list."""
+    return conn.execute(_SUPPRESSED_AT, {"recipient": recipient}).scalar() is not None
+
+
+def call_times(conn: Connection, recipient: str, *, since: datetime, other_than: str) -> list[datetime]:
+    """Return when a person was called, or will be, from a time on: all that may have been placed.
+
+    :param other_than: an intent, whose newest attempt is left out.
+    """
+    newest = select(intents.c.call_at).where(
+        intents.c.recipient == recipient,
+        intents.c.call_at > to_ms(since),
+        intents.c.state.in_(COUNTED),
+        intents.c.id != other_than,
     )
-    return [to_moment(ms) for ms in conn.execute(wanted).scalars()]
+    others = select(calls.c.call_at).where(
+        calls.c.recipient == recipient, calls.c.call_at > to_ms(since), calls.c.counted
+    )
+    return [to_moment(ms) for ms in conn.execute(union_all(newest, others)).scalars()]
 
 
 def upserted(conn: Connection, table: Any, values: Any, *, keep: str | Iterable[str]) -> Any:

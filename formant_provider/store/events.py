@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from formant_provider.store.schema import chain, events
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 FIRST_HASH = "0" * 64
 
+# Made once: to build a statement takes as long as to run it.
+_END = select(chain.c.seq, chain.c.hash).where(chain.c.id == 1).with_for_update()
+_ADD = insert(events).values({column.name: bindparam(column.name) for column in events.c})
+_MOVE = update(chain).where(chain.c.id == 1).values(seq=bindparam("seq"), hash=bindparam("hash"))
+_ADD_AND_MOVE = _MOVE.add_cte(_ADD.cte("added"))
+
 
 def append(
     conn: Connection, digests: Digests, *, at: int, kind: str, subject: str, payload: Mapping[str, Any]
@@ -29,12 +35,15 @@ def append(
 
     :param at: milliseconds since 1970.
     """
-    end = conn.execute(select(chain.c.seq, chain.c.hash).where(chain.c.id == 1).with_for_update()).one()
+    end = conn.execute(_END).one()
     seq, text = end.seq + 1, canonical(payload)
     link = digests.chained(end.hash, seq, at, kind, subject, text)
-    row = {"seq": seq, "at": at, "kind": kind, "subject": subject, "payload": text, "hash": link}
-    conn.execute(insert(events), row)
-    conn.execute(update(chain).where(chain.c.id == 1).values(seq=seq, hash=link))
+    event = {"seq": seq, "at": at, "kind": kind, "subject": subject, "payload": text, "hash": link}
+    if conn.dialect.name == "postgresql":  # one way to the server less
+        conn.execute(_ADD_AND_MOVE, event)
+    else:
+        conn.execute(_ADD, event)
+        conn.execute(_MOVE, {"seq": seq, "hash": link})
 
 
 def canonical(payload: Mapping[str, Any]) -> str:

@@ -24,6 +24,9 @@ CALL, BATCH_CALL = "call", "batch_call"
 PLACED = "placed"
 # States of a row in which its calls may have been placed.
 COUNTED = (Sent.UNCLEAR.value, PLACED)
+# Columns that a process at work on a call writes.
+CHANGING = ("state", "call_at", "trace_id", "conversation_id", "batch_id", "intent", "try_number",
+            "sending_by", "sending_until", "version")  # fmt: skip
 # Columns that say who is at work on a row, and nothing of what happened.
 _OF_WORK = ("sending_by", "sending_until", "version")
 
@@ -86,6 +89,7 @@ def columns_of(intent: BaseIntent) -> dict[str, Any]:
     del plain["key"]
     return {
         "state": intent.sent.value if intent.receipt is None else PLACED,
+        "call_at": to_ms(call_at(intent)),
         **_ids_of(intent.receipt),
         "intent": json.dumps(plain, sort_keys=True, separators=(",", ":")),
     }

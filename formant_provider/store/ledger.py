@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from formant_provider.api.errors import Superseded
 from formant_provider.core.ledger import IntentT, Ledger, Sent
 from formant_provider.store import intents as rows
-from formant_provider.store.admission import Admission, upserted
+from formant_provider.store.admission import Admission
 from formant_provider.store.events import append
 from formant_provider.store.schema import calls, intents
 from formant_provider.store.store import to_ms
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 _LONGEST_PAUSE_S = 1.0
+_INSERT = insert(intents)
+# Made once: to build a statement takes as long as to run it.
+_UPDATE = (
+    update(intents)
+    .where(intents.c.id == bindparam("of_id"), intents.c.version == bindparam("of_version"))
+    .values({name: bindparam(name) for name in rows.CHANGING})
+)
 
 
 @dataclass
@@ -57,13 +64,10 @@ class StoreLedger(Generic[IntentT]):
     is_of_others: bool = field(default=False, init=False)
     _row: dict[str, Any] | None = field(default=None, init=False)
     _known: IntentT | None = field(default=None, init=False)
-    _call: tuple[Any, ...] | None = field(default=None, init=False)
     _process: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
 
-    @property
-    def id(self) -> str:
-        """The digest that names the row."""
-        return self.store.digests.idempotency_key(self.asked.key)
+    def __post_init__(self) -> None:
+        self.id = self.store.digests.idempotency_key(self.asked.key)
 
     def read(self) -> IntentT | None:
         """Return what is known, once nobody else is at work on it.
@@ -89,11 +93,12 @@ class StoreLedger(Generic[IntentT]):
         work = {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
         with self.store.writing() as conn:
             row = self._put(conn, intent, work, now)
-            self._admit(conn, intent, now)
-            call = self._put_call(conn, row, intent)
-            append(conn, self.store.digests, at=to_ms(now), kind="sending", subject=self.id,
-                   payload=rows.as_event(row))  # fmt: skip
-        self._row, self._known, self._call, self.is_guess = row, intent, call, False
+            if not self._may_have_been_placed(intent):
+                self._keep_attempt(conn, intent)
+                if row["recipient"] is not None:
+                    self.admission.admit(conn, row, now=now)
+            self._append(conn, "sending", row, now)
+        self._row, self._known, self.is_guess = row, intent, False
 
     def write(self, intent: IntentT) -> None:
         """Remember what became of it. A receipt is kept whoever is at work on the row by now.
@@ -102,13 +107,15 @@ class StoreLedger(Generic[IntentT]):
         """
         now, work = self.now(), {"sending_by": None, "sending_until": None}
         with self.store.writing() as conn:
-            if intent.receipt is not None and self._row is not None:
+            try:
+                row = self._put(conn, intent, work, now)
+            except Superseded:
+                if intent.receipt is None or self._row is None:
+                    raise
                 self._row = self._locked_row(conn)
-            row = self._put(conn, intent, work, now)
-            call = self._put_call(conn, row, intent)
-            append(conn, self.store.digests, at=to_ms(now), kind=row["state"], subject=self.id,
-                   payload=rows.as_event(row))  # fmt: skip
-        self._row, self._known, self._call, self.is_guess = row, intent, call, False
+                row = self._put(conn, intent, work, now)
+            self._append(conn, row["state"], row, now)
+        self._row, self._known, self.is_guess = row, intent, False
 
     def _row_at_rest(self) -> dict[str, Any] | None:
         """Return the row, after those who are at work on it."""
@@ -146,8 +153,8 @@ class StoreLedger(Generic[IntentT]):
         if self._row is None:
             self._insert(conn, {**known, **changed})
         else:
-            same = (intents.c.id == self.id, intents.c.version == known["version"])
-            if conn.execute(update(intents).where(*same).values(changed)).rowcount != 1:
+            named = {"of_id": self.id, "of_version": known["version"]}
+            if conn.execute(_UPDATE, {**changed, **named}).rowcount != 1:
                 raise _superseded()
         return {**known, **changed}
 
@@ -155,32 +162,30 @@ class StoreLedger(Generic[IntentT]):
     def _insert(conn: Connection, row: Mapping[str, Any]) -> None:
         is_known = False
         try:
-            conn.execute(insert(intents), row)
+            conn.execute(_INSERT, row)
         except IntegrityError:
             is_known = True
         if is_known:
             raise _superseded()
 
-    def _admit(self, conn: Connection, intent: IntentT, now: datetime) -> None:
-        """Ask whether the person may be called, unless this attempt may have been placed before."""
+    def _may_have_been_placed(self, intent: IntentT) -> bool:
+        """Whether this attempt may have been placed before, so that it counts as a call already."""
         known = self._known
-        if known is not None and rows.attempt_of(known) == rows.attempt_of(intent):
-            if known.sent is Sent.UNCLEAR or known.receipt is not None:
-                return
-        if self.asked.recipient is not None:
-            recipient = self.store.digests.recipient(self.asked.recipient)
-            self.admission.admit(conn, recipient, rows.call_at(intent), now=now)
+        if known is None or rows.attempt_of(known) != rows.attempt_of(intent):
+            return False
+        return known.sent is Sent.UNCLEAR or known.receipt is not None
 
-    def _put_call(self, conn: Connection, row: Mapping[str, Any], intent: IntentT) -> tuple[Any, ...] | None:
-        """Write when the person is called, if that has changed; return it."""
-        if row["recipient"] is None:
-            return None
-        call = (rows.attempt_of(intent), to_ms(rows.call_at(intent)), row["state"] in rows.COUNTED)
-        if call != self._call and (call[2] or self._row is not None):
-            named = {"intent_id": row["id"], "recipient": row["recipient"], "attempt": call[0]}
-            values = {**named, "call_at": call[1], "counted": call[2]}
-            conn.execute(upserted(conn, calls, values, keep=["call_at", "counted"]))
-        return call
+    def _keep_attempt(self, conn: Connection, intent: IntentT) -> None:
+        """Let the attempt before a redial count as well, whose place in the row the redial takes."""
+        row, known = self._row, self._known
+        if row is None or known is None or rows.attempt_of(known) == rows.attempt_of(intent):
+            return
+        named = {"intent_id": row["id"], "recipient": row["recipient"], "attempt": rows.attempt_of(known)}
+        conn.execute(insert(calls), {**named, "call_at": row["call_at"], "counted": True})
+
+    def _append(self, conn: Connection, kind: str, row: Mapping[str, Any], now: datetime) -> None:
+        digests, event = self.store.digests, rows.as_event(row)
+        append(conn, digests, at=to_ms(now), kind=kind, subject=row["id"], payload=event)
 
 
 def _superseded() -> Superseded:

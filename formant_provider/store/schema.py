@@ -53,6 +53,7 @@ intents = Table(
     Column("asked_by", _name),
     Column("asked_at", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),  # never, refused, unclear or placed
+    Column("call_at", BigInteger, nullable=False),  # when the person is called, by the newest attempt
     Column("trace_id", _name),
     Column("conversation_id", _name),
     Column("batch_id", BigInteger),
@@ -63,7 +64,7 @@ intents = Table(
     Column("sending_by", _digest),
     Column("sending_until", BigInteger),
     Column("version", Integer, nullable=False),
-    Index("formant_intents_recipient", "recipient"),
+    Index("formant_intents_recipient", "recipient", "call_at"),
     Index("formant_intents_trace", "trace_id"),
     Index("formant_intents_asked", "asked_at"),
 )
@@ -77,12 +78,10 @@ calls = Table(
     Column("attempt", Integer, nullable=False),
     Column("call_at", BigInteger, nullable=False),
     Column("counted", Boolean, nullable=False),  # it may have been placed
-    Column("ended_at", BigInteger),
     PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     Index("formant_calls_recipient", "recipient", "call_at"),
-    Index("formant_calls_time", "call_at"),
 )
-"""One row for each time that a person is called: by a call, by its redials, by a batch call."""
+"""Calls that have no row of their own above: one for each person of a batch call, and attempts before redials."""
 
 people = Table(
     "formant_people",

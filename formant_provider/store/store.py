@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from formant_provider.store.engines import translated
+from formant_provider.store.failures import translated
 from formant_provider.store.events import FIRST_HASH
 from formant_provider.store.schema import chain
 from formant_provider.store.schema import store as facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from formant_provider.api.models import CallReceipt
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
+from formant_provider.core.keys import key_of
 from formant_provider.core.ledger import BaseIntent, Ledger, Sent
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
@@ -20,7 +22,7 @@ LATER = NOON + timedelta(hours=1)
 INTENTS: dict[str, BaseIntent] = {
     "a fresh call": Intent("key", NOON),
     "a call of which everything is known": Intent(
-        "key",
+        key_of(first="key", attempt=2, spent=1),
         NOON,
         Sent.UNCLEAR,
         CallReceipt(456, "t1", "scheduled", "c1", "2026-03-18T13:00:00Z"),
@@ -52,6 +54,17 @@ class LedgerContract:
         """Every field of it, by the process that wrote it."""
         ledger = self.open(type(intent))
         assert ledger.read() is None
+        ledger.write(intent)
+        assert ledger.read() == intent
+
+    @pytest.mark.parametrize("intent", INTENTS.values(), ids=INTENTS)
+    def test_a_claim_is_written_like_anything_else(self, intent: BaseIntent) -> None:
+        """A doubt that is claimed is there for whoever reads next, and the receipt takes its place."""
+        ledger = self.open(type(intent))
+        ledger.read()
+        doubt = replace(intent, sent=Sent.UNCLEAR, receipt=None)
+        ledger.claim(doubt)
+        assert ledger.read() == doubt
         ledger.write(intent)
         assert ledger.read() == intent
 
@@ -91,8 +104,9 @@ class DurableLedgerContract(LedgerContract):
         ledger = self.open(Intent)
         ledger.read()
         self.break_store()
-        with pytest.raises(SendAborted):
-            ledger.write(Intent("key", NOON))
+        for write in (ledger.claim, ledger.write):
+            with pytest.raises(SendAborted):
+                write(Intent("key", NOON))
 
     def test_what_cannot_be_read_aborts_the_send(self) -> None:
         """A store that is down is not taken for an empty one."""

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from formant_provider.api.errors import FormantError, RetryableError
     from formant_provider.api.models import CallRequest
+    from formant_provider.core.calls.intent import Intent
     from formant_provider.core.calls.placement import Placement
+    from formant_provider.core.ledger import Ledger
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.tasks.call_store import CallStore
     from formant_provider.tasks.calls.outcome import OnUnconfirmed
     from formant_provider.tasks.run import TaskRun
     from formant_provider.tasks.timing import When
@@ -106,6 +109,7 @@ class CallPlacer:
     when: When
     limit: LimitWait
     is_stopped: Callable[[], bool]
+    reference: object = None
     _is_logged: bool = field(default=False, init=False)
 
     def check(self) -> None:
@@ -115,24 +119,27 @@ class CallPlacer:
         """
         from formant_provider.api.errors import InvalidInput
 
-        if self.options.redial_on and self.run.store is None:
-            raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
-        self.hook.get_config()
+        config = self.hook.get_config()
+        if self.options.redial_on and self.run.store is None and config.store is None:
+            raise InvalidInput(
+                "redial_on", "needs the task state store of Airflow 3.3 or later, or a call store"
+            )
 
     def place(self, *, deferrable: bool) -> Placement:
         """Place the call, or find out that it was placed already."""
         from formant_provider.api.errors import RetryableError
         from formant_provider.api.retry import RetryPolicy
         from formant_provider.core.calls.facts import CallCallbacks, Policy
-        from formant_provider.core.calls.intent import Intent
         from formant_provider.core.calls.placement import CallPlacing
-        from formant_provider.tasks.ledger import ledger_for
+        from formant_provider.tasks.call_store import call_store_of
 
         began, call, run = pendulum.now("UTC"), self.call, self.run
         self.check()
+        store = call_store_of(self.hook, run)
+        knows_all = store is not None and store.knows_all
         policy = Policy(
-            taken_since=run.taken_since,
-            look_since=run.look_since,
+            taken_since=None if knows_all else run.taken_since,
+            look_since=None if knows_all else run.look_since,
             was_cleared=run.was_cleared,
             redial_on=self.options.redial_on,
             lookup_timeout_s=self.options.lookup_timeout_s,
@@ -144,7 +151,7 @@ class CallPlacer:
             when=self.when,
             own_traces=run.own_traces,
         )
-        ledger = ledger_for(run, Intent, call.idempotency_key, doubt_since=self.limit.doubt_since)
+        ledger = self._ledger(store)
         try:
             with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.options.max_inline_wait_s)) as client:
                 return CallPlacing(call, client, ledger, policy, callbacks).run()
@@ -155,6 +162,27 @@ class CallPlacer:
             if deferrable:
                 self._defer_to_limit(error)
             raise
+
+    def _ledger(self, store: CallStore | None) -> Ledger[Intent]:
+        """Return the ledger of this call: in the call store, or as durable as this Airflow allows."""
+        from formant_provider.core.calls.intent import Intent
+        from formant_provider.tasks.ledger import ledger_for
+
+        call, run = self.call, self.run
+        ledger = ledger_for(run, Intent, call.idempotency_key, doubt_since=self.limit.doubt_since)
+        if store is None:
+            return ledger
+        from formant_provider.store.admission import Admission
+        from formant_provider.tasks.call_store import asked_for
+
+        asked = asked_for(
+            run,
+            key=call.idempotency_key,
+            agent_id=call.agent_id,
+            recipient=call.recipient,
+            reference=self.reference,
+        )
+        return store.ledger(Intent, asked, Admission(), ledger)
 
     def _defer_to_limit(self, error: RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("asked_by", _NAME),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("call_at", sa.BigInteger, nullable=False),
         sa.Column("trace_id", _NAME),
         sa.Column("conversation_id", _NAME),
         sa.Column("batch_id", sa.BigInteger),
@@ -44,7 +45,7 @@ def upgrade() -> None:
         sa.Column("sending_until", sa.BigInteger),
         sa.Column("version", sa.Integer, nullable=False),
     )
-    op.create_index("formant_intents_recipient", "formant_intents", ["recipient"])
+    op.create_index("formant_intents_recipient", "formant_intents", ["recipient", "call_at"])
     op.create_index("formant_intents_trace", "formant_intents", ["trace_id"])
     op.create_index("formant_intents_asked", "formant_intents", ["asked_at"])
     op.create_table(
@@ -54,11 +55,9 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
         sa.Column("counted", sa.Boolean, nullable=False),
-        sa.Column("ended_at", sa.BigInteger),
         sa.PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     )
     op.create_index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
-    op.create_index("formant_calls_time", "formant_calls", ["call_at"])
     op.create_table(
         "formant_people",
         sa.Column("recipient", _DIGEST, primary_key=True),

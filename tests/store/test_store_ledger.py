@@ -1,0 +1,143 @@
+"""The ledger in a database does what every ledger has to do, and what only a shared one can."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from formant_provider.api.errors import Superseded
+from formant_provider.api.models import CallReceipt
+from formant_provider.core.batches.decision import BatchIntent
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.conversations.evidence import SendRecord
+from formant_provider.core.ledger import Sent
+from formant_provider.store.ledger import StoreLedger
+from formant_provider.store.store import Store
+from support.databases import Database
+from support.ledger_contract import DurableLedgerContract
+from support.stores import NUMBER, asked, ledger_in, new_store
+
+NOW = datetime.now(UTC)
+DOUBT = Intent("key", NOW, Sent.UNCLEAR, sends=(SendRecord(NOW),))
+PLACED = replace(DOUBT, receipt=CallReceipt(456, "t1", "initiated", None, None))
+
+
+class TestStoreLedger(DurableLedgerContract):
+    """SQLite and PostgreSQL."""
+
+    @pytest.fixture(autouse=True)
+    def store(self, database: Database) -> None:
+        self._store = new_store(database)
+
+    def open(self, kind: type[Any], key: str = "key", *, try_number: int = 1) -> StoreLedger[Any]:
+        recipient = None if kind is BatchIntent else NUMBER
+        return ledger_in(self._store, kind, asked(key, recipient, try_number=try_number))
+
+    def break_store(self) -> None:
+        with self._store.writing() as conn:
+            conn.exec_driver_sql("DROP TABLE formant_intents")
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return new_store(database)
+
+
+def test_of_two_processes_that_know_nothing_one_claims(store: Store) -> None:
+    """The insert is the lock: the second is told to read again."""
+    first, second = (ledger_in(store, Intent, asked(), guesses=True) for _ in range(2))
+    assert (first.read(), second.read()) == (None, None)
+    assert first.is_guess
+    first.claim(DOUBT)
+    with pytest.raises(Superseded):
+        second.claim(DOUBT)
+    first.write(PLACED)
+    assert second.read() == PLACED
+    assert not second.is_of_others
+
+
+def test_of_many_processes_at_once_one_claims(store: Store) -> None:
+    """However they meet: each of twelve threads has a connection of its own."""
+    start, claimed = threading.Barrier(12), []
+
+    def process() -> None:
+        ledger = ledger_in(store, Intent, asked(), guesses=True)
+        ledger.read()
+        start.wait()
+        try:
+            ledger.claim(DOUBT)
+        except Superseded:
+            return
+        claimed.append(ledger)
+
+    threads = [threading.Thread(target=process) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claimed) == 1
+
+
+def test_who_finds_another_at_work_waits_for_its_receipt(store: Store) -> None:
+    """The other one's lease lasts: nothing is decided before it has ended its send."""
+    first = ledger_in(store, Intent, asked(task_id="first"))
+    first.read()
+    first.claim(DOUBT)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            first.write(PLACED)
+
+    second = ledger_in(store, Intent, asked(task_id="second"), sleep=sleep)
+    assert second.read() == PLACED
+    assert second.is_of_others
+    assert len(pauses) == 3
+
+
+def test_a_dead_process_is_waited_for_as_long_as_its_lease(store: Store) -> None:
+    """Then its call is in doubt, and whoever comes next may claim it."""
+    first = ledger_in(store, Intent, asked(task_id="first"))
+    first.read()
+    first.claim(DOUBT)
+    now = datetime.now(UTC)
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += timedelta(seconds=seconds)
+
+    second = ledger_in(store, Intent, asked(task_id="second"), sleep=sleep, now=lambda: now)
+    assert second.read() == DOUBT
+    assert 29 <= (now - NOW).total_seconds() <= 60
+    second.claim(DOUBT)
+    with pytest.raises(Superseded):
+        first.claim(DOUBT)
+
+
+def test_a_newer_try_of_the_same_task_does_not_wait(store: Store) -> None:
+    """Airflow has given up the older one, which is stopped at its next claim."""
+    older, newer = (ledger_in(store, Intent, asked(try_number=number)) for number in (1, 2))
+    older.read()
+    older.claim(DOUBT)
+    assert newer.read() == DOUBT
+    newer.claim(DOUBT)
+    with pytest.raises(Superseded):
+        older.claim(DOUBT)
+    with pytest.raises(Superseded):
+        older.write(replace(DOUBT, sent=Sent.REFUSED))
+
+
+def test_a_receipt_is_kept_whoever_is_at_work_by_now(store: Store) -> None:
+    """A send that took longer than its lease has placed the call all the same."""
+    older, newer = (ledger_in(store, Intent, asked(try_number=number)) for number in (1, 2))
+    older.read()
+    older.claim(DOUBT)
+    newer.read()
+    newer.claim(DOUBT)
+    older.write(PLACED)
+    assert ledger_in(store, Intent, asked(try_number=3)).read() == PLACED

@@ -1,0 +1,38 @@
+"""Call stores for tests, over real databases, and the ledgers that processes have in them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from formant_provider.store.admission import Admission
+from formant_provider.store.intents import Asked
+from formant_provider.store.ledger import StoreLedger
+from formant_provider.store.secrets import new_secret
+from formant_provider.store.store import Store, open_up, set_up
+from support.databases import Database
+
+SECRET = new_secret()
+NUMBER = "+14155550100"
+LEASE = timedelta(seconds=30)
+
+
+def new_store(database: Database, *, secret: str = SECRET, now: datetime | None = None) -> Store:
+    """Make the tables in a database, and open the store."""
+    engine = database.engine()
+    set_up(engine, "call store 'test'", secret, now=now or datetime(2026, 1, 1, tzinfo=UTC))
+    return open_up(engine, "call store 'test'", secret)
+
+
+def asked(key: str = "key", recipient: str | None = NUMBER, **fields: Any) -> Asked:
+    """Return what a task asks for."""
+    return Asked(key, 456, recipient, **{"dag_id": "dag", "run_id": "run", "task_id": "call", **fields})
+
+
+def ledger_in(
+    store: Store, kind: type[Any], what: Asked, admission: Admission | None = None, **fields: Any
+) -> StoreLedger[Any]:
+    """Return the ledger of one process."""
+    clock = {"now": lambda: datetime.now(UTC), "sleep": time.sleep, "lease": LEASE}
+    return StoreLedger(store, kind, what, admission or Admission(), **{**clock, **fields})
