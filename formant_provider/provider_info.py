@@ -62,6 +62,38 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         f" on the task's page. Names: {', '.join(URL_NAMES)}.",
         "schema": {"type": ["string", "null"]},
     },
+    "store_conn_id": {
+        "label": "Store connection",
+        "description": "Connection to the PostgreSQL, MySQL or SQLite database that holds the call store."
+        " Empty means no store.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "store_secret": {
+        "label": "Store secret",
+        "description": "Made by `python -m formant_provider.store secret`. While it is changed: new,old.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "store_auto_upgrade": {
+        "label": "Store upgrades itself",
+        "description": "Make and migrate the tables at first use.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+    "call_cap": {
+        "label": "Call cap",
+        "description": "Calls that a person may get within a time, such as 2/1d. Ends in s, m, h or d."
+        " Needs a store.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "calls_per_minute": {
+        "label": "Calls per minute",
+        "description": "Across all tasks, workers and DAGs. Empty means no limit. Needs a store.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    },
+    "max_concurrent_calls": {
+        "label": "Concurrent calls",
+        "description": "Across all tasks, workers and DAGs. Empty means no limit. Needs a store.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
 }
 
 

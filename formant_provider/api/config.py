@@ -15,6 +15,7 @@ from string import Formatter
 from urllib.parse import SplitResult, quote, urlsplit
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.store_config import STORE_KEYS, StoreConfig, read_store_config
 
 REGIONS: Mapping[str, str] = {
     "global": "https://api.voice.formantai.com",
@@ -24,7 +25,9 @@ DEFAULT_REGION = "global"
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_READ_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 120.0
-EXTRA_KEYS = frozenset({"region", "connect_timeout", "read_timeout", "conversation_url_template"})
+EXTRA_KEYS = frozenset(
+    {"region", "connect_timeout", "read_timeout", "conversation_url_template", *STORE_KEYS}
+)
 URL_NAMES = ("agent_id", "conversation_id", "trace_id")
 
 
@@ -39,6 +42,7 @@ class ClientConfig:
     :param conversation_url_template: where people look at a conversation, with ``agent_id``,
         ``conversation_id`` and ``trace_id`` in braces; ``None`` when nobody said, since the vendor documents
         no such page.
+    :param store: the call store of this connection; ``None`` without one.
     """
 
     base_url: str
@@ -46,6 +50,7 @@ class ClientConfig:
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
     read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
     conversation_url_template: str | None = None
+    store: StoreConfig | None = None
 
     def conversation_url(self, **ids: object) -> str | None:
         """Return the page of one conversation; ``None`` when an id that the page needs is not known.
@@ -74,7 +79,7 @@ def read_config(
     :param region: the task's, which comes before the connection's.
     :raises InvalidInput: with the name of the field at fault.
     """
-    _refuse_misspelt_region(extra)
+    _refuse_misspelt(extra)
     region_url = _region_url(region, "the task") if region else _region_url(_text(extra.get("region")))
     return ClientConfig(
         base_url=_base_url(host.strip(), port) if host and host.strip() else region_url,
@@ -82,6 +87,7 @@ def read_config(
         connect_timeout_s=_timeout_s(extra, "connect_timeout", DEFAULT_CONNECT_TIMEOUT_S),
         read_timeout_s=_timeout_s(extra, "read_timeout", DEFAULT_READ_TIMEOUT_S),
         conversation_url_template=_url_template(_text(extra.get("conversation_url_template"))),
+        store=read_store_config(extra),
     )
 
 
@@ -94,10 +100,11 @@ def unknown_keys(extra: Mapping[str, object]) -> list[str]:
     return sorted(set(extra) - EXTRA_KEYS)
 
 
-def _refuse_misspelt_region(extra: Mapping[str, object]) -> None:
-    """Refuse a key that is nearly ``region``: one that is not read would mean the other region."""
-    if "region" not in extra and (near := get_close_matches("region", unknown_keys(extra), n=1, cutoff=0.8)):
-        raise InvalidInput("extra", f"has the unknown key {near[0]!r}; did you mean 'region'?")
+def _refuse_misspelt(extra: Mapping[str, object]) -> None:
+    """Refuse a key that is nearly one which must not be missed: another region, or no store and no limits."""
+    for name in ("region", *STORE_KEYS):
+        if name not in extra and (near := get_close_matches(name, unknown_keys(extra), n=1, cutoff=0.8)):
+            raise InvalidInput("extra", f"has the unknown key {near[0]!r}; did you mean {name!r}?")
 
 
 def _region_url(region: str, source: str = "the connection") -> str:

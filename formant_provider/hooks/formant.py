@@ -30,7 +30,7 @@ class FormantHook(BaseHook):
 
     :param formant_conn_id: connection of type ``formant``: the API key in ``password``, ``region`` in the
         extra, optionally a base URL in ``host`` and ``connect_timeout`` and ``read_timeout`` (seconds) in
-        the extra.
+        the extra, which may name a call store as well.
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's. A base URL in the connection's
         ``host`` overrides both.
     """
@@ -173,12 +173,13 @@ def _client(config: ClientConfig, retry_policy: RetryPolicy | None) -> FormantCl
 
 def _widget(field: Mapping[str, Any]) -> Any:
     """Turn a field of the metadata into the form field that Airflow 3.1 expects in its place."""
-    from wtforms import IntegerField, StringField
+    from wtforms import BooleanField, IntegerField, PasswordField, StringField
     from wtforms.validators import Optional, any_of
 
     schema = field["schema"]
     validators = [Optional(), *([any_of(schema["enum"])] if "enum" in schema else [])]
-    kind = IntegerField if "number" in schema["type"] else StringField
+    kinds = {"number": IntegerField, "integer": IntegerField, "boolean": BooleanField, "string": StringField}
+    kind = PasswordField if schema.get("format") == "password" else kinds[schema["type"][0]]
     return kind(
         field["label"],
         validators=validators,

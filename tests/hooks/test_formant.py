@@ -166,6 +166,7 @@ def test_the_form_of_airflow_3_1_comes_from_the_same_data() -> None:
         "sys.modules.update({n: mock.MagicMock() for n in ('wtforms', 'wtforms.validators')});"
         "m = sys.modules; m['wtforms'].StringField = S.MockStringField;"
         "m['wtforms'].IntegerField = S.MockIntegerField;"
+        "m['wtforms'].PasswordField = S.MockPasswordField; m['wtforms'].BooleanField = S.MockBooleanField;"
         "m['wtforms.validators'].Optional = S.MockOptional; m['wtforms.validators'].any_of = S.MockEnum;"
         "from formant_provider.hooks.formant import FormantHook as H;"
         "print(json.dumps([{k: v.param.dump() for k, v in H.get_connection_form_widgets().items()},"
@@ -177,6 +178,9 @@ def test_the_form_of_airflow_3_1_comes_from_the_same_data() -> None:
     (connection_type,) = get_provider_info()["connection-types"]
     assert list(widgets) == list(connection_type["conn-fields"])
     assert widgets["region"]["schema"]["enum"] == list(REGIONS)
+    assert widgets["store_secret"]["schema"]["format"] == "password"
+    assert widgets["store_auto_upgrade"]["schema"]["type"] == ["boolean", "null"]
+    assert widgets["max_concurrent_calls"]["schema"]["type"] == ["integer", "null"]
     assert behaviour["relabeling"] == connection_type["ui-field-behaviour"]["relabeling"]
     assert behaviour["hidden_fields"] == ["login", "schema"]
 
