@@ -39,6 +39,7 @@ class ClientConfig:
     :param conversation_url_template: where people look at a conversation, with ``agent_id``,
         ``conversation_id`` and ``trace_id`` in braces; ``None`` when nobody said, since the vendor documents
         no such page.
+    :param store: the call store that the connection names; ``None`` when it names none.
     """
 
     base_url: str
@@ -46,6 +47,7 @@ class ClientConfig:
     connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S
     read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
     conversation_url_template: str | None = None
+    store: None = None
 
     def conversation_url(self, **ids: object) -> str | None:
         """Return the page of one conversation; ``None`` when an id that the page needs is not known.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.calls.outcome import OnUnconfirmed
+    from formant_provider.tasks.capping import CapOptions
     from formant_provider.tasks.run import TaskRun
     from formant_provider.tasks.timing import When
     from formant_provider.triggers.wait import WaitTrigger
@@ -103,6 +104,7 @@ class CallPlacer:
     run: TaskRun
     hook: FormantHook
     options: PlacingOptions
+    cap: CapOptions
     when: When
     limit: LimitWait
     is_stopped: Callable[[], bool]
@@ -117,7 +119,7 @@ class CallPlacer:
 
         if self.options.redial_on and self.run.store is None:
             raise InvalidInput("redial_on", "needs the task state store of Airflow 3.3 or later")
-        self.hook.get_config()
+        self.cap.check(self.hook)
 
     def place(self, *, deferrable: bool) -> Placement:
         """Place the call, or find out that it was placed already."""
