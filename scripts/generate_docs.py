@@ -184,7 +184,7 @@ def default_text(value: Any) -> str:
 
 def code(value: Any) -> str:
     """Write a value as the project writes it in code."""
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return f'"{value}"' if isinstance(value, str) else repr(value).removeprefix("datetime.")
 
 
 def sentence(text: str) -> str:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 # What a function may not return: a task that was deferred continues without its function, and needs the first
-# two; hours are checked when the file is parsed; and whether people are called is said where all can see it.
-_OF_THE_DECORATOR = ("formant_conn_id", "region", "calling_window", "dry_run")
+# two; hours and a cap are checked when the file is parsed; and whether people are called, all can see.
+_OF_THE_DECORATOR = ("formant_conn_id", "region", "calling_window", "call_cap", "dry_run")
 
 
 class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator):
@@ -37,7 +37,7 @@ class FormantCallDecoratedOperator(DecoratedOperator, FormantCreateCallOperator)
     :param python_callable: the function. It returns the call's ``parameters``, as a mapping or as a list of
         name and value; or a mapping with ``parameters`` and any other template field of
         :class:`~formant_provider.operators.call.FormantCreateCallOperator` but ``formant_conn_id``,
-        ``region``, ``calling_window`` and ``dry_run``. What it returns is not rendered.
+        ``region``, ``calling_window``, ``call_cap`` and ``dry_run``. What it returns is not rendered.
     :param op_args: its arguments; their values are hidden. (templated)
     :param op_kwargs: its arguments by name; their values are hidden. (templated)
     :param agent_id: the agent that talks; ``None`` means that the function returns it. (templated)

@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import BaseNotifier
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.notifications.event import Event, event_of
 from formant_provider.notifications.templates import render
+from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.privacy import mask_numbers
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from formant_provider.api.errors import DuplicateRequest, FormantError
     from formant_provider.api.models import CallReceipt, CallRequest
     from formant_provider.api.retry import RetryPolicy
+    from formant_provider.call_cap import CallCap
 
 # Airflow ends a worker 20 s after its task is over, callbacks or not ([core] task_success_overtime). So no
 # send begins later than this, and none takes longer than twice the timeout: 18 s in all. An answer that comes
@@ -68,6 +70,9 @@ class FormantCallNotifier(BaseNotifier):
         none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
+    :param call_cap: a :class:`~formant_provider.call_cap.CallCap`: how often the person may be called, by all
+        who share the connection's call store, which it needs. In a deadline alert it is text such as
+        ``"2/1d"``. ``None`` means however often: the connection's cap does not hold here. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -77,6 +82,7 @@ class FormantCallNotifier(BaseNotifier):
         "metadata",
         "formant_conn_id",
         "region",
+        "call_cap",
     )
 
     def __init__(
@@ -88,12 +94,13 @@ class FormantCallNotifier(BaseNotifier):
         metadata: str | Mapping[str, Any] | None = None,
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
+        call_cap: CallCap | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.agent_id, self.parameters = agent_id, parameters
         self.idempotency_key, self.metadata = idempotency_key, metadata
-        self.formant_conn_id, self.region = formant_conn_id, region
+        self.formant_conn_id, self.region, self.call_cap = formant_conn_id, region, call_cap
 
     # Airflow's own two would write our fields into the task's context, for all to see, and keep what was
     # rendered for the first event for all that follow in the same process.
@@ -136,6 +143,7 @@ class FormantCallNotifier(BaseNotifier):
         fields = self._rendered(context, event)
         mask_numbers(fields["parameters"])
         hook = FormantHook(fields.pop("formant_conn_id"), fields.pop("region") or None)
+        cap = CapOptions.from_text(fields.pop("call_cap"), "skip")
         if fields["idempotency_key"] is None:
             fields["idempotency_key"] = event.name
         if fields["idempotency_key"] is None:
@@ -148,7 +156,10 @@ class FormantCallNotifier(BaseNotifier):
             task=(event.dag_id, event.run_id, event.task_id),
             now=pendulum.now("UTC"),
         )
-        return _Page(event, call, hook)
+        if cap.call_cap is not None:
+            with _naming("formant_conn_id"):
+                cap.check(hook)
+        return _Page(event, call, hook, cap)
 
     def _rendered(self, context: Context, event: Event) -> dict[str, Any]:
         """Return the fields for this event. Nothing rendered stays with the notifier."""
@@ -225,6 +236,7 @@ class _Page(NamedTuple):
     event: Event
     call: CallRequest
     hook: FormantHook
+    cap: CapOptions
 
 
 def _repeats() -> RetryPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ def render(field: str, value: Any, env: jinja2.Environment, known: Mapping[str, 
         return {name: render(field, item, env, known) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [render(field, item, env, known) for item in value]
+    if hasattr(type(value), "template_fields"):
+        value = copy(value)  # the next event is rendered from the same
+        for name in value.template_fields:
+            setattr(value, name, render(f"{field}.{name}", getattr(value, name), env, known))
     if not isinstance(value, str):
         return value
     try:

@@ -24,6 +24,7 @@ from formant_provider.tasks.batches.placing import (
 )
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
+from formant_provider.tasks.capping import OnCappedUpload, check_cap
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_batch_options, one_of, refuse_literals, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
@@ -31,14 +32,14 @@ from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
 from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.storage.tables import NumberDisplay
-from formant_provider.tasks.timing import check_window
+from formant_provider.tasks.timing import OnClosedUpload, check_window
 from formant_provider.tasks.waiting import deferrable_or_default
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.tasks.timing import OnClosedUpload
 
 
 class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
@@ -115,6 +116,9 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
         ``timedelta``. A later run is skipped, so that nobody is called about last month; ``None`` calls
         however late it is. A run that somebody starts by hand is never late.
+    :param call_cap: a :class:`~formant_provider.call_cap.CallCap`: how often one person may be called, by all
+        who share the connection's call store, which it needs. ``None`` means the connection's. (templated)
+    :param on_capped: ``"skip"`` leaves out who is capped, ``"fail"`` (without retries) sends nothing.
 
     **How safe it is:**
 
@@ -173,6 +177,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         "formant_conn_id",
         "region",
         "calling_window",
+        "call_cap",
         "dry_run",
     )
     private_fields = ("contacts", "suppress")
@@ -205,6 +210,8 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         calling_window: CallingWindow | None = None,
         on_closed: OnClosedUpload = "fail",
         max_lateness: float | timedelta | None = 86400,
+        call_cap: CallCap | None = None,
+        on_capped: OnCappedUpload = "skip",
         idempotency_key: str | None = None,
         dry_run: bool | str = False,
         lookup_timeout: float | timedelta = 60,
@@ -233,6 +240,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed)
         self.calling_window, self.on_closed = calling_window, on_closed
+        self.call_cap, self.on_capped = check_cap(call_cap, on_capped, get_args(OnCappedUpload))
         written = (delimiter, sheet, phone_column, default_country, numbers, renumber)
         left_out = (required_variables, invalid_rows, max_rejected_rate, on_empty)
         self.rules = ContactRules(*written, *left_out)

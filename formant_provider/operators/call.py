@@ -15,6 +15,7 @@ from formant_provider.tasks.calls.outcome import CallWait, OnTimeout, OnUnconfir
 from formant_provider.tasks.calls.placing import CALL_FIELDS, CallPlacer, LimitWait, PlacingOptions, call_of
 from formant_provider.tasks.calls.receipts import dry_run_result, leaving_a_result, push_receipt
 from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions
+from formant_provider.tasks.capping import CapOptions, OnCapped, check_cap
 from formant_provider.tasks.do_not_call import suppression
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.lateness import lateness_s
@@ -28,6 +29,7 @@ from formant_provider.tasks.waiting import deferrable_or_default
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
+    from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
 
 
@@ -97,6 +99,10 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     :param max_lateness: how long ago the day may have ended that the run is about, in seconds or as a
         ``timedelta``, for a call to be placed anew; otherwise the task is skipped. ``None`` means however
         long. A run that somebody starts is never late.
+    :param call_cap: a :class:`~formant_provider.call_cap.CallCap`: how often the person may be called, by all
+        who share the connection's call store, which it needs. ``None`` means the connection's. (templated)
+    :param on_capped: what becomes of a call that would be one too many: ``"skip"``, ``"fail"`` (without
+        retries), or ``"schedule"`` for the next moment that is free, at most 30 days ahead.
 
     **How safe it is:**
 
@@ -159,6 +165,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         "formant_conn_id",
         "region",
         "calling_window",
+        "call_cap",
         "suppress",
         "dry_run",
     )
@@ -186,6 +193,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         calling_window: CallingWindow | None = None,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
+        call_cap: CallCap | None = None,
+        on_capped: OnCapped = "skip",
         idempotency_key: str | None = None,
         suppress: str | Sequence[str] | None = None,
         dry_run: bool | str = False,
@@ -215,6 +224,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed, get_args(OnClosed))
         self.calling_window, self.timing = calling_window, TimingOptions(on_closed, lateness_s(max_lateness))
+        self.call_cap, self.on_capped = check_cap(call_cap, on_capped, get_args(OnCapped))
         self.placing = PlacingOptions(
             options.one_of("on_unconfirmed", on_unconfirmed, get_args(OnUnconfirmed)),
             options.seconds("lookup_timeout", lookup_timeout),
@@ -248,8 +258,9 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
             call = call_of(self, run, default_country=self.default_country, renumber=self.renumber)
             refuse_listed = suppression(call.recipient, self.suppress, self.given, self.default_country)
             when = self.timing.when(call.recipient, self.calling_window, refuse_listed, context)
+            chosen = self.placing, CapOptions(self.call_cap, self.on_capped)
             placer = CallPlacer(
-                call, run, self.hook, self.placing, when, self._limit, lambda: self._stopped, self.reference
+                call, run, self.hook, *chosen, when, self._limit, lambda: self._stopped, self.reference
             )
             if is_dry_run(self.dry_run):
                 return dry_run_result(placer, self.calling_window, self.row_of(context), context)

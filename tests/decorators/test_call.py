@@ -9,6 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import task
 
+from formant_provider.call_cap import CallCap
 from formant_provider.decorators.call import FormantCallDecoratedOperator
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
@@ -172,6 +173,17 @@ def test_the_options_of_the_operator_are_those_of_the_decorator(
         run(lambda: {}, channel, options={"parameters": {"customer_phone": NUMBER}})
 
 
+def test_a_cap_is_given_to_the_decorator(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """As a template, too; without a call store nobody could count, and nobody is called."""
+    options = {"call_cap": CallCap("{{ 1 + 1 }}", "1d"), "on_capped": "schedule"}
+    done = run(lambda: {"customer_phone": NUMBER}, channel, options=options)
+    assert (done.state, sandbox.requests) == ("failed", [])
+    assert "call_cap: needs a call store" in done.log_text
+    assert done.rendered_fields["call_cap"] == {"calls": "2", "per": "1d"}
+    with pytest.raises(ValueError, match="on_capped must be one of"):
+        run(lambda: {}, channel, options={"on_capped": "wait"})
+
+
 def test_a_retry_runs_the_function_again_and_rings_nobody_again(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
@@ -260,6 +272,7 @@ BAD = {
     "no such field": ({"parameters": {"customer_phone": NUMBER}, "phone": NUMBER}, "phone: is not a field"),
     "odd field": ({"parameters": {"customer_phone": NUMBER}, NUMBER: 1}, "returned value: is not a field"),
     "hours": ({"parameters": {"customer_phone": NUMBER}, "calling_window": None}, "calling_window: must"),
+    "cap": ({"parameters": {"customer_phone": NUMBER}, "call_cap": None}, "call_cap: must be given to"),
     "dry run": ({"parameters": {"customer_phone": NUMBER}, "dry_run": False}, "dry_run: must be given to"),
     "connection": ({"parameters": {"customer_phone": NUMBER}, "region": "in"}, "region: must be given to"),
 }

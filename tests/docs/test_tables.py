@@ -39,6 +39,7 @@ def make(kind: Any) -> Any:
 @pytest.mark.parametrize(
     "name",
     [
+        "call_cap.CallCap",
         "calling_window.CallingWindow",
         "notifications.call.FormantCallNotifier",
         "operators.batch.FormantCreateBatchCallOperator",
@@ -100,7 +101,7 @@ def test_every_status_of_a_row_that_was_not_called_is_documented() -> None:
     """The table names each status and the reasons that are there, by the names of the errors."""
     rows = {code(row[0])[0]: code(row[2]) for row in table("`status`", "Meaning")}
     assert list(rows) == ["skipped", "refused", "not_placed", "unconfirmed"]
-    words = {"closed", "late", "suppressed", "by_function", "error"}
+    words = {"closed", "late", "suppressed", "capped", "by_function", "error"}
     for error in (make(kind) for kind in ERRORS if kind is not errors.CallNotAllowed):
         words.add(in_a_word(error))
         for error.maybe_placed in (False, True):

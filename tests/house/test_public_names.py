@@ -50,6 +50,7 @@ PUBLIC = [
     "api.pages.Page",
     "api.retry.Quota",
     "api.retry.RetryPolicy",
+    "call_cap.CallCap",
     "calling_window.CallingWindow",
     "decorators.call.FormantCallDecoratedOperator",
     "decorators.call.formant_call_task",

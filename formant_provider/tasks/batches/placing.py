@@ -17,6 +17,7 @@ import pendulum
 
 from formant_provider.tasks.batches.contacts import ContactFiles, read_numbers
 from formant_provider.tasks.batches.outputs import check_outputs, check_written_outputs, recipients_uri
+from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.do_not_call import refuse_lost_list
 from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
 from formant_provider.tasks.lateness import lateness_s, refuse_late
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.api.errors import FormantError
+    from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
     from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.core.batches.request import BatchRequest
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from formant_provider.tasks.batches.contacts import ContactRules
     from formant_provider.tasks.batches.report import ReportOptions
     from formant_provider.tasks.batches.waiting import BatchOptions
+    from formant_provider.tasks.capping import OnCappedUpload
     from formant_provider.tasks.given_fields import Given
     from formant_provider.tasks.run import TaskRun
     from formant_provider.tasks.timing import OnClosedUpload
@@ -70,6 +73,8 @@ class BatchTask(Protocol):
     results_uri: str | None
     calling_window: CallingWindow | None
     on_closed: OnClosedUpload
+    call_cap: CallCap | None
+    on_capped: OnCappedUpload
     rules: ContactRules
     report_options: ReportOptions
     placing: PlacingOptions
@@ -148,10 +153,12 @@ class BatchPlacer:
     run: TaskRun
     folder: Path
     is_stopped: Callable[[], bool]
+    cap: CapOptions = field(init=False)
     files: ContactFiles = field(init=False)
     request: BatchRequest = field(init=False)
 
     def __post_init__(self) -> None:
+        self.cap = CapOptions(self.task.call_cap, self.task.on_capped)
         self.files = _open_files(self.task, self.folder)
         self.request = build_batch(self.task, self.run, self._write_file)
         self.files.marker = self.request.marker
@@ -163,6 +170,7 @@ class BatchPlacer:
         from formant_provider.core.placing import Callbacks
         from formant_provider.tasks.ledger import ledger_for
 
+        self.cap.check(self.task.hook)
         request, options, run = self.request, self.task.placing, self.run
         ledger = ledger_for(run, BatchIntent, request.key)
         known = ledger.read()
@@ -262,7 +270,7 @@ def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any
 
     files, request = placer.files, placer.request
     files.recipients_uri = None  # no report follows
-    placer.task.hook.get_config()
+    placer.cap.check(placer.task.hook)
     clean, reason = checked(request.write_file)
     note_nothing_sent(placer.run, BATCHES_ENTRY)
     push(placer.run.context, "batch_id", NOT_KNOWN)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.call_store import CallStore
     from formant_provider.tasks.calls.outcome import OnUnconfirmed
+    from formant_provider.tasks.capping import CapOptions
     from formant_provider.tasks.run import TaskRun
     from formant_provider.tasks.timing import When
     from formant_provider.triggers.wait import WaitTrigger
@@ -106,6 +107,7 @@ class CallPlacer:
     run: TaskRun
     hook: FormantHook
     options: PlacingOptions
+    cap: CapOptions
     when: When
     limit: LimitWait
     is_stopped: Callable[[], bool]
@@ -124,6 +126,7 @@ class CallPlacer:
             raise InvalidInput(
                 "redial_on", "needs the task state store of Airflow 3.3 or later, or a call store"
             )
+        self.cap.check(self.hook)
 
     def place(self, *, deferrable: bool) -> Placement:
         """Place the call, or find out that it was placed already."""

@@ -1,0 +1,115 @@
+"""How often one person may be called: the rule, and the next moment that it leaves free.
+
+A cap holds in every window of its length, whichever way it slides: two calls in a day means two in any 24
+hours, not two before midnight and two after. A window is half open, so calls that are exactly as far apart as
+it is long lie in two of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from formant_provider.api.errors import InvalidInput
+
+SHORTEST_S, LONGEST_S = 1, 366 * 86400
+# The longest unit first: a span is written in the longest one that divides it.
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SPAN = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
+_CAP = re.compile(r"([0-9]{1,9})\s*/\s*(\S+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class CapRule:
+    """At most ``calls``, 1 or more, to one person in every window of length ``per``."""
+
+    calls: int
+    per: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.calls}/{span_text(self.per)}"
+
+
+def is_free(times: Iterable[datetime], wanted: datetime, rule: CapRule) -> bool:
+    """Return whether one more call may ring at ``wanted``: see :func:`next_free`."""
+    wanted = wanted.astimezone(UTC)  # a reading that a clock shows twice equals none of another zone
+    return next_free(times, wanted, rule) == wanted
+
+
+def next_free(times: Iterable[datetime], wanted: datetime, rule: CapRule) -> datetime:
+    """Return the first moment, not before ``wanted``, at which one more call may ring, in UTC.
+
+    :param times: when the person's other calls ring, in any order: in the past, and those scheduled.
+    :param wanted: when the call is to ring. All moments are aware.
+    """
+    free = wanted.astimezone(UTC)
+    for begin, end in _full(times, rule):
+        if begin < free < end:
+            free = end
+    return free
+
+
+def _full(times: Iterable[datetime], rule: CapRule) -> Iterator[tuple[datetime, datetime]]:
+    """Yield, in order, between which moments no further call may ring; the moments themselves are free.
+
+    It is as many calls as are allowed, in one window, that keep another one out: it would have to be too far
+    from the last of them, or from the first, to share a window with all.
+    """
+    known = sorted(moment.astimezone(UTC) for moment in times)
+    for first, last in zip(known, known[rule.calls - 1 :], strict=False):
+        if last - first < rule.per:
+            yield last - rule.per, first + rule.per
+
+
+def parse_cap(text: object) -> CapRule:
+    """Return the rule that a connection names, such as ``2/1d``: number of calls, slash, length.
+
+    :raises InvalidInput: as ``call_cap``.
+    """
+    found = _CAP.fullmatch(text.strip()) if isinstance(text, str) else None
+    span = _SPAN.fullmatch(found[2]) if found else None
+    if found is None or span is None:
+        raise InvalidInput("call_cap", "must be a number of calls, a slash and a length, such as 2/1d")
+    return CapRule(parse_calls(found[1]), parse_span(found[2]))
+
+
+def parse_calls(value: object) -> int:
+    """Return a number of calls, given as an integer or as digits, which is what a template renders to."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput("call_cap.calls", "must be an integer, 1 or more")
+    return value
+
+
+def parse_span(value: object) -> timedelta:
+    """Return the length of a window, given as a timedelta, as seconds, or as text such as ``12h``.
+
+    Text has its unit: in ``2/7``, or in what a template renders to, seven might be meant as days.
+    """
+    found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found:
+        value = int(found[1]) * _UNITS[found[2]]
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if (
+        not isinstance(seconds, int | float)
+        or isinstance(seconds, bool)
+        or not SHORTEST_S <= seconds <= LONGEST_S
+        or seconds % 1
+    ):
+        raise InvalidInput(
+            "call_cap.per",
+            "must be a timedelta, a number of seconds, or text such as 1d, 12h, 90m or 45s: whole"
+            " seconds, and from 1 second to 366 days",
+        )
+    return timedelta(seconds=seconds)
+
+
+def span_text(span: timedelta) -> str:
+    """Return the text that :func:`parse_span` reads as this length, such as ``1d``."""
+    seconds = int(span.total_seconds())
+    unit = next(unit for unit, length in _UNITS.items() if seconds % length == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"

@@ -1,0 +1,88 @@
+"""How often a task may call one person: its own cap, or its connection's, and what is refused of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+from formant_provider.tasks.options import Word, one_of
+
+if TYPE_CHECKING:
+    from formant_provider.call_cap import CallCap
+    from formant_provider.core.caps import CapRule
+    from formant_provider.hooks.formant import FormantHook
+
+OnCapped: TypeAlias = Literal["skip", "fail", "schedule"]
+OnCappedUpload: TypeAlias = Literal["skip", "fail"]
+_NO_SCHEDULE = (
+    'on_capped="schedule" is not for a batch call: the vendor gives no row of it a time of its own. Map'
+    " FormantCreateCallOperator over the contacts instead, which schedules each call. Here it is"
+    ' "skip" or "fail"'
+)
+
+
+def check_cap(
+    call_cap: CallCap | None, on_capped: Word, choices: Collection[str]
+) -> tuple[CallCap | None, Word]:
+    """Return the cap, which is documented at the operator, checked when the DAG file is parsed."""
+    if call_cap is not None:
+        _refuse_other_kinds(call_cap)
+    if on_capped == "schedule" and on_capped not in choices:
+        raise ValueError(_NO_SCHEDULE)
+    return call_cap, one_of("on_capped", on_capped, choices)
+
+
+@dataclass(frozen=True)
+class CapOptions:
+    """What a user chose of the cap, with its fields rendered. See the operator.
+
+    :param call_cap: the task's own; ``None`` means the connection's, if it has one.
+    """
+
+    call_cap: CallCap | None
+    on_capped: OnCapped
+
+    @classmethod
+    def from_text(cls, call_cap: CallCap | str | None, on_capped: OnCapped) -> Self:
+        """Return the options where a cap may be written as a connection names it, such as ``2/1d``."""
+        from formant_provider.call_cap import CallCap
+        from formant_provider.core.caps import parse_cap
+
+        if isinstance(call_cap, str):
+            rule = parse_cap(call_cap)
+            call_cap = CallCap(rule.calls, rule.per)
+        elif call_cap is not None:
+            _refuse_other_kinds(call_cap)
+        return cls(call_cap, on_capped)
+
+    def rule(self, default: CapRule | None) -> CapRule | None:
+        """Return the rule that holds, if any.
+
+        :param default: the connection's.
+        :raises InvalidInput: with the name of the field at fault.
+        """
+        return default if self.call_cap is None else self.call_cap.rule()
+
+    def check(self, hook: FormantHook) -> None:
+        """Check, before anything is sent, the cap and that there is something to count with.
+
+        :raises InvalidInput: the cap is invalid, or its connection has no store.
+        """
+        from formant_provider.api.errors import InvalidInput
+
+        store = hook.get_config().store
+        if self.rule(None) is not None and store is None:
+            raise InvalidInput(
+                "call_cap",
+                "needs a call store: name its connection in store_conn_id of the connection"
+                f" {hook.formant_conn_id!r}",
+            )
+
+
+def _refuse_other_kinds(call_cap: object) -> None:
+    from formant_provider.api.errors import InvalidInput
+    from formant_provider.call_cap import CallCap
+
+    if not isinstance(call_cap, CallCap):
+        raise InvalidInput("call_cap", f"must be a CallCap; not {type(call_cap).__name__}")
