@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from formant_provider.api.config import ClientConfig
     from formant_provider.api.fingerprints import Fingerprints
     from formant_provider.api.retry import RetryPolicy
+    from formant_provider.store.store import Store
 
 
 log = logging.getLogger(__name__)
@@ -98,6 +100,26 @@ class FormantHook(BaseHook):
         """Read the connection anew at its next use, so that a long wait notices a changed key."""
         self._config = None
         return self
+
+    @property
+    def has_store(self) -> bool:
+        """Whether the connection names a call store, as far as it can be read."""
+        with suppress(Exception):
+            return self.get_config().store is not None
+        return False
+
+    def get_store(self) -> Store | None:
+        """Return the call store that the connection names; ``None`` when it names none.
+
+        :raises InvalidInput: it cannot be used; the error names the field and what to do.
+        :raises SendAborted: its database does not answer.
+        """
+        config = self.get_config().store
+        if config is None:
+            return None
+        from formant_provider.store.opening import open_store
+
+        return open_store(config)
 
     def fingerprints(self, agent_id: int | None) -> Fingerprints:
         """Return what recognises an agent's recipients without their numbers being written down."""

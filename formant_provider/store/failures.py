@@ -1,4 +1,5 @@
 """Stub."""
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -53,7 +53,7 @@ class Store:
 
         :raises SendAborted: the database does not answer, or refuses.
         """
-        with translated(self.where), self.engine.connect() as conn:
+        with translated(self.where), _reader(self.engine).connect() as conn:
             yield conn
 
     def knows_since(self, began: datetime) -> bool:
@@ -90,7 +90,7 @@ def open_up(engine: Engine, where: str, secret: str) -> Store:
     :raises InvalidInput: its tables are of another version, or the secret does not open it.
     :raises SendAborted: the database does not answer.
     """
-    with translated(where), engine.connect() as conn:
+    with translated(where), _reader(engine).connect() as conn:
         check(conn)
         known = _facts(conn)
     return Store(engine, where, opened(known[DIGEST_KEY], secret), _known_since(known))
@@ -111,6 +111,10 @@ def to_ms(moment: datetime) -> int:
 def to_moment(ms: int) -> datetime:
     """Return a moment of the tables, aware."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _reader(engine: Engine) -> Engine:
+    return engine.execution_options(formant_reads=True)
 
 
 def _facts(conn: Connection) -> dict[str, Any]:

@@ -72,6 +72,12 @@ class TaskRun:
         return min(moment for moment in moments if moment is not None)
 
     @property
+    def asked_by(self) -> str:
+        """Who started this run: a user's name, or the kind of the run, such as ``scheduled``."""
+        dag_run: Any = self.context["dag_run"]
+        return str(getattr(dag_run, "triggering_user_name", None) or getattr(dag_run, "run_type", ""))
+
+    @property
     def was_cleared(self) -> bool:
         """Whether the run was cleared before, all of it or tasks of it."""
         return (getattr(self.context["dag_run"], "clear_number", None) or 0) > 0

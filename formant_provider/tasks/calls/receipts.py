@@ -88,7 +88,7 @@ def dry_run_result(
 
     placer.check()
     placed_at, reason = checked(place_at)
-    note_nothing_sent(placer.run)
+    note_nothing_sent(placer.run, placer.hook)
     openings = Openings(window.hours if window else None, now, at=call.scheduled_for)
     result = {
         **_blank(row),
