@@ -32,6 +32,8 @@ SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
     errors.InvalidContacts: lambda: errors.InvalidContacts(
         "2 of 3", by_reason={"duplicate": 2}, examples=((2, "duplicate"), (3, "duplicate"))
     ),
+    errors.StoreMisconfigured: lambda: errors.StoreMisconfigured("it has no tables", problem="no_tables"),
+    errors.StoreUnavailable: lambda: errors.StoreUnavailable("it is locked", problem="busy"),
 }
 
 
