@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 import requests
@@ -24,6 +25,9 @@ def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[Formant
 
 
 SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
+    errors.NotAdmitted: lambda: errors.NotAdmitted(
+        "called often enough", reason="capped", free_at=datetime(2026, 3, 18, tzinfo=UTC)
+    ),
     errors.CallNotAllowed: lambda: errors.CallNotAllowed(
         "calling_window is closed now", skips=False, reason="closed"
     ),
