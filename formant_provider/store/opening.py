@@ -1,13 +1,16 @@
-"""Which database a connection's store is in: from the Airflow connection it names to an engine."""
+"""Opens the call store of a connection: from the Airflow connection that it names to a store."""
 
 from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.store.store import Store, is_up_to_date, open_up, set_up
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -38,6 +41,36 @@ _FIELDS = ("conn_type", "host", "port", "login", "password", "schema", "extra")
 # By process and connection: an engine that was open when a process forked belongs to the parent. It stays
 # here in the child, so that nothing there closes the parent's sockets.
 _engines: dict[tuple[int, str], tuple[tuple[Any, ...], Engine]] = {}
+_stores: WeakKeyDictionary[Engine, tuple[StoreConfig, Store]] = WeakKeyDictionary()
+
+
+def open_store(config: StoreConfig) -> Store:
+    """Return the call store of a connection: its version and its secret were checked, once a process.
+
+    With ``store_auto_upgrade`` its tables are made, or brought up to date, if need be.
+
+    :param config: what the formant connection says of its store.
+    :raises InvalidInput: as :func:`engine_of`; its tables are of another version; its secret is another.
+    :raises SendAborted: the database does not answer, or refuses.
+    """
+    engine = engine_of(config)
+    known = _stores.get(engine)
+    if known is None or known[0] != config:
+        known = _stores[engine] = (config, _open(engine, config))
+    return known[1]
+
+
+def where(config: StoreConfig) -> str:
+    """Return the store in words for people."""
+    return f"connection {config.conn_id!r}"
+
+
+def _open(engine: Engine, config: StoreConfig) -> Store:
+    place = where(config)
+    if not config.auto_upgrade or is_up_to_date(engine, place):
+        return open_up(engine, place, config.secret)
+    set_up(engine, place, config.secret, now=datetime.now(UTC))
+    return open_up(engine, place, config.secret)
 
 
 def engine_of(config: StoreConfig) -> Engine:
