@@ -71,7 +71,7 @@ def test_a_cap_counts_every_dag(sandbox: Sandbox, channel: FakeSupervisor) -> No
 def test_a_capped_call_is_scheduled_for_when_the_cap_allows_it(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """With on_capped="schedule" the third call is placed for a day after the first."""
+    """With ``on_capped="schedule"`` the third call is placed for a day after the first."""
     from formant_provider.call_cap import CallCap
 
     fields: dict[str, Any] = {"call_cap": CallCap(2), "on_capped": "schedule"}
