@@ -78,3 +78,4 @@ def test_a_capped_call_is_scheduled_for_when_the_cap_allows_it(
     runs = [run_task(a_call(**fields), channel, run_id=f"run {number}") for number in range(4)]
     assert [run.state for run in runs] == ["success"] * 4, runs[2].log_text
     assert [bool(run.xcoms["return_value"]["scheduled_for"]) for run in runs] == [False, False, True, True]
+    assert len(sandbox.requests) == 4
