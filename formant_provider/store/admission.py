@@ -1,4 +1,4 @@
-"""May this person be called now? Asked in the transaction of a claim, so that the answer holds when it ends."""
+"""May this person be called now? Asked in the transaction of a claim, so that the answer still holds then."""
 
 from __future__ import annotations
 

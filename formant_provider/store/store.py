@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from formant_provider.store.failures import translated
 from formant_provider.store.events import FIRST_HASH
+from formant_provider.store.failures import translated
 from formant_provider.store.schema import chain
 from formant_provider.store.schema import store as facts
 from formant_provider.store.secrets import Digests, new_digest_key, opened
