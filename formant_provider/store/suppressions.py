@@ -92,7 +92,7 @@ class Decision:
     """Why somebody is put on the list or taken off it, and who says so.
 
     :param reason: text of at most 250 characters, without a number.
-    :param by: a person's name, or the task of a DAG.
+    :param by: a person's name, or the task of a DAG; at most 250 characters.
     :param at: when the list is changed, aware.
     """
 
@@ -103,6 +103,7 @@ class Decision:
     def __post_init__(self) -> None:
         for name, value in (("reason", self.reason), ("by", self.by)):
             _check_text(name, value)
+        refuse_number("reason", self.reason)
 
 
 def add(store: Store, asked: Mapping[str, datetime], decision: Decision) -> Change:
@@ -128,6 +129,19 @@ def remove(store: Store, asked: Mapping[str, datetime], decision: Decision) -> C
     change = _in_turn(store, asked, decision, _remove)
     _log(store, "%s removed, %s not on it, %s added since it was asked for", change, decision)
     return change
+
+
+def refuse_number(field: str, text: str) -> None:
+    """Refuse a text that may hold a phone number: the store keeps it as it is.
+
+    :raises InvalidInput: without the text.
+    """
+    if _NUMBER.search(_DATE.sub("", text)):
+        raise InvalidInput(
+            field,
+            "holds what may be a phone number, and the call store keeps none; name a case by letters or by"
+            " fewer than seven digits",
+        )
 
 
 def digests_of(store: Store, numbers: Iterable[int]) -> list[str]:
@@ -227,11 +241,5 @@ def _log(store: Store, counts: str, change: Change, decision: Decision) -> None:
 def _check_text(name: str, value: str) -> None:
     if not isinstance(value, str) or value.strip() in {"", "None"}:
         raise InvalidInput(name, "is missing or blank: it says later why somebody is not called, or is again")
-    if len(value) > NAME_LENGTH:
-        raise InvalidInput(name, f"is longer than {NAME_LENGTH} characters")
-    if _NUMBER.search(_DATE.sub("", value)):
-        raise InvalidInput(
-            name,
-            "holds what may be a phone number, and the call store holds none; name a case by fewer than seven"
-            " digits in a row, or by letters",
-        )
+    if len(value) > NAME_LENGTH or not value.isprintable():
+        raise InvalidInput(name, f"must be one line of at most {NAME_LENGTH} characters")

@@ -165,8 +165,13 @@ def test_a_reason_that_is_blank_long_or_may_hold_a_number_is_refused(reason: str
     with pytest.raises(InvalidInput, match=r"^reason: ") as caught:
         decision(reason)
     assert "555" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "None", "x" * 251, "two\nlines"])
+def test_who_decides_is_named(name: str) -> None:
+    """In one line that fits."""
     with pytest.raises(InvalidInput, match=r"^by: "):
-        decision(by=reason)
+        decision(by=name)
 
 
 @pytest.mark.parametrize(
