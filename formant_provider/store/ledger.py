@@ -103,15 +103,16 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it and the person may be called."""
+        """Remember that this is sent now, if nobody else is at it and the person may be called at this time."""
         now = self.now()
         with self.store.writing() as conn:
             row = self._put(conn, intent, self._at_work(now), now)
             if not self._may_have_been_placed(intent):
                 self._refuse_late(now)
                 self._keep_attempt(conn, intent)
-                if row["recipient"] is not None:
-                    self.admission.admit(conn, row, now=now)
+            # Also before a further send of the same: the one before may not have been accepted.
+            if row["recipient"] is not None:
+                self.admission.admit(conn, row, now=now)
             self._append(conn, "sending", row, now)
         self._row, self._known, self.is_guess = row, intent, False
 
