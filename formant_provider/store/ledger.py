@@ -103,7 +103,7 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it and the person may be called at this time."""
+        """Remember that this is sent now, if nobody else is at it and the person may be called then."""
         now = self.now()
         with self.store.writing() as conn:
             row = self._put(conn, intent, self._at_work(now), now)
