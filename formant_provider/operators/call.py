@@ -267,7 +267,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
             placement, self.row_of(context), self.hook, context, waits=self.wait_for_completion
         )
         if self.wait_for_completion and (placement.receipt or placement.until):
-            return self._call_wait().wait(call, placement, receipt, context, deferrable=self.deferrable)
+            return self._call_wait().wait(call, placement, receipt, context, placer.store_row)
         if placement.receipt is None:
             end_unconfirmed(self.placing.on_unconfirmed)
         return receipt
@@ -295,5 +295,5 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         return of_row(context, reference_or_none(self.reference, recipient_in(reveal(self.parameters))))
 
     def _call_wait(self) -> CallWait:
-        chosen = self.placing.on_unconfirmed, self.placing.redial_on
+        chosen = self.placing.on_unconfirmed, self.placing.redial_on, self.deferrable
         return CallWait(self.hook, self.waiting, self.timeout_s, self.on_timeout, *chosen)

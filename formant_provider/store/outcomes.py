@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
+from formant_provider.api.models import CallReceipt
 from formant_provider.store.events import append
-from formant_provider.store.intents import as_event
+from formant_provider.store.intents import BATCH_CALL, CALL, PLACED, as_event
 from formant_provider.store.schema import NAME_LENGTH, intents
 from formant_provider.store.store import to_ms
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+
     from formant_provider.store.store import Store
 
 
@@ -24,29 +30,73 @@ def record_outcome(
     outcome: str,
     ended_at: datetime | None,
     now: datetime,
+    intent_id: str | None = None,
 ) -> bool:
     """Write down how the call ended that has one of these ids; return whether the store knows it.
 
     :param outcome: the status of its conversation.
     :param ended_at: when that ended, aware; ``None`` if unknown, which means now.
+    :param intent_id: of the row of a call whose answer was lost: it is given the ids, if it has none yet, and
+        whoever asks for the call again finds it.
     :raises SendAborted: the store does not answer.
     """
-    ids = {"trace_id": trace_id, "conversation_id": conversation_id}
-    same = [intents.c[name] == value for name, value in ids.items() if value]
-    if not same:
-        return False
+    changed = {"outcome": outcome[:NAME_LENGTH], "outcome_at": to_ms(ended_at or now)}
+    is_lost = intents.c.id == intent_id, intents.c.trace_id.is_(None), intents.c.conversation_id.is_(None)
     with store.writing() as conn:
-        row = conn.execute(select(intents).where(or_(*same)).with_for_update()).mappings().first()
+        row = None
+        if trace_id:
+            row = _locked(conn, intents.c.trace_id == trace_id, intents.c.kind == CALL)
+        if row is None and conversation_id:
+            row = _locked(conn, intents.c.conversation_id == conversation_id, intents.c.kind == CALL)
+        if row is None and intent_id and (row := _locked(conn, *is_lost)) is not None:
+            changed |= _found(row, trace_id, conversation_id)
         if row is None:
             return False
-        changed = {
-            "outcome": outcome[:NAME_LENGTH],
-            "outcome_at": to_ms(ended_at or now),
-            "conversation_id": conversation_id or row["conversation_id"],
-        }
-        if all(row[name] == value for name, value in changed.items()):
-            return True
-        newer = {**row, **changed, "version": row["version"] + 1}
-        conn.execute(update(intents).where(intents.c.id == row["id"]).values(newer))
-        append(conn, store.digests, at=to_ms(now), kind="outcome", subject=row["id"], payload=as_event(newer))
+        found = {"conversation_id": conversation_id or row["conversation_id"]}
+        _write(store, conn, row, {**found, **changed}, now)
     return True
+
+
+def record_batch_outcome(
+    store: Store, *, batch_id: int, agent_id: int | None, outcome: str, now: datetime
+) -> bool:
+    """Write down that a batch call is over; return whether the store knows it.
+
+    :param agent_id: as far as it is known: two accounts may each have a batch call of this id.
+    :param outcome: in a word.
+    :raises SendAborted: the store does not answer.
+    """
+    wanted = [intents.c.batch_id == batch_id, intents.c.kind == BATCH_CALL]
+    if agent_id is not None:
+        wanted.append(intents.c.agent_id == agent_id)
+    with store.writing() as conn:
+        row = _locked(conn, *wanted)
+        if row is None:
+            return False
+        _write(store, conn, row, {"outcome": outcome[:NAME_LENGTH], "outcome_at": to_ms(now)}, now)
+    return True
+
+
+def _locked(conn: Connection, *wanted: ColumnElement[bool]) -> Any:
+    return conn.execute(select(intents).where(*wanted).with_for_update()).mappings().first()
+
+
+def _write(store: Store, conn: Connection, row: Any, changed: Mapping[str, Any], now: datetime) -> None:
+    is_news = changed["outcome"] != row["outcome"] or row["outcome_at"] is None
+    if not is_news and all(row[name] == value for name, value in changed.items() if name != "outcome_at"):
+        return
+    newer = {**row, **changed, "version": row["version"] + 1}
+    conn.execute(update(intents).where(intents.c.id == row["id"]).values(newer))
+    append(conn, store.digests, at=to_ms(now), kind="outcome", subject=row["id"], payload=as_event(newer))
+
+
+def _found(row: Any, trace_id: str | None, conversation_id: str | None) -> dict[str, Any]:
+    """Return what a row is given whose call was found, as if the API had answered."""
+    receipt = CallReceipt(row["agent_id"], trace_id, "initiated", conversation_id)
+    intent = {**json.loads(row["intent"]), "sent": "unclear", "receipt": asdict(receipt)}
+    return {
+        "state": PLACED,
+        "trace_id": trace_id,
+        "conversation_id": conversation_id,
+        "intent": json.dumps(intent, sort_keys=True, separators=(",", ":")),
+    }

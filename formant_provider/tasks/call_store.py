@@ -7,7 +7,9 @@ what was purged from it, it knows no more than there is in it.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from formant_provider.store.ledger import StoreLedger
     from formant_provider.store.store import Store
     from formant_provider.tasks.run import TaskRun
+
+log = logging.getLogger(__name__)
 
 # What a send may take besides the two timeouts of the connection.
 _MARGIN_S = 15
@@ -100,3 +104,18 @@ def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, r
         reference=None if reference is None else str(reference),
         asked_by=run.asked_by,
     )
+
+
+def record_in_store(hook: FormantHook, write: Callable[[Store], object]) -> None:
+    """Let the call store know how a call ended. What hinders it fails no task whose call is over."""
+    if not hook.has_store:
+        return
+    from formant_provider.api.errors import FormantError
+
+    try:
+        store = hook.get_store()
+        if store is not None:
+            write(store)
+    except Exception as error:
+        what = str(error) if isinstance(error, FormantError) else type(error).__name__
+        log.warning("%s. The call store does not know how this call ended.", what)

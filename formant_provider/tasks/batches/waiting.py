@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from formant_provider.tasks.call_store import record_in_store
 from formant_provider.tasks.options import one_of, percent, seconds
 from formant_provider.tasks.results import push_result, storable
+from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.core.batches.feed import BatchWatch
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.store import Store
     from formant_provider.triggers.batch import BatchEnd, BatchTrigger
 
 log = logging.getLogger(__name__)
@@ -91,11 +94,11 @@ def batch_result(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
     from formant_provider.api.retry import LAST_READ
 
     _log_end(end)
-    name = status = None
+    name = status = agent_id = None
     try:
         with hook.get_conn(LAST_READ) as client:
             batch = client.get_batch_call(end.batch_id)
-        name, status = batch.name, batch.status
+        name, status, agent_id = batch.name, batch.status, batch.agent_id
     except Exception as error:  # what matters is known already
         what = str(error) if isinstance(error, FormantError) else type(error).__name__
         log.warning("%s. Continuing without name and status of batch call %s.", what, end.batch_id)
@@ -108,7 +111,23 @@ def batch_result(hook: FormantHook, end: BatchEnd) -> dict[str, Any]:
         "metrics": end.metrics,
         "stalled": end.is_stalled,
     }
+    if end.is_over:
+        _record(hook, result, end.receipt.get("agent_id") or agent_id)
     return {name: storable(value) for name, value in result.items()}
+
+
+def _record(hook: FormantHook, result: Mapping[str, Any], agent_id: int | None) -> None:
+    """Let the call store know how the batch call ended: by the vendor's word, unless it stands still."""
+    outcome = "stalled" if stands_still(result) else str(result["status"] or "over")
+
+    def write(store: Store) -> None:
+        from formant_provider.store.outcomes import record_batch_outcome
+
+        record_batch_outcome(
+            store, batch_id=result["batch_id"], agent_id=agent_id, outcome=outcome, now=now()
+        )
+
+    record_in_store(hook, write)
 
 
 def _log_end(end: BatchEnd) -> None:

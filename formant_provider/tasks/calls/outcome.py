@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from formant_provider.links import CONVERSATION_LINK_XCOM
+from formant_provider.tasks.call_store import record_in_store
 from formant_provider.tasks.calls.waiting import WaitOptions, trigger_for, watch_for
 from formant_provider.tasks.results import push, push_apart, push_result, storable
 from formant_provider.tasks.run import TaskRun
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest, Conversation
     from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.store import Store
     from formant_provider.triggers.conversation import WaitEnd
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 READ_AGAIN_AFTER_S = (1.0, 2.0, 4.0)
 # Fields of a result that are XComs of their own as well.
 APART = ("trace_id", "conversation_id", "status")
+# In the receipt of a wait: the row in the call store of a call that is unconfirmed, a digest of its key.
+STORE_ROW = "store_row"
 OnTimeout = Literal["fail", "skip", "return"]
 OnUnconfirmed = Literal["succeed", "fail", "skip"]
 # What a task pushes of a conversation, besides its ids. The number is not in it.
@@ -59,6 +63,7 @@ class CallWait:
     on_timeout: OnTimeout
     on_unconfirmed: OnUnconfirmed
     redial_on: frozenset[str]
+    deferrable: bool
 
     def wait(
         self,
@@ -66,17 +71,21 @@ class CallWait:
         placement: Placement,
         receipt: dict[str, Any],
         context: Context,
-        *,
-        deferrable: bool,
+        store_row: str | None,
     ) -> dict[str, Any]:
-        """Wait, here or in the triggerer; return the result."""
+        """Wait, here or in the triggerer; return the result.
+
+        :param store_row: of the call in its call store, if there is one.
+        """
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, ending_the_task
 
         watch = watch_for(self.hook, call, placement, receipt, self.options)
         deadline = max(now(), placement.since) + timedelta(seconds=self.timeout_s)
         log.info("Waiting until %s for the conversation of trace_id %s.", deadline, watch.trace_id)
+        if placement.receipt is None and store_row is not None:  # there is no other id of it
+            receipt = {**receipt, STORE_ROW: store_row}
         trigger = trigger_for(self.hook, call.agent_id, watch, deadline, receipt)
-        if deferrable:
+        if self.deferrable:
             defer_wait(context["task"], trigger, deadline)
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             end = wait_here(self.hook, trigger)
@@ -86,6 +95,7 @@ class CallWait:
         """End the task as the conversation, the time or an error has it."""
         from formant_provider.tasks.failures import WAITING_FOR_A_CALL, end_unconfirmed, ending_the_task
 
+        store_row = end.receipt.pop(STORE_ROW, None)
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             end.raise_error()
             if end.conversation_id is None:
@@ -95,13 +105,18 @@ class CallWait:
                 else:
                     _end_timed_out(self.on_timeout, end)
                 return end.receipt
-            result = push_outcome(self.hook, end, context, self.options)
+            result = push_outcome(self.hook, end, context, self.options, store_row=store_row)
         end_as_it_ended(self.options, result, context, redial_on=self.redial_on)
         return result
 
 
-def push_outcome(hook: FormantHook, end: WaitEnd, context: Context, options: WaitOptions) -> dict[str, Any]:
-    """Read the record of a conversation that is over; push its ids, and return it with the receipt."""
+def push_outcome(
+    hook: FormantHook, end: WaitEnd, context: Context, options: WaitOptions, *, store_row: str | None = None
+) -> dict[str, Any]:
+    """Read the record of a conversation that is over; push its ids, and return it with the receipt.
+
+    :param store_row: as for :meth:`CallWait.wait`, when the store knows no other id of the call.
+    """
     from formant_provider.core.conversations.statuses import moment_text
 
     record = _read(hook, end)
@@ -119,33 +134,31 @@ def push_outcome(hook: FormantHook, end: WaitEnd, context: Context, options: Wai
     result = {name: storable(value) for name, value in result.items()}
     talk = f"{record.duration_seconds} s" if record.duration_seconds is not None else "nobody was connected"
     log.info("The conversation %s is over: %s, %s.", record.conversation_id, result["status"], talk)
-    _record(hook, result, record)
+    _record(hook, result, record, store_row)
     push_ids(hook, result, context)
     return result
 
 
-def _record(hook: FormantHook, result: Mapping[str, Any], record: Conversation) -> None:
-    """Let the call store know how the call ended. What hinders it fails no task whose call is over."""
-    if not hook.has_store:
-        return
-    from formant_provider.api.errors import FormantError
-    from formant_provider.api.models import iso_moment
-    from formant_provider.store.outcomes import record_outcome
+def _record(
+    hook: FormantHook, result: Mapping[str, Any], record: Conversation, store_row: str | None
+) -> None:
+    """Let the call store know how the call ended."""
 
-    try:
-        store = hook.get_store()
-        if store is not None:
-            record_outcome(
-                store,
-                trace_id=result["trace_id"],
-                conversation_id=record.conversation_id,
-                outcome=str(result["status"]),
-                ended_at=iso_moment(result["ended_at"]),
-                now=now(),
-            )
-    except Exception as error:
-        what = str(error) if isinstance(error, FormantError) else type(error).__name__
-        log.warning("%s. The call store does not know how this call ended.", what)
+    def write(store: Store) -> None:
+        from formant_provider.api.models import iso_moment
+        from formant_provider.store.outcomes import record_outcome
+
+        record_outcome(
+            store,
+            trace_id=result["trace_id"],
+            conversation_id=record.conversation_id,
+            outcome=str(result["status"]),
+            ended_at=iso_moment(result["ended_at"]),
+            now=now(),
+            intent_id=store_row,
+        )
+
+    record_in_store(hook, write)
 
 
 def _read(hook: FormantHook, end: WaitEnd) -> Conversation:

@@ -101,7 +101,10 @@ def call_of(task: BaseOperator, run: TaskRun, *, default_country: str | None, re
 
 @dataclass
 class CallPlacer:
-    """Places one call, once. A doubt that this try leaves is added to ``limit``."""
+    """Places one call, once. A doubt that this try leaves is added to ``limit``.
+
+    :ivar store_row: of the call in its call store, if there is one.
+    """
 
     call: CallRequest
     run: TaskRun
@@ -112,6 +115,7 @@ class CallPlacer:
     limit: LimitWait
     is_stopped: Callable[[], bool]
     reference: object = None
+    store_row: str | None = field(default=None, init=False)
     _is_logged: bool = field(default=False, init=False)
 
     def check(self) -> None:
@@ -186,7 +190,9 @@ class CallPlacer:
             reference=self.reference,
         )
         admission = Admission(self.cap.in_force(self.hook), self.cap.on_capped)
-        return store.ledger(Intent, asked, admission, ledger)
+        kept = store.ledger(Intent, asked, admission, ledger)
+        self.store_row = kept.id
+        return kept
 
     def _defer_to_limit(self, error: RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""
