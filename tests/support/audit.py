@@ -41,8 +41,15 @@ def a_redial(
     store: Store, key: str, number: str = NUMBER, *, at: datetime | None = None, **fields: Any
 ) -> None:
     """Let a task place a call, and one more."""
+    a_call(store, key, number, at=at, **fields)
+    a_further_call(store, key, number, at=at, **fields)
+
+
+def a_further_call(
+    store: Store, key: str, number: str = NUMBER, *, at: datetime | None = None, **fields: Any
+) -> None:
+    """Let a further try of a task redial."""
     ledger = _ledger(store, key, number, at, fields)
-    _place(ledger, _intent(key, at))
     _place(ledger, replace(_intent(key_of(first=key, attempt=2, spent=0), at), attempt=2))
 
 
