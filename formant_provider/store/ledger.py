@@ -8,6 +8,7 @@ one that died leaves a doubt, and a newer try of the same task does not wait for
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from formant_provider.api.errors import SendAborted, Superseded
+from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
 from formant_provider.core.ledger import IntentT, Ledger, Sent, note
 from formant_provider.store import intents as rows
 from formant_provider.store.admission import Admission
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
     from formant_provider.store.store import Store
 
+log = logging.getLogger(__name__)
+
 _LONGEST_PAUSE_S = 1.0
+# Before a receipt is written again: half a minute in all, in which a database has been started again.
+_PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
 _INSERT = insert(intents)
 # Made once: to build a statement takes as long as to run it.
 _UPDATE = (
@@ -98,23 +103,38 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it and the person may be called."""
+        """Remember that this is sent now, if nobody else is at it and the person may be called then."""
         now = self.now()
         with self.store.writing() as conn:
             row = self._put(conn, intent, self._at_work(now), now)
             if not self._may_have_been_placed(intent):
                 self._refuse_late(now)
                 self._keep_attempt(conn, intent)
-                if row["recipient"] is not None:
-                    self.admission.admit(conn, row, now=now)
+            # Also before a further send of the same: the one before may not have been accepted.
+            if row["recipient"] is not None:
+                self.admission.admit(conn, row, now=now)
             self._append(conn, "sending", row, now)
         self._row, self._known, self.is_guess = row, intent, False
 
     def write(self, intent: IntentT) -> None:
         """Remember what became of it. A receipt is kept whoever is at work on the row by now.
 
+        What the API has answered is known to nobody else, so a receipt waits for a store that is down.
+
         :raises SendAborted: the store does not answer, or another process has taken over.
         """
+        give_up_at = self.now() + timedelta(seconds=sum(_PAUSES_S))
+        for pause_s in _PAUSES_S if intent.receipt is not None else ():
+            try:
+                return self._write(intent)
+            except StoreUnavailable as error:
+                if self.now() >= give_up_at:
+                    raise
+                log.warning("%s What the API answered is written again in %s s.", error, pause_s)
+            self.sleep(pause_s)
+        return self._write(intent)
+
+    def _write(self, intent: IntentT) -> None:
         now, work = self.now(), {"sending_by": None, "sending_until": None}
         with self.store.writing() as conn:
             try:

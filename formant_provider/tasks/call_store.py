@@ -74,13 +74,13 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     if store is None:
         return None
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
-    return CallStore(store, run, lease, store.knows_since(began or _earliest(run)))
+    now = pendulum.now("UTC")
+    return CallStore(store, run, lease, store.knows_since(began or _earliest(run, now), now=now))
 
 
-def _earliest(run: TaskRun) -> datetime:
+def _earliest(run: TaskRun, now: datetime) -> datetime:
     """Return when somebody can have placed a call of this run, at the earliest, so that it still matters."""
-    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
-    return min(run.run_began, a_day_ago) if run.own_name else run.run_began
+    return min(run.run_began, now - timedelta(hours=24)) if run.own_name else run.run_began
 
 
 def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, reference: object) -> Asked:
