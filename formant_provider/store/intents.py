@@ -110,7 +110,9 @@ def call_at(intent: BaseIntent) -> datetime:
     if isinstance(intent.receipt, CallReceipt) and intent.receipt.scheduled_at:
         return intent.receipt.scheduled_at
     if isinstance(intent, Intent) and intent.sends:
-        return intent.sends[-1].scheduled_for or intent.sends[-1].at
+        last = intent.sends[-1]
+        # At the latest: two calls must not be closer than a cap says because one of them was slow.
+        return last.scheduled_for or last.ended_at or last.at
     return intent.written_at
 
 
