@@ -34,6 +34,10 @@ class Digests:
         """Return the digest of an idempotency key."""
         return self._digest("key", key)
 
+    def task(self, *place: object) -> str:
+        """Return a short mark of a task, for whoever is at work on one of its calls, or of another's."""
+        return self._digest("task", "\x00".join(map(str, place)))[: DIGEST_LENGTH // 2]
+
     def chained(self, *parts: object) -> str:
         """Return the hash of a link in the chain of events."""
         text = "\x00".join(map(str, ("event", *parts)))
