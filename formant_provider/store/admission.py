@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, union_all
+from sqlalchemy import bindparam, null, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.core.caps import CapRule, is_free, next_free
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 # The API takes a call for at most so far ahead.
 _FARTHEST = timedelta(days=30)
 _SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
+# A call that is being sent is placed when it is answered, or not at all; its process counts as dead after that.
+_NEWEST = select(intents.c.call_at, intents.c.sending_until.label("busy_until")).where(
+    intents.c.recipient == bindparam("recipient"),
+    or_(intents.c.call_at > bindparam("since"), intents.c.sending_until > bindparam("since")),
+    intents.c.state.in_(COUNTED),
+    intents.c.id != bindparam("other_than"),
+)
+_OTHERS = select(calls.c.call_at, null()).where(
+    calls.c.recipient == bindparam("recipient"), calls.c.call_at > bindparam("since"), calls.c.counted
+)
+_TIMES = union_all(_NEWEST, _OTHERS)
 SUPPRESSED, CAPPED = "suppressed", "capped"
 
 
@@ -75,16 +86,8 @@ def call_times(conn: Connection, recipient: str, *, since: datetime, other_than:
 
     :param other_than: an intent, whose newest attempt is left out.
     """
-    newest = select(intents.c.call_at).where(
-        intents.c.recipient == recipient,
-        intents.c.call_at > to_ms(since),
-        intents.c.state.in_(COUNTED),
-        intents.c.id != other_than,
-    )
-    others = select(calls.c.call_at).where(
-        calls.c.recipient == recipient, calls.c.call_at > to_ms(since), calls.c.counted
-    )
-    return [to_moment(ms) for ms in conn.execute(union_all(newest, others)).scalars()]
+    found = conn.execute(_TIMES, {"recipient": recipient, "since": to_ms(since), "other_than": other_than})
+    return [to_moment(max(row.call_at, row.busy_until or 0)) for row in found]
 
 
 def upserted(conn: Connection, table: Any, values: Any, *, keep: str | Iterable[str]) -> Any:
