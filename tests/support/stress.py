@@ -59,12 +59,14 @@ class Stress:
         try:
             while self._running:
                 assert time.monotonic() - began < timeout_s, f"not done after {timeout_s} s"
-                time.sleep(0.02)
+                time.sleep(0.05)
                 self._reap()
-                if self.kill_every_s and time.monotonic() > next_kill:
+                done = self._done_share()
+                # The last ones are let finish: who looks for its call starts anew after each kill.
+                if self.kill_every_s and done < 0.95 and time.monotonic() > next_kill:
                     self._kill_one()
                     next_kill = time.monotonic() + self.random.expovariate(1 / self.kill_every_s)
-                if self.meanwhile and self._done_share() > 0.4:
+                if self.meanwhile and done > 0.4:
                     self.meanwhile, meanwhile = None, self.meanwhile
                     meanwhile()
         finally:
@@ -101,8 +103,11 @@ class Stress:
                 self._start(process)
 
     def _kill_one(self) -> None:
-        self.random.choice(list(self._running.values())).send_signal(signal.SIGKILL)
-        self.kills += 1
+        # One that has ended is hit as often as any: otherwise the last ones would be killed all the time.
+        worker = self._running.get(self.random.randrange(self.processes))
+        if worker is not None:
+            worker.send_signal(signal.SIGKILL)
+            self.kills += 1
 
     def _done_share(self) -> float:
         done = sum(len(self._lines(process)) for process in range(self.processes))

@@ -22,7 +22,7 @@ from formant_provider.api.models import CallRequest
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.placement import CallPlacing
-from formant_provider.core.caps import parse_cap
+from formant_provider.core.caps import CapRule
 from formant_provider.core.keys import key_for_name
 from formant_provider.store.admission import Admission
 from formant_provider.store.engines import create
@@ -43,7 +43,7 @@ class Job:
     :param groups: so many processes share those of their calls that are shared.
     :param share: of ten tasks, how many ask for a call that others ask for as well.
     :param calls_each: how many calls one person is called with.
-    :param cap: such as ``2/1d``.
+    :param cap: how many calls within how many seconds one person may get.
     """
 
     database: str
@@ -55,9 +55,10 @@ class Job:
     groups: int = 4
     share: int = 3
     calls_each: int = 1
-    cap: str | None = None
+    cap: tuple[int, float] | None = None
     on_capped: str = "skip"
     lease_s: float = 30.0
+    lookup_s: float = 10.0
     limits: dict[str, Any] = field(default_factory=dict)
 
     def name_of(self, process: int, task: int) -> str:
@@ -71,6 +72,10 @@ class Job:
         kind = 0 if task % 10 < self.share else 1
         number = (kind * 1000 + owner) * 1000 + task // (10 * self.calls_each) * 10 + task % 10
         return f"+1415{number:07d}"[:12]
+
+    @property
+    def rule(self) -> CapRule | None:
+        return CapRule(self.cap[0], timedelta(seconds=self.cap[1])) if self.cap else None
 
     def results_of(self, process: int) -> Path:
         return Path(self.folder) / f"{process}.jsonl"
@@ -122,14 +127,14 @@ class Process:
             self.store,
             Intent,
             asked,
-            Admission(parse_cap(job.cap) if job.cap else None, job.on_capped, **job.limits),
+            Admission(job.rule, job.on_capped, **job.limits),
             now=_now,
             sleep=self._wait,
             lease=timedelta(seconds=job.lease_s),
             guesses=self.try_number == 1,
         )
         call = CallRequest(AGENT, (("customer_phone", person),), key)
-        policy = Policy(taken_since=None, lookup_timeout_s=60)
+        policy = Policy(taken_since=None, lookup_timeout_s=self.job.lookup_s)
         return CallPlacing(call, client, ledger, policy, CallCallbacks(_now, time.sleep))
 
     def _wait(self, seconds: float) -> None:
