@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, null, or_, select, union_all
+from sqlalchemy import bindparam, case, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.core.caps import CapRule, is_free, next_free
-from formant_provider.store.intents import COUNTED
+from formant_provider.store.bulk import among
+from formant_provider.store.intents import BATCH_CALL, COUNTED
 from formant_provider.store.schema import calls, intents, people
 from formant_provider.store.store import to_moment, to_ms
 
@@ -20,18 +23,9 @@ if TYPE_CHECKING:
 
 # The API takes a call for at most so far ahead.
 _FARTHEST = timedelta(days=30)
+# For so long a person counts as called by a batch call that is not uploaded yet: its process may have died.
+RESERVED_FOR = timedelta(hours=1)
 _SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
-# A call that is being sent is placed when it is answered, or not at all; its process counts as dead after that.
-_NEWEST = select(intents.c.call_at, intents.c.sending_until.label("busy_until")).where(
-    intents.c.recipient == bindparam("recipient"),
-    or_(intents.c.call_at > bindparam("since"), intents.c.sending_until > bindparam("since")),
-    intents.c.state.in_(COUNTED),
-    intents.c.id != bindparam("other_than"),
-)
-_OTHERS = select(calls.c.call_at, null()).where(
-    calls.c.recipient == bindparam("recipient"), calls.c.call_at > bindparam("since"), calls.c.counted
-)
-_TIMES = union_all(_NEWEST, _OTHERS)
 SUPPRESSED, CAPPED = "suppressed", "capped"
 
 
@@ -59,7 +53,8 @@ class Admission:
             raise NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
         if self.cap is None:
             return
-        times = call_times(conn, recipient, since=call_at - self.cap.per, other_than=row["id"])
+        since = call_at - self.cap.per
+        times = call_times(conn, [recipient], since=since, now=now, other_than=row["id"])[recipient]
         if not is_free(times, call_at, self.cap):
             raise self._capped(next_free(times, call_at, self.cap), now)
 
@@ -81,13 +76,44 @@ def is_suppressed(conn: Connection, recipient: str) -> bool:
     return conn.execute(_SUPPRESSED_AT, {"recipient": recipient}).scalar() is not None
 
 
-def call_times(conn: Connection, recipient: str, *, since: datetime, other_than: str) -> list[datetime]:
-    """Return when a person was called, or will be, from a time on: all that may have been placed.
+def call_times(
+    conn: Connection, recipients: Sequence[str], *, since: datetime, now: datetime, other_than: str
+) -> Mapping[str, Sequence[datetime]]:
+    """Return when people were called, or will be, from a time on: all that may have been placed.
 
-    :param other_than: an intent, whose newest attempt is left out.
+    :param other_than: an intent whose newest attempt is left out; all of it, if it is a batch call.
+    :return: by recipient; nothing of whom was not called.
     """
-    found = conn.execute(_TIMES, {"recipient": recipient, "since": to_ms(since), "other_than": other_than})
-    return [to_moment(max(row.call_at, row.busy_until or 0)) for row in found]
+    given = {"recipients": list(recipients), "since": to_ms(since), "other_than": other_than}
+    found: dict[str, list[datetime]] = defaultdict(list)
+    query = _times(conn.dialect.name)
+    for recipient, ms in conn.execute(query, {**given, "reserved_since": to_ms(now - RESERVED_FOR)}):
+        found[recipient].append(to_moment(ms))
+    return found
+
+
+@cache
+def _times(dialect: str) -> Any:
+    since: Any = bindparam("since")
+    # A call that is being sent may ring until it is answered, or until its process counts as dead.
+    is_busy = intents.c.sending_until > intents.c.call_at
+    may_ring_at = case((is_busy, intents.c.sending_until), else_=intents.c.call_at)
+    newest = select(intents.c.recipient, may_ring_at).where(
+        among(intents.c.recipient, dialect),
+        or_(intents.c.call_at > since, intents.c.sending_until > since),
+        intents.c.state.in_(COUNTED),
+        intents.c.id != bindparam("other_than"),
+    )
+    batch = select(intents.c.id).where(intents.c.id == calls.c.intent_id, intents.c.kind == BATCH_CALL)
+    was_uploaded = batch.where(intents.c.state.in_(COUNTED)).exists()
+    others = select(calls.c.recipient, calls.c.call_at).where(
+        among(calls.c.recipient, dialect),
+        calls.c.call_at > since,
+        calls.c.counted,
+        or_(calls.c.intent_id != bindparam("other_than"), ~batch.exists()),
+        or_(calls.c.call_at > bindparam("reserved_since"), was_uploaded, ~batch.exists()),
+    )
+    return union_all(newest, others)
 
 
 def upserted(conn: Connection, table: Any, values: Any, *, keep: str | Iterable[str]) -> Any:
