@@ -78,10 +78,12 @@ class StoreLedger(Generic[IntentT]):
     claim_before: datetime | None = field(default=None, init=False)
     _row: dict[str, Any] | None = field(default=None, init=False)
     _known: IntentT | None = field(default=None, init=False)
-    _process: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
 
     def __post_init__(self) -> None:
-        self.id = self.store.digests.idempotency_key(self.asked.key)
+        digests = self.store.digests
+        self.id = digests.idempotency_key(self.asked.key)
+        self._task = digests.task(*self.asked.place)
+        self._process = self._task + secrets.token_hex(8)
 
     def read(self) -> IntentT | None:
         """Return what is known, once nobody else is at work on it.
@@ -202,8 +204,8 @@ class StoreLedger(Generic[IntentT]):
         """Return for how many seconds another process may still be at work on the row."""
         if row["sending_until"] is None or row["sending_by"] == self._process:
             return 0.0
-        place = tuple(row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
-        if place == self.asked.place and row["try_number"] < self.asked.try_number:
+        is_of_this_task = row["sending_by"].startswith(self._task)
+        if is_of_this_task and row["try_number"] < self.asked.try_number:
             return 0.0  # Airflow has given it up
         return float(row["sending_until"] - to_ms(self.now())) / 1000
 
