@@ -15,7 +15,7 @@ from formant_provider.store.failures import translated
 from formant_provider.store.schema import chain
 from formant_provider.store.schema import store as facts
 from formant_provider.store.secrets import Digests, new_digest_key, opened
-from formant_provider.store.upgrades import check, upgrade
+from formant_provider.store.upgrades import SCHEMA_VERSION, check, upgrade, version
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -82,6 +82,15 @@ def set_up(engine: Engine, where: str, secret: str, *, now: datetime) -> bool:
         else:
             opened(known[DIGEST_KEY], secret)
     return was_changed
+
+
+def is_up_to_date(engine: Engine, where: str) -> bool:
+    """Whether the tables are there, and of this version.
+
+    :raises SendAborted: the database does not answer.
+    """
+    with translated(where), _reader(engine).connect() as conn:
+        return version(conn) == SCHEMA_VERSION
 
 
 def open_up(engine: Engine, where: str, secret: str) -> Store:

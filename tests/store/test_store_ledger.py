@@ -106,7 +106,7 @@ def test_a_dead_process_is_waited_for_as_long_as_its_lease(store: Store) -> None
     first = ledger_in(store, Intent, asked(task_id="first"))
     first.read()
     first.claim(DOUBT)
-    began = now = datetime.now(UTC)
+    now = began = datetime.now(UTC)
 
     def sleep(seconds: float) -> None:
         nonlocal now
