@@ -249,6 +249,18 @@ def mysql_database() -> Iterator[Database]:
         server.dispose()
 
 
+def contents_of(database: Database) -> str:
+    """All that the tables of a database hold."""
+    from sqlalchemy import MetaData, select
+
+    engine, tables = database.engine(), MetaData()
+    tables.reflect(engine)
+    with engine.connect() as connection:
+        return "\n".join(
+            str(tuple(row)) for table in tables.sorted_tables for row in connection.execute(select(table))
+        )
+
+
 KINDS = ("sqlite", "postgresql", *(["mysql"] if os.environ.get("FORMANT_TEST_MYSQL") else []))
 
 

@@ -156,7 +156,7 @@ class CallPlacing:
             raise
         intent = replace(intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt)
         note(self.ledger, intent)
-        return self._placed(intent)
+        return self._placed(intent, Result.PLACED)
 
     def _after_duplicate(self, intent: Intent, sending: Sending, error: DuplicateRequest) -> Intent:
         before = outcome_of(intent.sent, error.earlier)
@@ -177,7 +177,8 @@ class CallPlacing:
             log.warning(done.why)
         intent, finding = done.intent, done.finding
         if finding is None:
-            return self._placed(intent)
+            result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
+            return self._placed(intent, result)
         if done.result is Result.FOUND and finding.record is not None:
             receipt = self._receipt(intent, finding.record)
             note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
@@ -196,10 +197,10 @@ class CallPlacing:
         until = max(span.end for span in finding.spans) if done.is_traceable else None
         return Placement(Result.UNCONFIRMED, None, since, until)
 
-    def _placed(self, intent: Intent) -> Placement:
+    @staticmethod
+    def _placed(intent: Intent, result: Result) -> Placement:
         scheduled_for = intent.receipt.scheduled_at if intent.receipt else None
         since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
-        result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
         return Placement(result, intent.receipt, since)
 
     def _receipt(self, intent: Intent, record: Conversation) -> CallReceipt:
