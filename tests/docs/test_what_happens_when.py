@@ -37,7 +37,9 @@ def in_short(ends: Ends) -> str:
     if not ends.placement:
         return f"{'one' if ends.rings else 'no'} call, `failed`"
     words = " or ".join(f"`{word}`" for word in ends.placement)
-    ids = {"yes": "with its ids", "`None`": "without ids"}.get(ids_of(ends), "without ids while `unconfirmed`")
+    ids = {"yes": "with its ids", "`None`": "without ids"}.get(
+        ids_of(ends), "without ids while `unconfirmed`"
+    )
     return f"{'one' if ends.rings else 'no'} call, {words}, {ids}"
 
 

@@ -30,6 +30,7 @@ from engine.matrix import (
     MemoryLost,
     Row,
     Step,
+    StoreDown,
     StrangerCalls,
     Strike,
 )
@@ -37,7 +38,7 @@ from engine.matrix import (
 from formant_provider.core.keys import key_for_task
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.faults import CALL
-from support.databases import Database, contents_of, postgres_database
+from support.databases import Database, Postgres, contents_of, postgres_database
 from support.engine import DagResult, TaskId, run_dag_source
 from support.stores import connections_with, sqlite_store
 
@@ -50,6 +51,7 @@ AGENT = 456
 # 555-0100 to 555-0199 are nobody's in any area.
 AREAS = {"plain": "+1415555", "mapped": "+1212555", "deferrable": "+1202555"}
 SHORTEST_PAUSE_S = 0.4  # between two sends of ours; what else sleeps in this process sleeps shorter or longer
+SHORTEST_PAUSE_OF_LEDGER_S = 0.2
 CUT_TO_S = 0.02
 SQLITE, POSTGRES = "SQLite", "PostgreSQL"
 # What a database can have a say in: a doubt, a refusal, a row of another, a memory that is lost.
@@ -139,6 +141,8 @@ class Scene:
         self.phones = {column: self._phones(column) for column in row.columns}
         self.struck: set[TaskId] = set()
         self.result: DagResult
+        self._kill_after_send = False
+        self._store_down_for: int | None = None
         self._begun: set[tuple[TaskId, int]] = set()
         self._failed: set[TaskId] = set()
 
@@ -147,6 +151,43 @@ class Scene:
         if column != MAPPED:
             return [area + struck]
         return [area + "0120", area + struck, area + (struck if self.row.twins else "0122")]
+
+    def _sending(self) -> Any:
+        """Stand in for the client's last step: the answer is there, and the store is killed."""
+        send = requests.adapters.HTTPAdapter.send
+
+        def sent(adapter: Any, request: Any, **options: Any) -> Any:
+            response = send(adapter, request, **options)
+            if self._kill_after_send and request.method == "POST":
+                self._kill_after_send = False
+                self._server.kill()
+            return response
+
+        return sent
+
+    def _pause(self, seconds: float) -> None:
+        self.api.pause(seconds)
+        if self._store_down_for is not None and seconds >= SHORTEST_PAUSE_OF_LEDGER_S:
+            self._store_down_for -= 1
+            if self._store_down_for == 0:
+                self._store_comes_up()
+
+    @property
+    def _server(self) -> Postgres:
+        assert self.database is not None
+        assert self.database.server is not None
+        return self.database.server
+
+    def _store_goes_down(self, down: StoreDown) -> None:
+        self._kill_after_send, self._store_down_for = down.at_send, down.for_pauses
+        if not down.at_send:
+            self._server.kill()
+
+    def _store_comes_up(self) -> None:
+        """Start the database again, if it is down."""
+        if self.row.needs_store and not self._server.is_up:
+            self._store_down_for = None
+            self._server.start()
 
     def phone(self, task: TaskId) -> str:
         """Whom the task calls."""
@@ -171,7 +212,8 @@ class Scene:
             connections = connections_with(self.database, self.sandbox, read_timeout=0.3)
         env = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
         with heard_by(self), pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("time.sleep", self.api.pause)
+            monkeypatch.setattr("time.sleep", self._pause)
+            monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", self._sending())
             self.result = run_dag_source(source, folder, "matrix", env=env)
 
     @hookimpl
@@ -191,11 +233,13 @@ class Scene:
     def on_task_instance_success(self) -> None:
         """A fault lasts no longer than the try."""
         self.api.come_up()
+        self._store_comes_up()
 
     @hookimpl
     def on_task_instance_failed(self, task_instance: Any) -> None:
         """A fault lasts no longer than the try; the list may change now."""
         self.api.come_up()
+        self._store_comes_up()
         self._failed.add((task_instance.task_id, task_instance.map_index))
         if self.row.turned and len(self._failed) == len(self.row.strikes):
             self._failed.clear()
@@ -208,6 +252,8 @@ class Scene:
         match step:
             case Strike():
                 self.sandbox.inject(step.at, step.fault, times=step.times, retry_after=step.retry_after)
+            case StoreDown():
+                self._store_goes_down(step)
             case Down():
                 self.api.go_down(step)
             case StrangerCalls():
@@ -306,10 +352,11 @@ def cases_with(store: str, rows: Sequence[Row]) -> list[Case]:
     return cases
 
 
+WITH_AND_WITHOUT = [row for row in IN_ENGINE if not row.needs_store]
 CASES: list[Case] = [
-    *((row, key_used, "") for row in IN_ENGINE for key_used in row.key_answers),
-    *cases_with(SQLITE, IN_ENGINE),
-    *cases_with(POSTGRES, [row for row in IN_ENGINE if row.name in ON_POSTGRES]),
+    *((row, key_used, "") for row in WITH_AND_WITHOUT for key_used in row.key_answers),
+    *cases_with(SQLITE, WITH_AND_WITHOUT),
+    *cases_with(POSTGRES, [row for row in IN_ENGINE if row.needs_store or row.name in ON_POSTGRES]),
 ]
 
 

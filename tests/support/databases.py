@@ -98,6 +98,11 @@ class Postgres:
     def data(self) -> Path:
         return self.folder / "data"
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the server was started, and not ended since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start the server on the same port, and return when it answers; after a kill it recovers first."""
         settings = [word for setting in SETTINGS for word in ("-c", setting)]
