@@ -56,10 +56,10 @@ class Store:
         with translated(self.where), _reader(self.engine).connect() as conn:
             yield conn
 
-    def knows_since(self, began: datetime) -> bool:
+    def knows_since(self, began: datetime, *, now: datetime) -> bool:
         """Whether the store knows of all calls that a run may have asked for which began then."""
         since = self.known_since
-        if began < datetime.now(UTC) - _NEVER_PURGED:  # somebody may have purged since
+        if began < now - _NEVER_PURGED:  # somebody may have purged since
             with self.reading() as conn:
                 since = _known_since(_facts(conn))
         return began >= since

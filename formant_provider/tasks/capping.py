@@ -65,6 +65,14 @@ class CapOptions:
         """
         return default if self.call_cap is None else self.call_cap.rule()
 
+    def in_force(self, hook: FormantHook) -> CapRule | None:
+        """Return the rule that holds for a call of this connection, if any."""
+        from formant_provider.core.caps import CapRule
+
+        config = hook.get_config().store
+        default = config.call_cap if config else None
+        return self.rule(CapRule(*default) if default else None)
+
     def check(self, hook: FormantHook) -> None:
         """Check, before anything is sent, the cap and that there is something to count with.
 

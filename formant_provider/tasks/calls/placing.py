@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.intent import Intent
     from formant_provider.core.calls.placement import Placement
-    from formant_provider.core.caps import CapRule
     from formant_provider.core.ledger import Ledger
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.call_store import CallStore
@@ -186,14 +185,8 @@ class CallPlacer:
             recipient=call.recipient,
             reference=self.reference,
         )
-        return store.ledger(Intent, asked, Admission(self._cap_rule(), self.cap.on_capped), ledger)
-
-    def _cap_rule(self) -> CapRule | None:
-        from formant_provider.core.caps import CapRule
-
-        config = self.hook.get_config().store
-        default = config.call_cap if config else None
-        return self.cap.rule(CapRule(*default) if default else None)
+        admission = Admission(self.cap.in_force(self.hook), self.cap.on_capped)
+        return store.ledger(Intent, asked, admission, ledger)
 
     def _defer_to_limit(self, error: RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""
