@@ -129,7 +129,7 @@ def test_a_list_that_cannot_be_read_is_refused_as_a_whole(
 
 
 @pytest.mark.parametrize(
-    "slip", ["+1415555010O", "+141555501000000", "tel: 555 0100 x", "+1 415 5550100 ext 5"]
+    "slip", ["+1415555010O", "+141555501000000", "tel: 555 0100 x", "+1 415 5550100 ext 5", "+1415555" * 99]
 )
 def test_a_number_with_a_slip_is_not_repeated(slip: str, command: Command) -> None:
     """It is not taken for a file that is missing, whose name would be printed."""
