@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from formant_provider.operators.call import FormantCreateCallOperator
+from formant_provider.operators.suppression import FormantSuppressionOperator
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.store.store import Store, open_up
 from formant_provider.store.suppressions import Decision, add, digests_of, remove
@@ -143,3 +145,24 @@ def test_who_is_taken_off_the_list_is_called(store: Store, sandbox: Sandbox, cha
     change(store, NUMBER, remove)
     assert run_task(an_operator(), channel, try_number=2, clear_number=1).state == "success"
     assert sandbox.rings == {NUMBER: 1}
+
+
+def test_no_file_of_the_database_holds_a_number(
+    store: Store, channel: FakeSupervisor, database: Database, tmp_path: Path
+) -> None:
+    """No digits of one, after it was added, refused a call and was removed: in tables, journals and logs."""
+    listed, called = "+14155550187", "+14155550188"
+    operator = FormantSuppressionOperator(task_id="suppress", numbers=[listed], reason="letter")
+    assert run_task(operator, channel).state == "success"
+    assert_not_called(run_task(an_operator(listed), channel))
+    assert run_task(an_operator(called), channel).state == "success"
+    change(store, listed, remove)
+    if database.server is not None:
+        database.server.execute("CHECKPOINT")
+    folder = tmp_path if database.server is None else database.server.folder
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    texts = [path.read_bytes() for path in files]
+    assert any(store.digests.recipient(listed).encode() in text for text in texts)
+    for number in (listed, called):
+        found = [path for path, text in zip(files, texts, strict=True) if number[2:].encode() in text]
+        assert found == []
