@@ -28,6 +28,7 @@ from formant_provider.store.store import to_ms
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
 
 _LONGEST_PAUSE_S = 1.0
@@ -47,6 +48,7 @@ class StoreLedger(Generic[IntentT]):
     :param kind: what the row is read as.
     :param lease: for how long a process may be at work on one send; after that it counts as dead.
     :param guesses: whether to assume at first that nothing is known, as is likely of a first try.
+    :param pace: in whose turn the call is placed; ``None`` means at once.
     :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
     """
 
@@ -59,6 +61,7 @@ class StoreLedger(Generic[IntentT]):
     lease: timedelta
     guesses: bool = False
     before: Ledger[IntentT] | None = None
+    pace: Pace | None = None
     is_durable = True
     is_guess: bool = field(default=False, init=False)
     is_of_others: bool = field(default=False, init=False)
@@ -88,7 +91,13 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it and the person may be called."""
+        """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
+        if self.pace is None:
+            self._claim(intent)
+        else:
+            self.pace.claim(self.store, self.id, lambda: self._claim(intent))
+
+    def _claim(self, intent: IntentT) -> None:
         now = self.now()
         work = {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
         with self.store.writing() as conn:
@@ -97,6 +106,8 @@ class StoreLedger(Generic[IntentT]):
                 self._keep_attempt(conn, intent)
                 if row["recipient"] is not None:
                     self.admission.admit(conn, row, now=now)
+            if self.pace is not None:  # also for a repeat with the same key, by which a call may be placed
+                self.pace.enter(conn, self.id)
             self._append(conn, "sending", row, now)
         self._row, self._known, self.is_guess = row, intent, False
 

@@ -34,6 +34,10 @@ class Digests:
         """Return the digest of an idempotency key."""
         return self._digest("key", key)
 
+    def account(self, base_url: str, api_key: str) -> str:
+        """Return the digest of an account at the vendor."""
+        return self._digest("account", f"{base_url}\x00{api_key}")
+
     def chained(self, *parts: object) -> str:
         """Return the hash of a link in the chain of events."""
         text = "\x00".join(map(str, ("event", *parts)))

@@ -8,17 +8,19 @@ what was purged from it, it knows no more than there is in it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pendulum
 
 if TYPE_CHECKING:
+    from formant_provider.api.store_config import StoreConfig
     from formant_provider.core.ledger import IntentT, Ledger
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
     from formant_provider.store.intents import Asked
+    from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
     from formant_provider.tasks.run import TaskRun
 
@@ -31,15 +33,41 @@ class CallStore:
     """The store of a task.
 
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    :param account: digest of the account that the connection leads to.
+    :param limits: what the connection says of the store.
     """
 
     store: Store
     run: TaskRun
     lease: timedelta
     knows_all: bool
+    account: str
+    limits: StoreConfig
+
+    def pace(self, *, max_inline_wait_s: float, was_deferred: bool) -> Pace | None:
+        """Return in whose turn a call is placed; ``None`` when the connection sets no limit.
+
+        :param max_inline_wait_s: for how long a worker may be held.
+        :param was_deferred: whether the task continues after a wait.
+        """
+        from formant_provider.store.pace import Pace
+
+        if self.limits.calls_per_minute is None:
+            return None
+        return Pace(
+            self.account,
+            self.limits.calls_per_minute,
+            max_inline_wait_s=max_inline_wait_s,
+            has_waited=was_deferred or self.run.try_number > 1 or self.run.was_cleared,
+        )
 
     def ledger(
-        self, kind: type[IntentT], asked: Asked, admission: Admission, before: Ledger[IntentT]
+        self,
+        kind: type[IntentT],
+        asked: Asked,
+        admission: Admission,
+        before: Ledger[IntentT],
+        pace: Pace | None = None,
     ) -> Ledger[IntentT]:
         """Return the ledger of a call, or batch call.
 
@@ -52,13 +80,14 @@ class CallStore:
         return StoreLedger(
             self.store,
             kind,
-            asked,
+            replace(asked, account=self.account),
             admission,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             lease=self.lease,
             guesses=is_fresh and kind_of(asked) != BATCH_CALL,
             before=None if self.knows_all else before,
+            pace=pace,
         )
 
 
@@ -69,10 +98,11 @@ def call_store_of(hook: FormantHook, run: TaskRun) -> CallStore | None:
     :raises SendAborted: its database does not answer.
     """
     store, config = hook.get_store(), hook.get_config()
-    if store is None:
+    if store is None or config.store is None:
         return None
+    account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
-    return CallStore(store, run, lease, store.knows_since(_earliest(run)))
+    return CallStore(store, run, lease, store.knows_since(_earliest(run)), account, config.store)
 
 
 def _earliest(run: TaskRun) -> datetime:

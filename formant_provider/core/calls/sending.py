@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import FormantError, SendAborted, may_have_been_placed
+from formant_provider.api.errors import FormantError, PaceExceeded, SendAborted, may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.api.retry import is_unclear
 from formant_provider.core.calls.decision import Send, may_still_be_sent
@@ -47,6 +47,12 @@ class Sending:
         return latest([*self.decided.intent.sends, *unclear])
 
     def _before_send(self) -> FormantError | None:
+        """Write down that it is sent now, in its turn; all that depends on the time is asked then."""
+        while isinstance(aborted := self._claim(), PaceExceeded) and aborted.waits_here:
+            self.callbacks.sleep(aborted.retry_after_s or 0)
+        return aborted
+
+    def _claim(self) -> FormantError | None:
         intent, moment, now = self.decided.intent, self.decided.moment, self.callbacks.now()
         timing = self.timing(intent) if moment is None else None
         if not may_still_be_sent(self.decided, now, timing):
