@@ -8,6 +8,7 @@ All files are in ``.airflow/`` of the checkout; delete that folder to start agai
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -152,16 +153,42 @@ def api_session(base_url: str) -> requests.Session:
     return session
 
 
-def put_connection(base_url: str, host: str) -> str:
+def put_connection(base_url: str, host: str, home: Path) -> str:
     """Point ``formant_default`` to the sandbox, unless somebody has pointed it elsewhere."""
-    session, url = api_session(base_url), f"{base_url}/api/v2/connections"
-    found = session.get(f"{url}/formant_default", timeout=10)
+    session = api_session(base_url)
+    found = session.get(f"{base_url}/api/v2/connections/formant_default", timeout=10)
     if found.ok and not str(found.json()["host"]).startswith(SANDBOX_HOST):
         return "somewhere else: you have changed it, calls may be REAL"
-    send, url = (session.patch, f"{url}/formant_default") if found.ok else (session.post, url)
-    body = {"connection_id": "formant_default", "conn_type": "formant", "host": host, "password": SANDBOX_KEY}
-    send(url, json=body, timeout=10).raise_for_status()
+    store = {"store_conn_id": "formant_calls", "store_secret": store_secret(home), "store_auto_upgrade": True}
+    _put(session, base_url, "formant_calls", conn_type="sqlite", host=str(home / "formant_calls.db"))
+    _put(
+        session,
+        base_url,
+        "formant_default",
+        conn_type="formant",
+        host=host,
+        password=SANDBOX_KEY,
+        extra=json.dumps(store),
+    )
     return "the sandbox"
+
+
+def store_secret(home: Path) -> str:
+    """Return the secret of the local call store, the same at each start."""
+    from formant_provider.store.secrets import new_secret
+
+    file = home / "formant_store_secret"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(new_secret())
+    return file.read_text()
+
+
+def _put(session: requests.Session, base_url: str, conn_id: str, **fields: str) -> None:
+    url = f"{base_url}/api/v2/connections"
+    is_there = session.get(f"{url}/{conn_id}", timeout=10).ok
+    send, url = (session.patch, f"{url}/{conn_id}") if is_there else (session.post, url)
+    send(url, json={"connection_id": conn_id, **fields}, timeout=10).raise_for_status()
 
 
 def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
@@ -174,8 +201,8 @@ def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
     started.append(start(AIRFLOW, log, env))
     wait_until(lambda: requests.get(f"{sandbox}/sandbox/stats", timeout=5).ok, started[0], sandbox_log)
     wait_until(lambda: airflow_healthy(url), started[1], log)
-    target, call_s = put_connection(url, sandbox), 142 / CALL_SPEED
-    print(WELCOME.format(url=url, sandbox=sandbox, target=target, call_s=call_s), flush=True)
+    target, call_s = put_connection(url, sandbox, home), 142 / CALL_SPEED
+    print(WELCOME.format(url=url, sandbox=sandbox, target=target, call_s=call_s, home=home), flush=True)
     while all(process.poll() is None for process in started):
         pause()
     raise StartError(f"A program ended by itself; the logs are in {home}")
@@ -186,6 +213,7 @@ Airflow is ready: {url}
   log in        not needed, everybody is admin
   DAGs          none is paused; press the play button of one to run it
   calls go to   {target} (connection formant_default)
+  call store    {home}/formant_calls.db (connection formant_calls)
 The sandbox: {sandbox}; the requests it received: {sandbox}/sandbox/stats
   a call of 142 seconds ends after {call_s:.1f}, and an example that waits for one after half a minute
 To stop both: Ctrl-C

@@ -10,7 +10,7 @@
 set -eu
 
 PYTHON=${PYTHON:-python3}
-TESTS="tests/api tests/core tests/tasks tests/operators tests/decorators tests/notifications tests/waiting tests/batches tests/hooks
+TESTS="tests/api tests/core tests/tasks tests/operators tests/decorators tests/notifications tests/waiting tests/batches tests/hooks tests/store
     tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
     tests/engine/test_loop.py tests/engine/test_storage.py"
 

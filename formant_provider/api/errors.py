@@ -4,7 +4,8 @@
 
     FormantError
     ├── InvalidInput            refused here, before anything was sent; names the field
-    │   └── InvalidContacts         those of a batch call, with counts by reason and the first rows
+    │   ├── InvalidContacts         those of a batch call, with counts by reason and the first rows
+    │   └── StoreMisconfigured      the call store cannot be used as its connection is
     ├── InputNotFound           a file is not there, and may be next time; names the field
     ├── RequestRefused          the server said no, and would again
     │   ├── InvalidRequest          400
@@ -19,6 +20,7 @@
     ├── ResponseLost            sent, but no answer was received
     ├── BadResponse             answered, but not in a form that can be read
     ├── SendAborted             not sent: the task was stopped, or could not write down its intent
+    │   ├── StoreUnavailable        the call store cannot be used now, so nothing is sent
     │   ├── Superseded              another process has the call in hand
     │   └── PaceExceeded            not its turn yet, by the limits of the connection
     ├── CallNotAllowed          no call may be placed now: outside of the hours for it, or too late
@@ -36,62 +38,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, ClassVar
 
 from formant_provider.api.advice import Advice
-
-
-class FormantError(Exception):
-    """Root of all errors of this package.
-
-    :param message: what happened, in a sentence.
-    :param operation: what was asked, as ``"METHOD /path"``; ``None`` when nothing was.
-    :param status: HTTP status of the answer; ``None`` without an answer.
-    :param error_type: the vendor's ``error.type``; ``None`` without one.
-    :param retry_after_s: seconds the server asked to wait; ``None`` when it did not say.
-    :param maybe_placed: ``True`` when a call may have been placed all the same.
-    :ivar earlier: what became of earlier sends of the same request, oldest first.
-    :cvar is_final: whether a retry could not mend it, or might place a second call.
-    :cvar advice: what to do next.
-    """
-
-    is_final: ClassVar[bool] = False
-    advice: ClassVar[Advice] = Advice(
-        call="A retry of this task sends the same idempotency key, which cannot place a second call within"
-        " 24 hours.",
-        batch_call="A retry of this task looks for the batch call first, and uploads only what was not"
-        " accepted before.",
-        read="No file was left half written. A retry of this task reads again from the start.",
-    )
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        operation: str | None = None,
-        status: int | None = None,
-        error_type: str | None = None,
-        retry_after_s: float | None = None,
-        maybe_placed: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.operation = operation
-        self.status = status
-        self.error_type = error_type
-        self.retry_after_s = retry_after_s
-        self.maybe_placed = maybe_placed
-        self.earlier: tuple[FormantError, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.args, self.__dict__.copy()))
-
-
-def _rebuild(cls: type[FormantError], args: tuple[Any, ...], fields: dict[str, Any]) -> FormantError:
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(fields)
-    return error
+from formant_provider.api.base_error import FormantError as FormantError  # noqa: PLC0414 - for all who import it here
+from formant_provider.api.base_error import rebuild
 
 
 def named(kind: str, message: str) -> FormantError:
@@ -99,7 +49,7 @@ def named(kind: str, message: str) -> FormantError:
     cls = globals().get(kind)
     if not (isinstance(cls, type) and issubclass(cls, FormantError)):
         cls = FormantError
-    return _rebuild(cls, (message,), dict(vars(FormantError(message))))
+    return rebuild(cls, (message,), dict(vars(FormantError(message))))
 
 
 class InvalidInput(FormantError, ValueError):
@@ -140,6 +90,20 @@ class InvalidContacts(InvalidInput):
         super().__init__("contacts", reason)
         self.by_reason = by_reason or {}
         self.examples = examples
+
+
+class StoreMisconfigured(InvalidInput):
+    """The call store cannot be used as its connection is: no tables, no rights, no such database.
+
+    :param reason: what is wrong, with which store, and what to do.
+    :param problem: the same in a word, a key of ``formant_provider.store.failures.PROBLEMS``.
+    """
+
+    advice = Advice("Then clear this task.")
+
+    def __init__(self, reason: str, *, problem: str = "") -> None:
+        super().__init__("store_conn_id", reason)
+        self.problem = problem
 
 
 class InputNotFound(FormantError):
@@ -262,6 +226,23 @@ class PaceExceeded(SendAborted):
     def __init__(self, message: str, *, retry_after_s: float, waits_here: bool = False) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.waits_here = waits_here
+
+
+class StoreUnavailable(SendAborted):
+    """The call store cannot be used now. Without it nothing is sent.
+
+    :param message: what is wrong, with which store, and what to do.
+    :param problem: the same in a word, a key of ``formant_provider.store.failures.PROBLEMS``.
+    """
+
+    advice = Advice(
+        call="A retry of this task continues from what the store holds, and sends only what is safe to send.",
+        batch_call=FormantError.advice.batch_call,
+    )
+
+    def __init__(self, message: str, *, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class CallNotAllowed(FormantError):

@@ -21,7 +21,7 @@ STORE_KEYS = (
     "max_concurrent_calls",
 )
 LONGEST_CAP = timedelta(days=366)
-_UNITS = {
+UNITS = {
     "s": timedelta(seconds=1),
     "m": timedelta(minutes=1),
     "h": timedelta(hours=1),
@@ -87,7 +87,7 @@ def parse_call_cap(text: str, field: str = "call_cap") -> tuple[int, timedelta] 
     calls, per_s = 0, 0.0
     if parts := _CAP.fullmatch(text):
         # In seconds first, since a timedelta of so many days may not exist.
-        calls, per_s = int(parts[1]), int(parts[2]) * _UNITS[parts[3]].total_seconds()
+        calls, per_s = int(parts[1]), int(parts[2]) * UNITS[parts[3]].total_seconds()
     if calls == 0 or not 0 < per_s <= LONGEST_CAP.total_seconds():
         raise InvalidInput(
             field,

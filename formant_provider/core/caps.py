@@ -13,13 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.api.store_config import LONGEST_CAP, UNITS
 
-SHORTEST_S, LONGEST_S = 1, 366 * 86400
-# The longest unit first: a span is written in the longest one that divides it.
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
-_CAP = re.compile(r"([0-9]{1,9})\s*/\s*(\S+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -64,18 +61,6 @@ def _full(times: Iterable[datetime], rule: CapRule) -> Iterator[tuple[datetime, 
             yield last - rule.per, first + rule.per
 
 
-def parse_cap(text: object) -> CapRule:
-    """Return the rule that a connection names, such as ``2/1d``: number of calls, slash, length.
-
-    :raises InvalidInput: as ``call_cap``.
-    """
-    found = _CAP.fullmatch(text.strip()) if isinstance(text, str) else None
-    span = _SPAN.fullmatch(found[2]) if found else None
-    if found is None or span is None:
-        raise InvalidInput("call_cap", "must be a number of calls, a slash and a length, such as 2/1d")
-    return CapRule(parse_calls(found[1]), parse_span(found[2]))
-
-
 def parse_calls(value: object) -> int:
     """Return a number of calls, given as an integer or as digits, which is what a template renders to."""
     if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
@@ -92,24 +77,23 @@ def parse_span(value: object) -> timedelta:
     """
     found = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
     if found:
-        value = int(found[1]) * _UNITS[found[2]]
+        value = int(found[1]) * UNITS[found[2]].total_seconds()
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if (
         not isinstance(seconds, int | float)
         or isinstance(seconds, bool)
-        or not SHORTEST_S <= seconds <= LONGEST_S
+        or not 1 <= seconds <= LONGEST_CAP.total_seconds()
         or seconds % 1
     ):
         raise InvalidInput(
             "call_cap.per",
             "must be a timedelta, a number of seconds, or text such as 1d, 12h, 90m or 45s: whole"
-            " seconds, and from 1 second to 366 days",
+            f" seconds, and from 1 second to {LONGEST_CAP.days} days",
         )
     return timedelta(seconds=seconds)
 
 
 def span_text(span: timedelta) -> str:
-    """Return the text that :func:`parse_span` reads as this length, such as ``1d``."""
-    seconds = int(span.total_seconds())
-    unit = next(unit for unit, length in _UNITS.items() if seconds % length == 0)
-    return f"{seconds // _UNITS[unit]}{unit}"
+    """Return the text that :func:`parse_span` reads as this length, in the longest unit, such as ``1d``."""
+    unit = max((unit for unit in UNITS if not span % UNITS[unit]), key=UNITS.__getitem__)
+    return f"{span // UNITS[unit]}{unit}"

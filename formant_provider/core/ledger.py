@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
-from formant_provider.api.errors import FormantError, RequestRefused, RetryableError, SendAborted
+from formant_provider.api.errors import FormantError, RequestRefused, RetryableError
 from formant_provider.api.retry import is_unclear
 
 log = logging.getLogger(__name__)
@@ -90,13 +90,13 @@ class Ledger(Protocol[IntentT]):
 
         :raises Superseded: somebody has written something else since it was read, and it is to be read again.
         :raises NotAdmitted: the ledger holds that this person is not to be called, or not now.
-        :raises SendAborted: it cannot be written, so nothing may be sent.
+        :raises FormantError: it cannot be written, so nothing may be sent.
         """
 
     def write(self, intent: IntentT) -> None:
         """Remember; committed when it returns.
 
-        :raises SendAborted: it cannot be written, so nothing may be sent.
+        :raises FormantError: it cannot be written, so nothing may be sent.
         """
 
 
@@ -114,7 +114,7 @@ def note(ledger: Ledger[IntentT], intent: IntentT) -> None:
     """Write what is good to know, but no condition for sending."""
     try:
         ledger.write(intent)
-    except SendAborted as error:
+    except FormantError as error:
         log.warning("%s. The next try will ask the API instead.", error)
 
 

@@ -258,10 +258,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
             call = call_of(self, run, default_country=self.default_country, renumber=self.renumber)
             refuse_listed = suppression(call.recipient, self.suppress, self.given, self.default_country)
             when = self.timing.when(call.recipient, self.calling_window, refuse_listed, context)
-            chosen = self.placing, CapOptions(self.call_cap, self.on_capped)
-            placer = CallPlacer(
-                call, run, self.hook, *chosen, when, self._limit, lambda: self._stopped, self.reference
-            )
+            chosen = self.placing, CapOptions(self.call_cap, self.on_capped), when, self._limit
+            placer = CallPlacer(call, run, self.hook, *chosen, lambda: self._stopped, self.reference)
             if is_dry_run(self.dry_run):
                 return dry_run_result(placer, self.calling_window, self.row_of(context), context)
             placement = placer.place(deferrable=self.deferrable)

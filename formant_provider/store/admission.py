@@ -1,17 +1,20 @@
-"""May this person be called now? Asked in the transaction of a claim, so that the answer holds when it ends."""
+"""May this person be called now? Asked in the transaction of a claim, so that the answer still holds then."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, union_all
+from sqlalchemy import bindparam, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.core.caps import CapRule, is_free, next_free
-from formant_provider.store.intents import COUNTED
+from formant_provider.store.bulk import among
+from formant_provider.store.intents import BATCH_CALL, COUNTED
 from formant_provider.store.schema import calls, intents, people
 from formant_provider.store.store import to_moment, to_ms
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 # The API takes a call for at most so far ahead.
 _FARTHEST = timedelta(days=30)
+# For so long a person counts as called by a batch call that is not uploaded yet: its process may have died.
+RESERVED_FOR = timedelta(hours=1)
 _SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
 SUPPRESSED, CAPPED = "suppressed", "capped"
 
@@ -48,7 +53,8 @@ class Admission:
             raise NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
         if self.cap is None:
             return
-        times = call_times(conn, recipient, since=call_at - self.cap.per, other_than=row["id"])
+        since = call_at - self.cap.per
+        times = call_times(conn, [recipient], since=since, now=now, other_than=row["id"])[recipient]
         if not is_free(times, call_at, self.cap):
             raise self._capped(next_free(times, call_at, self.cap), now)
 
@@ -70,21 +76,41 @@ def is_suppressed(conn: Connection, recipient: str) -> bool:
     return conn.execute(_SUPPRESSED_AT, {"recipient": recipient}).scalar() is not None
 
 
-def call_times(conn: Connection, recipient: str, *, since: datetime, other_than: str) -> list[datetime]:
-    """Return when a person was called, or will be, from a time on: all that may have been placed.
+def call_times(
+    conn: Connection, recipients: Sequence[str], *, since: datetime, now: datetime, other_than: str
+) -> Mapping[str, Sequence[datetime]]:
+    """Return when people were called, or will be, from a time on: all that may have been placed.
 
-    :param other_than: an intent, whose newest attempt is left out.
+    :param other_than: an intent whose newest attempt is left out; all of it, if it is a batch call.
+    :return: by recipient; nothing of whom was not called.
     """
-    newest = select(intents.c.call_at).where(
-        intents.c.recipient == recipient,
-        intents.c.call_at > to_ms(since),
+    given = {"recipients": list(recipients), "since": to_ms(since), "other_than": other_than}
+    found: dict[str, list[datetime]] = defaultdict(list)
+    query = _times(conn.dialect.name)
+    for recipient, ms in conn.execute(query, {**given, "reserved_since": to_ms(now - RESERVED_FOR)}):
+        found[recipient].append(to_moment(ms))
+    return found
+
+
+@cache
+def _times(dialect: str) -> Any:
+    since: Any = bindparam("since")
+    newest = select(intents.c.recipient, intents.c.call_at).where(
+        among(intents.c.recipient, dialect),
+        intents.c.call_at > since,
         intents.c.state.in_(COUNTED),
-        intents.c.id != other_than,
+        intents.c.id != bindparam("other_than"),
     )
-    others = select(calls.c.call_at).where(
-        calls.c.recipient == recipient, calls.c.call_at > to_ms(since), calls.c.counted
+    batch = select(intents.c.id).where(intents.c.id == calls.c.intent_id, intents.c.kind == BATCH_CALL)
+    was_uploaded = batch.where(intents.c.state.in_(COUNTED)).exists()
+    others = select(calls.c.recipient, calls.c.call_at).where(
+        among(calls.c.recipient, dialect),
+        calls.c.call_at > since,
+        calls.c.counted,
+        or_(calls.c.intent_id != bindparam("other_than"), ~batch.exists()),
+        or_(calls.c.call_at > bindparam("reserved_since"), was_uploaded, ~batch.exists()),
     )
-    return [to_moment(ms) for ms in conn.execute(union_all(newest, others)).scalars()]
+    return union_all(newest, others)
 
 
 def upserted(conn: Connection, table: Any, values: Any, *, keep: str | Iterable[str]) -> Any:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -36,7 +37,10 @@ def options(dialect: str) -> dict[str, Any]:
 
     :param dialect: ``"sqlite"``, ``"postgresql"`` or ``"mysql"``.
     """
-    common = {"pool_size": 2, "max_overflow": 8, "pool_timeout": STATEMENT_TIMEOUT_S, "hide_parameters": True}
+    common = {
+        **{"poolclass": QueuePool, "pool_size": 2, "max_overflow": 8, "pool_timeout": STATEMENT_TIMEOUT_S},
+        "hide_parameters": True,
+    }
     if dialect == "sqlite":
         return common
     return {**common, "pool_pre_ping": True, "isolation_level": "READ COMMITTED"}

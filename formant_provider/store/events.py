@@ -7,7 +7,7 @@ database, and has no ``store_secret``, cannot edit, delete or move one without :
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -43,6 +43,30 @@ def append(
         conn.execute(_ADD_AND_MOVE, event)
     else:
         conn.execute(_ADD, event)
+        conn.execute(_MOVE, {"seq": seq, "hash": link})
+
+
+def append_all(
+    conn: Connection,
+    digests: Digests,
+    *,
+    at: int,
+    kind: str,
+    payloads: Iterable[tuple[str, Mapping[str, Any]]],
+) -> None:
+    """Append many events of one kind, as :func:`append` does, under one lock of the chain.
+
+    :param payloads: the subject of each, and its payload.
+    """
+    end = conn.execute(_END).one()
+    seq, link = end.seq, end.hash
+    added: list[dict[str, Any]] = []
+    for subject, payload in payloads:
+        seq, text = seq + 1, canonical(payload)
+        link = digests.chained(link, seq, at, kind, subject, text)
+        added.append({"seq": seq, "at": at, "kind": kind, "subject": subject, "payload": text, "hash": link})
+    if added:
+        conn.execute(_ADD, added)
         conn.execute(_MOVE, {"seq": seq, "hash": link})
 
 

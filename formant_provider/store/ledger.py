@@ -8,17 +8,18 @@ one that died leaves a doubt, and a newer try of the same task does not wait for
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from formant_provider.api.errors import Superseded
-from formant_provider.core.ledger import IntentT, Ledger, Sent
+from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
+from formant_provider.core.ledger import IntentT, Ledger, Sent, note
 from formant_provider.store import intents as rows
 from formant_provider.store.admission import Admission
 from formant_provider.store.events import append
@@ -31,13 +32,22 @@ if TYPE_CHECKING:
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
 
+log = logging.getLogger(__name__)
+
 _LONGEST_PAUSE_S = 1.0
+# Before a receipt is written again: half a minute in all, in which a database has been started again.
+_PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
 _INSERT = insert(intents)
 # Made once: to build a statement takes as long as to run it.
 _UPDATE = (
     update(intents)
     .where(intents.c.id == bindparam("of_id"), intents.c.version == bindparam("of_version"))
     .values({name: bindparam(name) for name in rows.CHANGING})
+)
+_STAY = (
+    update(intents)
+    .where(intents.c.id == bindparam("of_id"), intents.c.sending_by == bindparam("of_process"))
+    .values(sending_until=bindparam("sending_until"))
 )
 
 
@@ -50,6 +60,8 @@ class StoreLedger(Generic[IntentT]):
     :param guesses: whether to assume at first that nothing is known, as is likely of a first try.
     :param pace: in whose turn the call is placed; ``None`` means at once.
     :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
+    :ivar people: of a batch call: how many, and the digest of who they are, once its contacts were read.
+    :ivar claim_before: until when it may be sent for the first time, if there is a limit.
     """
 
     store: Store
@@ -65,6 +77,8 @@ class StoreLedger(Generic[IntentT]):
     is_durable = True
     is_guess: bool = field(default=False, init=False)
     is_of_others: bool = field(default=False, init=False)
+    people: dict[str, Any] | None = field(default=None, init=False)
+    claim_before: datetime | None = field(default=None, init=False)
     _row: dict[str, Any] | None = field(default=None, init=False)
     _known: IntentT | None = field(default=None, init=False)
     _process: str = field(default_factory=lambda: secrets.token_hex(8), init=False)
@@ -86,6 +100,7 @@ class StoreLedger(Generic[IntentT]):
             self._known = self.before.read() if self.before else None
         else:
             self._known = rows.intent_of(self._row, self.kind, self.asked.key)
+            self.people = rows.people_in(self._row)
             place = tuple(self._row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
             self.is_of_others = place != self.asked.place
         return self._known
@@ -99,10 +114,10 @@ class StoreLedger(Generic[IntentT]):
 
     def _claim(self, intent: IntentT) -> None:
         now = self.now()
-        work = {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
         with self.store.writing() as conn:
-            row = self._put(conn, intent, work, now)
+            row = self._put(conn, intent, self._at_work(now), now)
             if not self._may_have_been_placed(intent):
+                self._refuse_late(now)
                 self._keep_attempt(conn, intent)
                 if row["recipient"] is not None:
                     self.admission.admit(conn, row, now=now)
@@ -114,8 +129,22 @@ class StoreLedger(Generic[IntentT]):
     def write(self, intent: IntentT) -> None:
         """Remember what became of it. A receipt is kept whoever is at work on the row by now.
 
+        What the API has answered is known to nobody else, so a receipt waits for a store that is down.
+
         :raises SendAborted: the store does not answer, or another process has taken over.
         """
+        give_up_at = self.now() + timedelta(seconds=sum(_PAUSES_S))
+        for pause_s in _PAUSES_S if intent.receipt is not None else ():
+            try:
+                return self._write(intent)
+            except StoreUnavailable as error:
+                if self.now() >= give_up_at:
+                    raise
+                log.warning("%s What the API answered is written again in %s s.", error, pause_s)
+            self.sleep(pause_s)
+        return self._write(intent)
+
+    def _write(self, intent: IntentT) -> None:
         now, work = self.now(), {"sending_by": None, "sending_until": None}
         with self.store.writing() as conn:
             try:
@@ -127,6 +156,44 @@ class StoreLedger(Generic[IntentT]):
                 row = self._put(conn, intent, work, now)
             self._append(conn, row["state"], row, now)
         self._row, self._known, self.is_guess = row, intent, False
+
+    def hold(self) -> None:
+        """Take in hand what is known, while its send is being prepared: others wait, or take over.
+
+        :raises Superseded: another process has written something else since it was read.
+        """
+        known, now = self._known, self.now()
+        if known is None:
+            raise LookupError("Nothing was read or written yet")
+        with self.store.writing() as conn:
+            row = self._put(conn, known, self._at_work(now), now)
+            self._append(conn, row["state"], row, now)
+        self._row = row
+
+    def stay(self, conn: Connection, now: datetime) -> None:
+        """Prolong what :meth:`hold` has begun, in a transaction that is part of it.
+
+        :raises Superseded: another process has taken over.
+        """
+        named = {"of_id": self.id, "of_process": self._process}
+        work = {"sending_until": to_ms(now + self.lease)}
+        if conn.execute(_STAY, {**named, **work}).rowcount != 1:
+            raise _superseded()
+
+    def let_go(self) -> None:
+        """Leave what :meth:`hold` has begun, unless it may have been sent."""
+        row, known = self._row, self._known
+        if row is None or known is None or row["sending_by"] != self._process:
+            return
+        if row["state"] not in rows.COUNTED:
+            note(self, known)
+
+    def _refuse_late(self, now: datetime) -> None:
+        if self.claim_before is not None and now > self.claim_before:
+            raise SendAborted("The people to call were reserved so long ago that they may count no more")
+
+    def _at_work(self, now: datetime) -> dict[str, Any]:
+        return {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
 
     def _row_at_rest(self) -> dict[str, Any] | None:
         """Return the row, after those who are at work on it."""
@@ -159,8 +226,8 @@ class StoreLedger(Generic[IntentT]):
     ) -> dict[str, Any]:
         """Insert the row, or update the one that was read; return it."""
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
-        changed = {**rows.columns_of(intent), **work, "try_number": self.asked.try_number,
-                   "version": known["version"] + 1}  # fmt: skip
+        columns = self._columns(conn, intent)
+        changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
         if self._row is None:
             self._insert(conn, {**known, **changed})
         else:
@@ -168,6 +235,14 @@ class StoreLedger(Generic[IntentT]):
             if conn.execute(_UPDATE, {**changed, **named}).rowcount != 1:
                 raise _superseded()
         return {**known, **changed}
+
+    def _columns(self, conn: Connection, intent: IntentT) -> dict[str, Any]:
+        """Return what is written of an intent; the people of a batch call not sent are given back."""
+        is_sent = intent.receipt is not None or intent.sent is Sent.UNCLEAR
+        if not is_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
+            conn.execute(delete(calls).where(calls.c.intent_id == self.id))
+            self.people = None
+        return rows.columns_of(intent, self.people)
 
     @staticmethod
     def _insert(conn: Connection, row: Mapping[str, Any]) -> None:

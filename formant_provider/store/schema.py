@@ -83,7 +83,7 @@ calls = Table(
     PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     Index("formant_calls_recipient", "recipient", "call_at"),
 )
-"""Calls that have no row of their own above: one for each person of a batch call, and attempts before redials."""
+"""Calls that have no row of their own above: of each person of a batch call, and attempts before redials."""
 
 people = Table(
     "formant_people",

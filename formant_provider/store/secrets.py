@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -38,13 +39,20 @@ class Digests:
         """Return the digest of an account at the vendor."""
         return self._digest("account", f"{base_url}\x00{api_key}")
 
+    def people(self, recipients: Iterable[str]) -> str:
+        """Return the digest of all people of a batch call, in whatever order.
+
+        :param recipients: the digest of each.
+        """
+        return self._digest("people", "\x00".join(sorted(recipients)))
+
     def chained(self, *parts: object) -> str:
         """Return the hash of a link in the chain of events."""
         text = "\x00".join(map(str, ("event", *parts)))
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
     def _digest(self, purpose: str, text: str) -> str:
-        return hmac.new(self.key, f"{purpose}\x00{text}".encode(), hashlib.sha256).hexdigest()[:DIGEST_LENGTH]
+        return hmac.digest(self.key, f"{purpose}\x00{text}".encode(), "sha256").hex()[:DIGEST_LENGTH]
 
 
 def new_secret() -> str:

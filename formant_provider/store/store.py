@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from formant_provider.store.failures import translated
 from formant_provider.store.events import FIRST_HASH
+from formant_provider.store.failures import translated
 from formant_provider.store.schema import chain
 from formant_provider.store.schema import store as facts
 from formant_provider.store.secrets import Digests, new_digest_key, opened
-from formant_provider.store.upgrades import check, upgrade
+from formant_provider.store.upgrades import SCHEMA_VERSION, check, upgrade, version
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -56,10 +56,10 @@ class Store:
         with translated(self.where), _reader(self.engine).connect() as conn:
             yield conn
 
-    def knows_since(self, began: datetime) -> bool:
+    def knows_since(self, began: datetime, *, now: datetime) -> bool:
         """Whether the store knows of all calls that a run may have asked for which began then."""
         since = self.known_since
-        if began < datetime.now(UTC) - _NEVER_PURGED:  # somebody may have purged since
+        if began < now - _NEVER_PURGED:  # somebody may have purged since
             with self.reading() as conn:
                 since = _known_since(_facts(conn))
         return began >= since
@@ -82,6 +82,15 @@ def set_up(engine: Engine, where: str, secret: str, *, now: datetime) -> bool:
         else:
             opened(known[DIGEST_KEY], secret)
     return was_changed
+
+
+def is_up_to_date(engine: Engine, where: str) -> bool:
+    """Whether the tables are there, and of this version.
+
+    :raises SendAborted: the database does not answer.
+    """
+    with translated(where), _reader(engine).connect() as conn:
+        return version(conn) == SCHEMA_VERSION
 
 
 def open_up(engine: Engine, where: str, secret: str) -> Store:

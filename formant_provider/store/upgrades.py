@@ -1,4 +1,4 @@
-"""Makes the tables of the call store, brings them up to date, and refuses to work with those of another version.
+"""Makes the tables of the call store, brings them up to date, and refuses those of another version.
 
 Nothing is sent before the version was checked: code that does not know a table cannot keep what it promises.
 """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
     from formant_provider.store.intents import Asked
+    from formant_provider.store.ledger import StoreLedger
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
     from formant_provider.tasks.run import TaskRun
@@ -68,7 +69,7 @@ class CallStore:
         admission: Admission,
         before: Ledger[IntentT],
         pace: Pace | None = None,
-    ) -> Ledger[IntentT]:
+    ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
         :param before: the one of a task without a store.
@@ -91,9 +92,10 @@ class CallStore:
         )
 
 
-def call_store_of(hook: FormantHook, run: TaskRun) -> CallStore | None:
+def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = None) -> CallStore | None:
     """Return the store of a task's connection; ``None`` when it names none.
 
+    :param began: since when the store has to know all; ``None`` means what matters to a call of this run.
     :raises InvalidInput: it cannot be used.
     :raises SendAborted: its database does not answer.
     """
@@ -102,13 +104,14 @@ def call_store_of(hook: FormantHook, run: TaskRun) -> CallStore | None:
         return None
     account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
-    return CallStore(store, run, lease, store.knows_since(_earliest(run)), account, config.store)
+    now = pendulum.now("UTC")
+    knows_all = store.knows_since(began or _earliest(run, now), now=now)
+    return CallStore(store, run, lease, knows_all, account, config.store)
 
 
-def _earliest(run: TaskRun) -> datetime:
+def _earliest(run: TaskRun, now: datetime) -> datetime:
     """Return when somebody can have placed a call of this run, at the earliest, so that it still matters."""
-    a_day_ago = pendulum.now("UTC") - timedelta(hours=24)
-    return min(run.run_began, a_day_ago) if run.own_name else run.run_began
+    return min(run.run_began, now - timedelta(hours=24)) if run.own_name else run.run_began
 
 
 def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, reference: object) -> Asked:

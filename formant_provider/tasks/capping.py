@@ -46,12 +46,13 @@ class CapOptions:
     @classmethod
     def from_text(cls, call_cap: CallCap | str | None, on_capped: OnCapped) -> Self:
         """Return the options where a cap may be written as a connection names it, such as ``2/1d``."""
+        from formant_provider.api.store_config import parse_call_cap
         from formant_provider.call_cap import CallCap
-        from formant_provider.core.caps import parse_cap
 
         if isinstance(call_cap, str):
-            rule = parse_cap(call_cap)
-            call_cap = CallCap(rule.calls, rule.per)
+            # Blank text is no way to say None: a template may come to it by mistake.
+            calls, per = parse_call_cap(call_cap.strip()) or (0, 0)
+            call_cap = CallCap(calls, per)
         elif call_cap is not None:
             _refuse_other_kinds(call_cap)
         return cls(call_cap, on_capped)
@@ -63,6 +64,14 @@ class CapOptions:
         :raises InvalidInput: with the name of the field at fault.
         """
         return default if self.call_cap is None else self.call_cap.rule()
+
+    def in_force(self, hook: FormantHook) -> CapRule | None:
+        """Return the rule that holds for a call of this connection, if any."""
+        from formant_provider.core.caps import CapRule
+
+        config = hook.get_config().store
+        default = config.call_cap if config else None
+        return self.rule(CapRule(*default) if default else None)
 
     def check(self, hook: FormantHook) -> None:
         """Check, before anything is sent, the cap and that there is something to count with.

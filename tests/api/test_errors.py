@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 import requests
@@ -24,6 +25,9 @@ def every_error(cls: type[FormantError] = FormantError) -> Iterator[type[Formant
 
 
 SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
+    errors.NotAdmitted: lambda: errors.NotAdmitted(
+        "called often enough", reason="capped", free_at=datetime(2026, 3, 18, tzinfo=UTC)
+    ),
     errors.CallNotAllowed: lambda: errors.CallNotAllowed(
         "calling_window is closed now", skips=False, reason="closed"
     ),
@@ -32,6 +36,8 @@ SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
     errors.InvalidContacts: lambda: errors.InvalidContacts(
         "2 of 3", by_reason={"duplicate": 2}, examples=((2, "duplicate"), (3, "duplicate"))
     ),
+    errors.StoreMisconfigured: lambda: errors.StoreMisconfigured("it has no tables", problem="no_tables"),
+    errors.StoreUnavailable: lambda: errors.StoreUnavailable("it is locked", problem="busy"),
 }
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -15,6 +15,7 @@ from formant_provider.api.config import REGIONS
 from formant_provider.api.errors import InvalidInput
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.operators.call import FormantCreateCallOperator
+from formant_provider.provider_info import CONN_FIELDS
 from formant_provider.sandbox import Fault, Sandbox
 from support.scripted_server import Answer, ScriptedServer, Seen
 from support.supervisor import FakeSupervisor, supervised_by
@@ -76,6 +77,27 @@ def test_a_connection_as_the_form_saves_it_is_read() -> None:
     config = config_of(saved)
     assert config.base_url == REGIONS["in"]
     assert (config.connect_timeout_s, config.read_timeout_s) == (5.0, 30.0)
+
+
+STORE = {
+    "store_conn_id": "call_store",
+    "store_secret": "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
+    "store_auto_upgrade": True,
+    "call_cap": "2/1d",
+    "calls_per_minute": 30,
+    "max_concurrent_calls": 5,
+}
+
+
+def test_a_store_is_read_from_each_form_of_a_connection() -> None:
+    """As JSON, as a URI where all is text, and as the form saves it, the store is the same."""
+    fields = {"conn_type": "formant", "password": KEY}
+    uri = f"formant://:{quote(KEY, safe='')}@/?{urlencode(STORE)}"
+    read = [config_of(form).store for form in ({**fields, "extra": STORE}, uri)]
+    assert read[0] == read[1] is not None
+    assert (read[0].conn_id, read[0].auto_upgrade, read[0].max_concurrent_calls) == ("call_store", True, 5)
+    saved = {**dict.fromkeys(CONN_FIELDS), "region": "in", "store_auto_upgrade": False, "call_cap": ""}
+    assert config_of({**fields, "extra": saved}).store is None
 
 
 def test_the_task_s_region_comes_before_the_connection_s() -> None:

@@ -66,7 +66,8 @@ def test_a_rendered_cap_stays_with_its_event(channel: FakeSupervisor) -> None:
 
 
 WRONG = {
-    "no cap": ("2 per day", "Could not call: call_cap: must be a number of calls, a slash"),
+    "no cap": ("2 per day", "Could not call: call_cap: must be a number of calls and a time"),
+    "blank": ("{{ '' }}", "Could not call: call_cap.calls: must be an integer"),
     "another kind": (2, "Could not call: call_cap: must be a CallCap; not int"),
     "rendered": (CallCap("{{ ds }}"), "Could not call: call_cap.calls: must be an integer"),
     "broken": (CallCap("{{ nobody.knows }}"), "Could not call: call_cap.calls: could not be rendered"),

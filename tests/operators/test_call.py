@@ -109,8 +109,8 @@ def test_every_field_is_a_template(sandbox: Sandbox, channel: FakeSupervisor) ->
         )
     assert set(operator.template_fields) == {
         "agent_id", "parameters", "scheduled_for", "conversation_id", "idempotency_key",
-        "metadata", "retry_context", "reference", "formant_conn_id", "region", "calling_window", "suppress",
-        "dry_run",
+        "metadata", "retry_context", "reference", "formant_conn_id", "region", "calling_window", "call_cap",
+        "suppress", "dry_run",
     }  # fmt: skip
     assert dag.dag_id == operator.dag_id
     run = run_task(operator, channel)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from formant_provider.api.errors import Superseded
+from formant_provider.api.errors import StoreUnavailable, Superseded
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
@@ -17,7 +18,7 @@ from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.ledger import Sent
 from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.store import Store
-from support.databases import Database
+from support.databases import Database, Postgres
 from support.ledger_contract import DurableLedgerContract
 from support.stores import NUMBER, asked, ledger_in, new_store
 
@@ -105,7 +106,7 @@ def test_a_dead_process_is_waited_for_as_long_as_its_lease(store: Store) -> None
     first = ledger_in(store, Intent, asked(task_id="first"))
     first.read()
     first.claim(DOUBT)
-    now = datetime.now(UTC)
+    now = began = datetime.now(UTC)
 
     def sleep(seconds: float) -> None:
         nonlocal now
@@ -113,7 +114,7 @@ def test_a_dead_process_is_waited_for_as_long_as_its_lease(store: Store) -> None
 
     second = ledger_in(store, Intent, asked(task_id="second"), sleep=sleep, now=lambda: now)
     assert second.read() == DOUBT
-    assert 29 <= (now - NOW).total_seconds() <= 60
+    assert 29 <= (now - began).total_seconds() <= 31
     second.claim(DOUBT)
     with pytest.raises(Superseded):
         first.claim(DOUBT)
@@ -141,3 +142,59 @@ def test_a_receipt_is_kept_whoever_is_at_work_by_now(store: Store) -> None:
     newer.claim(DOUBT)
     older.write(PLACED)
     assert ledger_in(store, Intent, asked(try_number=3)).read() == PLACED
+
+
+@pytest.fixture
+def server(database: Database) -> Iterator[Postgres]:
+    """The server of the database, which is up again when the test is over."""
+    assert database.server is not None
+    yield database.server
+    database.server.kill()
+    database.server.start()
+
+
+def claimed(store: Store, sleep: Callable[[float], None]) -> StoreLedger[Any]:
+    """The ledger of a process whose call is being sent."""
+    ledger = ledger_in(store, Intent, asked(), sleep=sleep)
+    ledger.read()
+    ledger.claim(DOUBT)
+    return ledger
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_receipt_waits_for_a_store_that_is_down(store: Store, server: Postgres) -> None:
+    """Nobody else knows it: it is written as soon as the database is there again."""
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) > 10:
+            server.start()
+
+    ledger = claimed(store, sleep)
+    server.kill()
+    ledger.write(PLACED)
+    assert ledger_in(store, Intent, asked(try_number=2)).read() == PLACED
+    assert 10 < sum(pauses) < 20
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_receipt_is_given_up_after_half_a_minute(store: Store, server: Postgres) -> None:
+    """Then the error says so, and the call stays in doubt."""
+    pauses: list[float] = []
+    ledger = claimed(store, pauses.append)
+    server.kill()
+    with pytest.raises(StoreUnavailable):
+        ledger.write(PLACED)
+    assert 25 <= sum(pauses) <= 30
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_what_a_next_try_would_learn_anew_does_not_wait(store: Store, server: Postgres) -> None:
+    """A refusal is written once, or not at all."""
+    pauses: list[float] = []
+    ledger = claimed(store, pauses.append)
+    server.kill()
+    with pytest.raises(StoreUnavailable):
+        ledger.write(replace(DOUBT, sent=Sent.REFUSED))
+    assert pauses == []

@@ -40,6 +40,10 @@ SETTINGS = (
     "log_min_messages=warning",
 )
 
+AFTER_US = (
+    'cat; [ ! -e "$1" ] || { kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; sleep 1; rm -rf "$1"; }'
+)
+
 
 @dataclass
 class Database:
@@ -84,6 +88,7 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="formant-postgres-", dir="/tmp"))
         self._user = _user_for(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
+        self.watcher: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
         self._run(
             "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
@@ -188,6 +193,10 @@ def postgres() -> Postgres:
     server = Postgres(programs)
     owner = os.getpid()
     atexit.register(lambda: server.remove() if os.getpid() == owner else None)
+    # Should this process be killed, its end of the pipe closes, and the server goes too.
+    subprocess.Popen(
+        ["sh", "-c", AFTER_US, "sh", server.folder], stdin=subprocess.PIPE, start_new_session=True
+    )
     server.start()
     return server
 
@@ -281,14 +290,19 @@ def _free_port() -> int:
 
 
 def _children(pid: int) -> list[int]:
-    names = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for name in names for child in name.read_text().split()]
+    everybody = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [each for each in everybody if _stat(each)[1:2] == [str(pid)]]
+
+
+def _stat(pid: int) -> list[str]:
+    """State and parent of a process, and more; nothing if there is none."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
 
 
 def _is_alive(pid: int) -> bool:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
+    return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def _until(reached: Callable[[], bool], said: Callable[[], str], seconds: float = 60) -> None:

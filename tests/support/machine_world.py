@@ -15,6 +15,7 @@ from typing import Any
 import pendulum
 import pytest
 import requests
+from sqlalchemy import Engine
 
 from formant_provider.sandbox import Sandbox
 from support.supervisor import FakeSupervisor
@@ -122,7 +123,7 @@ class MachineWorld:
         connection["extra"] = {"read_timeout": READ_TIMEOUT_S}
         self.airflow = SteppingSupervisor(self.steps, connections={"formant_default": connection})
         self._replace_time()
-        self._count_sends()
+        self._count_steps()
 
     def close(self) -> None:
         self._open.close()
@@ -149,12 +150,25 @@ class MachineWorld:
         self._patch(time, "sleep", sleep)
         self._patch(pendulum, "now", lambda *_, **__: pendulum.instance(self.now()))
 
-    def _count_sends(self) -> None:
-        adapter = requests.adapters.HTTPAdapter
-        send = adapter.send
+    def _count_steps(self) -> None:
+        count_steps(self.steps, self._patch)
 
-        def stepping(this: Any, request: Any, **options: Any) -> Any:
-            with self.steps.step(f"{request.method} {request.path_url.partition('?')[0]}"):
-                return send(this, request, **options)
 
-        self._patch(adapter, "send", stepping)
+def count_steps(steps: Steps, patch: Callable[[Any, str, Any], None]) -> None:
+    """Make each request, and each transaction of a call store, a step of the process that runs.
+
+    :param patch: sets an attribute, as ``pytest.MonkeyPatch.setattr`` does.
+    """
+    send, begin = requests.adapters.HTTPAdapter.send, Engine.begin
+
+    def stepping_send(this: Any, request: Any, **options: Any) -> Any:
+        with steps.step(f"{request.method} {request.path_url.partition('?')[0]}"):
+            return send(this, request, **options)
+
+    @contextmanager
+    def stepping_begin(this: Any) -> Iterator[Any]:
+        with steps.step("transaction"), begin(this) as connection:
+            yield connection
+
+    patch(requests.adapters.HTTPAdapter, "send", stepping_send)
+    patch(Engine, "begin", stepping_begin)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from formant_provider.sandbox import Sandbox
 from formant_provider.store.admission import Admission
 from formant_provider.store.intents import Asked
 from formant_provider.store.ledger import StoreLedger
@@ -23,6 +25,23 @@ def new_store(database: Database, *, secret: str = SECRET, now: datetime | None 
     engine = database.engine()
     set_up(engine, "call store 'test'", secret, now=now or datetime(2026, 1, 1, tzinfo=UTC))
     return open_up(engine, "call store 'test'", secret)
+
+
+def connections_with(
+    database: Database, sandbox: Sandbox, *, is_set_up: bool = True, **extra: Any
+) -> dict[str, dict[str, Any]]:
+    """Return a connection to the sandbox that names a store in the database, and that of the database.
+
+    :param extra: further options of the store.
+    """
+    if is_set_up:
+        set_up(database.engine(), "the test", SECRET, now=datetime(2026, 1, 1, tzinfo=UTC))
+    formant = json.loads(sandbox.connection_json())
+    named = {"store_conn_id": "calls_db", "store_secret": SECRET}
+    return {
+        "formant_default": {**formant, "extra": json.dumps({**named, **extra})},
+        "calls_db": database.connection,
+    }
 
 
 def asked(key: str = "key", recipient: str | None = NUMBER, **fields: Any) -> Asked:

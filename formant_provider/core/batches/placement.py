@@ -8,6 +8,8 @@
                                ├─ Done ──► PLACED or FOUND
                                └─ Refuse ► raised
 
+When another process has the batch call in hand, the ledger is read again instead of an upload.
+
 Whether it may be uploaded is decided in :mod:`formant_provider.core.batches.decision`. The doubt is written
 right before every send, and a ledger that cannot be written aborts it.
 """
@@ -20,7 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from formant_provider.api.batch_models import BatchCall
-from formant_provider.api.errors import BatchOutcomeUnknown, FormantError
+from formant_provider.api.errors import BatchOutcomeUnknown, FormantError, Superseded
 from formant_provider.core.batches.decision import (
     BatchIntent,
     BatchPolicy,
@@ -47,7 +49,8 @@ log = logging.getLogger(__name__)
 class BatchPlacement:
     """Where a batch call stands.
 
-    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier upload had placed it.
+    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier upload had placed it, or that
+        of another task.
     :param name: that the vendor sees.
     :param total_recipients: rows of its file, by the vendor; ``None`` when it did not say.
     :param since: when its conversations can begin at the earliest, aware.
@@ -79,23 +82,32 @@ class BatchPlacing:
         :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
         :raises OSError: the file cannot be opened; nothing was sent.
         """
-        known = self.ledger.read()
-        intent = known or BatchIntent(self.request.key, self.callbacks.now())
-        name = f"agent {self.request.agent_id} with {self.request.marker} in its name"
-        facts = Facts(name, is_fresh=known is None)
+        intent, facts = self._read()
         while True:
             match decide(intent, self.policy, facts):
                 case Look() as look:
                     facts = self._look(look, intent, facts)
                 case Send():
-                    if facts.is_fresh:  # a try that dies before its first send leaves no doubt
-                        self.ledger.write(intent)
-                    intent, error = self._upload(intent)
-                    facts = Facts(name, is_fresh=False, upload_error=error)
+                    try:
+                        intent, facts = self._send(intent, facts)
+                    except Superseded:  # this try has sent nothing
+                        intent, facts = self._read()
                 case Done(result=result, batch=batch):
                     return self._done(result, intent, batch)
                 case Refuse(error=error):
                     raise error
+
+    def _read(self) -> tuple[BatchIntent, Facts]:
+        known = self.ledger.read()
+        name = f"agent {self.request.agent_id} with {self.request.marker} in its name"
+        intent = known or BatchIntent(self.request.key, self.callbacks.now())
+        return intent, Facts(name, is_fresh=known is None)
+
+    def _send(self, intent: BatchIntent, facts: Facts) -> tuple[BatchIntent, Facts]:
+        if facts.is_fresh:  # a try that dies before its first send leaves no doubt
+            self.ledger.write(intent)
+        intent, error = self._upload(intent)
+        return intent, Facts(facts.name, is_fresh=False, upload_error=error)
 
     def _look(self, look: Look, intent: BatchIntent, facts: Facts) -> Facts:
         if facts.upload_error is not None:
@@ -121,6 +133,8 @@ class BatchPlacing:
                 before_send=lambda: write_doubt(self.ledger, doubt, self.callbacks.check_before_send),
             )
         except FormantError as error:
+            if isinstance(error, Superseded) and not error.earlier:
+                raise
             intent = replace(intent, sent=outcome_of(intent.sent, [*error.earlier, error]))
             error.maybe_placed = intent.sent is Sent.UNCLEAR
             if intent.sent is not Sent.UNCLEAR:
@@ -136,6 +150,8 @@ class BatchPlacing:
         if result is Result.FOUND:
             log.info("The batch call was placed before, with id %s.", batch.batch_id)
             note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=batch))
+        if self.ledger.is_of_others:
+            result = Result.FOUND
         since = min(intent.written_at, batch.created or intent.written_at)
         name = batch.name or self.request.full_name
         return BatchPlacement(result, batch.batch_id, name, batch.total_recipients, since)

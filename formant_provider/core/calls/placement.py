@@ -114,7 +114,10 @@ class CallPlacing:
                         return came
                     intent = came
                 case Done() as done:
-                    return self._done(done)
+                    try:
+                        return self._done(done)
+                    except Superseded:
+                        intent = self._read()
                 case Refuse() as refused:
                     if refused.intent is not None:
                         note(self.ledger, refused.intent)
@@ -141,7 +144,7 @@ class CallPlacing:
         except DuplicateRequest as error:
             return self._after_duplicate(intent, sending, error)
         except FormantError as error:
-            if isinstance(error, Superseded) and not error.earlier:
+            if isinstance(error, Superseded):  # our sends are on record: whoever took over read them as well
                 return self._read()
             if isinstance(error, NotAdmitted) and not error.earlier:
                 self._facts = replace(self._facts, timing=self._looking.when_admitted(error))
@@ -159,10 +162,14 @@ class CallPlacing:
         before = outcome_of(intent.sent, error.earlier)
         intent = replace(intent, sends=sending.in_doubt(error))
         intent, self._facts = after_duplicate(intent, before, self.callbacks.now(), self._facts)
-        if self._facts.is_used:
-            note(self.ledger, intent)
-        else:  # the next key: what is not on record is not sent
+        try:
             self.ledger.write(intent)
+        except Superseded:  # whoever took over knows more by now, perhaps the receipt
+            return self._read()
+        except FormantError as failed:
+            if not self._facts.is_used:  # the next key: what is not on record is not sent
+                raise
+            log.warning("%s. The next try will ask the API instead.", failed)
         return intent
 
     def _done(self, done: Done) -> Placement:
@@ -175,7 +182,7 @@ class CallPlacing:
             receipt = self._receipt(intent, finding.record)
             note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
             return Placement(Result.FOUND, receipt, first_of(finding.spans))
-        if self._facts.is_used:  # only a write tells a process that its task was given to another one
+        if intent.sent is Sent.UNCLEAR:  # only a write tells a process that another one has taken over
             with may_have_been_placed():
                 self.ledger.write(intent)
         since = first_of(finding.spans)

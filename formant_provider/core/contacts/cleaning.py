@@ -12,10 +12,11 @@ from typing import IO, Literal, TypeAlias, get_args
 from formant_provider.api.errors import InvalidContacts, InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.contacts.do_not_call import read_do_not_call
+from formant_provider.core.contacts.people import ASKED_AT_ONCE, People
 from formant_provider.core.contacts.report import MAX_EXAMPLES, ContactReport, Problem
 from formant_provider.core.contacts.row_list import NOTHING_CARRIED, CarriedColumns, RowList
 from formant_provider.core.contacts.rules import Chunk, Faults, Rules
-from formant_provider.core.contacts.sources import Contacts
+from formant_provider.core.contacts.sources import Contacts, joined
 from formant_provider.core.hours.openings import Openings
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.reading import Numbers
@@ -26,7 +27,7 @@ from formant_provider.core.tables.parts import in_order
 InvalidRows: TypeAlias = Literal["fail", "reject"]
 
 # Contacts that are left out for this are in order; it is not the time for them, or not for anybody.
-_NO_FAULT = {Reason.SUPPRESSED, Reason.CLOSED}
+_NO_FAULT = {Reason.SUPPRESSED, Reason.CLOSED, Reason.CAPPED}
 # In front of a rejected contact's own columns; behind the first "part", when contacts are in several files.
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 _Rejected: TypeAlias = tuple[Problem, list[str]]
@@ -47,6 +48,7 @@ def clean_contacts(
     invalid_rows: InvalidRows = "fail",
     max_rejected_rate: float | None = None,
     openings: Openings | None = None,
+    people: People | None = None,
     phone_column: str = PHONE_PARAMETER,
 ) -> ContactReport:
     """Write the contacts that can be called, in their order and with all of their columns.
@@ -60,7 +62,8 @@ def clean_contacts(
     :param renumber: whether numbers of an old numbering plan are called under that of today; else they are
         refused. Those of ``suppress`` are read as both.
     :param invalid_rows: ``"reject"`` leaves the other contacts out; ``"fail"`` raises once all are read,
-        unless all that cannot be called are suppressed or closed, which is no fault of theirs.
+        unless all that cannot be called are suppressed, closed or capped, which is no fault of theirs.
+    :param people: is asked last who was called as often as allowed, and counts whoever can be called.
     :raises InvalidContacts: some contacts cannot be called, and ``invalid_rows`` is ``"fail"``; or more than
         ``max_rejected_rate`` cannot; or the whole list is in doubt: more than a few numbers are ambiguous, or
         end in six or more zeros.
@@ -71,7 +74,9 @@ def clean_contacts(
     listed = NumberReader(default_country, numbers, renumber=True)
     suppressed = None if suppress is None else read_do_not_call(suppress, listed)
     required = [PHONE_PARAMETER if name == phone_column else name for name in required_variables]
-    rules = Rules(contacts.columns, reader, required, suppressed or frozenset(), openings)
+    rules = Rules(contacts.columns, reader, required, suppressed or frozenset(), openings, people=people)
+    if people is not None:
+        contacts = replace(contacts, blocks=joined(contacts.blocks, ASKED_AT_ONCE))
     rows = RowList(row_list, contacts.columns, carried)
     report = replace(
         _sift(contacts, rules, sink, _Rejects(rejects, contacts, phone_column), rows),

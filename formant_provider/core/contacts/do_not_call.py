@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from typing import IO, Any
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.contacts.report import MAX_EXAMPLES, too_many
 from formant_provider.core.numbers.bulk import NumberReader
@@ -29,11 +29,14 @@ _FIELD = "suppress"
 _FEWEST_DIGITS = 7
 
 
-def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> set[int]:
+def read_do_not_call(
+    entries: Iterable[object], reader: NumberReader, *, may_be_empty: bool = False
+) -> set[int]:
     """Return the numbers of a do-not-call list, as integers.
 
     :param reader: one that renumbers, so that who is on the list under a number of an old plan is not called
         under that of today.
+    :param may_be_empty: whether a list without a number is returned, and not refused.
     :raises InvalidInput: an entry cannot be read, or there is none: such a list is lost, and not empty. Or
         more than a few have lost their last digits.
     """
@@ -43,7 +46,20 @@ def read_do_not_call(entries: Iterable[object], reader: NumberReader) -> set[int
             part.named(partial(listed.add, some))
     else:
         listed.add(entries)
-    return listed.whole()
+    return listed.whole(may_be_empty=may_be_empty)
+
+
+@contextmanager
+def about_field(field: str) -> Iterator[None]:
+    """Let errors of a list, which is ``suppress`` here, name the field in which it was given."""
+    fault: InvalidInput | InputNotFound
+    try:
+        yield
+        return
+    except (InvalidInput, InputNotFound) as error:
+        fault = error
+    # Raised after the other one was handled, which would come along otherwise.
+    raise type(fault)(field if fault.field == _FIELD else fault.field, fault.reason)
 
 
 class _Listed:
@@ -74,7 +90,7 @@ class _Listed:
         if unread:
             _refuse(unread, reasons)
 
-    def whole(self) -> set[int]:
+    def whole(self, *, may_be_empty: bool) -> set[int]:
         """Return the list, unless it was spoilt or lost."""
         round_numbers = self._reader.round_numbers - self._round_before
         if too_many(round_numbers, self._entries):
@@ -83,7 +99,7 @@ class _Listed:
                 f"{round_numbers} of {self._entries} entries end in six or more zeros, as a spreadsheet"
                 " leaves them when their last digits are gone. Export the list again, with numbers as text",
             )
-        if not self._numbers:
+        if not self._numbers and not may_be_empty:
             raise InvalidInput(
                 _FIELD,
                 "holds no number, as a list that was not filled does. Where nobody has to be on it, let it"

@@ -76,8 +76,8 @@ class ContactReport:
 
     @property
     def invalid(self) -> int:
-        """How many contacts have a fault: those that cannot be called, neither suppressed nor closed."""
-        return self.rejected - self.suppressed - self.closed
+        """How many contacts have a fault: those that cannot be called, for another reason than these three."""
+        return self.rejected - self.suppressed - self.closed - self.capped
 
     @property
     def suppressed(self) -> int:
@@ -88,6 +88,11 @@ class ContactReport:
     def closed(self) -> int:
         """How many contacts may not be called at this hour."""
         return self.by_reason.get(Reason.CLOSED, 0)
+
+    @property
+    def capped(self) -> int:
+        """How many contacts were called as often as allowed."""
+        return self.by_reason.get(Reason.CAPPED, 0)
 
     @property
     def two_readings(self) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.core.contacts.people import People
 from formant_provider.core.hours.openings import Openings
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.numbers.reasons import Reason
@@ -58,6 +59,7 @@ class Chunk:
 class Rules:
     """The rules for one list of contacts.
 
+    :param people: is asked whom else not to call; ``None``: nobody is.
     :ivar completed: how many accepted numbers got the country code of ``default_country``.
     :ivar without_plus: how many cannot be called, and are valid but for their plus sign.
     """
@@ -69,13 +71,15 @@ class Rules:
         required: Sequence[str] = (),
         suppressed: Set[int] = frozenset(),
         openings: Openings | None = None,
+        *,
+        people: People | None = None,
     ) -> None:
         for name in required:
             if name not in columns:
                 shown = f" {name}" if name.isidentifier() else ", which is one of them"
                 raise InvalidInput("required_variables", f"the contacts have no column{shown}")
         self.columns, self._reader, self._suppressed = columns, reader, suppressed
-        self._openings = openings
+        self._openings, self._people = openings, people
         self._phone = columns.index(PHONE_PARAMETER)
         self._required = {name: columns.index(name) for name in required}
         self._called: set[int] = set()
@@ -96,8 +100,9 @@ class Rules:
         }
 
     def in_order(self) -> tuple[Callable[[Chunk], Faults], ...]:
-        """Return the other rules. Each relies on those before, and the last remembers whom it lets pass."""
-        return self._number, self._suppression, self._variables, self._window, self._repetition
+        """Return the other rules. Each relies on those before, and the last two remember whom they pass."""
+        own = self._number, self._suppression, self._variables, self._window, self._repetition
+        return own if self._people is None else (*own, self._cap)
 
     def rewrite(self, chunk: Chunk) -> int:
         """Put recipients in the form in which they are sent, and return how many were not."""
@@ -134,9 +139,11 @@ class Rules:
         return faults
 
     def _suppression(self, chunk: Chunk) -> Faults:
-        if self._suppressed.isdisjoint(chunk.keys):
+        asked = self._people.suppressed(chunk.keys) if self._people else set()
+        if not asked and self._suppressed.isdisjoint(chunk.keys):
             return {}
-        found = (position for position, key in enumerate(chunk.keys) if key in self._suppressed)
+        listed = self._suppressed
+        found = (place for place, key in enumerate(chunk.keys) if key in listed or key in asked)
         return dict.fromkeys(found, Fault(Reason.SUPPRESSED))
 
     def _variables(self, chunk: Chunk) -> Faults:
@@ -171,3 +178,8 @@ class Rules:
             elif not is_each_once:  # the next of this chunk with the number repeats it
                 again.add(key)
         return faults
+
+    def _cap(self, chunk: Chunk) -> Faults:
+        capped = self._people.admit(chunk.keys) if self._people else set()
+        found = (place for place, key in enumerate(chunk.keys) if key in capped)
+        return dict.fromkeys(found, Fault(Reason.CAPPED))

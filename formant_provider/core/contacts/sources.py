@@ -136,6 +136,24 @@ def _blocks(chunks: Iterable[Rows], first_row: int = 1) -> Iterator[RowBlock]:
         first_row += len(rows)
 
 
+def joined(blocks: Iterable[RowBlock], rows: int) -> Iterator[RowBlock]:
+    """Join blocks that follow each other, until there are so many rows in one."""
+    held: RowBlock | None = None
+    for block in blocks:
+        if held is not None and _follows(held, block) and len(held.rows) < rows:
+            held = held._replace(rows=[*held.rows, *block.rows])
+            continue
+        if held is not None:
+            yield held
+        held = block
+    if held is not None:
+        yield held
+
+
+def _follows(held: RowBlock, block: RowBlock) -> bool:
+    return held.part == block.part and held.first_row + len(held.rows) == block.first_row
+
+
 def _chunked(writer: _Writer, rows: Iterable[Sequence[Any]], first_row: int) -> Iterator[Rows]:
     """Write the values of rows as text, some rows at a time."""
     texts = (writer.texts(number, row) for number, row in enumerate(rows, first_row))

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     CLOSED = "closed"
     HOURS_UNKNOWN = "hours_unknown"
     DUPLICATE = "duplicate"
+    CAPPED = "capped"
 
     @property
     def sentence(self) -> str:
@@ -52,4 +53,5 @@ _SENTENCES = {
     Reason.CLOSED: "The calling window is closed now where this number is.",
     Reason.HOURS_UNKNOWN: "The hours of this number are not known: its time zone or its holidays are not.",
     Reason.DUPLICATE: "An earlier row calls the same number.",
+    Reason.CAPPED: "The person was called as often as call_cap allows.",
 }

@@ -21,6 +21,7 @@ from formant_provider.tasks.do_not_call import opened_numbers
 from formant_provider.tasks.options import country, flag, one_of, percent
 
 if TYPE_CHECKING:
+    from formant_provider.core.contacts.people import People
     from formant_provider.core.contacts.report import ContactReport
     from formant_provider.core.contacts.sources import Contacts
     from formant_provider.core.hours.openings import Openings
@@ -88,6 +89,7 @@ class ContactFiles:
     :param recipients_uri: the list of rows, for the report; ``None`` writes none.
     :param carried: columns that are kept in that list.
     :param marker: the marker of the batch call, which identifies that list.
+    :ivar people: is asked who may be called besides; ``None`` without a call store.
     :ivar openings: the calling hours at the moment of the upload; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
     """
@@ -101,6 +103,8 @@ class ContactFiles:
     carried: CarriedColumns = NOTHING_CARRIED
     marker: str = ""
     on_closed: str = "fail"
+    on_capped: str = "skip"
+    people: People | None = field(default=None, init=False)
     openings: Openings | None = field(default=None, init=False)
     report: ContactReport | None = field(default=None, init=False)
 
@@ -119,6 +123,7 @@ class ContactFiles:
             self._publish_rejects(rejects)
         self._log(self.report)
         self._refuse_closed(self.report)
+        self._refuse_capped(self.report)
         if not self.report.accepted:
             self._end_empty(self.report)
         if self.recipients_uri:
@@ -157,6 +162,7 @@ class ContactFiles:
                 invalid_rows=rules.invalid_rows,
                 max_rejected_rate=rules.max_rejected_rate,
                 openings=self.openings,
+                people=self.people,
                 phone_column=rules.phone_column,
             )
             _warn_of_numeric_cells(contacts.phone_cells.as_numbers)
@@ -174,6 +180,18 @@ class ContactFiles:
             raise CallNotAllowed(text, skips=False, reason="closed")
         if not report.accepted:
             raise CallNotAllowed(f"{text}. Nobody is left to be called", reason="closed")
+        log.warning("%s. They are left out.", text)
+
+    def _refuse_capped(self, report: ContactReport) -> None:
+        from formant_provider.api.errors import CallNotAllowed
+
+        if not report.capped:
+            return
+        text = f"{report.capped} of {report.total} contacts are called as often as call_cap allows"
+        if self.on_capped == "fail":
+            raise CallNotAllowed(text, skips=False, reason="capped")
+        if not report.accepted:
+            raise CallNotAllowed(f"{text}. Nobody is left to be called", reason="capped")
         log.warning("%s. They are left out.", text)
 
     def _end_empty(self, report: ContactReport) -> None:

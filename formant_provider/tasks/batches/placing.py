@@ -31,12 +31,16 @@ if TYPE_CHECKING:
     from formant_provider.api.errors import FormantError
     from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
+    from formant_provider.core.batches.decision import BatchIntent
     from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.core.batches.request import BatchRequest
+    from formant_provider.core.ledger import Ledger
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.reservation import Reservation
     from formant_provider.tasks.batches.contacts import ContactRules
     from formant_provider.tasks.batches.report import ReportOptions
     from formant_provider.tasks.batches.waiting import BatchOptions
+    from formant_provider.tasks.call_store import CallStore
     from formant_provider.tasks.capping import OnCappedUpload
     from formant_provider.tasks.given_fields import Given
     from formant_provider.tasks.run import TaskRun
@@ -66,6 +70,7 @@ class BatchTask(Protocol):
 
     agent_id: int | str
     name: str
+    reference: str | int | None
     contacts: Any
     suppress: Any
     idempotency_key: str | None
@@ -124,6 +129,7 @@ def _open_files(task: BatchTask, folder: Path) -> ContactFiles:
         recipients_uri=None if task.results_uri is None else recipients_uri(task.results_uri),
         carried=task.report_options.carried,
         on_closed=task.on_closed,
+        on_capped=task.on_capped,
     )
 
 
@@ -156,6 +162,7 @@ class BatchPlacer:
     cap: CapOptions = field(init=False)
     files: ContactFiles = field(init=False)
     request: BatchRequest = field(init=False)
+    _reservation: Reservation | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.cap = CapOptions(self.task.call_cap, self.task.on_capped)
@@ -165,26 +172,73 @@ class BatchPlacer:
 
     def place(self) -> BatchPlacement:
         """Place the batch call, or find out that it was placed already."""
-        from formant_provider.core.batches.decision import BatchIntent, BatchPolicy
+        from formant_provider.core.batches.decision import BatchPolicy
         from formant_provider.core.batches.placement import BatchPlacing
         from formant_provider.core.placing import Callbacks
-        from formant_provider.tasks.ledger import ledger_for
+        from formant_provider.tasks.call_store import call_store_of
 
         self.cap.check(self.task.hook)
         request, options, run = self.request, self.task.placing, self.run
-        ledger = ledger_for(run, BatchIntent, request.key)
+        store = call_store_of(self.task.hook, run, began=run.run_began)
+        ledger = self._ledger(store)
         known = ledger.read()
-        reject_duplicates(self.task, request, run, is_placed=known is not None and known.receipt is not None)
+        is_placed = known is not None and known.receipt is not None and not ledger.is_of_others
+        reject_duplicates(self.task, request, run, is_placed=is_placed)
         log.info("Batch call of agent %s, named %r.", request.agent_id, request.full_name)
+        # Somebody may have used a name of the user's before there was a store.
+        knows_all = store is not None and store.knows_all and not run.own_name
         policy = BatchPolicy(
-            taken_since=run.batch_taken_since,
+            taken_since=None if knows_all else run.batch_taken_since,
             lookup_timeout_s=seconds("lookup_timeout", options.lookup_timeout),
             resubmit_if_missing=options.resubmit_if_missing,
             was_cleared=run.was_cleared,
         )
         callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep, self._check_before_send)
-        with self.task.hook.get_conn() as client:
-            return BatchPlacing(request, client, ledger, policy, callbacks).run()
+        try:
+            with self.task.hook.get_conn() as client:
+                return BatchPlacing(request, client, ledger, policy, callbacks).run()
+        finally:
+            if self._reservation is not None:
+                self._reservation.release()
+
+    def check_contacts(self) -> Path:
+        """Write the file that would be uploaded, and reserve nobody.
+
+        :raises CallNotAllowed: nobody would be called now.
+        """
+        from formant_provider.store.reservation import Asking
+
+        store = self.task.hook.get_store()
+        if store is not None:
+            rule = self.cap.in_force(self.task.hook)
+            self.files.people = Asking(store, rule, lambda: pendulum.now("UTC"))
+        return self._write_file()
+
+    def _ledger(self, store: CallStore | None) -> Ledger[BatchIntent]:
+        """Return the ledger of this batch call; in a call store, its people are reserved there as well."""
+        from formant_provider.core.batches.decision import BatchIntent
+        from formant_provider.tasks.ledger import ledger_for
+
+        request, run = self.request, self.run
+        ledger = ledger_for(run, BatchIntent, request.key)
+        if store is None:
+            return ledger
+        from formant_provider.store.admission import Admission
+        from formant_provider.store.reservation import Reservation
+        from formant_provider.tasks.call_store import asked_for
+
+        asked = asked_for(
+            run,
+            key=request.key,
+            agent_id=request.agent_id,
+            recipient=None,
+            reference=self.task.reference,
+        )
+        kept = store.ledger(BatchIntent, asked, Admission(), ledger)
+        rule = self.cap.in_force(self.task.hook)
+        self._reservation = Reservation(store.store, rule, kept.now, ledger=kept)
+        self.files.people = self._reservation
+        return kept
 
     def _write_file(self) -> Path:
         from formant_provider.core.hours.openings import Openings
@@ -195,7 +249,12 @@ class BatchPlacer:
         refuse_lost_list(task.given)
         if task.calling_window is not None:
             self.files.openings = Openings(task.calling_window.hours, now)
-        return self.files.write()
+        if self._reservation is None:
+            return self.files.write()
+        self._reservation.begin()
+        clean = self.files.write()
+        self._reservation.end(clean.stat().st_size)
+        return clean
 
     def _check_before_send(self) -> FormantError | None:
         from formant_provider.api.errors import SendAborted
@@ -271,7 +330,7 @@ def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any
     files, request = placer.files, placer.request
     files.recipients_uri = None  # no report follows
     placer.cap.check(placer.task.hook)
-    clean, reason = checked(request.write_file)
+    clean, reason = checked(placer.check_contacts)
     note_nothing_sent(placer.run, placer.task.hook, BATCHES_ENTRY)
     push(placer.run.context, "batch_id", NOT_KNOWN)
     return {

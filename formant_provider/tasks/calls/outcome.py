@@ -119,8 +119,33 @@ def push_outcome(hook: FormantHook, end: WaitEnd, context: Context, options: Wai
     result = {name: storable(value) for name, value in result.items()}
     talk = f"{record.duration_seconds} s" if record.duration_seconds is not None else "nobody was connected"
     log.info("The conversation %s is over: %s, %s.", record.conversation_id, result["status"], talk)
+    _record(hook, result, record)
     push_ids(hook, result, context)
     return result
+
+
+def _record(hook: FormantHook, result: Mapping[str, Any], record: Conversation) -> None:
+    """Let the call store know how the call ended. What hinders it fails no task whose call is over."""
+    if not hook.has_store:
+        return
+    from formant_provider.api.errors import FormantError
+    from formant_provider.api.models import iso_moment
+    from formant_provider.store.outcomes import record_outcome
+
+    try:
+        store = hook.get_store()
+        if store is not None:
+            record_outcome(
+                store,
+                trace_id=result["trace_id"],
+                conversation_id=record.conversation_id,
+                outcome=str(result["status"]),
+                ended_at=iso_moment(result["ended_at"]),
+                now=now(),
+            )
+    except Exception as error:
+        what = str(error) if isinstance(error, FormantError) else type(error).__name__
+        log.warning("%s. The call store does not know how this call ended.", what)
 
 
 def _read(hook: FormantHook, end: WaitEnd) -> Conversation:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.intent import Intent
     from formant_provider.core.calls.placement import Placement
-    from formant_provider.core.caps import CapRule
     from formant_provider.core.ledger import Ledger
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.call_store import CallStore
@@ -189,17 +188,10 @@ class CallPlacer:
             recipient=call.recipient,
             reference=self.reference,
         )
-        admission = Admission(self._cap_rule(), self.cap.on_capped)
+        admission = Admission(self.cap.in_force(self.hook), self.cap.on_capped)
         was_deferred = self.limit.give_up_at is not None
         pace = store.pace(max_inline_wait_s=self.options.max_inline_wait_s, was_deferred=was_deferred)
         return store.ledger(Intent, asked, admission, ledger, pace)
-
-    def _cap_rule(self) -> CapRule | None:
-        from formant_provider.core.caps import CapRule
-
-        config = self.hook.get_config().store
-        default = config.call_cap if config else None
-        return self.cap.rule(CapRule(*default) if default else None)
 
     def _defer_to_limit(self, error: PaceExceeded | RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""

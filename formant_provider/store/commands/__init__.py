@@ -1,0 +1,1 @@
+"""The commands of ``python -m formant_provider.store``, a module for each."""

@@ -1,0 +1,158 @@
+"""Opens the call store of a connection: from the Airflow connection that it names to a store."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.store.store import Store, is_up_to_date, open_up, set_up
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from formant_provider.api.store_config import StoreConfig
+
+
+class Kind(NamedTuple):
+    """One kind of database, by Airflow's name of it.
+
+    :param hook: the class of Airflow's hook.
+    :param dialect: SQLAlchemy's name of it.
+    :param extra: of this package, which brings the hook.
+    """
+
+    hook: str
+    dialect: str
+    extra: str
+
+
+KINDS = {
+    "sqlite": Kind("SqliteHook", "sqlite", "store"),
+    "postgres": Kind("PostgresHook", "postgresql", "postgres"),
+    "mysql": Kind("MySqlHook", "mysql", "mysql"),
+}
+_FIELDS = ("conn_type", "host", "port", "login", "password", "schema", "extra")
+
+# By process and connection: an engine that was open when a process forked belongs to the parent. It stays
+# here in the child, so that nothing there closes the parent's sockets.
+_engines: dict[tuple[int, str], tuple[tuple[Any, ...], Engine]] = {}
+_stores: WeakKeyDictionary[Engine, tuple[StoreConfig, Store]] = WeakKeyDictionary()
+
+
+def open_store(config: StoreConfig) -> Store:
+    """Return the call store of a connection: its version and its secret were checked, once a process.
+
+    With ``store_auto_upgrade`` its tables are made, or brought up to date, if need be.
+
+    :param config: what the formant connection says of its store.
+    :raises InvalidInput: as :func:`engine_of`; its tables are of another version; its secret is another.
+    :raises SendAborted: the database does not answer, or refuses.
+    """
+    engine = engine_of(config)
+    known = _stores.get(engine)
+    if known is None or known[0] != config:
+        known = _stores[engine] = (config, _open(engine, config))
+    return known[1]
+
+
+def where(config: StoreConfig) -> str:
+    """Return the store in words for people."""
+    return f"connection {config.conn_id!r}"
+
+
+def _open(engine: Engine, config: StoreConfig) -> Store:
+    place = where(config)
+    if not config.auto_upgrade or is_up_to_date(engine, place):
+        return open_up(engine, place, config.secret)
+    set_up(engine, place, config.secret, now=datetime.now(UTC))
+    return open_up(engine, place, config.secret)
+
+
+def engine_of(config: StoreConfig) -> Engine:
+    """Return the engine of a connection's store, one for each process, without connecting to the database.
+
+    The Airflow connection is read each time; when it has changed, there is a new engine. It blocks, so an
+    event loop calls it in a thread.
+
+    :param config: what the formant connection says of its store.
+    :raises InvalidInput: the Airflow connection does not exist, is of another type, cannot be used, or what
+        its type needs is not installed; nothing was sent.
+    """
+    connection = _read(config.conn_id)
+    key, contents = (os.getpid(), config.conn_id), tuple(getattr(connection, name) for name in _FIELDS)
+    before = _engines.get(key)
+    if before is not None and before[0] == contents:
+        return before[1]
+    engine = _make(config.conn_id, connection)
+    _engines[key] = (contents, engine)
+    if before is not None:
+        before[1].dispose()
+    return engine
+
+
+def _read(conn_id: str) -> Any:
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        pass
+    raise _refused(conn_id, "does not exist; create one of type postgres, mysql or sqlite")
+
+
+def _make(conn_id: str, connection: Any) -> Engine:
+    kind = KINDS.get(connection.conn_type)
+    if kind is None:
+        raise _refused(conn_id, "must be of type postgres, mysql or sqlite")
+    wrong = "has fields that cannot be read"
+    try:
+        engine = _engine(conn_id, kind, connection)
+    except ImportError:
+        engine = None
+        wrong = f'needs a package that is not installed: pip install "airflow-provider-formant[{kind.extra}]"'
+    if engine is None:
+        raise _refused(conn_id, wrong)
+    if kind.dialect == "sqlite" and not _is_file(engine):
+        raise _refused(conn_id, "must have the absolute path of a file in its host; memory keeps nothing")
+    return engine
+
+
+def _engine(conn_id: str, kind: Kind, connection: Any) -> Engine | None:
+    from airflow.providers.common.compat.sdk import AirflowException, AirflowOptionalProviderFeatureException
+    from sqlalchemy.exc import ArgumentError
+
+    from formant_provider.store.engines import options, tune
+
+    name = connection.conn_type
+    hook_class = getattr(import_module(f"airflow.providers.{name}.hooks.{name}"), kind.hook)
+    hook = hook_class(**{f"{name}_conn_id": conn_id})
+    try:
+        arguments = {"connect_args": _tls(connection)} if kind.dialect != "sqlite" else {}
+        return tune(hook.get_sqlalchemy_engine({**options(kind.dialect), **arguments}))
+    except AirflowOptionalProviderFeatureException as error:
+        raise ImportError from error
+    except (AirflowException, ArgumentError, TypeError, ValueError):
+        return None  # their texts may hold the password
+
+
+def _tls(connection: Any) -> dict[str, Any]:
+    """Return what the extra says of TLS, which the hook gives its own connections and not the engine's."""
+    extra = connection.extra_dejson
+    found = {name: value for name, value in extra.items() if name.startswith("ssl")}
+    if isinstance(found.get("ssl"), str):  # MySQL's form keeps an object as text
+        found["ssl"] = json.loads(found["ssl"])
+    return found
+
+
+def _is_file(engine: Engine) -> bool:
+    path, query = engine.url.database or "", engine.url.query
+    return path.removeprefix("file:").startswith("/") and query.get("mode") != "memory"
+
+
+def _refused(conn_id: str, reason: str) -> InvalidInput:
+    return InvalidInput("store_conn_id", f"connection {conn_id!r} {reason}")

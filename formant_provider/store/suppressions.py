@@ -1,0 +1,245 @@
+"""Who must not be called: people are put on the list and taken off it here, each with who did it and why.
+
+A person is a digest here, never a number. Each change is an event of its own, in the same transaction, so
+that the chain tells who was on the list when. Nothing undoes what was decided after it was asked for: a run
+that is cleared after weeks neither takes off who was put on since, nor puts on who was taken off since.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, select, update
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.store.admission import upserted
+from formant_provider.store.events import append_all
+from formant_provider.store.schema import NAME_LENGTH, events, people
+from formant_provider.store.store import to_moment, to_ms
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from formant_provider.store.store import Store
+
+log = logging.getLogger(__name__)
+
+ADDED, REMOVED = "suppressed", "unsuppressed"
+# So many people are changed in one transaction: calls that are placed meanwhile wait for no longer than that.
+AT_ONCE = 5_000
+# So many digests fit into one statement, whatever the database.
+_IN_ONE = 1_000
+# A day or a moment is told by as many digits as a number has, and is none.
+_DATE = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d)")
+_NUMBER = re.compile(r"\d(?:[\s().\-/]*\d){6,}")
+
+_THOSE = people.c.recipient.in_(bindparam("recipients", expanding=True))
+_LISTED = select(people).where(_THOSE, people.c.suppressed_at.is_not(None))
+_CHANGE = (
+    update(people)
+    .where(_THOSE)
+    .values({name: bindparam(f"new_{name}") for name in ("suppressed_at", "reason", "suppressed_by")})
+)
+_LAST_REMOVED = (
+    select(events.c.subject, func.max(events.c.at))
+    .where(events.c.kind == REMOVED, events.c.subject.in_(bindparam("recipients", expanding=True)))
+    .group_by(events.c.subject)
+)
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """An entry of the list.
+
+    :param recipient: the digest of a person.
+    """
+
+    recipient: str
+    since: datetime
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What came of a change.
+
+    :param changed: people who were put on the list, or taken off it.
+    :param unchanged: people who were on it already, or were not on it.
+    :param decided_since: people of whom it was decided otherwise after this was asked for.
+    """
+
+    changed: int = 0
+    unchanged: int = 0
+    decided_since: int = 0
+
+    def __add__(self, other: Change) -> Change:
+        return Change(
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.decided_since + other.decided_since,
+        )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why somebody is put on the list or taken off it, and who says so.
+
+    :param reason: text of at most 250 characters, without a number.
+    :param by: a person's name, or the task of a DAG; at most 250 characters.
+    :param at: when the list is changed, aware.
+    """
+
+    reason: str
+    by: str
+    at: datetime
+
+    def __post_init__(self) -> None:
+        for name, value in (("reason", self.reason), ("by", self.by)):
+            _check_text(name, value)
+        refuse_number("reason", self.reason)
+
+
+def add(store: Store, asked: Mapping[str, datetime], decision: Decision) -> Change:
+    """Put people on the list. Who is on it already stays so, with the reason and date of then.
+
+    :param asked: their digests, each with the moment, aware, when this was asked for: who was taken off the
+        list after that is not put on it again.
+    :raises SendAborted: the database does not answer. Some may be on the list; the same once more adds the
+        rest.
+    """
+    change = _in_turn(store, asked, decision, _add)
+    _log(store, "%s added, %s already on it, %s removed since it was asked for", change, decision)
+    return change
+
+
+def remove(store: Store, asked: Mapping[str, datetime], decision: Decision) -> Change:
+    """Take people off the list.
+
+    :param asked: their digests, each with the moment, aware, when this was asked for: who was put on the list
+        after that stays on it.
+    :raises SendAborted: as of :func:`add`.
+    """
+    change = _in_turn(store, asked, decision, _remove)
+    _log(store, "%s removed, %s not on it, %s added since it was asked for", change, decision)
+    return change
+
+
+def refuse_number(field: str, text: str) -> None:
+    """Refuse a text that may hold a phone number: the store keeps it as it is.
+
+    :raises InvalidInput: without the text.
+    """
+    if _NUMBER.search(_DATE.sub("", text)):
+        raise InvalidInput(
+            field,
+            "holds what may be a phone number, and the call store keeps none; name a case by letters or by"
+            " fewer than seven digits",
+        )
+
+
+def digests_of(store: Store, numbers: Iterable[int]) -> list[str]:
+    """Return the digests of numbers, each an integer of the digits of E.164."""
+    return [store.digests.recipient(f"+{number}") for number in numbers]
+
+
+def listing(store: Store) -> Iterator[Suppression]:
+    """Yield all entries, the oldest first."""
+    wanted = select(people).where(people.c.suppressed_at.is_not(None))
+    with store.reading() as conn:
+        yield from map(_entry, conn.execute(wanted.order_by(people.c.suppressed_at, people.c.recipient)))
+
+
+def entries_of(conn: Connection, recipients: Iterable[str]) -> dict[str, Suppression]:
+    """Return the entries of those among some people who are on the list, by digest."""
+    rows = _rows(conn, _LISTED, recipients)
+    return {row.recipient: _entry(row) for row in rows}
+
+
+def which_suppressed(conn: Connection, recipients: Iterable[str]) -> set[str]:
+    """Return those among some people who are on the list."""
+    return {row.recipient for row in _rows(conn, _LISTED.with_only_columns(people.c.recipient), recipients)}
+
+
+def _in_turn(store: Store, asked: Mapping[str, datetime], decision: Decision, apply: Any) -> Change:
+    """Change some at a time, in the order of their digests, so that two who do so wait for each other."""
+    change = Change()
+    for some in _chunks(sorted(asked), AT_ONCE):
+        with store.writing() as conn:
+            change += apply(store, conn, {recipient: to_ms(asked[recipient]) for recipient in some}, decision)
+    return change
+
+
+def _add(store: Store, conn: Connection, asked: Mapping[str, int], decision: Decision) -> Change:
+    everybody = list(asked)
+    # Who is new has a row from here on, and each row is ours until the end.
+    locked = upserted(conn, people, {"recipient": bindparam("recipient")}, keep="recipient")
+    conn.execute(locked, [{"recipient": each} for each in everybody])
+    listed = which_suppressed(conn, everybody)
+    last_removed = dict(_rows(conn, _LAST_REMOVED, everybody))
+    others = [each for each in everybody if each not in listed]
+    new = [each for each in others if last_removed.get(each, -1) <= asked[each]]
+    _put(store, conn, new, decision, suppressed_at=to_ms(decision.at))
+    return Change(len(new), len(listed), len(others) - len(new))
+
+
+def _remove(store: Store, conn: Connection, asked: Mapping[str, int], decision: Decision) -> Change:
+    rows = _rows(conn, _LISTED.order_by(people.c.recipient).with_for_update(), asked)
+    listed = {row.recipient: row.suppressed_at for row in rows}
+    old = [recipient for recipient, since in listed.items() if since <= asked[recipient]]
+    _put(store, conn, old, decision, suppressed_at=None)
+    return Change(len(old), len(asked) - len(listed), len(listed) - len(old))
+
+
+def _put(
+    store: Store,
+    conn: Connection,
+    recipients: Sequence[str],
+    decision: Decision,
+    *,
+    suppressed_at: int | None,
+) -> None:
+    new = {"suppressed_at": suppressed_at, "reason": decision.reason, "suppressed_by": decision.by}
+    for some in _chunks(recipients, _IN_ONE):
+        conn.execute(_CHANGE, {"recipients": some, **{f"new_{name}": value for name, value in new.items()}})
+    append_all(
+        conn,
+        store.digests,
+        at=to_ms(decision.at),
+        kind=REMOVED if suppressed_at is None else ADDED,
+        payloads=((recipient, {"recipient": recipient, **new}) for recipient in recipients),
+    )
+
+
+def _rows(conn: Connection, wanted: Any, recipients: Iterable[str]) -> list[Any]:
+    chunks = _chunks(recipients, _IN_ONE)
+    return [row for some in chunks for row in conn.execute(wanted, {"recipients": some})]
+
+
+def _chunks(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some
+
+
+def _entry(row: Any) -> Suppression:
+    return Suppression(row.recipient, to_moment(row.suppressed_at), row.reason, row.suppressed_by)
+
+
+def _log(store: Store, counts: str, change: Change, decision: Decision) -> None:
+    numbers = (change.changed, change.unchanged, change.decided_since)
+    text = f"Do-not-call list of %s: {counts}. By %s: %s"
+    log.info(text, store.where, *numbers, decision.by, decision.reason)
+
+
+def _check_text(name: str, value: str) -> None:
+    if not isinstance(value, str) or value.strip() in {"", "None"}:
+        raise InvalidInput(name, "is missing or blank: it says later why somebody is not called, or is again")
+    if len(value) > NAME_LENGTH or not value.isprintable():
+        raise InvalidInput(name, f"must be one line of at most {NAME_LENGTH} characters")

@@ -1,0 +1,81 @@
+"""Calls over a call store: one call for each person, and its ids, whatever became of the task since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from formant_provider.operators.call import FormantCreateCallOperator
+from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.sandbox.faults import CALL
+from support.databases import Database
+from support.stores import connections_with
+from support.supervisor import FakeSupervisor
+from support.task_run import run_task
+
+NUMBER = "+14155550100"
+
+
+@pytest.fixture
+def channel(database: Database, sandbox: Sandbox) -> FakeSupervisor:
+    return FakeSupervisor(connections_with(database, sandbox))
+
+
+def a_call(**fields: Any) -> FormantCreateCallOperator:
+    call = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, "reference": "LN-1"}
+    return FormantCreateCallOperator(task_id="call", **{**call, **fields})
+
+
+def test_a_call_is_placed_and_found_again(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """A clear returns the ids of the first try, and sends nothing; Airflow's own state store is not used."""
+    first = run_task(a_call(), channel)
+    assert first.state == "success", first.log_text
+    assert first.xcoms["return_value"]["placement"] == "placed"
+    again = run_task(a_call(), channel, try_number=2)
+    assert again.xcoms["return_value"] == first.xcoms["return_value"]
+    assert sandbox.rings == {NUMBER: 1}
+    assert len(sandbox.requests) == 1
+    assert first.state_store.get("formant_calls") is None
+
+
+def test_another_dag_finds_the_call_of_the_same_name(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """The store knows a name in every DAG; the second gets the ids of the first one's call."""
+    first = run_task(a_call(idempotency_key="loan 7"), channel)
+    second = run_task(a_call(idempotency_key="loan 7"), channel, run_id="another run")
+    assert second.xcoms["return_value"]["placement"] == "found"
+    assert second.xcoms["trace_id"] == first.xcoms["trace_id"]
+    assert len(sandbox.requests) == 1
+
+
+def test_a_refused_call_is_placed_by_the_next_try(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """What was not accepted is sent again, by the next try too."""
+    sandbox.inject(CALL, Fault.ERROR_503_BEFORE, times=4)
+    first = run_task(a_call(retries=2), channel, max_tries=2)
+    assert first.state == "up_for_retry", first.log_text
+    second = run_task(a_call(retries=2), channel, try_number=2, max_tries=2)
+    assert second.state == "success", second.log_text
+    assert sandbox.rings == {NUMBER: 1}
+
+
+def test_a_cap_counts_every_dag(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """Two a day are placed, of three runs that ask."""
+    from formant_provider.call_cap import CallCap
+
+    runs = [run_task(a_call(call_cap=CallCap(2)), channel, run_id=f"run {number}") for number in range(3)]
+    assert [run.state for run in runs] == ["success", "success", "skipped"], runs[2].log_text
+    assert runs[2].xcoms["return_value"]["reason"] == "capped"
+    assert sandbox.rings == {NUMBER: 2}
+
+
+def test_a_capped_call_is_scheduled_for_when_the_cap_allows_it(
+    sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """With ``on_capped="schedule"`` the third call is placed for a day after the first."""
+    from formant_provider.call_cap import CallCap
+
+    fields: dict[str, Any] = {"call_cap": CallCap(2), "on_capped": "schedule"}
+    runs = [run_task(a_call(**fields), channel, run_id=f"run {number}") for number in range(4)]
+    assert [run.state for run in runs] == ["success"] * 4, runs[2].log_text
+    assert [bool(run.xcoms["return_value"]["scheduled_for"]) for run in runs] == [False, False, True, True]
+    assert len(sandbox.requests) == 4

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.store_config import StoreConfig
+from formant_provider.store.opening import engine_of
+from support.databases import Database
+from support.supervisor import FakeSupervisor, supervised_by
+
+CONFIG = StoreConfig("call_store", "no-matter")
+PASSWORD = "pass/word"
+
+
+def opened(connection: str | Mapping[str, Any]) -> Engine:
+    with supervised_by(FakeSupervisor({"call_store": connection})):
+        return engine_of(CONFIG)
+
+
+def works(engine: Engine) -> bool:
+    with engine.begin() as connection:
+        return connection.execute(text("SELECT 1")).scalar() == 1
+
+
+def test_a_store_is_opened_by_the_fields_of_its_connection(database: Database) -> None:
+    """The Airflow connection leads to the database, through Airflow's own hook."""
+    engine = opened(database.connection)
+    assert works(engine)
+    assert engine.dialect.name == {"postgres": "postgresql"}.get(database.kind, database.kind)
+    engine.dispose()
+
+
+def test_a_connection_in_the_environment_is_used(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON, as people write it for workers."""
+    monkeypatch.setenv("AIRFLOW_CONN_CALL_STORE", json.dumps(database.connection))
+    with supervised_by(FakeSupervisor()):
+        engine = engine_of(CONFIG)
+    assert works(engine)
+    engine.dispose()
+
+
+def test_a_connection_in_a_uri_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For SQLite, the path is the host, with its slashes encoded or as Airflow documents it."""
+    for number, form in enumerate(("sqlite://{}", "sqlite://{}/?timeout=3")):
+        path = tmp_path / f"{number}.db"
+        monkeypatch.setenv("AIRFLOW_CONN_CALL_STORE", form.format(str(path).replace("/", "%2F")))
+        with supervised_by(FakeSupervisor()):
+            assert works(engine_of(CONFIG))
+        assert path.exists()
+
+
+def test_a_process_has_one_engine_until_the_connection_changes(tmp_path: Path) -> None:
+    """The same fields give the same engine, other fields another one, and the old one is closed."""
+    first = {"conn_type": "sqlite", "host": str(tmp_path / "a.db")}
+    engine = opened(first)
+    assert works(engine)
+    assert opened(first) is engine
+    assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+    other = opened({**first, "host": str(tmp_path / "b.db")})
+    assert other is not engine
+    assert engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_fork_has_an_engine_of_its_own(database: Database) -> None:
+    """A child uses none of its parent's connections, and closes none of them."""
+    with supervised_by(FakeSupervisor({"call_store": database.connection})):
+        engine = engine_of(CONFIG)
+        pid_of = text("SELECT pg_backend_pid()")
+        with engine.connect() as connection:
+            ours = connection.execute(pid_of).scalar()
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            with engine_of(CONFIG).connect() as connection:
+                os.write(writer, str(connection.execute(pid_of).scalar()).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        theirs = int(os.read(reader, 20))
+        with engine.connect() as connection:
+            assert connection.execute(pid_of).scalar() == ours != theirs
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [
+        ({"conn_type": "http", "host": "x.example"}, "must be of type postgres, mysql or sqlite"),
+        ({"conn_type": "formant", "password": PASSWORD}, "must be of type postgres, mysql or sqlite"),
+        ({"conn_type": ""}, "must be of type postgres, mysql or sqlite"),
+        *[
+            ({"conn_type": "sqlite", **fields}, "must have the absolute path of a file in its host")
+            for fields in (
+                {"host": ":memory:"},
+                {"host": ""},
+                {"host": "calls.db"},
+                {"host": "file:/calls", "extra": '{"mode": "memory", "uri": "true"}'},
+            )
+        ],
+        ({"conn_type": "postgres", "extra": '{"sqlalchemy_query": "x"}'}, "has fields that cannot be read"),
+    ],
+)
+def test_a_connection_that_cannot_hold_a_store_is_refused(connection: dict[str, Any], said: str) -> None:
+    """Another type of connection, or a database that ends with its process: the store is named, no secret."""
+    with pytest.raises(InvalidInput, match=re.escape(said)) as caught:
+        opened({"password": PASSWORD, **connection})
+    assert caught.value.field == "store_conn_id"
+    assert "'call_store'" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_connection_that_does_not_exist_is_named() -> None:
+    """A typo in store_conn_id is final, and says so."""
+    with supervised_by(FakeSupervisor()), pytest.raises(InvalidInput) as caught:
+        engine_of(CONFIG)
+    assert str(caught.value).startswith("store_conn_id: connection 'call_store' does not exist")
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(("conn_type", "extra"), [("postgres", "postgres"), ("sqlite", "store")])
+def test_a_missing_package_is_named(conn_type: str, extra: str) -> None:
+    """Where the provider package of the database is not installed, the error has the command for it."""
+    code = (
+        "import sys\n"
+        "from support.airflow_home import use_own_airflow_home\n"
+        "use_own_airflow_home()\n"
+        f"sys.modules['airflow.providers.{conn_type}.hooks'] = None\n"
+        "from support.supervisor import FakeSupervisor, supervised_by\n"
+        "from formant_provider.api.store_config import StoreConfig\n"
+        "from formant_provider.store.opening import engine_of\n"
+        f"fields = {{'conn_type': '{conn_type}', 'host': '/x.db'}}\n"
+        "with supervised_by(FakeSupervisor({'call_store': fields})):\n"
+        "    engine_of(StoreConfig('call_store', 'x'))\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    command, environ = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    assert f'pip install "airflow-provider-formant[{extra}]"' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_what_the_connection_says_of_tls_is_used(database: Database) -> None:
+    """The server speaks no TLS here, so a connection that insists on it is not made."""
+    from formant_provider.api.errors import StoreUnavailable
+    from formant_provider.store.failures import translated
+
+    engine = opened({**database.connection, "extra": '{"sslmode": "require"}'})
+    with pytest.raises(StoreUnavailable), translated("call_store"):
+        works(engine)
+
+
+def test_an_engine_is_there_at_once_the_second_time(tmp_path: Path) -> None:
+    """Reading the connection again is all that it takes."""
+    connection = {"conn_type": "sqlite", "host": str(tmp_path / "a.db")}
+    with supervised_by(FakeSupervisor({"call_store": connection})):
+        engine_of(CONFIG)
+        start = time.perf_counter()
+        for _ in range(20):
+            engine_of(CONFIG)
+        assert (time.perf_counter() - start) / 20 < 0.01
