@@ -115,6 +115,7 @@ turns = Table(
     Column("is_exact", Boolean, nullable=False),
     Column("came_at", BigInteger),  # to the queue for max_concurrent_calls
     Column("back_at", BigInteger),  # when it asks again at the latest, unless it is dead
+    Column("asked_at", BigInteger, nullable=False),  # last, or when its turn comes if that is later
     Index("formant_turns_account", "account", "came_at"),
 )
 """Who waits to be called: the place of a call in the queue outlives the process that asked for it."""

@@ -7,15 +7,19 @@ what was purged from it, it knows no more than there is in it.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pendulum
 
 if TYPE_CHECKING:
+    from formant_provider.api.models import Conversation
     from formant_provider.api.store_config import StoreConfig
+    from formant_provider.core.conversations.over import Going
     from formant_provider.core.ledger import IntentT, Ledger
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
     from formant_provider.tasks.run import TaskRun
+
+log = logging.getLogger(__name__)
 
 # What a send may take besides the two timeouts of the connection.
 _MARGIN_S = 15
@@ -45,21 +51,24 @@ class CallStore:
     account: str
     limits: StoreConfig
 
-    def pace(self, *, max_inline_wait_s: float, was_deferred: bool) -> Pace | None:
+    def pace(self, hook: FormantHook, *, max_inline_wait_s: float, was_deferred: bool) -> Pace | None:
         """Return in whose turn a call is placed; ``None`` when the connection sets no limit.
 
+        :param hook: asks which calls are over, when there may be no more of them.
         :param max_inline_wait_s: for how long a worker may be held.
         :param was_deferred: whether the task continues after a wait.
         """
         from formant_provider.store.pace import Pace
 
-        if self.limits.calls_per_minute is None:
+        limits = self.limits.calls_per_minute, self.limits.max_concurrent_calls
+        if limits == (None, None):
             return None
         return Pace(
             self.account,
-            self.limits.calls_per_minute,
+            *limits,
             max_inline_wait_s=max_inline_wait_s,
             has_waited=was_deferred or self.run.try_number > 1 or self.run.was_cleared,
+            ended=partial(_over, hook),
         )
 
     def ledger(
@@ -107,6 +116,20 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     now = pendulum.now("UTC")
     knows_all = store.knows_since(began or _earliest(run, now), now=now)
     return CallStore(store, run, lease, knows_all, account, config.store)
+
+
+def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:
+    """Ask the API which calls are over. Who waits goes on waiting if it does not answer."""
+    from formant_provider.api.errors import FormantError
+    from formant_provider.api.retry import RetryPolicy
+    from formant_provider.core.conversations.over import over
+
+    try:
+        with hook.get_conn(RetryPolicy(max_attempts=1)) as client:
+            return over(client, going, settled)
+    except FormantError as error:
+        log.warning("%s. It is not known which calls are over.", error)
+        return []
 
 
 def _earliest(run: TaskRun, now: datetime) -> datetime:

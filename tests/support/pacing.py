@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ def shortest_by(times_ms: Sequence[int], spacing: int) -> int:
     for _, current in pairwise(ahead):
         most, latest = max(most, latest - current), max(latest, current)
     return most
+
+
+def run_processes(
+    url: str, secret: str, *, processes: int, calls: int, **limits: Any
+) -> list[tuple[str, int, int, int]]:
+    """Have processes place calls at once; return of each its process, and when it asked, began and ended."""
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    workers = [
+        context.Process(target=place_many, args=((url, secret), str(nth), calls, limits, results))
+        for nth in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    placed = [results.get(timeout=90) for _ in range(calls * processes)]
+    for worker in workers:
+        worker.join()
+    return placed
 
 
 def place(store: Store, pace: Pace, key: str) -> tuple[int, int]:
@@ -72,14 +91,27 @@ def place_many(
     :param database: its URL, and the secret of the store in it.
     """
     from formant_provider.store.engines import create
+    from formant_provider.store.outcomes import record_outcome
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import open_up
 
     url, secret = database
     store = open_up(create(url), "call store 'test'", secret)
     for nth in range(calls):
-        results.put((name, *place(store, Pace(ACCOUNT, **limits), f"{name}-{nth}")))
+        key = f"{name}-{nth}"
+        began, sent = place(store, Pace(ACCOUNT, **limits), key)
+        if limits.get("max_concurrent_calls"):
+            time.sleep(0.05)
+        over, now = now_ms(), datetime.now(UTC)
+        record_outcome(store, trace_id=key, conversation_id=None, outcome="completed", ended_at=None, now=now)
+        results.put((name, began, sent, over))
     store.engine.dispose()
+
+
+def most_at_once(spans_ms: Iterable[tuple[int, int]]) -> int:
+    """Return how many of these calls were in progress at one time, at most."""
+    changes = sorted(change for begin, end in spans_ms for change in ((begin, 1), (end, -1)))
+    return max(accumulate(change for _, change in changes))
 
 
 def now_ms() -> int:

@@ -190,7 +190,8 @@ class CallPlacer:
         )
         admission = Admission(self.cap.in_force(self.hook), self.cap.on_capped)
         was_deferred = self.limit.give_up_at is not None
-        pace = store.pace(max_inline_wait_s=self.options.max_inline_wait_s, was_deferred=was_deferred)
+        longest_s = self.options.max_inline_wait_s
+        pace = store.pace(self.hook, max_inline_wait_s=longest_s, was_deferred=was_deferred)
         return store.ledger(Intent, asked, admission, ledger, pace)
 
     def _defer_to_limit(self, error: PaceExceeded | RetryableError) -> None:

@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("is_exact", sa.Boolean, nullable=False),
         sa.Column("came_at", sa.BigInteger),
         sa.Column("back_at", sa.BigInteger),
+        sa.Column("asked_at", sa.BigInteger, nullable=False),
     )
     op.create_index("formant_turns_account", "formant_turns", ["account", "came_at"])
     op.create_table(
