@@ -21,8 +21,7 @@
     ├── BadResponse             answered, but not in a form that can be read
     ├── SendAborted             not sent: the task was stopped, or could not write down its intent
     │   ├── StoreUnavailable        the call store cannot be used now, so nothing is sent
-    │   ├── Superseded              another process has the call in hand
-    │   └── PaceExceeded            not its turn yet, by the limits of the connection
+    │   └── Superseded              another process has the call in hand
     ├── CallNotAllowed          no call may be placed now: outside of the hours for it, or too late
     │   └── NotAdmitted             the call store says so: suppressed, or called often enough
     ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
@@ -209,23 +208,6 @@ class SendAborted(FormantError):
 
 class Superseded(SendAborted):
     """Another process has the same call in hand, or has placed it since it was looked for."""
-
-
-class PaceExceeded(SendAborted):
-    """It is not this call's turn yet: the connection limits how many calls are placed, or in progress.
-
-    :param retry_after_s: seconds until it is, or until it is worth asking again.
-    :param waits_here: whether that is short enough to be waited for where the call is placed.
-    """
-
-    advice = Advice(
-        "The task continues by itself when its turn comes. To wait for less long, raise calls_per_minute or"
-        " max_concurrent_calls in the connection."
-    )
-
-    def __init__(self, message: str, *, retry_after_s: float, waits_here: bool = False) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
-        self.waits_here = waits_here
 
 
 class StoreUnavailable(SendAborted):

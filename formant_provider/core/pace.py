@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from formant_provider.api.errors import SendAborted
+
 # A turn may be taken so much late, and the request may leave so much after that. Whoever takes longer asks
 # again.
 LATEST_MS = 1000
@@ -30,6 +32,18 @@ def spacing_ms(calls_per_minute: float) -> int:
     calls = max(1, math.floor(calls_per_minute))
     window = _WINDOW_MS if calls_per_minute >= 1 else _WINDOW_MS / calls_per_minute
     return math.ceil((window + 2 * LATEST_MS) / calls)
+
+
+class PaceExceeded(SendAborted):
+    """It is not this call's turn yet. No task ends with it: each waits, here or without a worker.
+
+    :param retry_after_s: seconds until it is, or until it is worth asking again.
+    :param waits_here: whether that is short enough to be waited for where the call is placed.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float, waits_here: bool = False) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.waits_here = waits_here
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
+        """Remember that this is sent now, if nobody else is at it, the person may be called then, and in turn."""
         if self.pace is None:
             self._claim(intent)
         else:
@@ -119,9 +119,10 @@ class StoreLedger(Generic[IntentT]):
             if not self._may_have_been_placed(intent):
                 self._refuse_late(now)
                 self._keep_attempt(conn, intent)
-                if row["recipient"] is not None:
-                    self.admission.admit(conn, row, now=now)
-            if self.pace is not None:  # also for a repeat with the same key, by which a call may be placed
+            # Also before a further send of the same: the one before may not have been accepted.
+            if row["recipient"] is not None:
+                self.admission.admit(conn, row, now=now)
+            if self.pace is not None:
                 self.pace.enter(conn, self.id)
             self._append(conn, "sending", row, now)
         self._row, self._known, self.is_guess = row, intent, False

@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, bindparam, delete, literal_column, select, update
 
-from formant_provider.api.errors import PaceExceeded
-from formant_provider.core.pace import LATEST_MS, Queue, Turn, passed, reserved, spacing_ms
+from formant_provider.core.pace import LATEST_MS, PaceExceeded, Queue, Turn, passed, reserved, spacing_ms
 from formant_provider.store.admission import upserted
 from formant_provider.store.in_progress import going, occupied, settled
 from formant_provider.store.outcomes import record_outcome

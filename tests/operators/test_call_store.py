@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -79,3 +80,37 @@ def test_a_capped_call_is_scheduled_for_when_the_cap_allows_it(
     assert [run.state for run in runs] == ["success"] * 4, runs[2].log_text
     assert [bool(run.xcoms["return_value"]["scheduled_for"]) for run in runs] == [False, False, True, True]
     assert len(sandbox.requests) == 4
+
+
+def test_a_call_in_doubt_is_not_sent_again_over_the_cap(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """It may not have been accepted, and others have called since: a further send is held against the cap."""
+    from formant_provider.call_cap import CallCap
+
+    fields: dict[str, Any] = {"call_cap": CallCap(1), "retries": 2, "lookup_timeout": 0}
+    sandbox.inject(CALL, Fault.DROP_BEFORE, times=4)
+    first = run_task(a_call(**fields), channel, max_tries=2)
+    assert first.state == "up_for_retry", first.log_text
+    other = run_task(a_call(), channel, run_id="another run")  # without a cap
+    assert other.state == "success", other.log_text
+    second = run_task(a_call(**fields), channel, try_number=2, max_tries=2)
+    assert second.state != "success", second.log_text
+    assert sandbox.rings == {NUMBER: 1}
+
+
+def test_who_asks_not_to_be_called_meanwhile_is_not_called(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """A call in doubt is not sent again to somebody who is on the do-not-call list by now."""
+    from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.suppressions import Decision, add
+    from support.supervisor import supervised_by
+
+    sandbox.inject(CALL, Fault.DROP_BEFORE, times=4)
+    first = run_task(a_call(retries=2), channel, max_tries=2)
+    assert first.state == "up_for_retry", first.log_text
+    with supervised_by(channel):
+        store = FormantHook().get_store()
+        assert store is not None
+        now = datetime.now(UTC)
+        add(store, {store.digests.recipient(NUMBER): now}, Decision("asked not to be called", "a test", now))
+    second = run_task(a_call(retries=2, lookup_timeout=0), channel, try_number=2, max_tries=2)
+    assert second.state != "success", second.log_text
+    assert sandbox.rings == {}

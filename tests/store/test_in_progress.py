@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from formant_provider.api.errors import PaceExceeded
 from formant_provider.api.models import CallReceipt, Conversation
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.conversations.over import Going
 from formant_provider.core.ledger import Sent
+from formant_provider.core.pace import PaceExceeded
 from formant_provider.store.outcomes import record_outcome
 from formant_provider.store.pace import Pace
 from formant_provider.store.schema import pace, turns

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, update
 
-from formant_provider.api.errors import PaceExceeded
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.ledger import Sent
-from formant_provider.core.pace import spacing_ms
+from formant_provider.core.pace import PaceExceeded, spacing_ms
 from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.pace import Pace
 from formant_provider.store.schema import intents, pace, turns

@@ -58,11 +58,11 @@ def place(store: Store, pace: Pace, key: str) -> tuple[int, int]:
     """Place one call as a task does, but to nobody; return when it asked first, and when it was placed."""
     from dataclasses import replace
 
-    from formant_provider.api.errors import PaceExceeded
     from formant_provider.api.models import CallReceipt
     from formant_provider.core.calls.intent import Intent
     from formant_provider.core.conversations.evidence import SendRecord
     from formant_provider.core.ledger import Sent
+    from formant_provider.core.pace import PaceExceeded
     from support.stores import asked, ledger_in
 
     began = now_ms()

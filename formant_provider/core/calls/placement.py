@@ -86,7 +86,7 @@ class CallPlacing:
 
     def __post_init__(self) -> None:
         self._looking = Looking(self.call, self.client, self.policy, self.callbacks)
-        self._facts = self._no_facts
+        self._facts, self._is_capped = self._no_facts, False
 
     def run(self) -> Placement:
         """Place the call, or find out that it was placed already. Never places it twice.
@@ -143,20 +143,27 @@ class CallPlacing:
             receipt = sending.send(call)
         except DuplicateRequest as error:
             return self._after_duplicate(intent, sending, error)
+        except Superseded:  # our sends are on record: whoever took over read them as well
+            return self._read()
+        except NotAdmitted as error:
+            self._facts = replace(self._facts, timing=self._looking.when_admitted(error))
+            self._is_capped = True
+            return self._noted(intent, sending, error) if sending.records else known
         except FormantError as error:
-            if isinstance(error, Superseded):  # our sends are on record: whoever took over read them as well
-                return self._read()
-            if isinstance(error, NotAdmitted) and not error.earlier:
-                self._facts = replace(self._facts, timing=self._looking.when_admitted(error))
-                return known
-            became = outcome_of(intent.sent, [*error.earlier, error])
-            error.maybe_placed = became is Sent.UNCLEAR
-            if sending.records or became is not Sent.UNCLEAR:
-                note(self.ledger, replace(intent, sent=became, sends=sending.in_doubt(error)))
+            self._noted(intent, sending, error)
             raise
         intent = replace(intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt)
         note(self.ledger, intent)
         return self._placed(intent)
+
+    def _noted(self, intent: Intent, sending: Sending, error: FormantError) -> Intent:
+        """Write down what became of all sends, with the error that ended them; return what is known then."""
+        became = outcome_of(intent.sent, [*error.earlier, error])
+        error.maybe_placed = became is Sent.UNCLEAR
+        intent = replace(intent, sent=became, sends=sending.in_doubt(error))
+        if sending.records or became is not Sent.UNCLEAR:
+            note(self.ledger, intent)
+        return intent
 
     def _after_duplicate(self, intent: Intent, sending: Sending, error: DuplicateRequest) -> Intent:
         before = outcome_of(intent.sent, error.earlier)
@@ -217,8 +224,10 @@ class CallPlacing:
     def _log_send(self, decided: Send) -> None:
         if decided.why:
             log.info(decided.why)
-        if decided.moment and decided.moment != self.call.scheduled_for:
-            asked = self.call.scheduled_for
+        asked = self.call.scheduled_for
+        if self._is_capped and decided.moment:
+            log.info("call_cap allows this call later: it is scheduled for %s.", utc_text(decided.moment))
+        elif decided.moment and decided.moment != asked:
             log.info(
                 "calling_window is closed %s: the call is scheduled for its next opening, %s.",
                 f"at {asked}" if asked else "now",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import FormantError, PaceExceeded, SendAborted, may_have_been_placed
+from formant_provider.api.errors import FormantError, SendAborted, may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.api.retry import is_unclear
 from formant_provider.core.calls.decision import Send, may_still_be_sent
@@ -16,6 +16,7 @@ from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord, latest
 from formant_provider.core.conversations.lookup import find_detail
 from formant_provider.core.ledger import Ledger, Sent, write_doubt
+from formant_provider.core.pace import PaceExceeded
 from formant_provider.core.vendor_clock import skew_of
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from formant_provider.tasks.waiting import defer_wait
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from formant_provider.api.errors import FormantError, PaceExceeded, RetryableError
+    from formant_provider.api.errors import FormantError, RetryableError
     from formant_provider.api.models import CallRequest
     from formant_provider.core.calls.intent import Intent
     from formant_provider.core.calls.placement import Placement
     from formant_provider.core.ledger import Ledger
+    from formant_provider.core.pace import PaceExceeded
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.call_store import CallStore
     from formant_provider.tasks.calls.outcome import OnUnconfirmed
@@ -133,10 +134,11 @@ class CallPlacer:
 
     def place(self, *, deferrable: bool) -> Placement:
         """Place the call, or find out that it was placed already."""
-        from formant_provider.api.errors import PaceExceeded, RetryableError
+        from formant_provider.api.errors import RetryableError
         from formant_provider.api.retry import RetryPolicy
         from formant_provider.core.calls.facts import CallCallbacks, Policy
         from formant_provider.core.calls.placement import CallPlacing
+        from formant_provider.core.pace import PaceExceeded
         from formant_provider.tasks.call_store import call_store_of
 
         began, call, run = pendulum.now("UTC"), self.call, self.run
@@ -196,7 +198,7 @@ class CallPlacer:
 
     def _defer_to_limit(self, error: PaceExceeded | RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""
-        from formant_provider.api.errors import PaceExceeded
+        from formant_provider.core.pace import PaceExceeded
 
         wait, waits_for_turn = timedelta(seconds=error.retry_after_s or 0), isinstance(error, PaceExceeded)
         is_long = waits_for_turn or wait.total_seconds() > self.options.max_inline_wait_s
