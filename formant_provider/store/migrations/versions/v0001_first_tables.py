@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("map_index", sa.Integer, nullable=False),
         sa.Column("reference", sa.Text),
         sa.Column("asked_by", _NAME),
+        sa.Column("account", _DIGEST),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
@@ -48,6 +49,7 @@ def upgrade() -> None:
     op.create_index("formant_intents_recipient", "formant_intents", ["recipient", "call_at"])
     op.create_index("formant_intents_trace", "formant_intents", ["trace_id"])
     op.create_index("formant_intents_asked", "formant_intents", ["asked_at"])
+    op.create_index("formant_intents_account", "formant_intents", ["account", "call_at"])
     op.create_table(
         "formant_calls",
         sa.Column("intent_id", _DIGEST, nullable=False),
@@ -65,6 +67,7 @@ def upgrade() -> None:
         sa.Column("reason", _NAME),
         sa.Column("suppressed_by", _NAME),
     )
+    _make_queues()
     op.create_table(
         "formant_events",
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -83,3 +86,24 @@ def upgrade() -> None:
         sa.Column("base_seq", sa.BigInteger, nullable=False),
         sa.Column("base_hash", sa.String(64), nullable=False),
     )
+
+
+def _make_queues() -> None:
+    op.create_table(
+        "formant_pace",
+        sa.Column("account", _DIGEST, primary_key=True),
+        sa.Column("tail_at", sa.BigInteger, nullable=False),
+        sa.Column("gate_at", sa.BigInteger, nullable=False),
+        sa.Column("looked_at", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "formant_turns",
+        sa.Column("intent_id", _DIGEST, primary_key=True),
+        sa.Column("account", _DIGEST, nullable=False),
+        sa.Column("turn_at", sa.BigInteger),
+        sa.Column("is_exact", sa.Boolean, nullable=False),
+        sa.Column("came_at", sa.BigInteger),
+        sa.Column("back_at", sa.BigInteger),
+        sa.Column("asked_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("formant_turns_account", "formant_turns", ["account", "came_at"])
