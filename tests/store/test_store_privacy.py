@@ -65,7 +65,7 @@ def test_no_number_and_no_key_is_in_the_database(store: Store) -> None:
 
 
 def test_a_dictionary_of_all_numbers_finds_nobody(store: Store) -> None:
-    """Not by hashes or HMACs under whatever lies there, nor by keys, which are made of names and the number."""
+    """Not by hashes or HMACs under what lies there, nor by keys, which are made of names and the number."""
     with store.reading() as conn:
         wrapped = [value.encode() for value in conn.execute(select(facts.c.value)).scalars()]
     words = set(re.findall(r"[0-9a-f-]{16,}", everything_in(store)))
