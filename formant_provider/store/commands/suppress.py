@@ -11,6 +11,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,11 @@ def _read(given: Iterable[str], default_country: str | None) -> set[int]:
 def _is_number(text: str) -> bool:
     """Whether this is no file: a number with a slip would be printed, if it were taken for a missing one."""
     digits = len(re.findall(r"\d", text))
-    return digits >= _FEWEST_DIGITS and not _PATH.search(text) and not Path(text).exists()
+    if digits < _FEWEST_DIGITS or _PATH.search(text):
+        return False
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return not Path(text).exists()
+    return True
 
 
 def _parts(place: str) -> list[Part]:
