@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, or_, select, union_all
+from sqlalchemy import bindparam, case, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.core.caps import CapRule, is_free, next_free
@@ -95,9 +95,12 @@ def call_times(
 @cache
 def _times(dialect: str) -> Any:
     since: Any = bindparam("since")
-    newest = select(intents.c.recipient, intents.c.call_at).where(
+    # A call that is being sent may ring until it is answered, or until its process counts as dead.
+    is_busy = intents.c.sending_until > intents.c.call_at
+    may_ring_at = case((is_busy, intents.c.sending_until), else_=intents.c.call_at)
+    newest = select(intents.c.recipient, may_ring_at).where(
         among(intents.c.recipient, dialect),
-        intents.c.call_at > since,
+        or_(intents.c.call_at > since, intents.c.sending_until > since),
         intents.c.state.in_(COUNTED),
         intents.c.id != bindparam("other_than"),
     )

@@ -1,8 +1,8 @@
 """The people of a batch call: who of them may be called, and that they are, before anything is uploaded.
 
-They count as called from the moment in which their contacts were checked, some thousand in each transaction.
-So of two batch calls that are prepared at once, one calls somebody who may be called once. The rows of people
-are locked in sorted order, so no two transactions wait for each other. Only the process that has the intent in
+They count as called from the moment in which their contacts were checked, some thousand a transaction. So of
+two batch calls that are prepared at once, one calls somebody who may be called once. The rows of people are
+locked in sorted order, so no two transactions wait for each other. Only the process that has the intent in
 hand can reserve, and only until another one takes it over.
 
 What is reserved is given back with the intent, when nothing was uploaded. If the process dies, a further try
