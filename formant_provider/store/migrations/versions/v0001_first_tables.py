@@ -87,7 +87,6 @@ def _people() -> None:
         sa.Column("reason", _NAME),
         sa.Column("suppressed_by", _NAME),
     )
-    _make_queues()
 
 
 def _events() -> None:
@@ -112,9 +111,6 @@ def _chain() -> None:
         sa.Column("base_seq", sa.BigInteger, nullable=False),
         sa.Column("base_hash", sa.String(64), nullable=False),
     )
-
-
-def _make_queues() -> None:
 
 
 def _pace() -> None:
