@@ -106,7 +106,7 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it, the person may be called then, and in turn."""
+        """Remember that this is sent now: nobody else is at it, the person may be called, it is its turn."""
         if self.pace is None:
             self._claim(intent)
         else:
