@@ -90,7 +90,7 @@ people = Table(
     metadata,
     Column("recipient", _digest, primary_key=True),
     Column("suppressed_at", BigInteger),  # none: may be called
-    Column("reason", _name),
+    Column("reason", _name),  # of the last change, also of a removal; and who made it
     Column("suppressed_by", _name),
 )
 """Who must not be called. A row is also the lock under which the calls of one person are counted."""

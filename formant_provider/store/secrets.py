@@ -46,6 +46,10 @@ class Digests:
         """
         return self._digest("people", "\x00".join(sorted(recipients)))
 
+    def task(self, *place: object) -> str:
+        """Return a short mark of a task, for whoever is at work on one of its calls, or of another's."""
+        return self._digest("task", "\x00".join(map(str, place)))[: DIGEST_LENGTH // 2]
+
     def chained(self, *parts: object) -> str:
         """Return the hash of a link in the chain of events."""
         text = "\x00".join(map(str, ("event", *parts)))

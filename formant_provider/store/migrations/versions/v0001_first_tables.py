@@ -14,11 +14,25 @@ _NAME = sa.String(250)
 
 def upgrade() -> None:
     """Make them."""
+    _store()
+    _intents()
+    _calls()
+    _people()
+    _events()
+    _chain()
+    _pace()
+    _turns()
+
+
+def _store() -> None:
     op.create_table(
         "formant_store",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
     )
+
+
+def _intents() -> None:
     op.create_table(
         "formant_intents",
         sa.Column("id", _DIGEST, primary_key=True),
@@ -50,6 +64,9 @@ def upgrade() -> None:
     op.create_index("formant_intents_trace", "formant_intents", ["trace_id"])
     op.create_index("formant_intents_asked", "formant_intents", ["asked_at"])
     op.create_index("formant_intents_account", "formant_intents", ["account", "call_at"])
+
+
+def _calls() -> None:
     op.create_table(
         "formant_calls",
         sa.Column("intent_id", _DIGEST, nullable=False),
@@ -60,6 +77,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     )
     op.create_index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
+
+
+def _people() -> None:
     op.create_table(
         "formant_people",
         sa.Column("recipient", _DIGEST, primary_key=True),
@@ -67,7 +87,9 @@ def upgrade() -> None:
         sa.Column("reason", _NAME),
         sa.Column("suppressed_by", _NAME),
     )
-    _make_queues()
+
+
+def _events() -> None:
     op.create_table(
         "formant_events",
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -78,6 +100,9 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
     )
     op.create_index("formant_events_subject", "formant_events", ["subject"])
+
+
+def _chain() -> None:
     op.create_table(
         "formant_chain",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -88,7 +113,7 @@ def upgrade() -> None:
     )
 
 
-def _make_queues() -> None:
+def _pace() -> None:
     op.create_table(
         "formant_pace",
         sa.Column("account", _DIGEST, primary_key=True),
@@ -96,6 +121,9 @@ def _make_queues() -> None:
         sa.Column("gate_at", sa.BigInteger, nullable=False),
         sa.Column("looked_at", sa.BigInteger, nullable=False),
     )
+
+
+def _turns() -> None:
     op.create_table(
         "formant_turns",
         sa.Column("intent_id", _DIGEST, primary_key=True),
