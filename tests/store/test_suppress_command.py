@@ -88,6 +88,7 @@ def test_files_are_read_as_those_of_operators(
     if form == "gz":
         (folder / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     elif form == "parquet":
+        pytest.importorskip("pyarrow")
         pandas = pytest.importorskip("pandas")
         pandas.DataFrame({"customer_phone": [ASHA, RAVI]}).to_parquet(folder / "a.parquet")
     else:

@@ -35,13 +35,15 @@ CREATE_CALL = "POST /v1/call"
 class Stress:
     """One run.
 
-    :param kill_every_s: seconds between two kills, on average; ``None`` kills nobody.
+    :param kill_every_s: seconds between two kills, on average.
+    :param most_kills: how many there are in all.
     :param meanwhile: called once when half of all tasks are done.
     """
 
     job: Job
     processes: int
-    kill_every_s: float | None
+    kill_every_s: float
+    most_kills: int
     random: random.Random
     meanwhile: Callable[[], None] | None = None
     kills: int = field(default=0, init=False)
@@ -63,7 +65,7 @@ class Stress:
                 self._reap()
                 done = self._done_share()
                 # The last ones are let finish: who looks for its call starts anew after each kill.
-                if self.kill_every_s and done < 0.95 and time.monotonic() > next_kill:
+                if self.kills < self.most_kills and done < 0.95 and time.monotonic() > next_kill:
                     self._kill_one()
                     next_kill = time.monotonic() + self.random.expovariate(1 / self.kill_every_s)
                 if self.meanwhile and done > 0.4:
@@ -146,6 +148,7 @@ def count(stress: Stress, sandbox: Sandbox, store: Store) -> Counted:
     counted.calls = keys.total()
     counted.wrong += [f"{key} was accepted {times} times" for key, times in keys.items() if times != 1]
     counted.events = _check_chain(counted, store)
+    counted.wrong += off_cap(job, sandbox)
     if counted.longest_wait_s > job.lease_s + 1:
         counted.wrong.append(f"a process waited for {counted.longest_wait_s:.1f} s")
     return counted
@@ -161,12 +164,15 @@ def most_in_a_window(moments: Iterable[datetime], per: timedelta) -> int:
     return most
 
 
-def times_by_person(sandbox: Sandbox) -> dict[str, list[datetime]]:
-    """Return when each person's phone rang, or will ring."""
-    times = defaultdict(list)
+def off_cap(job: Job, sandbox: Sandbox) -> list[str]:
+    """Return who was called more often than the cap allows, or less often than it would have."""
+    rule, times = job.rule, defaultdict(list)
+    if rule is None:
+        return []
     for call in sandbox.calls:
         times[call.customer_phone].append(call.starts_at)
-    return times
+    most = {person: most_in_a_window(moments, rule.per) for person, moments in times.items()}
+    return [f"{person} was called {times} times" for person, times in most.items() if times != rule.calls]
 
 
 def _count_results(counted: Counted, stress: Stress, sandbox: Sandbox) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from formant_provider.api.client import FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import FormantError, NotAdmitted
+from formant_provider.api.errors import FormantError, NotAdmitted, StoreUnavailable
 from formant_provider.api.models import CallRequest
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.intent import Intent
@@ -28,7 +29,7 @@ from formant_provider.store.admission import Admission
 from formant_provider.store.engines import create
 from formant_provider.store.intents import Asked
 from formant_provider.store.ledger import StoreLedger
-from formant_provider.store.store import open_up
+from formant_provider.store.store import Store, open_up
 
 AGENT = 456
 WHERE = "call store 'stress'"
@@ -86,7 +87,7 @@ class Process:
 
     def __init__(self, job: Job, number: int, try_number: int) -> None:
         self.job, self.number, self.try_number = job, number, try_number
-        self.store = open_up(create(job.database), WHERE, job.secret)
+        self.store = _opened(job)
         self.waited_s = 0.0
 
     def run(self) -> None:
@@ -140,6 +141,15 @@ class Process:
     def _wait(self, seconds: float) -> None:
         self.waited_s += seconds
         time.sleep(seconds)
+
+
+def _opened(job: Job) -> Store:
+    """Open the store, again and again while it is down, as retries do."""
+    engine = create(job.database)
+    while True:
+        with suppress(StoreUnavailable):
+            return open_up(engine, WHERE, job.secret)
+        time.sleep(PAUSE_S)
 
 
 def _now() -> datetime:

@@ -76,12 +76,18 @@ def _add_numbers(parser: argparse.ArgumentParser, nargs: str) -> None:
 
 
 def _change(arguments: argparse.Namespace, store: Store, change: Callable[..., Change], done: str) -> int:
-    by, now = arguments.by or getpass.getuser(), datetime.now(UTC)
+    by, now = arguments.by or _user(), datetime.now(UTC)
     refuse_number("--by", by)
     decision = Decision(arguments.reason, by, now)  # before anything is read
     numbers = _read(arguments.numbers, arguments.default_country)
     print(done.format(change(store, dict.fromkeys(digests_of(store, numbers), now), decision)))
     return 0
+
+
+def _user() -> str:
+    with suppress(KeyError, OSError):  # a container may run under an id that has no name
+        return getpass.getuser()
+    raise InvalidInput("--by", "is needed: the user who is logged in has no name here")
 
 
 def _print_list(arguments: argparse.Namespace, store: Store) -> int:
