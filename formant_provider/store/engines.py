@@ -26,8 +26,8 @@ _LIBPQ = {
     "keepalives_count": 3,
     "tcp_user_timeout": STATEMENT_TIMEOUT_S * 1000,
 }
-# For one transaction alone: behind a pooler, a session is shared with others, who have their own limits, and a
-# pooler refuses a connection that sets them when it is made. To compile a statement about 20,000 people takes
+# For one transaction alone: behind a pooler, a session is shared with others, who have their own limits, and
+# some refuse a connection that sets them when it is made. To compile a statement about 20,000 people takes
 # ten times as long as to run it.
 _SETTINGS = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
@@ -126,7 +126,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _limit_postgresql(connection: Connection) -> None:
-    # It is the first statement of each transaction, so nothing is lost when the connection has died meanwhile:
+    # The first statement of each transaction, so nothing is lost when the connection has died meanwhile:
     # SQLAlchemy makes a new one for the second attempt. A ping before it would be one way to the server more.
     try:
         connection.exec_driver_sql(_LIMITS)
