@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-wait clean
+.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-store bench-wait clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.ready ## run two DAGs in a real Airflow against the sandbox, and show the calls
+demo: .venv/.ready ## run example DAGs in a real Airflow against the sandbox, and show the calls
 	@$(BIN)/python scripts/demo.py
 
 airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ctrl-C stops it
@@ -22,6 +22,9 @@ coverage: .venv/.ready ## run the tests and list what they leave out; fails belo
 
 test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and deaths against a model; STEPS=N
 	@$(BIN)/python scripts/test_long.py
+
+test-store: .venv/.ready ## twenty processes place ten thousand calls over one PostgreSQL, and are killed; SEED=N
+	@$(BIN)/python scripts/store_stress.py
 
 test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv; AIRFLOW=3.1.8 picks one
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh $(AIRFLOW)
@@ -53,6 +56,9 @@ bench-batch: .venv/.ready ## measure what validating a million contacts costs, b
 
 bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls under the same faults
 	@$(BIN)/python scripts/bench_faults.py
+
+bench-store: .venv/.ready ## measure what a call costs with a call store, beside Airflow's task state store
+	@$(BIN)/python scripts/bench_store.py
 
 bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: requests, blocks, memory
 	@$(BIN)/python scripts/bench_wait.py

@@ -137,7 +137,7 @@ class Recording:
         from formant_provider.store.intents import Asked
         from formant_provider.store.ledger import StoreLedger
 
-        event = self.event
+        event, config = self.event, self.hook.get_config()
         asked = Asked(
             self.call.idempotency_key,
             self.call.agent_id,
@@ -148,6 +148,7 @@ class Recording:
             map_index=event.map_index,
             try_number=event.try_number,
             asked_by=f"page: {event.kind}" if event.kind else "page",
+            account=store.digests.account(config.base_url, config.api_key),
         )
         return StoreLedger(store, Intent, asked, Admission(self.rule), _now, _wait_for_nobody, _LEASE)
 

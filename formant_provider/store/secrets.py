@@ -35,12 +35,20 @@ class Digests:
         """Return the digest of an idempotency key."""
         return self._digest("key", key)
 
+    def account(self, base_url: str, api_key: str) -> str:
+        """Return the digest of an account at the vendor."""
+        return self._digest("account", f"{base_url}\x00{api_key}")
+
     def people(self, recipients: Iterable[str]) -> str:
         """Return the digest of all people of a batch call, in whatever order.
 
         :param recipients: the digest of each.
         """
         return self._digest("people", "\x00".join(sorted(recipients)))
+
+    def task(self, *place: object) -> str:
+        """Return a short mark of a task, for whoever is at work on one of its calls, or of another's."""
+        return self._digest("task", "\x00".join(map(str, place)))[: DIGEST_LENGTH // 2]
 
     def chained(self, *parts: object) -> str:
         """Return the hash of a link in the chain of events."""

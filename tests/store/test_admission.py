@@ -21,7 +21,7 @@ from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.schema import events, intents
 from formant_provider.store.store import Store
 from support.databases import Database
-from support.stores import asked, ledger_in, new_store
+from support.stores import LEASE, asked, ledger_in, new_store
 
 START = datetime(2026, 11, 25, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -55,6 +55,14 @@ def call(
     return ledger
 
 
+def placed(store: Store, key: str, hours: float = 0, admission: Admission = TWICE_A_DAY) -> None:
+    """Claim a call, which is answered at once."""
+    now = START + timedelta(hours=hours)
+    send = SendRecord(now, ended_at=now)
+    receipt = CallReceipt(456, key, "initiated", None, None)
+    call(store, key, hours, admission).write(replace(in_doubt(key, now), sends=(send,), receipt=receipt))
+
+
 def capped(store: Store, key: str, hours: float = 0, admission: Admission = TWICE_A_DAY) -> NotAdmitted:
     with pytest.raises(NotAdmitted) as caught:
         call(store, key, hours, admission)
@@ -78,8 +86,8 @@ def test_a_person_is_counted_whoever_calls(store: Store) -> None:
 
 def test_what_is_capped_leaves_nothing(store: Store) -> None:
     """No row and no event, so that a later try is as fresh as the first was, and counts once."""
-    call(store, "a")
-    call(store, "b")
+    placed(store, "a")
+    placed(store, "b")
     before = rows(store)
     capped(store, "c", 1)
     assert rows(store) == before
@@ -89,10 +97,10 @@ def test_what_is_capped_leaves_nothing(store: Store) -> None:
 def test_exactly_as_long_after_as_the_cap_says_a_call_is_free(store: Store) -> None:
     """A moment before it is not; the error tells the moment, for who wants to schedule."""
     schedules = replace(TWICE_A_DAY, on_capped="schedule")
-    call(store, "a")
-    call(store, "b", 5)
+    placed(store, "a")
+    placed(store, "b", 5)
     assert capped(store, "c", 23.999, schedules).free_at == START + DAY
-    call(store, "c", 24)
+    placed(store, "c", 24)
     assert capped(store, "d", 24, schedules).free_at == START + DAY + timedelta(hours=5)
 
 
@@ -112,7 +120,7 @@ def test_a_capped_call_is_skipped_or_fails_as_its_user_chose(
 def test_what_cannot_be_scheduled_any_more_is_skipped(store: Store) -> None:
     """The vendor takes a call for at most 30 days ahead."""
     once_in = [Admission(CapRule(1, timedelta(days=days)), "schedule") for days in (30, 31)]
-    call(store, "a")
+    placed(store, "a")
     assert capped(store, "b", 0, once_in[0]).free_at == START + timedelta(days=30)
     error = capped(store, "c", 0, once_in[1])
     assert (error.free_at, error.skips) == (None, True)
@@ -155,6 +163,16 @@ def test_an_answered_call_counts_from_its_answer(store: Store) -> None:
     receipt = CallReceipt(456, "t1", "initiated", None, None)
     call(store, "a", 0, schedules).write(replace(in_doubt("a", START), sends=(send,), receipt=receipt))
     assert capped(store, "b", 24, schedules).free_at == answered + DAY
+
+
+def test_a_call_that_is_being_sent_counts_until_its_process_counts_as_dead(store: Store) -> None:
+    """It may ring at any moment of these: what is scheduled for after it is not too close to any of them."""
+    schedules = Admission(CapRule(1, DAY), "schedule")
+    call(store, "a", 0, schedules)
+    assert capped(store, "b", 0, schedules).free_at == START + LEASE + DAY
+    just_within = (LEASE + DAY - timedelta(seconds=1)) / timedelta(hours=1)
+    capped(store, "b", just_within, schedules)
+    call(store, "b", just_within + 1 / 3600, schedules)
 
 
 def test_a_redial_is_one_more_call(store: Store) -> None:

@@ -133,6 +133,27 @@ def test_a_newer_try_of_the_same_task_does_not_wait(store: Store) -> None:
         older.write(replace(DOUBT, sent=Sent.REFUSED))
 
 
+def test_whose_try_is_newer_depends_on_who_is_at_work(store: Store) -> None:
+    """A second task has taken over a call: its own newer try takes it at once, and one of the first waits."""
+    first = ledger_in(store, Intent, asked(task_id="first"))
+    first.read()
+    first.claim(DOUBT)
+    first.write(DOUBT)
+    second = ledger_in(store, Intent, asked(task_id="second"))
+    second.read()
+    second.claim(DOUBT)
+    pauses: list[float] = []
+
+    def newer(task_id: str) -> StoreLedger[Any]:
+        now = lambda: datetime.now(UTC) + timedelta(seconds=sum(pauses))  # noqa: E731
+        return ledger_in(store, Intent, asked(task_id=task_id, try_number=2), sleep=pauses.append, now=now)
+
+    assert newer("second").read() == DOUBT
+    assert not pauses
+    assert newer("first").read() == DOUBT
+    assert 29 < sum(pauses) < 32
+
+
 def test_a_receipt_is_kept_whoever_is_at_work_by_now(store: Store) -> None:
     """A send that took longer than its lease has placed the call all the same."""
     older, newer = (ledger_in(store, Intent, asked(try_number=number)) for number in (1, 2))
