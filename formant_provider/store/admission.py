@@ -50,12 +50,23 @@ class Admission:
         recipient, call_at = row["recipient"], to_moment(row["call_at"])
         if self.cap is not None:
             lock_person(conn, recipient)
+        self.ask(conn, recipient, call_at, now=now, other_than=row["id"])
+
+    def ask(
+        self, conn: Connection, recipient: str, call_at: datetime, *, now: datetime, other_than: str
+    ) -> None:
+        """Refuse a call to a person, and keep nobody from asking the same at the same time.
+
+        :param recipient: digest of the person.
+        :param other_than: the intent of the call, whose newest attempt is not counted.
+        :raises NotAdmitted: as :meth:`admit`.
+        """
         if is_suppressed(conn, recipient):
             raise NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
         if self.cap is None:
             return
         since = call_at - self.cap.per
-        known = call_times(conn, [recipient], since=since, now=now, other_than=row["id"])[recipient]
+        known = call_times(conn, [recipient], since=since, now=now, other_than=other_than)[recipient]
         times = [to_moment(ms) for ms in known]
         if not is_free(times, call_at, self.cap):
             raise self._capped(next_free(times, call_at, self.cap), now)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from formant_provider.core.ledger import Ledger
     from formant_provider.core.pace import PaceExceeded
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.admission import Admission
+    from formant_provider.store.asking import CallAsking
+    from formant_provider.store.intents import Asked
     from formant_provider.tasks.call_store import CallStore
     from formant_provider.tasks.calls.outcome import OnUnconfirmed
     from formant_provider.tasks.capping import CapOptions
@@ -180,27 +183,40 @@ class CallPlacer:
         from formant_provider.core.calls.intent import Intent
         from formant_provider.tasks.ledger import ledger_for
 
-        call, run = self.call, self.run
-        ledger = ledger_for(run, Intent, call.idempotency_key, doubt_since=self.limit.doubt_since)
+        key, doubt_since = self.call.idempotency_key, self.limit.doubt_since
+        ledger = ledger_for(self.run, Intent, key, doubt_since=doubt_since)
         if store is None:
             return ledger
+        was_deferred = self.limit.give_up_at is not None
+        longest_s = self.options.max_inline_wait_s
+        pace = store.pace(self.hook, max_inline_wait_s=longest_s, was_deferred=was_deferred)
+        kept = store.ledger(Intent, *self._asks(), ledger, pace)
+        self.store_row = kept.id
+        return kept
+
+    def asking(self) -> CallAsking | None:
+        """Return what asks the call store and places nothing; ``None`` without a store."""
+        store = self.hook.get_store()
+        if store is None:
+            return None
+        from formant_provider.store.asking import CallAsking
+
+        return CallAsking(store, *self._asks())
+
+    def _asks(self) -> tuple[Asked, Admission]:
+        """Return what is asked of the store."""
         from formant_provider.store.admission import Admission
         from formant_provider.tasks.call_store import asked_for
 
+        call = self.call
         asked = asked_for(
-            run,
+            self.run,
             key=call.idempotency_key,
             agent_id=call.agent_id,
             recipient=call.recipient,
             reference=self.reference,
         )
-        admission = Admission(self.cap.in_force(self.hook), self.cap.on_capped)
-        was_deferred = self.limit.give_up_at is not None
-        longest_s = self.options.max_inline_wait_s
-        pace = store.pace(self.hook, max_inline_wait_s=longest_s, was_deferred=was_deferred)
-        kept = store.ledger(Intent, asked, admission, ledger, pace)
-        self.store_row = kept.id
-        return kept
+        return asked, Admission(self.cap.in_force(self.hook), self.cap.on_capped)
 
     def _defer_to_limit(self, error: PaceExceeded | RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""

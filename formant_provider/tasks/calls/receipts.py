@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from formant_provider.calling_window import CallingWindow
     from formant_provider.core.calls.placement import Placement
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.asking import CallAsking
     from formant_provider.tasks.calls.placing import CallPlacer
 
 log = logging.getLogger(__name__)
@@ -76,18 +77,16 @@ def dry_run_result(
     """Do all that comes before the call is sent; return when it would be placed, or why it would not."""
     from formant_provider.api.models import utc_text
     from formant_provider.core.hours.openings import Openings
-    from formant_provider.core.validation import refuse_past
     from formant_provider.tasks.ledger import note_nothing_sent
 
     call, now = placer.call, pendulum.now("UTC")
-
-    def place_at() -> datetime:
-        moment = placer.when(call.scheduled_for, now)
-        refuse_past(moment, now=now)
-        return moment or now
-
     placer.check()
-    placed_at, reason = checked(place_at)
+    asking = placer.asking()
+    known = _known_result(asking, row) if asking else None
+    if known is not None:
+        push_apart(context, known, APART)
+        return known
+    placed_at, reason = checked(partial(_placed_at, placer, asking, now))
     note_nothing_sent(placer.run, placer.hook)
     openings = Openings(window.hours if window else None, now, at=call.scheduled_for)
     result = {
@@ -100,6 +99,43 @@ def dry_run_result(
     }
     push_apart(context, result, APART)
     return result
+
+
+def _known_result(asking: CallAsking, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the result of a dry run whose call is in the call store; ``None`` when it is not there."""
+    receipt, is_of_others = asking.placed()
+    if receipt is None:
+        return None
+    log.info(
+        "Dry run: the call store knows this call as placed: trace_id %s. It is not placed again.",
+        receipt.trace_id,
+    )
+    ids = {name: storable(getattr(receipt, name, None)) for name in RECEIPT_FIELDS}
+    placement = "found" if is_of_others else "placed"
+    said: dict[str, Any] = {"placement": placement, "status": DRY_RUN, "reason": None, "by_opening": []}
+    return {**_blank(row), **ids, **said}
+
+
+def _placed_at(placer: CallPlacer, asking: CallAsking | None, now: datetime) -> datetime:
+    """Return when the call would be placed.
+
+    :raises CallNotAllowed: at no time.
+    """
+    from formant_provider.api.errors import NotAdmitted
+    from formant_provider.core.validation import refuse_past
+
+    asked = placer.call.scheduled_for
+    while True:
+        moment = placer.when(asked, now)
+        refuse_past(moment, now=now)
+        try:
+            if asking is not None:
+                asking.refuse(moment or now, now=now)
+            return moment or now
+        except NotAdmitted as error:
+            if error.free_at is None:
+                raise
+            asked = error.free_at
 
 
 def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
