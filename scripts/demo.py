@@ -88,7 +88,7 @@ def show_calls(run: Any, rings: Mapping[str, int]) -> bool:
 
 
 def connect_store(connection: str, home: str) -> str:
-    """Return the connection with a call store in a SQLite file, and a cap of one call a day to each person."""
+    """Return the connection with a call store in a SQLite file: one call a day to each person."""
     from formant_provider.store.secrets import new_secret
 
     os.environ["AIRFLOW_CONN_CALL_STORE"] = json.dumps({"conn_type": "sqlite", "host": f"{home}/store.db"})
@@ -97,7 +97,7 @@ def connect_store(connection: str, home: str) -> str:
 
 
 def show_capped(run: Any, first: Any, rings: Mapping[str, int], store: Any) -> bool:
-    """Print what became of the second run, and what the store knows of one person; return whether it is right."""
+    """Print what became of the second run, and what the store knows of a person; return if it is right."""
     from formant_provider.store.history import of_people
 
     tasks = [task for task in run.get_task_instances() if task.task_id != REPORT_TASK_ID]

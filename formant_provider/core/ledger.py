@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -34,6 +34,10 @@ def from_plain(kind: type[T], entry: Mapping[str, Any], readers: Readers) -> T:
     return kind(**known | {name: readers[name](value) for name, value in to_read.items()})
 
 
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else vars(value)
+
+
 @dataclass(frozen=True)
 class BaseIntent:
     """What the ledger holds of a call, or of a batch call: no number, no parameter, nothing that was said.
@@ -52,7 +56,7 @@ class BaseIntent:
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` makes the same of: plain values."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=datetime.isoformat))
+        plain: dict[str, Any] = json.loads(json.dumps(vars(self), default=_plain))
         return plain
 
     @classmethod

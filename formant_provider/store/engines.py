@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ _LIBPQ = {
     "keepalives_count": 3,
     "tcp_user_timeout": STATEMENT_TIMEOUT_S * 1000,
 }
+# For one transaction alone: behind a pooler, a session is shared with others, who have their own limits, and
+# some refuse a connection that sets them when it is made. To compile a statement about 20,000 people takes
+# ten times as long as to run it.
+_SETTINGS = {
+    "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
+    "lock_timeout": f"{STATEMENT_TIMEOUT_S}s",
+    "jit": "off",
+}
+_LIMITS = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "sqlite": {"timeout": STATEMENT_TIMEOUT_S},
     "postgresql": _LIBPQ,
@@ -43,7 +53,8 @@ def options(dialect: str) -> dict[str, Any]:
     }
     if dialect == "sqlite":
         return common
-    return {**common, "pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+    # PostgreSQL has a first statement in each transaction anyway, which finds a connection that has died.
+    return {**common, "pool_pre_ping": dialect != "postgresql", "isolation_level": "READ COMMITTED"}
 
 
 def create(url: str, **overrides: Any) -> Engine:
@@ -115,11 +126,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _limit_postgresql(connection: Connection) -> None:
-    # For this transaction alone: behind a pooler, a session is shared with others, who have their own limits.
-    limit = f"{STATEMENT_TIMEOUT_S}s"
-    limits = f"SET LOCAL statement_timeout = '{limit}'; SET LOCAL lock_timeout = '{limit}'"
-    # To compile a statement about 20,000 people takes ten times as long as to run it.
-    connection.exec_driver_sql(f"{limits}; SET LOCAL jit = off")
+    # The first statement of each transaction, so nothing is lost when the connection has died meanwhile:
+    # SQLAlchemy makes a new one for the second attempt. A ping before it would be one way to the server more.
+    try:
+        connection.exec_driver_sql(_LIMITS)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        connection.exec_driver_sql(_LIMITS)
 
 
 def _set_up_mysql(connection: Any, _record: Any) -> None:
