@@ -219,9 +219,9 @@ def test_every_command_shown_exists(command: str, monkeypatch: pytest.MonkeyPatc
 
         command_line().parse_args(words[3:])
     elif words[:3] == ["python", "-m", "formant_provider.store"]:
-        from formant_provider.store.__main__ import command_line
+        from formant_provider.store.__main__ import command_line as store_commands
 
-        command_line().parse_args(words[3:])
+        store_commands().parse_args(words[3:])
     elif words[0] == "airflow":
         from airflow.cli.cli_parser import get_parser
 

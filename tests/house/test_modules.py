@@ -54,7 +54,7 @@ REPLACEABLE = (
     'monkeypatch.setattr("importlib.metadata.version"',
     'monkeypatch.setattr("sys.stdin"',
     'monkeypatch.setattr(tempfile, "tempdir"',
-    'monkeypatch.setattr(requests.adapters.HTTPAdapter, "send"',  # to do something between request and receipt
+    'monkeypatch.setattr(requests.adapters.HTTPAdapter, "send"',  # to act between request and receipt
 )
 
 
