@@ -229,7 +229,7 @@ class StoreLedger(Generic[IntentT]):
     ) -> dict[str, Any]:
         """Insert the row, or update the one that was read; return it."""
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
-        columns = self._columns(conn, intent)
+        columns = self._columns(conn, intent, now)
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
         if self._row is None:
             self._insert(conn, {**known, **changed})
@@ -239,13 +239,18 @@ class StoreLedger(Generic[IntentT]):
                 raise _superseded()
         return {**known, **changed}
 
-    def _columns(self, conn: Connection, intent: IntentT) -> dict[str, Any]:
+    def _columns(self, conn: Connection, intent: IntentT, now: datetime) -> dict[str, Any]:
         """Return what is written of an intent; the people of a batch call not sent are given back."""
+        if rows.kind_of(self.asked) != rows.BATCH_CALL:
+            return rows.columns_of(intent)
         is_sent = intent.receipt is not None or intent.sent is Sent.UNCLEAR
-        if not is_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
+        if not is_sent:
             conn.execute(delete(calls).where(calls.c.intent_id == self.id))
             self.people = None
-        return rows.columns_of(intent, self.people)
+        columns, row = rows.columns_of(intent, self.people), self._row
+        is_answered = row is not None and row["sending_by"] == self._process and intent.receipt is not None
+        # An upload takes its time, and nobody is called before its end.
+        return {**columns, "call_at": to_ms(now)} if is_answered else columns
 
     @staticmethod
     def _insert(conn: Connection, row: Mapping[str, Any]) -> None:

@@ -65,8 +65,6 @@ def test_eight_processes_keep_the_pace_and_all_get_a_turn(database: Database) ->
     )
     sent = sorted(at for _, _, at, _ in placed)
     assert shortest_by(sent, spacing_ms(limit)) <= 2000
-    whole = (len(sent) - 1) * spacing_ms(limit)
-    assert whole - 2000 <= sent[-1] - sent[0] <= 2 * whole  # and the turns are used
     assert Counter(name for name, *_ in placed) == {str(nth): calls for nth in range(processes)}
     half = Counter(name for name, _, at, _ in placed if at <= sent[len(sent) // 2])
     assert min(half.values()) >= calls // 4

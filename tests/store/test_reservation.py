@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
+from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import NotAdmitted, SendAborted, Superseded
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
@@ -94,6 +96,22 @@ def test_what_was_uploaded_counts_for_good(store: Store, clock: Clock) -> None:
     with pytest.raises(NotAdmitted):
         call.claim(Intent("a call", clock(), Sent.UNCLEAR))
     clock.time += timedelta(hours=2)
+    assert admitted(begun(store, clock, "another")) == set(KEYS)
+
+
+def test_people_count_from_the_end_of_the_upload(store: Store, clock: Clock) -> None:
+    """A cap of a day leaves them free a day after they may have been called, not after the check."""
+    reservation = begun(store, clock)
+    admitted(reservation)
+    clock.time += timedelta(minutes=20)
+    doubt = BatchIntent("key", clock(), Sent.UNCLEAR)
+    reservation.ledger.claim(doubt)
+    clock.time += timedelta(minutes=10)
+    receipt = BatchCall(1, None, None, None, None, None)
+    reservation.ledger.write(replace(doubt, receipt=receipt))
+    clock.time = NOW + timedelta(days=1, minutes=29)
+    assert admitted(begun(store, clock, "another")) == set()
+    clock.time += timedelta(minutes=2)
     assert admitted(begun(store, clock, "another")) == set(KEYS)
 
 

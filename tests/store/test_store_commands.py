@@ -124,13 +124,13 @@ def test_history_tells_what_was_asked_for_a_person(
     assert run("suppress", "add", str(tmp_path / "list.csv"), *by_hand)[0] == 0
     status, out, _ = run("history", "--recipient", NUMBERS[0])
     assert status == 0
-    for said in ("by ravi: she asked", "Asked for: 2.", "remind, call, row 3", "order 5", "asha", "trace-one",
+    for said in ("by ravi: she asked", "Asked for: 2.", "remind, call, row 3", "order 5", "asha", "trace-run",
                  "Batch call to 3 people", "renew, call", "batch_id 7", "sending ", "placed "):  # fmt: skip
         assert said in out
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{NUMBERS[0]}\n"))
     found = json.loads(run("history", "--recipient", "-", "--json")[1])
     call, batch = found["asked"]
-    assert (call["trace_id"], call["state"], len(call["sends"])) == ("trace-one", "placed", 1)
+    assert (call["trace_id"], call["state"], len(call["sends"])) == ("trace-run", "placed", 1)
     assert [event["kind"] for event in call["events"]] == ["sending", "placed"]
     assert (batch["batch_id"], batch["people"]) == (7, 3)
     assert found["on_do_not_call_list"]["reason"] == "she asked"

@@ -87,4 +87,6 @@ def _intent(key: str, at: datetime | None) -> Intent:
 
 def _place(ledger: StoreLedger[Intent], doubt: Intent) -> None:
     ledger.claim(doubt)
-    ledger.write(replace(doubt, receipt=CallReceipt(456, f"trace-{doubt.key}", "initiated", None, None)))
+    ledger.write(
+        replace(doubt, receipt=CallReceipt(456, f"trace-{ledger.asked.run_id}", "initiated", None, None))
+    )

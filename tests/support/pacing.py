@@ -41,9 +41,9 @@ def run_processes(
 ) -> list[tuple[str, int, int, int]]:
     """Have processes place calls at once; return of each its process, and when it asked, began and ended."""
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
+    results, start = context.Queue(), context.Barrier(processes)
     workers = [
-        context.Process(target=place_many, args=((url, secret), str(nth), calls, limits, results))
+        context.Process(target=place_many, args=((url, secret), str(nth), calls, limits, (start, results)))
         for nth in range(processes)
     ]
     for worker in workers:
@@ -83,12 +83,11 @@ def place(store: Store, pace: Pace, key: str) -> tuple[int, int]:
             return began, sent
 
 
-def place_many(
-    database: tuple[str, str], name: str, calls: int, limits: dict[str, Any], results: Any
-) -> None:
+def place_many(database: tuple[str, str], name: str, calls: int, limits: dict[str, Any], ends: Any) -> None:
     """Place calls one after the other: the life of one process.
 
     :param database: its URL, and the secret of the store in it.
+    :param ends: a barrier before the first call, and a queue for the times of each.
     """
     from formant_provider.store.engines import create
     from formant_provider.store.outcomes import record_outcome
@@ -97,6 +96,8 @@ def place_many(
 
     url, secret = database
     store = open_up(create(url), "call store 'test'", secret)
+    start, results = ends
+    start.wait()
     for nth in range(calls):
         key = f"{name}-{nth}"
         began, sent = place(store, Pace(ACCOUNT, **limits), key)
