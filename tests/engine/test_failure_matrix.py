@@ -161,7 +161,7 @@ class Scene:
         """The task says that it sends now, after its claim was committed."""
         if self.is_kill_due and record.getMessage().startswith("Asking "):
             self.is_kill_due = False
-            self._server.kill()
+            self._server().kill()
 
     def _pause(self, seconds: float) -> None:
         self.api.pause(seconds)
@@ -170,7 +170,6 @@ class Scene:
             if self._store_down_for == 0:
                 self._store_comes_up()
 
-    @property
     def _server(self) -> Postgres:
         assert self.database is not None
         assert self.database.server is not None
@@ -179,13 +178,13 @@ class Scene:
     def _store_goes_down(self, down: StoreDown) -> None:
         self.is_kill_due, self._store_down_for = down.at_send, down.for_pauses
         if not down.at_send:
-            self._server.kill()
+            self._server().kill()
 
     def _store_comes_up(self) -> None:
         """Start the database again, if it is down."""
-        if self.row.needs_store and not self._server.is_up:
+        if self.row.needs_store and not self._server().is_up:
             self._store_down_for = None
-            self._server.start()
+            self._server().start()
 
     def phone(self, task: TaskId) -> str:
         """Whom the task calls."""
