@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import configparser
 import json
 import re
@@ -219,12 +218,10 @@ def test_every_command_shown_exists(command: str, monkeypatch: pytest.MonkeyPatc
         from formant_provider.contacts import command_line
 
         command_line().parse_args(words[3:])
-    elif words[:4] == ["python", "-m", "formant_provider.store", "suppress"]:
-        from formant_provider.store.commands import suppress
+    elif words[:3] == ["python", "-m", "formant_provider.store"]:
+        from formant_provider.store.__main__ import command_line as store_commands
 
-        parser = argparse.ArgumentParser()
-        suppress.add_to(parser.add_subparsers())
-        parser.parse_args(words[3:])
+        store_commands().parse_args(words[3:])
     elif words[0] == "airflow":
         from airflow.cli.cli_parser import get_parser
 

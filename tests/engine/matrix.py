@@ -60,7 +60,7 @@ class MemoryLost:
 class StoreDown:
     """The database of the call store is killed.
 
-    :param at_send: not before the first request of the try is under way.
+    :param at_send: not before the try has committed that it sends now.
     :param for_pauses: how often the task pauses until it is there again; ``None``: as often as the try does.
     """
 
@@ -302,10 +302,10 @@ ROWS: tuple[Row, ...] = (
     Row("the store cannot be reached in any try", STORE,
         Ends(FAILED, posts=0, tries=3, rings=0, todo=CLEAR_FOR_STORE),
         tries=((StoreDown(),),) * 3, columns=(PLAIN,), needs_store=True),
-    Row("the store is killed between request and answer, and back after some seconds", STORE,
+    Row("the store is killed while the request is under way, and back after some seconds", STORE,
         Ends(PLACED, posts=1), tries=((StoreDown(at_send=True, for_pauses=6),),), columns=(MAPPED,),
         needs_store=True),
-    Row("the store is killed between request and answer, and does not come back within 30 seconds", STORE,
+    Row("the store is killed while the request is under way, and does not come back within 30 seconds", STORE,
         Ends(PLACED, posts=1), tries=((StoreDown(at_send=True),),), columns=(DEFERRABLE,), needs_store=True),
     Row("two tasks ask at once for a call with one `idempotency_key`", STORE,
         Ends(PLACED + FOUND, posts=1, todo=TWO_CALLS), at_once=True),

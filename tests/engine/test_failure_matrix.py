@@ -7,6 +7,7 @@ other. The sandbox's calls are over in a moment, so that they are on record soon
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -18,7 +19,11 @@ import pytest
 import requests
 from airflow.listeners import hookimpl
 from airflow.models.xcom import XComModel
-from airflow.sdk.listener import get_listener_manager
+
+try:
+    from airflow.sdk.listener import get_listener_manager
+except ImportError:  # before Airflow 3.2
+    from airflow.listeners.listener import get_listener_manager
 from engine.matrix import (
     IN_ENGINE,
     MAPPED,
@@ -141,7 +146,7 @@ class Scene:
         self.phones = {column: self._phones(column) for column in row.columns}
         self.struck: set[TaskId] = set()
         self.result: DagResult
-        self._kill_after_send = False
+        self.is_kill_due = False
         self._store_down_for: int | None = None
         self._begun: set[tuple[TaskId, int]] = set()
         self._failed: set[TaskId] = set()
@@ -152,18 +157,11 @@ class Scene:
             return [area + struck]
         return [area + "0120", area + struck, area + (struck if self.row.twins else "0122")]
 
-    def _sending(self) -> Any:
-        """Stand in for the client's last step: the answer is there, and the store is killed."""
-        send = requests.adapters.HTTPAdapter.send
-
-        def sent(adapter: Any, request: Any, **options: Any) -> Any:
-            response = send(adapter, request, **options)
-            if self._kill_after_send and request.method == "POST":
-                self._kill_after_send = False
-                self._server.kill()
-            return response
-
-        return sent
+    def emit(self, record: logging.LogRecord) -> None:
+        """The task says that it sends now, after its claim was committed."""
+        if self.is_kill_due and record.getMessage().startswith("Asking "):
+            self.is_kill_due = False
+            self._server().kill()
 
     def _pause(self, seconds: float) -> None:
         self.api.pause(seconds)
@@ -172,22 +170,21 @@ class Scene:
             if self._store_down_for == 0:
                 self._store_comes_up()
 
-    @property
     def _server(self) -> Postgres:
         assert self.database is not None
         assert self.database.server is not None
         return self.database.server
 
     def _store_goes_down(self, down: StoreDown) -> None:
-        self._kill_after_send, self._store_down_for = down.at_send, down.for_pauses
+        self.is_kill_due, self._store_down_for = down.at_send, down.for_pauses
         if not down.at_send:
-            self._server.kill()
+            self._server().kill()
 
     def _store_comes_up(self) -> None:
         """Start the database again, if it is down."""
-        if self.row.needs_store and not self._server.is_up:
+        if self.row.needs_store and not self._server().is_up:
             self._store_down_for = None
-            self._server.start()
+            self._server().start()
 
     def phone(self, task: TaskId) -> str:
         """Whom the task calls."""
@@ -211,9 +208,8 @@ class Scene:
         if self.database is not None:
             connections = connections_with(self.database, self.sandbox, read_timeout=0.3)
         env = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
-        with heard_by(self), pytest.MonkeyPatch.context() as monkeypatch:
+        with heard_by(self), read_by(self), pytest.MonkeyPatch.context() as monkeypatch:
             monkeypatch.setattr("time.sleep", self._pause)
-            monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", self._sending())
             self.result = run_dag_source(source, folder, "matrix", env=env)
 
     @hookimpl
@@ -320,6 +316,18 @@ Play = Callable[[Row, bool, str], Scene]
 DATABASES = {"": nullcontext, SQLITE: sqlite_store, POSTGRES: postgres_database}
 
 
+@contextmanager
+def read_by(scene: Scene) -> Iterator[None]:
+    """Let a scene read what is logged when a call is sent."""
+    logger, handler = logging.getLogger("formant_provider.tasks.calls.placing"), logging.Handler()
+    handler.emit = scene.emit  # type: ignore[method-assign] # a class would say no more
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """Play a row, once for all tests that look at it."""
@@ -335,6 +343,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
                 stats = requests.get(f"{scene.sandbox.base_url}/sandbox/stats", timeout=5).json()
             # With a call store the second of two who are one person asks for nothing.
             assert stats["faults"] == [] or (store and row.twins), "not everything that was to go wrong did"
+            assert not scene.is_kill_due, "the store was not killed"
             assert "error calling listener" not in scene.result.log_text
             return scene
 
