@@ -11,8 +11,10 @@ import pytest
 from formant_provider.call_cap import CallCap
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import CALL
+from formant_provider.store.history import of_people
 from formant_provider.store.store import Store, open_up
 from formant_provider.store.suppressions import Decision, add
+from formant_provider.store.verify import verify
 from support.databases import Database
 from support.paging import ON_CALL, call, deadline, grow_old, page, rows
 from support.stores import SECRET, connections_with
@@ -40,6 +42,14 @@ def test_a_page_is_on_record_as_any_call(sandbox: Sandbox, channel: FakeSupervis
     assert row["recipient"] == store.digests.recipient(ON_CALL)
     assert row["trace_id"]
     assert row["sending_by"] is None
+
+
+def test_the_history_of_a_person_shows_a_page(channel: FakeSupervisor, store: Store) -> None:
+    """Who asked, and that it was placed; and nothing about it looks edited."""
+    page(channel)
+    [asked] = of_people(store, [ON_CALL])["asked"]
+    assert (asked["asked_by"], asked["state"]) == ("page: failed", "placed")
+    assert not verify(store).findings
 
 
 def test_each_person_who_is_paged_has_a_row(sandbox: Sandbox, channel: FakeSupervisor, store: Store) -> None:

@@ -16,6 +16,7 @@ from formant_provider.sandbox.faults import CALL
 from formant_provider.sensors.batch import FormantBatchCallSensor
 from formant_provider.store.schema import intents
 from formant_provider.store.store import Store, open_up
+from formant_provider.store.verify import verify
 from formant_provider.tasks.privacy import reveal
 from support.databases import Database
 from support.stores import SECRET, connections_with
@@ -49,6 +50,7 @@ def test_the_outcome_of_a_call_is_on_record(deferrable: bool, database: Database
     row = row_in(database)
     assert (row["state"], row["outcome"]) == ("placed", "completed")
     assert row["outcome_at"] >= row["asked_at"]
+    assert not verify(store_in(database)).findings
 
 
 @BOTH
@@ -82,6 +84,7 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
     assert "store_row" not in result
     assert (row["state"], row["outcome"], row["trace_id"]) == ("placed", "completed", call.trace_id)
     assert row["conversation_id"] == result["conversation_id"]
+    assert not verify(store_in(database)).findings
     asked = len(sandbox.requests)
     again = run_task(a_call(), channel, try_number=2)
     assert again.xcoms["trace_id"] == call.trace_id
@@ -123,3 +126,4 @@ def test_the_end_of_a_batch_call_is_on_record(
     row = row_in(database)
     assert row["outcome"] == str(done.xcoms["return_value"]["status"] or "over")
     assert row["outcome_at"] >= row["asked_at"]
+    assert not verify(store_in(database)).findings
