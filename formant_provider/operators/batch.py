@@ -13,12 +13,8 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.batches.completion import conclude, wait
 from formant_provider.tasks.batches.contacts import ContactRules, InvalidRows, Numbers, OnEmpty
-from formant_provider.tasks.batches.placing import (
-    BatchPlacer,
-    OnBatchTimeout,
-    PlacingOptions,
-    check_fields,
-)
+from formant_provider.tasks.batches.fields import OnBatchTimeout, PlacingOptions
+from formant_provider.tasks.batches.placing import BatchPlacer, check_fields
 from formant_provider.tasks.batches.receipts import dry_run_result, leaving_a_result, push_receipt
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled

@@ -22,7 +22,7 @@ from formant_provider.tasks.waiting import defer_wait, wait_here
 
 if TYPE_CHECKING:
     from formant_provider.core.batches.placement import BatchPlacement
-    from formant_provider.tasks.batches.placing import BatchTask
+    from formant_provider.tasks.batches.fields import BatchTask
     from formant_provider.tasks.run import TaskRun
     from formant_provider.triggers.batch import BatchEnd
 

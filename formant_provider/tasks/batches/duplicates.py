@@ -10,7 +10,7 @@ from formant_provider.tasks.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.core.batches.request import BatchRequest
-    from formant_provider.tasks.batches.placing import BatchTask
+    from formant_provider.tasks.batches.fields import BatchTask
     from formant_provider.tasks.run import TaskRun
 
 

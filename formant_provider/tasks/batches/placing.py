@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import pendulum
 
@@ -23,70 +22,16 @@ from formant_provider.tasks.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.api.errors import FormantError
-    from formant_provider.call_cap import CallCap
-    from formant_provider.calling_window import CallingWindow
     from formant_provider.core.batches.decision import BatchIntent
     from formant_provider.core.batches.placement import BatchPlacement
     from formant_provider.core.batches.request import BatchRequest
     from formant_provider.core.ledger import Ledger
-    from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.reservation import Reservation
-    from formant_provider.tasks.batches.contacts import ContactRules
-    from formant_provider.tasks.batches.report import ReportOptions
-    from formant_provider.tasks.batches.waiting import BatchOptions
+    from formant_provider.tasks.batches.fields import BatchTask
     from formant_provider.tasks.call_store import CallStore
-    from formant_provider.tasks.capping import OnCappedUpload
-    from formant_provider.tasks.given_fields import Given
     from formant_provider.tasks.run import TaskRun
-    from formant_provider.tasks.timing import OnClosedUpload
 
 log = logging.getLogger(__name__)
-
-OnBatchTimeout = Literal["fail", "return"]
-
-
-@dataclass(frozen=True)
-class PlacingOptions:
-    """What a user chose of the placement, checked when the DAG file is parsed. See the operator."""
-
-    max_lateness: float | timedelta | None
-    lookup_timeout: float | timedelta
-    resubmit_if_missing: bool
-
-    def __post_init__(self) -> None:
-        lateness_s(self.max_lateness)
-        seconds("lookup_timeout", self.lookup_timeout)
-
-
-class BatchTask(Protocol):
-    """What the operator's helpers read of it: its rendered fields, and its options."""
-
-    agent_id: int | str
-    name: str
-    reference: str | int | None
-    contacts: Any
-    suppress: Any
-    idempotency_key: str | None
-    rejects_uri: str | None
-    results_uri: str | None
-    calling_window: CallingWindow | None
-    on_closed: OnClosedUpload
-    call_cap: CallCap | None
-    on_capped: OnCappedUpload
-    rules: ContactRules
-    report_options: ReportOptions
-    placing: PlacingOptions
-    waiting: BatchOptions
-    wait_for_completion: bool
-    deferrable: bool
-    timeout_s: float
-    on_timeout: OnBatchTimeout
-    given: Given
-    do_xcom_push: bool
-
-    @property
-    def hook(self) -> FormantHook:
-        """The hook of the task."""
 
 
 def check_fields(task: BatchTask, *, is_row: bool) -> None:
