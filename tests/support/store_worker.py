@@ -53,11 +53,12 @@ def place_all(where: tuple[str, str, str, str], people: Sequence[str], name: str
     :param told: file into which results and trace ids are written, by person.
     """
     url, secret, base_url, api_key = where
-    store = open_up(create(url), "the worker's", secret)
+    engine = create(url)
     came: dict[str, tuple[str, str | None]] = {}
     for person in random.Random(name).sample(people, len(people)):  # noqa: S311 - an order, no secret
         for try_number in range(1, MOST_TRIES):
             with suppress(FormantError):
+                store = open_up(engine, "the worker's", secret)
                 placed = place(store, base_url, api_key, person, task_id=name, try_number=try_number)
                 came[person] = placed.result.value, placed.receipt and placed.receipt.trace_id
                 break
