@@ -112,17 +112,17 @@ _NO_LOGIN = re.compile(r"authentication failed|no password supplied|no pg_hba\.c
 
 
 @contextmanager
-def translated(store_conn_id: str) -> Iterator[None]:
+def translated(where: str) -> Iterator[None]:
     """Turn an error of the database into one of ours, which holds no SQL, no value and no address.
 
-    :param store_conn_id: the Airflow connection to the database, which the error names.
+    :param where: the database in words for people, which the error names.
     :raises StoreUnavailable: it may pass: no connection, locked, disk full, read-only.
     :raises StoreMisconfigured: it will not: no tables, no rights, no login, no file.
     """
     try:
         yield
     except (StatementError, PoolTimeout) as error:
-        ours = as_ours(error, store_conn_id)
+        ours = as_ours(error, where)
         try:
             raise ours
         finally:
@@ -130,17 +130,17 @@ def translated(store_conn_id: str) -> Iterator[None]:
             ours.__context__ = None
 
 
-def as_ours(error: Exception, store_conn_id: str) -> FormantError:
+def as_ours(error: Exception, where: str) -> FormantError:
     """Return the error of ours that says what an error of SQLAlchemy means for the store.
 
-    :param store_conn_id: as for :func:`translated`.
+    :param where: as for :func:`translated`.
     """
     name = problem_of(error)
     problem = PROBLEMS[name]
     says = problem.says
     if name == "failed":
         says += f" ({_kind(error)})"
-    text = f"call store {store_conn_id!r} {says}. {problem.remedy}"
+    text = f"call store ({where}) {says}. {problem.remedy.rstrip('.')}"  # what follows begins with a period
     if problem.passes:
         return StoreUnavailable(f"The {text}", problem=name)
     return StoreMisconfigured(f"the {text}", problem=name)

@@ -95,7 +95,7 @@ def place_many(database: tuple[str, str], name: str, calls: int, limits: dict[st
     from formant_provider.store.store import open_up
 
     url, secret = database
-    store = open_up(create(url), "call store 'test'", secret)
+    store = open_up(create(url), "connection 'test'", secret)
     start, results = ends
     start.wait()
     for nth in range(calls):

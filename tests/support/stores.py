@@ -29,8 +29,8 @@ LEASE = timedelta(seconds=30)
 def new_store(database: Database, *, secret: str = SECRET, now: datetime | None = None) -> Store:
     """Make the tables in a database, and open the store."""
     engine = database.engine()
-    set_up(engine, "call store 'test'", secret, now=now or datetime(2026, 1, 1, tzinfo=UTC))
-    return open_up(engine, "call store 'test'", secret)
+    set_up(engine, "connection 'test'", secret, now=now or datetime(2026, 1, 1, tzinfo=UTC))
+    return open_up(engine, "connection 'test'", secret)
 
 
 def connections_with(

@@ -32,7 +32,7 @@ from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.store import Store, open_up
 
 AGENT = 456
-WHERE = "call store 'stress'"
+WHERE = "connection 'stress'"
 PAUSE_S = 0.2
 
 
