@@ -1,4 +1,4 @@
-"""A call store that cannot be used: nothing is sent, and after the remedy that it names one call is placed."""
+"""A call store that cannot be used: nothing is sent; after the remedy that it names one call is placed."""
 
 from __future__ import annotations
 
