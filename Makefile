@@ -8,7 +8,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.ready ## run two DAGs in a real Airflow against the sandbox, and show the calls
+demo: .venv/.ready ## run example DAGs in a real Airflow against the sandbox, and show the calls
 	@$(BIN)/python scripts/demo.py
 
 airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ctrl-C stops it

@@ -114,7 +114,7 @@ PROVIDER_INFO: dict[str, Any] = {
         }
     ],
     "hooks": _modules("hooks", "formant"),
-    "operators": _modules("operators", "batch", "call", "export", "storage"),
+    "operators": _modules("operators", "batch", "call", "export", "storage", "suppression"),
     "sensors": _modules("sensors", "batch", "conversation"),
     "triggers": _modules("triggers", "batch", "conversation", "wait"),
     "notifications": ["formant_provider.notifications.call.FormantCallNotifier"],

@@ -140,8 +140,9 @@ def report(stores: dict[str, Any], times: dict[tuple[str, bool], list[float]], t
         plain, capped = times[name, False], times[name, True]
         transactions = transactions_a_call(database, store)
         print(
-            f"{name}: {in_words(plain)} a call, {in_words(capped)} with a cap; {transactions:.2f} transactions;"
-            f" {opening_ms(database):.1f} ms to open; {size_kb(database, store):,.0f} KB per 1,000 calls"
+            f"{name}: {in_words(plain)} a call, {in_words(capped)} with a cap;"
+            f" {transactions:.2f} transactions; {opening_ms(database):.1f} ms to open;"
+            f" {size_kb(database, store):,.0f} KB per 1,000 calls"
         )
         is_slow = statistics.median(plain) > min(MOST_MS, task_state)
         broken += is_slow or round(transactions, 1) > MOST_TRANSACTIONS

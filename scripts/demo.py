@@ -1,13 +1,15 @@
-"""Runs two example DAGs in a real Airflow against the sandbox, and shows what came of them.
+"""Runs example DAGs in a real Airflow against the sandbox, and shows what came of them.
 
 `formant_read_ids` places five calls and passes their ids on. `formant_batch_call` calls everybody in a table,
-waits for the end, and reports who was reached. It needs no API key, no running Airflow and no network, and
-leaves nothing behind.
+waits for the end, and reports who was reached. Then the first one runs once more, over a call store that lets
+nobody be called more than once a day. It needs no API key, no running Airflow and no network, and leaves
+nothing behind.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 import sys
@@ -27,6 +29,9 @@ REPORT_COLUMNS = (
 )  # fmt: skip
 RINGS = "\nPhones rung, by the sandbox's own count: {phones} phones, {rings} rings."
 REJECT_COLUMNS = ("row_number", "reason", "detail")
+CAPPED_COLUMNS = ("call", "status", "reason")
+HISTORY_COLUMNS = ("task_id", "run", "state", "trace_id")
+ONE_PERSON = "+14155550130"
 
 
 def prepare_airflow(home: str) -> None:
@@ -82,6 +87,39 @@ def show_calls(run: Any, rings: Mapping[str, int]) -> bool:
     return run.state == "success" and list(rings.values()) == [1] * 5
 
 
+def connect_store(connection: str, home: str) -> str:
+    """Return the connection with a call store in a SQLite file: one call a day to each person."""
+    from formant_provider.store.secrets import new_secret
+
+    os.environ["AIRFLOW_CONN_CALL_STORE"] = json.dumps({"conn_type": "sqlite", "host": f"{home}/store.db"})
+    store = {"store_conn_id": "call_store", "store_secret": new_secret(), "store_auto_upgrade": True}
+    return json.dumps({**json.loads(connection), "extra": {**store, "call_cap": "1/1d"}})
+
+
+def show_capped(run: Any, first: Any, rings: Mapping[str, int], store: Any) -> bool:
+    """Print what became of the second run, and what the store knows of a person; return if it is right."""
+    from formant_provider.store.history import of_people
+
+    tasks = [task for task in run.get_task_instances() if task.task_id != REPORT_TASK_ID]
+    tasks.sort(key=lambda task: (task.task_id, task.map_index))
+    rows = [_result_of(task) for task in tasks]
+    print("\n3. The five calls once more. The call store lets nobody be called more than once a day:\n")
+    print(table(rows, CAPPED_COLUMNS))
+    print(RINGS.format(phones=len(rings), rings=sum(rings.values())))
+    runs = {first.run_id: "first", run.run_id: "second"}
+    asked = of_people(store, [ONE_PERSON])["asked"]
+    known = [{**each, "run": runs[each["run_id"]]} for each in asked]
+    print("\nWhat the store knows of one of the five, whose number is not in it:\n")
+    print(table(known, HISTORY_COLUMNS))
+    return [row["reason"] for row in rows] == ["capped"] * 5 and list(rings.values()) == [1] * 5
+
+
+def _result_of(task: Any) -> dict[str, Any]:
+    result = task.xcom_pull(task_ids=task.task_id, map_indexes=task.map_index)
+    row = "" if task.map_index < 0 else f" [{task.map_index}]"
+    return {"call": f"{task.task_id}{row}", **(result or {})}
+
+
 def show_batch_call(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
     """Print the report of the batch call; return whether all is as expected."""
     print(f"\n2. A batch call. The report, one row for each contact (DAG run: {run.state}):\n")
@@ -96,7 +134,7 @@ def main() -> int:
     """Run the demo; the exit code is 0 if every phone that should ring rang exactly once."""
     from formant_provider.sandbox import Sandbox
 
-    print("Running two DAGs in Airflow, against the sandbox on this machine ...", flush=True)
+    print("Running three DAG runs in Airflow, against the sandbox on this machine ...", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="formant-demo-") as home,
         Sandbox() as sandbox,
@@ -107,12 +145,18 @@ def main() -> int:
         with log_file.open("w") as log, redirect_stdout(log):
             from airflow.utils.db import initdb
 
+            from formant_provider.hooks.formant import FormantHook
+
             initdb()
-            calls = run_dag("formant_read_ids", sandbox.connection_uri())
+            connection = connect_store(sandbox.connection_json(), home)
+            calls = run_dag("formant_read_ids", connection)
             batch_call = run_dag("formant_batch_call", fast.connection_uri(), folder=str(folder))
+            again = run_dag("formant_read_ids", connection)
+            store = FormantHook().get_store()
             logging.shutdown()
         good = show_calls(calls, sandbox.rings)
         good &= show_batch_call(batch_call, fast.rings, folder)
+        good &= show_capped(again, calls, sandbox.rings, store)
         if not good:
             print(log_file.read_text()[-5000:], file=sys.stderr)
     return 0 if good else 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -70,6 +70,7 @@ def read_config(
     password: str | None,
     extra: Mapping[str, object],
     region: str | None = None,
+    with_store: bool = True,
 ) -> ClientConfig:
     """Read the fields of an Airflow connection, as the form, a URI or JSON fills them in.
 
@@ -77,9 +78,10 @@ def read_config(
         form splits the port off, so ``port`` is put back.
     :param extra: may hold :data:`EXTRA_KEYS`; timeouts are seconds, as a number or as text.
     :param region: the task's, which comes before the connection's.
+    :param with_store: whether to read what it says of a call store.
     :raises InvalidInput: with the name of the field at fault.
     """
-    _refuse_misspelt(extra)
+    _refuse_misspelt(extra, ("region", *(STORE_KEYS if with_store else ())))
     region_url = _region_url(region, "the task") if region else _region_url(_text(extra.get("region")))
     return ClientConfig(
         base_url=_base_url(host.strip(), port) if host and host.strip() else region_url,
@@ -87,7 +89,7 @@ def read_config(
         connect_timeout_s=_timeout_s(extra, "connect_timeout", DEFAULT_CONNECT_TIMEOUT_S),
         read_timeout_s=_timeout_s(extra, "read_timeout", DEFAULT_READ_TIMEOUT_S),
         conversation_url_template=_url_template(_text(extra.get("conversation_url_template"))),
-        store=read_store_config(extra),
+        store=read_store_config(extra) if with_store else None,
     )
 
 
@@ -100,9 +102,9 @@ def unknown_keys(extra: Mapping[str, object]) -> list[str]:
     return sorted(set(extra) - EXTRA_KEYS)
 
 
-def _refuse_misspelt(extra: Mapping[str, object]) -> None:
+def _refuse_misspelt(extra: Mapping[str, object], names: Iterable[str]) -> None:
     """Refuse a key that is nearly one which must not be missed: another region, or no store and no limits."""
-    for name in ("region", *STORE_KEYS):
+    for name in names:
         if name not in extra and (near := get_close_matches(name, unknown_keys(extra), n=1, cutoff=0.8)):
             raise InvalidInput("extra", f"has the unknown key {near[0]!r}; did you mean {name!r}?")
 

@@ -46,6 +46,7 @@ class FormantHook(BaseHook):
         super().__init__()
         self.formant_conn_id = formant_conn_id
         self.region = region
+        self._with_store = True
         self._config: ClientConfig | None = None
 
     @property
@@ -101,6 +102,12 @@ class FormantHook(BaseHook):
         self._config = None
         return self
 
+    def without_store(self) -> FormantHook:
+        """Return a hook for the same connection that takes no notice of what it says of a call store."""
+        other = FormantHook(self.formant_conn_id, self.region)
+        other._with_store = False
+        return other
+
     @property
     def has_store(self) -> bool:
         """Whether the connection names a call store, as far as it can be read."""
@@ -143,6 +150,7 @@ class FormantHook(BaseHook):
             password=connection.password,
             extra=extra,
             region=self.region,
+            with_store=self._with_store,
         )
         if ignored := unknown_keys(extra):
             _warn_once(self.formant_conn_id, ", ".join(ignored))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextvars
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseNotifier
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.notifications.event import Event, event_of
+from formant_provider.notifications.recording import STORE_TAKES_S, Recording, hook_for_page
 from formant_provider.notifications.templates import render
+from formant_provider.notifications.threads import within
 from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.privacy import mask_numbers
 
@@ -36,8 +35,6 @@ LONGEST_TIMEOUT_S = 5.0
 LONGEST_S = 17.5
 MAX_SENDS = 3
 
-T = TypeVar("T")
-
 
 class FormantCallNotifier(BaseNotifier):
     """Call a person about a task, a DAG run or a deadline, once for each event.
@@ -49,6 +46,9 @@ class FormantCallNotifier(BaseNotifier):
     However often Airflow calls back for one event (one DAG run, task, map index, and kind of event; or one
     deadline), one agent calls one person once: all calls carry the same idempotency key, and the vendor
     refuses a second one for 24 hours. Further tries of a task are the same event, also after a clear.
+
+    With a call store the call is on record there as any other, and nobody on its do-not-call list is called.
+    A store that cannot be used within three seconds keeps no page from being sent, unless it has a cap.
 
     It never makes a task worse: whatever goes wrong is logged and not raised, and it takes no longer than
     18 seconds. It sends at most three times, and always with the same key.
@@ -72,7 +72,8 @@ class FormantCallNotifier(BaseNotifier):
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param call_cap: a :class:`~formant_provider.call_cap.CallCap`: how often the person may be called, by all
         who share the connection's call store, which it needs. In a deadline alert it is text such as
-        ``"2/1d"``. ``None`` means however often: the connection's cap does not hold here. (templated)
+        ``"2/1d"``. When the store cannot be asked, nobody is called. ``None`` means however often: the
+        connection's cap does not hold here. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -156,10 +157,10 @@ class FormantCallNotifier(BaseNotifier):
             task=(event.dag_id, event.run_id, event.task_id),
             now=pendulum.now("UTC"),
         )
-        if cap.call_cap is not None:
-            with _naming("formant_conn_id"):
-                cap.check(hook)
-        return _Page(event, call, hook, cap)
+        with _naming("formant_conn_id"):
+            hook = hook_for_page(hook, needs_store=cap.call_cap is not None)
+            cap.check(hook)
+        return _Page(event, call, hook, Recording(hook, call, event, cap.rule(None)))
 
     def _rendered(self, context: Context, event: Event) -> dict[str, Any]:
         """Return the fields for this event. Nothing rendered stays with the notifier."""
@@ -178,9 +179,12 @@ class FormantCallNotifier(BaseNotifier):
 
     def _send(self, page: _Page, client: FormantClient) -> None:
         """Place the call, within the time that there is."""
-        from formant_provider.api.errors import ResponseLost, SendAborted
+        from formant_provider.api.errors import FormantError, ResponseLost, SendAborted
 
         began = time.monotonic()
+
+        def left_s() -> float:
+            return LONGEST_S - (time.monotonic() - began)
 
         def too_late() -> FormantError | None:
             if time.monotonic() - began <= NO_SEND_AFTER_S:
@@ -192,21 +196,27 @@ class FormantCallNotifier(BaseNotifier):
 
         key = page.call.idempotency_key
         self.log.info("Calling about: %s. Idempotency key %s.", page.event, key)
+        page.recording.begin()
         try:
-            receipt = _within(LONGEST_S, place)
-        except TimeoutError:
-            raise ResponseLost(
-                f"The API did not finish its answer within {LONGEST_S:g} s", maybe_placed=True
-            ) from None
+            receipt = within(left_s(), place)
+        except (FormantError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                text = f"The API did not finish its answer within {LONGEST_S:g} s"
+                error = ResponseLost(text, maybe_placed=True)
+            page.recording.failed(error, min(STORE_TAKES_S, left_s()))
+            raise error from None
         self.log.info("The call was placed: status %s, trace_id %s.", receipt.status, receipt.trace_id)
+        page.recording.placed(receipt, min(STORE_TAKES_S, left_s()))
 
     @contextmanager
     def _errors_logged(self) -> Iterator[None]:
         """Log whatever is raised, in words that hold nothing private, and raise nothing."""
-        from formant_provider.api.errors import DuplicateRequest, FormantError
+        from formant_provider.api.errors import DuplicateRequest, FormantError, Superseded
 
         try:
             yield
+        except Superseded as error:
+            self.log.info("%s. No second call is placed.", error)
         except DuplicateRequest as error:
             self._log_duplicate(error)
         except FormantError as error:
@@ -236,7 +246,7 @@ class _Page(NamedTuple):
     event: Event
     call: CallRequest
     hook: FormantHook
-    cap: CapOptions
+    recording: Recording
 
 
 def _repeats() -> RetryPolicy:
@@ -245,21 +255,6 @@ def _repeats() -> RetryPolicy:
     return RetryPolicy(
         max_attempts=MAX_SENDS, max_inline_wait_s=NO_SEND_AFTER_S, max_total_wait_s=NO_SEND_AFTER_S
     )
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what work returns; after a timeout it goes on in a thread that holds up no process's end."""
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:  # whatever it is, it belongs to who asked
-            done.set_exception(error)
-
-    context = contextvars.copy_context()  # where Airflow keeps whose log it is
-    threading.Thread(target=context.run, args=(run,), name="formant-notifier", daemon=True).start()
-    return done.result(seconds)
 
 
 @contextmanager

@@ -18,10 +18,8 @@ from formant_provider.tasks.batches.placing import (
     OnBatchTimeout,
     PlacingOptions,
     check_fields,
-    dry_run_result,
-    leaving_a_result,
-    push_receipt,
 )
+from formant_provider.tasks.batches.receipts import dry_run_result, leaving_a_result, push_receipt
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.capping import OnCappedUpload, check_cap

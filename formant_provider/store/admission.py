@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, or_, select, union_all
+from sqlalchemy import and_, bindparam, case, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.core.caps import CapRule, is_free, next_free
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _FARTHEST = timedelta(days=30)
 # For so long a person counts as called by a batch call that is not uploaded yet: its process may have died.
 RESERVED_FOR = timedelta(hours=1)
+_FROM_RESERVED_TO_UPLOADED = timedelta(hours=6)
 _SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
 SUPPRESSED, CAPPED = "suppressed", "capped"
 
@@ -54,7 +55,8 @@ class Admission:
         if self.cap is None:
             return
         since = call_at - self.cap.per
-        times = call_times(conn, [recipient], since=since, now=now, other_than=row["id"])[recipient]
+        known = call_times(conn, [recipient], since=since, now=now, other_than=row["id"])[recipient]
+        times = [to_moment(ms) for ms in known]
         if not is_free(times, call_at, self.cap):
             raise self._capped(next_free(times, call_at, self.cap), now)
 
@@ -78,42 +80,51 @@ def is_suppressed(conn: Connection, recipient: str) -> bool:
 
 def call_times(
     conn: Connection, recipients: Sequence[str], *, since: datetime, now: datetime, other_than: str
-) -> Mapping[str, Sequence[datetime]]:
+) -> Mapping[str, Sequence[int]]:
     """Return when people were called, or will be, from a time on: all that may have been placed.
 
     :param other_than: an intent whose newest attempt is left out; all of it, if it is a batch call.
-    :return: by recipient; nothing of whom was not called.
+    :return: milliseconds since 1970, by recipient; nothing of whom was not called.
     """
     given = {"recipients": list(recipients), "since": to_ms(since), "other_than": other_than}
-    found: dict[str, list[datetime]] = defaultdict(list)
+    found: dict[str, list[int]] = defaultdict(list)
     query = _times(conn.dialect.name)
-    for recipient, ms in conn.execute(query, {**given, "reserved_since": to_ms(now - RESERVED_FOR)}):
-        found[recipient].append(to_moment(ms))
+    given["reserved_since"] = to_ms(now - RESERVED_FOR)
+    given["since_reserved"] = to_ms(since - _FROM_RESERVED_TO_UPLOADED)
+    for recipient, ms in conn.execute(query, given):
+        found[recipient].append(ms)
     return found
 
 
 @cache
 def _times(dialect: str) -> Any:
     since: Any = bindparam("since")
-    # A call that is being sent may ring until it is answered, or until its process counts as dead.
-    is_busy = intents.c.sending_until > intents.c.call_at
-    may_ring_at = case((is_busy, intents.c.sending_until), else_=intents.c.call_at)
-    newest = select(intents.c.recipient, may_ring_at).where(
+    newest = select(intents.c.recipient, _may_ring_at(intents)).where(
         among(intents.c.recipient, dialect),
         or_(intents.c.call_at > since, intents.c.sending_until > since),
         intents.c.state.in_(COUNTED),
         intents.c.id != bindparam("other_than"),
     )
-    batch = select(intents.c.id).where(intents.c.id == calls.c.intent_id, intents.c.kind == BATCH_CALL)
-    was_uploaded = batch.where(intents.c.state.in_(COUNTED)).exists()
-    others = select(calls.c.recipient, calls.c.call_at).where(
+    batch = intents.alias("batch")
+    of_a_batch = and_(batch.c.id == calls.c.intent_id, batch.c.kind == BATCH_CALL)
+    is_uploaded = batch.c.state.in_(COUNTED)
+    rings_at = case((is_uploaded, _may_ring_at(batch)), else_=calls.c.call_at)
+    counts = or_(is_uploaded, calls.c.call_at > bindparam("reserved_since"))
+    others = select(calls.c.recipient, rings_at).select_from(calls.outerjoin(batch, of_a_batch))
+    others = others.where(
         among(calls.c.recipient, dialect),
-        calls.c.call_at > since,
+        calls.c.call_at > bindparam("since_reserved"),
+        rings_at > since,
         calls.c.counted,
-        or_(calls.c.intent_id != bindparam("other_than"), ~batch.exists()),
-        or_(calls.c.call_at > bindparam("reserved_since"), was_uploaded, ~batch.exists()),
+        or_(batch.c.id.is_(None), and_(batch.c.id != bindparam("other_than"), counts)),
     )
     return union_all(newest, others)
+
+
+def _may_ring_at(table: Any) -> Any:
+    """Return until when a call may begin: one that is being sent, until its process counts as dead."""
+    is_busy = table.c.sending_until > table.c.call_at
+    return case((is_busy, table.c.sending_until), else_=table.c.call_at)
 
 
 def upserted(conn: Connection, table: Any, values: Any, *, keep: str | Iterable[str]) -> Any:

@@ -1,22 +1,25 @@
-"""Statements about some thousand people at a time: in one way to the server where it can do that."""
+"""Statements about some thousand people at a time: in one way to the server, where it can do that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ARRAY, String, any_, bindparam, func, literal, select
+from sqlalchemy import ARRAY, JSON, String, any_, bindparam, func, literal, select, true
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
-_ARRAY = ARRAY(String)
+_ARRAY = bindparam("recipients", type_=ARRAY(String))
+_JSON = bindparam("recipients", type_=JSON)
 
 
 def among(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
     """Return the condition that a column is one of the parameter ``recipients``, a list."""
     if dialect == "postgresql":
-        return column == any_(bindparam("recipients", type_=_ARRAY))
+        return column == any_(_ARRAY)
+    if dialect == "sqlite":
+        return column.in_(select(_given(dialect)))
     return column.in_(bindparam("recipients", expanding=True))
 
 
@@ -28,28 +31,32 @@ def put_all(
     :param others: the other columns, the same for all.
     :param keep: the column that is written then.
     """
+    if not recipients:
+        return
+    if conn.dialect.name in {"mysql", "mariadb"}:
+        from sqlalchemy.dialects.mysql import insert as insert_mysql
+
+        mysql = insert_mysql(table)
+        upsert = mysql.on_duplicate_key_update({keep: mysql.inserted[keep]})
+        conn.execute(upsert, [{"recipient": recipient, **others} for recipient in recipients])
+        return
     if conn.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment] # of the same shape
+    values = [literal(value, table.c[name].type) for name, value in others.items()]
+    # Without a condition, SQLite takes what follows for that of a join.
+    rows = select(_given(conn.dialect.name), *values).where(true())
+    put = insert(table).from_select(["recipient", *others], rows)
+    key = list(table.primary_key.columns)
+    conn.execute(
+        put.on_conflict_do_update(index_elements=key, set_={keep: put.excluded[keep]}),
+        {"recipients": list(recipients)},
+    )
 
-        given = func.unnest(bindparam("recipients", type_=_ARRAY)).column_valued("given")
-        values = [literal(value, table.c[name].type) for name, value in others.items()]
-        rows = insert_postgresql(table).from_select(["recipient", *others], select(given, *values))
-        upsert = rows.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_={keep: rows.excluded[keep]}
-        )
-        conn.execute(upsert, {"recipients": list(recipients)})
-    elif recipients:
-        conn.execute(_upsert(conn, table, keep), [{"recipient": one, **others} for one in recipients])
 
-
-def _upsert(conn: Connection, table: Table, keep: str) -> Any:
-    if conn.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-
-        rows = insert_sqlite(table)
-        key = list(table.primary_key.columns)
-        return rows.on_conflict_do_update(index_elements=key, set_={keep: rows.excluded[keep]})
-    from sqlalchemy.dialects.mysql import insert as insert_mysql
-
-    mysql = insert_mysql(table)
-    return mysql.on_duplicate_key_update({keep: mysql.inserted[keep]})
+def _given(dialect: str) -> ColumnElement[Any]:
+    """Return the parameter ``recipients`` as a column, in its order."""
+    if dialect == "postgresql":
+        return func.unnest(_ARRAY).column_valued("given")
+    return func.json_each(_JSON).table_valued("value").c.value

@@ -39,6 +39,7 @@ class Asked:
     :param recipient: the number, E.164; ``None`` for a batch call. Neither of the two is stored.
     :param map_index: the row of a mapped task; -1 of another.
     :param asked_by: who started the run, in a word.
+    :param account: digest of the account that the call is placed with.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Asked:
     try_number: int = 1
     reference: str | None = None
     asked_by: str | None = None
+    account: str | None = None
 
     @property
     def place(self) -> tuple[str, str, str, int]:
@@ -76,6 +78,7 @@ def first_row(asked: Asked, digests: Digests, *, now: datetime) -> dict[str, Any
         "map_index": asked.map_index,
         "reference": None if asked.reference is None else str(asked.reference),
         "asked_by": asked.asked_by,
+        "account": asked.account,
         "asked_at": to_ms(now),
         "outcome": None,
         "outcome_at": None,

@@ -29,6 +29,7 @@ from formant_provider.store.store import to_ms
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class StoreLedger(Generic[IntentT]):
     :param kind: what the row is read as.
     :param lease: for how long a process may be at work on one send; after that it counts as dead.
     :param guesses: whether to assume at first that nothing is known, as is likely of a first try.
+    :param pace: in whose turn the call is placed; ``None`` means at once.
     :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
     :ivar people: of a batch call: how many, and the digest of who they are, once its contacts were read.
     :ivar claim_before: until when it may be sent for the first time, if there is a limit.
@@ -71,6 +73,7 @@ class StoreLedger(Generic[IntentT]):
     lease: timedelta
     guesses: bool = False
     before: Ledger[IntentT] | None = None
+    pace: Pace | None = None
     is_durable = True
     is_guess: bool = field(default=False, init=False)
     is_of_others: bool = field(default=False, init=False)
@@ -105,7 +108,13 @@ class StoreLedger(Generic[IntentT]):
         return self._known
 
     def claim(self, intent: IntentT) -> None:
-        """Remember that this is sent now, if nobody else is at it and the person may be called then."""
+        """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
+        if self.pace is None:
+            self._claim(intent)
+        else:
+            self.pace.claim(self.store, self.id, lambda: self._claim(intent))
+
+    def _claim(self, intent: IntentT) -> None:
         now = self.now()
         with self.store.writing() as conn:
             row = self._put(conn, intent, self._at_work(now), now)
@@ -115,6 +124,8 @@ class StoreLedger(Generic[IntentT]):
             # Also before a further send of the same: the one before may not have been accepted.
             if row["recipient"] is not None:
                 self.admission.admit(conn, row, now=now)
+            if self.pace is not None:
+                self.pace.enter(conn, self.id)
             self._append(conn, "sending", row, now)
         self._row, self._known, self.is_guess = row, intent, False
 
@@ -218,7 +229,7 @@ class StoreLedger(Generic[IntentT]):
     ) -> dict[str, Any]:
         """Insert the row, or update the one that was read; return it."""
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
-        columns = self._columns(conn, intent)
+        columns = self._columns(conn, intent, now)
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
         if self._row is None:
             self._insert(conn, {**known, **changed})
@@ -228,13 +239,18 @@ class StoreLedger(Generic[IntentT]):
                 raise _superseded()
         return {**known, **changed}
 
-    def _columns(self, conn: Connection, intent: IntentT) -> dict[str, Any]:
+    def _columns(self, conn: Connection, intent: IntentT, now: datetime) -> dict[str, Any]:
         """Return what is written of an intent; the people of a batch call not sent are given back."""
+        if rows.kind_of(self.asked) != rows.BATCH_CALL:
+            return rows.columns_of(intent)
         is_sent = intent.receipt is not None or intent.sent is Sent.UNCLEAR
-        if not is_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
+        if not is_sent:
             conn.execute(delete(calls).where(calls.c.intent_id == self.id))
             self.people = None
-        return rows.columns_of(intent, self.people)
+        columns, row = rows.columns_of(intent, self.people), self._row
+        is_answered = row is not None and row["sending_by"] == self._process and intent.receipt is not None
+        # An upload takes its time, and nobody is called before its end.
+        return {**columns, "call_at": to_ms(now)} if is_answered else columns
 
     @staticmethod
     def _insert(conn: Connection, row: Mapping[str, Any]) -> None:

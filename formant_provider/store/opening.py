@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -53,7 +55,20 @@ def open_store(config: StoreConfig) -> Store:
     :raises InvalidInput: as :func:`engine_of`; its tables are of another version; its secret is another.
     :raises SendAborted: the database does not answer, or refuses.
     """
-    engine = engine_of(config)
+    return opener(config)()
+
+
+def opener(config: StoreConfig) -> Callable[[], Store]:
+    """Read the Airflow connection of a store, and return what connects to it and does as :func:`open_store`.
+
+    The second may be called in any thread, since it asks nothing of Airflow.
+
+    :raises InvalidInput: as :func:`engine_of`.
+    """
+    return partial(_opened, engine_of(config), config)
+
+
+def _opened(engine: Engine, config: StoreConfig) -> Store:
     known = _stores.get(engine)
     if known is None or known[0] != config:
         known = _stores[engine] = (config, _open(engine, config))

@@ -1,8 +1,8 @@
 """The people of a batch call: who of them may be called, and that they are, before anything is uploaded.
 
-They count as called from the moment in which their contacts were checked, some thousand in each transaction.
-So of two batch calls that are prepared at once, one calls somebody who may be called once. The rows of people
-are locked in sorted order, so no two transactions wait for each other. Only the process that has the intent in
+They count as called from the moment in which their contacts were checked, some thousand a transaction. So of
+two batch calls that are prepared at once, one calls somebody who may be called once. The rows of people are
+locked in sorted order, so no two transactions wait for each other. Only the process that has the intent in
 hand can reserve, and only until another one takes it over.
 
 What is reserved is given back with the intent, when nothing was uploaded. If the process dies, a further try
@@ -23,7 +23,7 @@ from formant_provider.core.caps import CapRule, is_free
 from formant_provider.store.admission import RESERVED_FOR, call_times
 from formant_provider.store.bulk import among, put_all
 from formant_provider.store.schema import calls, people
-from formant_provider.store.store import to_ms
+from formant_provider.store.store import to_moment, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,8 @@ class Asking:
         if self.cap is None:
             return set()
         times = call_times(conn, list(known), since=now - self.cap.per, now=now, other_than=other_than)
-        return {known[one] for one, moments in times.items() if not is_free(moments, now, self.cap)}
+        often = {one: moments for one, moments in times.items() if len(moments) >= self.cap.calls}
+        return {known[one] for one, ms in often.items() if not is_free(map(to_moment, ms), now, self.cap)}
 
 
 @dataclass

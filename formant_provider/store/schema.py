@@ -51,6 +51,7 @@ intents = Table(
     Column("map_index", Integer, nullable=False),
     Column("reference", Text),
     Column("asked_by", _name),
+    Column("account", _digest),  # of the vendor, whose limits hold for it
     Column("asked_at", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),  # never, refused, unclear or placed
     Column("call_at", BigInteger, nullable=False),  # when the person is called, by the newest attempt
@@ -67,6 +68,7 @@ intents = Table(
     Index("formant_intents_recipient", "recipient", "call_at"),
     Index("formant_intents_trace", "trace_id"),
     Index("formant_intents_asked", "asked_at"),
+    Index("formant_intents_account", "account", "call_at"),
 )
 """One row for each call, or batch call, that was asked for."""
 
@@ -88,10 +90,35 @@ people = Table(
     metadata,
     Column("recipient", _digest, primary_key=True),
     Column("suppressed_at", BigInteger),  # none: may be called
-    Column("reason", _name),
+    Column("reason", _name),  # of the last change, also of a removal; and who made it
     Column("suppressed_by", _name),
 )
 """Who must not be called. A row is also the lock under which the calls of one person are counted."""
+
+pace = Table(
+    "formant_pace",
+    metadata,
+    Column("account", _digest, primary_key=True),
+    Column("tail_at", BigInteger, nullable=False),
+    Column("gate_at", BigInteger, nullable=False),
+    Column("looked_at", BigInteger, nullable=False),
+)
+"""Where the queue of an account stands; see ``core.pace``. A row is the lock under which its turns are given.
+``looked_at`` is when the API was last asked which calls have ended."""
+
+turns = Table(
+    "formant_turns",
+    metadata,
+    Column("intent_id", _digest, primary_key=True),
+    Column("account", _digest, nullable=False),
+    Column("turn_at", BigInteger),  # in the queue for calls_per_minute
+    Column("is_exact", Boolean, nullable=False),
+    Column("came_at", BigInteger),  # to the queue for max_concurrent_calls
+    Column("back_at", BigInteger),  # when it asks again at the latest, unless it is dead
+    Column("asked_at", BigInteger, nullable=False),  # last, or when its turn comes if that is later
+    Index("formant_turns_account", "account", "came_at"),
+)
+"""Who waits to be called: the place of a call in the queue outlives the process that asked for it."""
 
 events = Table(
     "formant_events",

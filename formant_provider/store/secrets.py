@@ -35,6 +35,10 @@ class Digests:
         """Return the digest of an idempotency key."""
         return self._digest("key", key)
 
+    def account(self, base_url: str, api_key: str) -> str:
+        """Return the digest of an account at the vendor."""
+        return self._digest("account", f"{base_url}\x00{api_key}")
+
     def people(self, recipients: Iterable[str]) -> str:
         """Return the digest of all people of a batch call, in whatever order.
 

@@ -234,7 +234,7 @@ def _entry(row: Any) -> Suppression:
 
 def _log(store: Store, counts: str, change: Change, decision: Decision) -> None:
     numbers = (change.changed, change.unchanged, change.decided_since)
-    text = f"Do-not-call list of %s: {counts}. By %s: %s"
+    text = f"Do-not-call list of the call store (%s): {counts}. By %s: %s"
     log.info(text, store.where, *numbers, decision.by, decision.reason)
 
 

@@ -7,21 +7,29 @@ what was purged from it, it knows no more than there is in it.
 
 from __future__ import annotations
 
+import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pendulum
 
 if TYPE_CHECKING:
+    from formant_provider.api.models import Conversation
+    from formant_provider.api.store_config import StoreConfig
+    from formant_provider.core.conversations.over import Going
     from formant_provider.core.ledger import IntentT, Ledger
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
     from formant_provider.store.intents import Asked
     from formant_provider.store.ledger import StoreLedger
+    from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
     from formant_provider.tasks.run import TaskRun
+
+log = logging.getLogger(__name__)
 
 # What a send may take besides the two timeouts of the connection.
 _MARGIN_S = 15
@@ -32,15 +40,44 @@ class CallStore:
     """The store of a task.
 
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    :param account: digest of the account that the connection leads to.
+    :param limits: what the connection says of the store.
     """
 
     store: Store
     run: TaskRun
     lease: timedelta
     knows_all: bool
+    account: str
+    limits: StoreConfig
+
+    def pace(self, hook: FormantHook, *, max_inline_wait_s: float, was_deferred: bool) -> Pace | None:
+        """Return in whose turn a call is placed; ``None`` when the connection sets no limit.
+
+        :param hook: asks which calls are over, when there may be no more of them.
+        :param max_inline_wait_s: for how long a worker may be held.
+        :param was_deferred: whether the task continues after a wait.
+        """
+        from formant_provider.store.pace import Pace
+
+        limits = self.limits.calls_per_minute, self.limits.max_concurrent_calls
+        if limits == (None, None):
+            return None
+        return Pace(
+            self.account,
+            *limits,
+            max_inline_wait_s=max_inline_wait_s,
+            has_waited=was_deferred or self.run.try_number > 1 or self.run.was_cleared,
+            ended=partial(_over, hook),
+        )
 
     def ledger(
-        self, kind: type[IntentT], asked: Asked, admission: Admission, before: Ledger[IntentT]
+        self,
+        kind: type[IntentT],
+        asked: Asked,
+        admission: Admission,
+        before: Ledger[IntentT],
+        pace: Pace | None = None,
     ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
@@ -53,13 +90,14 @@ class CallStore:
         return StoreLedger(
             self.store,
             kind,
-            asked,
+            replace(asked, account=self.account),
             admission,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             lease=self.lease,
             guesses=is_fresh and kind_of(asked) != BATCH_CALL,
             before=None if self.knows_all else before,
+            pace=pace,
         )
 
 
@@ -71,11 +109,27 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     :raises SendAborted: its database does not answer.
     """
     store, config = hook.get_store(), hook.get_config()
-    if store is None:
+    if store is None or config.store is None:
         return None
+    account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
-    return CallStore(store, run, lease, store.knows_since(began or _earliest(run, now), now=now))
+    knows_all = store.knows_since(began or _earliest(run, now), now=now)
+    return CallStore(store, run, lease, knows_all, account, config.store)
+
+
+def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:
+    """Ask the API which calls are over. Who waits goes on waiting if it does not answer."""
+    from formant_provider.api.errors import FormantError
+    from formant_provider.api.retry import RetryPolicy
+    from formant_provider.core.conversations.over import over
+
+    try:
+        with hook.get_conn(RetryPolicy(max_attempts=1)) as client:
+            return over(client, going, settled)
+    except FormantError as error:
+        log.warning("%s. It is not known which calls are over.", error)
+        return []
 
 
 def _earliest(run: TaskRun, now: datetime) -> datetime:

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[Iterable[object]]:
+def opened_numbers(
+    suppress: object, form: FileForm | None = None, *, field: str = "suppress"
+) -> Iterator[Iterable[object]]:
     """Open a do-not-call list: files by a URI or an absolute path, a list of numbers, or a data frame."""
     from formant_provider.api.errors import InvalidInput
     from formant_provider.core.contacts.do_not_call import NumbersInFiles, entries_of
@@ -26,11 +28,11 @@ def opened_numbers(suppress: object, form: FileForm | None = None) -> Iterator[I
     from formant_provider.tasks.storage.files import is_table, names_files, parts_of
 
     if names_files(suppress):
-        yield NumbersInFiles(parts_of("suppress", suppress), form or FileForm())
+        yield NumbersInFiles(parts_of(field, suppress), form or FileForm())
     elif is_table(suppress):
         yield entries_of(suppress, form or FileForm())
     else:
-        raise InvalidInput("suppress", "must be a URI, an absolute path, a list of numbers or a data frame")
+        raise InvalidInput(field, "must be a URI, an absolute path, a list of numbers or a data frame")
 
 
 def refuse_lost_list(given: Given) -> None:

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from waiting.conftest import channel, make_sandbox, sandbox
 
-__all__ = ["channel", "make_sandbox", "sandbox"]
+from support.databases import database
+
+__all__ = ["channel", "database", "make_sandbox", "sandbox"]

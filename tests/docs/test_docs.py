@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import configparser
 import json
 import re
@@ -218,6 +219,12 @@ def test_every_command_shown_exists(command: str, monkeypatch: pytest.MonkeyPatc
         from formant_provider.contacts import command_line
 
         command_line().parse_args(words[3:])
+    elif words[:4] == ["python", "-m", "formant_provider.store", "suppress"]:
+        from formant_provider.store.commands import suppress
+
+        parser = argparse.ArgumentParser()
+        suppress.add_to(parser.add_subparsers())
+        parser.parse_args(words[3:])
     elif words[0] == "airflow":
         from airflow.cli.cli_parser import get_parser
 

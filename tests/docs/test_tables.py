@@ -48,6 +48,7 @@ def make(kind: Any) -> Any:
         "operators.call.FormantCreateCallOperator",
         "operators.export.FormantExportConversationsOperator",
         "operators.storage.FormantConversationToObjectStorageOperator",
+        "operators.suppression.FormantSuppressionOperator",
         "sandbox.settings.Settings",
         "sensors.batch.FormantBatchCallSensor",
         "sensors.conversation.FormantConversationSensor",

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine.matrix import RETRIES, ROWS, Ends, Row
+from engine.matrix import RETRIES, ROWS, STORE, Ends, Row
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "what-happens-when.md").read_text()
 HEAD = ["What happened", "Calls placed", "The task ends", "Ids downstream", "What you have to do"]
+WITH_STORE = "With a call store"
 TOPICS = dict.fromkeys(row.topic for row in ROWS)
 
 
@@ -18,13 +19,28 @@ def lines_of(row: Row) -> Iterator[list[str]]:
     """What the page says of a row: more lines where it differs by what a failed request does to its key."""
     kept, used = (cells_of(row.ends(key_used=key_used)) for key_used in (False, True))
     in_list = cells_of(row.ends(key_used=True, mapped=True))
-    if kept == used == in_list:
+    stored, stored_used = (in_short(row.ends(key_used=key_used, stored=True)) for key_used in (False, True))
+    if row.topic == STORE:
         yield [row.name, *kept]
         return
-    yield [f"{row.name}; **the key is kept**", *kept]
-    yield [f"{row.name}; **the key is used**", *used]
+    if (kept, stored) == (used, stored_used) and kept == in_list:
+        yield [row.name, *kept, stored]
+        return
+    yield [f"{row.name}; **the key is kept**", *kept, stored]
+    yield [f"{row.name}; **the key is used**", *used, stored_used]
     if in_list != used:
-        yield [f"{row.name}, in a mapped task; **the key is used**", *in_list]
+        yield [f"{row.name}, in a mapped task; **the key is used**", *in_list, stored_used]
+
+
+def in_short(ends: Ends) -> str:
+    """The end and the ids, in one cell."""
+    if not ends.placement:
+        return f"{'one' if ends.rings else 'no'} call, `failed`"
+    words = " or ".join(f"`{word}`" for word in ends.placement)
+    ids = {"yes": "with its ids", "`None`": "without ids"}.get(
+        ids_of(ends), "without ids while `unconfirmed`"
+    )
+    return f"{'one' if ends.rings else 'no'} call, {words}, {ids}"
 
 
 def cells_of(ends: Ends) -> list[str]:
@@ -55,7 +71,8 @@ def test_the_page_says_what_the_matrix_holds(topic: str) -> None:
     """Each table has the rows of its topic, all of them and none besides, cell by cell."""
     wanted = [line for row in ROWS if row.topic == topic for line in lines_of(row)]
     text = "\n".join(f"| {' | '.join(line)} |" for line in wanted)
-    assert table_under(topic) == [HEAD, *wanted], f"the table should be:\n{text}"
+    head = HEAD if topic == STORE else [*HEAD, WITH_STORE]
+    assert table_under(topic) == [head, *wanted], f"the table should be:\n{text}"
 
 
 def test_the_words_of_the_page_are_those_of_the_code() -> None:

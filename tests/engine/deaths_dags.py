@@ -16,7 +16,9 @@ from typing import Any
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import CALL
 from formant_provider.sandbox.request_log import SeenRequest
+from support.databases import Database
 from support.standalone import Standalone, wait_for
+from support.stores import connections_with, sqlite_store
 
 KEY = "key-1234567"
 PHONE, NO_RECORD = "+14155550111", "+14155550108"
@@ -95,6 +97,11 @@ case("receipt_plain", post_execute=stay)
 case("receipt_mapped", people=people, post_execute=stay)
 case("cleared_plain")
 reordered()
+case("before_stored")
+case("between_stored")
+case("receipt_stored", post_execute=stay)
+case("cleared_stored")
+case("twin_stored")
 case("twin_before_intent", pre_execute=wait_at_the_gate)
 case("twin_before_answer")
 case("twin_no_record", "{NO_RECORD}", lookup_timeout=0)
@@ -113,6 +120,12 @@ CASES = {
     "receipt_mapped": True,
     "cleared_plain": False,
     "cleared_mapped": False,
+    # Those whose connection names a call store, which all of them share.
+    "before_stored": True,
+    "between_stored": True,
+    "receipt_stored": False,
+    "cleared_stored": False,
+    "twin_stored": True,
     "twin_before_intent": False,
     "twin_before_answer": True,
     "twin_no_record": False,
@@ -127,6 +140,12 @@ class Played:
     sandbox: Sandbox
     name: str
     run_id: str
+    call_store: Database
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its connection names a call store."""
+        return is_stored(self.name)
 
     @property
     def task_url(self) -> str:
@@ -211,12 +230,14 @@ class Played:
 class Deaths:
     """A real Airflow, and one sandbox for each case.
 
+    :param call_store: the database of the cases that have one.
     :param gate: the folder in which ``wait_at_the_gate`` says that it waits, and is told to go on.
     """
 
     airflow: Standalone
     sandboxes: Mapping[str, Sandbox]
     gate: Path
+    call_store: Database
 
     def play(self, names: Iterable[str], fault: Fault | None = None, **options: Any) -> list[Played]:
         """Start a run of each case; the fault meets one POST of each."""
@@ -224,7 +245,8 @@ class Deaths:
             if fault:
                 self.sandboxes[name].inject(CALL, fault, **options)
         return [
-            Played(self.airflow, self.sandboxes[name], name, self.airflow.trigger(name)) for name in names
+            Played(self.airflow, self.sandboxes[name], name, self.airflow.trigger(name), self.call_store)
+            for name in names
         ]
 
 
@@ -241,9 +263,11 @@ def airflow_with_all_cases(folder: Path) -> Iterator[Deaths]:
     }
     with ExitStack() as stack:
         sandboxes = {name: stack.enter_context(_sandbox(name)) for name in CASES}
-        env |= {f"AIRFLOW_CONN_{name.upper()}": _connection(sandbox) for name, sandbox in sandboxes.items()}
+        call_store = stack.enter_context(sqlite_store())
+        for name, sandbox in sandboxes.items():
+            env |= _connections(name, sandbox, call_store)
         airflow = stack.enter_context(Standalone(folder / "dags", folder / "home", env))
-        yield Deaths(airflow, sandboxes, folder / "gate")
+        yield Deaths(airflow, sandboxes, folder / "gate", call_store)
 
 
 def _sandbox(name: str) -> Sandbox:
@@ -251,8 +275,19 @@ def _sandbox(name: str) -> Sandbox:
     return Sandbox(api_key=KEY, rate_limit=None, call_speed=60, failed_request_uses_key=CASES[name])
 
 
-def _connection(sandbox: Sandbox) -> str:
-    return json.dumps(json.loads(sandbox.connection_json()) | {"extra": {"read_timeout": HOLD_S}})
+def _connections(name: str, sandbox: Sandbox, call_store: Database) -> dict[str, str]:
+    given: dict[str, Any] = {
+        name: json.loads(sandbox.connection_json()) | {"extra": {"read_timeout": HOLD_S}}
+    }
+    if is_stored(name):
+        given = connections_with(call_store, sandbox, read_timeout=HOLD_S)
+        given[name] = given.pop("formant_default")
+    return {f"AIRFLOW_CONN_{each.upper()}": json.dumps(fields) for each, fields in given.items()}
+
+
+def is_stored(name: str) -> bool:
+    """Whether the connection of a case names a call store."""
+    return name.endswith("_stored")
 
 
 def phone_of(body: Any) -> str:

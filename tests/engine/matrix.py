@@ -56,7 +56,19 @@ class MemoryLost:
     """Somebody deletes what the task wrote into its state store."""
 
 
-Step = Strike | Down | StrangerCalls | MemoryLost
+@dataclass(frozen=True)
+class StoreDown:
+    """The database of the call store is killed.
+
+    :param at_send: not before the first request of the try is under way.
+    :param for_pauses: how often the task pauses until it is there again; ``None``: as often as the try does.
+    """
+
+    at_send: bool = False
+    for_pauses: int | None = None
+
+
+Step = StoreDown | Strike | Down | StrangerCalls | MemoryLost
 
 
 # How it ends
@@ -67,6 +79,7 @@ CLEAR_LATER = (
     " called again."
 )
 CLEAR = "Clear the task when the API is back."
+CLEAR_FOR_STORE = "Clear the task when the store is back."
 CLEAR_TO_FIND = "Clear the task when the API is back: it finds the call, and nobody is called again."
 LOOK = (
     "Look for the call in the FormantAI dashboard. If there is none, give the task an `idempotency_key` of"
@@ -113,6 +126,8 @@ class Row:
     :param key_used: the same when it uses the key up; ``None`` when that makes no difference.
     :param mapped_key_used: the same in a mapped task, where another row may have used the key; ``None`` when
         that makes no difference.
+    :param stored: how it ends with a call store; ``None`` when as without one in a plain task.
+    :param stored_key_used: the same when a failed request uses its key up.
     :param tries: what goes wrong at the beginning of the first try, of the second, and so on.
     :param columns: the kinds of task that it can happen to.
     :param strikes: positions in the mapped list that it happens to.
@@ -123,6 +138,9 @@ class Row:
     :param key_answers: the vendor's answers (is the key used?) with which it can come about.
     :param standalone: only a whole Airflow can show it.
     :param looped: it happens in a loop, which ``test_loop.py`` shows.
+    :param at_once: several processes with a call store do it at once, which
+        ``tests/store/test_store_at_once.py`` shows.
+    :param needs_store: it can happen with a call store alone, in PostgreSQL here.
     :param cleared: the run is cleared in between, which ``tests/operators/test_cleared.py`` shows through
         Airflow's task runner.
     """
@@ -132,6 +150,8 @@ class Row:
     key_kept: Ends
     key_used: Ends | None = None
     mapped_key_used: Ends | None = None
+    stored: Ends | None = None
+    stored_key_used: Ends | None = None
     tries: tuple[tuple[Step, ...], ...] = ()
     columns: tuple[str, ...] = COLUMNS
     strikes: tuple[int, ...] = (1,)
@@ -143,9 +163,14 @@ class Row:
     standalone: bool = False
     looped: bool = False
     cleared: bool = False
+    at_once: bool = False
+    needs_store: bool = False
 
-    def ends(self, *, key_used: bool, mapped: bool = False) -> Ends:
-        """How it ends, by what a failed request does to its key."""
+    def ends(self, *, key_used: bool, mapped: bool = False, stored: bool = False) -> Ends:
+        """How it ends, by what a failed request does to its key, and whether there is a call store."""
+        if stored:
+            known = (self.stored_key_used if key_used else None) or self.stored
+            return known or self.ends(key_used=key_used)
         if not key_used:
             return self.key_kept
         return (self.mapped_key_used if mapped else None) or self.key_used or self.key_kept
@@ -163,9 +188,11 @@ TAKEN = "Somebody else used the key"
 LISTS = "A mapped list"
 WORKERS = "Workers die, tasks are cleared"
 LATER = "A run is cleared, and something has changed"
+STORE = "The call store"
 
 # Accepted by the first send; the other three of the try are turned away at the door.
 ACCEPTED_AND_LOST = (Strike(Fault.ERROR_503_AFTER), Strike(Fault.ERROR_503_BEFORE, times=3))
+KEPT, MOVED = Ends(PLACED, posts=1, tries=2), Ends(FOUND, posts=1, tries=2)
 LONG_WAIT = (Strike(Fault.RATE_LIMIT, retry_after=1),)
 
 ROWS: tuple[Row, ...] = (
@@ -225,14 +252,16 @@ ROWS: tuple[Row, ...] = (
     Row("the same person twice in one list, and a 429 for both", LISTS,
         Ends(PLACED + FOUND, posts=2, todo=TWO_CALLS), tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS),),),
         columns=(MAPPED,), strikes=(1, 2), twins=True,
-        key_used=Ends(UNCONFIRMED, posts=2, rings=0, todo=LOOK)),
+        key_used=Ends(UNCONFIRMED, posts=2, rings=0, todo=LOOK),
+        stored_key_used=Ends(PLACED + FOUND, posts=3, todo=TWO_CALLS)),
     Row("answers lost, and the list in another order in the second try", LISTS,
         Ends(FOUND, posts=5, tries=2), tries=(ACCEPTED_AND_LOST,), columns=(MAPPED,), strikes=(0, 2),
         turned=True),
     Row("429 for the whole first try, and the list in another order in the second", LISTS,
         Ends(PLACED, posts=5, tries=2), tries=((Strike(Fault.RATE_LIMIT_NO_HEADERS, times=4),),),
         columns=(MAPPED,), strikes=(0, 2), turned=True,
-        key_used=Ends(UNCONFIRMED, posts=5, tries=2, rings=0, todo=LOOK)),
+        key_used=Ends(UNCONFIRMED, posts=5, tries=2, rings=0, todo=LOOK),
+        stored_key_used=Ends(PLACED, posts=6, tries=2)),
     # Had the refusals used the key up, the second try would end as in the row above.
     Row("429 for the first try, answers of the second lost, and the list in another order each time", LISTS,
         Ends(FOUND, posts=9, tries=3),
@@ -252,18 +281,43 @@ ROWS: tuple[Row, ...] = (
         cleared=True, columns=(MAPPED,)),
     Row("the list is in another order", LATER, Ends(FOUND, posts=2, tries=2), cleared=True,
         columns=(MAPPED,)),
-    Row("the task's state entry was deleted", LATER, Ends(FOUND, posts=2, tries=2), cleared=True),
-    Row("25 hours later, and nothing else", LATER, Ends(PLACED, posts=1, tries=2), cleared=True),
+    Row("the task's state entry was deleted", LATER, Ends(FOUND, posts=2, tries=2), cleared=True,
+        stored=KEPT),
+    Row("25 hours later, and nothing else", LATER, KEPT, cleared=True),
     Row("25 hours later, and the task's state entry was deleted", LATER,
-        Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP), cleared=True),
+        Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP), cleared=True, stored=KEPT),
     Row("25 hours later, and the list grew: whoever moved to another row", LATER,
-        Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP), cleared=True, columns=(MAPPED,)),
+        Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP), cleared=True, columns=(MAPPED,), stored=MOVED),
+    Row("25 days later, and nothing else", LATER, KEPT, cleared=True),
+    Row("25 days later, and the task's state entry was deleted", LATER,
+        Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP), cleared=True, stored=KEPT),
+    Row("25 days later, and the list grew: whoever moved to another row", LATER,
+        Ends(UNCONFIRMED, posts=1, tries=2, todo=LOOK_UP), cleared=True, columns=(MAPPED,), stored=MOVED),
     Row("one person in two rows, of which the second starts 25 hours later", LATER,
         Ends(FOUND, posts=1, todo=TWO_CALLS), cleared=True, columns=(MAPPED,), twins=True),
     Row("one person in two rows, in two spellings", LATER, Ends(FOUND, posts=2, todo=TWO_CALLS),
         cleared=True, columns=(MAPPED,), twins=True),
+    Row("the store cannot be reached before the request, in the first try", STORE,
+        Ends(PLACED, posts=1, tries=2), tries=((StoreDown(),),), columns=(PLAIN, MAPPED), needs_store=True),
+    Row("the store cannot be reached in any try", STORE,
+        Ends(FAILED, posts=0, tries=3, rings=0, todo=CLEAR_FOR_STORE),
+        tries=((StoreDown(),),) * 3, columns=(PLAIN,), needs_store=True),
+    Row("the store is killed between request and answer, and back after some seconds", STORE,
+        Ends(PLACED, posts=1), tries=((StoreDown(at_send=True, for_pauses=6),),), columns=(MAPPED,),
+        needs_store=True),
+    Row("the store is killed between request and answer, and does not come back within 30 seconds", STORE,
+        Ends(PLACED, posts=1), tries=((StoreDown(at_send=True),),), columns=(DEFERRABLE,), needs_store=True),
+    Row("two tasks ask at once for a call with one `idempotency_key`", STORE,
+        Ends(PLACED + FOUND, posts=1, todo=TWO_CALLS), at_once=True),
+    Row("two DAGs ask at once for a call with one `idempotency_key`", STORE,
+        Ends(PLACED + FOUND, posts=1, todo=TWO_CALLS), at_once=True),
+    Row("one person in two rows that run at once", STORE, Ends(PLACED + FOUND, posts=1, todo=TWO_CALLS),
+        at_once=True),
+    Row("another Airflow with the same store has placed the call with this `idempotency_key`", STORE,
+        Ends(FOUND, posts=0), at_once=True),
 )  # fmt: skip
-IN_ENGINE = tuple(row for row in ROWS if not (row.standalone or row.looped or row.cleared))
+IN_ENGINE = tuple(row for row in ROWS if not (row.standalone or row.looped or row.cleared or row.at_once))
+AT_ONCE = tuple(row for row in ROWS if row.at_once)
 (LOOPED,) = (row for row in ROWS if row.looped)
 CLEARED = tuple(row for row in ROWS if row.cleared)
 

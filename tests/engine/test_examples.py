@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import ParamValidationError
@@ -14,7 +16,9 @@ from engine.conftest import KEY
 
 from formant_provider.sandbox import Sandbox
 from support.airflow_home import use_own_airflow_home
+from support.databases import sqlite_database
 from support.engine import DagResult, run_dag_file, run_dag_source
+from support.stores import connections_with
 
 pytestmark = pytest.mark.engine
 
@@ -36,9 +40,12 @@ RINGS = {
     "formant_batch_call": {"+14155550150": 1, "+14155550101": 1, "+14155550152": 1},
     "formant_decorated_call": {"+14155550150": 1, "+14155550151": 1, "+14155550152": 1},
     "formant_on_call": {"+14155550160": 1},
+    "formant_suppression": {"+14155550171": 1},
 }
 # It is meant to fail, and rings from a callback.
 FAILS = "formant_on_call"
+# Its connection names a call store.
+STORED = {"formant_suppression"}
 # These place no call whose trace id would be passed on.
 UNTRACED = {"formant_batch_call", FAILS}
 # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
@@ -51,6 +58,18 @@ def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     name = request.getfixturevalue("example") if "example" in request.fixturenames else None
     with Sandbox(api_key=KEY, speed=SPEED.get(name, 1), rate_limit=None) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def env(env: dict[str, str], sandbox: Sandbox, request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """The environment of an Airflow that reaches the sandbox, and a call store if the example needs one."""
+    name = request.getfixturevalue("example") if "example" in request.fixturenames else None
+    if name not in STORED:
+        yield env
+        return
+    with sqlite_database(tmp_path) as database:
+        connections = connections_with(database, sandbox)
+        yield {f"AIRFLOW_CONN_{name.upper()}": json.dumps(connections[name]) for name in connections}
 
 
 @pytest.fixture(params=RINGS)
@@ -98,7 +117,7 @@ def test_an_example_rings_whom_it_says_each_once(example: str, sandbox: Sandbox,
     assert sandbox.rings == RINGS[example]
     # At debug level Airflow logs its own traffic, orders to mask something among it.
     log = "\n".join(line for line in result.masked_log_text.splitlines() if not line.startswith("debug "))
-    calls = {key: task for key, task in result.tasks.items() if "trace_id" in task.xcoms}
+    calls = {key: task for key, task in result.tasks.items() if task.xcoms.get("trace_id")}
     assert len(calls) == (0 if example in UNTRACED else sum(RINGS[example].values()))
     assert not any(number.strip("+") in log for number in RINGS[example])
     for key, task in calls.items():
@@ -191,3 +210,14 @@ def example_sandbox() -> Iterator[Sandbox]:
     """A sandbox in which every call is over at once."""
     with Sandbox(api_key=KEY, speed=500_000, rate_limit=None) as sandbox:
         yield sandbox
+
+
+@pytest.mark.parametrize("example", ["formant_suppression"], indirect=True)
+def test_who_is_on_the_do_not_call_list_is_skipped(
+    example: str, sandbox: Sandbox, env: dict[str, str]
+) -> None:
+    """The first row asked by letter; the second is called."""
+    result = run_example(example, env)
+    assert [result["call", row].state for row in range(2)] == ["skipped", "success"]
+    assert result["wrote_a_letter"].xcoms["return_value"]["changed"] == 1
+    assert sandbox.rings == RINGS[example]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from engine.matrix import (
     MemoryLost,
     Row,
     Step,
+    StoreDown,
     StrangerCalls,
     Strike,
 )
@@ -37,7 +38,9 @@ from engine.matrix import (
 from formant_provider.core.keys import key_for_task
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.faults import CALL
+from support.databases import Database, Postgres, contents_of, postgres_database
 from support.engine import DagResult, TaskId, run_dag_source
+from support.stores import connections_with, sqlite_store
 
 pytestmark = pytest.mark.engine
 
@@ -48,7 +51,16 @@ AGENT = 456
 # 555-0100 to 555-0199 are nobody's in any area.
 AREAS = {"plain": "+1415555", "mapped": "+1212555", "deferrable": "+1202555"}
 SHORTEST_PAUSE_S = 0.4  # between two sends of ours; what else sleeps in this process sleeps shorter or longer
+SHORTEST_PAUSE_OF_LEDGER_S = 0.2
 CUT_TO_S = 0.02
+SQLITE, POSTGRES = "SQLite", "PostgreSQL"
+# What a database can have a say in: a doubt, a refusal, a row of another, a memory that is lost.
+ON_POSTGRES = (
+    "every answer of the first try is lost",
+    "429 for the whole first try",
+    "the same person twice in one list, and a 429 for both",
+    "answers of the first try lost, and the task's state store deleted",
+)
 KEY_IS = {False: "key kept", True: "key used"}
 
 DAG = """
@@ -119,15 +131,18 @@ class Api:
 class Scene:
     """One row, played. Airflow tells it, as a listener, when a try begins and when it ends."""
 
-    def __init__(self, row: Row, *, key_used: bool) -> None:
+    def __init__(self, row: Row, *, key_used: bool, database: Database | None = None) -> None:
         self.row = row
         self.key_used = key_used
+        self.database = database
         settings = {"call_speed": 3000, "rate_limit": None, "failed_request_uses_key": key_used}
         self.sandbox = Sandbox(api_key=KEY, **settings)
         self.api = Api(self.sandbox)
         self.phones = {column: self._phones(column) for column in row.columns}
         self.struck: set[TaskId] = set()
         self.result: DagResult
+        self._kill_after_send = False
+        self._store_down_for: int | None = None
         self._begun: set[tuple[TaskId, int]] = set()
         self._failed: set[TaskId] = set()
 
@@ -136,6 +151,43 @@ class Scene:
         if column != MAPPED:
             return [area + struck]
         return [area + "0120", area + struck, area + (struck if self.row.twins else "0122")]
+
+    def _sending(self) -> Any:
+        """Stand in for the client's last step: the answer is there, and the store is killed."""
+        send = requests.adapters.HTTPAdapter.send
+
+        def sent(adapter: Any, request: Any, **options: Any) -> Any:
+            response = send(adapter, request, **options)
+            if self._kill_after_send and request.method == "POST":
+                self._kill_after_send = False
+                self._server.kill()
+            return response
+
+        return sent
+
+    def _pause(self, seconds: float) -> None:
+        self.api.pause(seconds)
+        if self._store_down_for is not None and seconds >= SHORTEST_PAUSE_OF_LEDGER_S:
+            self._store_down_for -= 1
+            if self._store_down_for == 0:
+                self._store_comes_up()
+
+    @property
+    def _server(self) -> Postgres:
+        assert self.database is not None
+        assert self.database.server is not None
+        return self.database.server
+
+    def _store_goes_down(self, down: StoreDown) -> None:
+        self._kill_after_send, self._store_down_for = down.at_send, down.for_pauses
+        if not down.at_send:
+            self._server.kill()
+
+    def _store_comes_up(self) -> None:
+        """Start the database again, if it is down."""
+        if self.row.needs_store and not self._server.is_up:
+            self._store_down_for = None
+            self._server.start()
 
     def phone(self, task: TaskId) -> str:
         """Whom the task calls."""
@@ -153,10 +205,15 @@ class Scene:
             options={"agent_id": AGENT, "retries": RETRIES, **self.row.options},
             turned=self.row.turned,
         )
-        connection = {**json.loads(self.sandbox.connection_json()), "extra": {"read_timeout": 0.3}}
-        env = {"AIRFLOW_CONN_FORMANT_DEFAULT": json.dumps(connection)}
+        connections: dict[str, Any] = {
+            "formant_default": {**json.loads(self.sandbox.connection_json()), "extra": {"read_timeout": 0.3}}
+        }
+        if self.database is not None:
+            connections = connections_with(self.database, self.sandbox, read_timeout=0.3)
+        env = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(each) for name, each in connections.items()}
         with heard_by(self), pytest.MonkeyPatch.context() as monkeypatch:
-            monkeypatch.setattr("time.sleep", self.api.pause)
+            monkeypatch.setattr("time.sleep", self._pause)
+            monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", self._sending())
             self.result = run_dag_source(source, folder, "matrix", env=env)
 
     @hookimpl
@@ -176,11 +233,13 @@ class Scene:
     def on_task_instance_success(self) -> None:
         """A fault lasts no longer than the try."""
         self.api.come_up()
+        self._store_comes_up()
 
     @hookimpl
     def on_task_instance_failed(self, task_instance: Any) -> None:
         """A fault lasts no longer than the try; the list may change now."""
         self.api.come_up()
+        self._store_comes_up()
         self._failed.add((task_instance.task_id, task_instance.map_index))
         if self.row.turned and len(self._failed) == len(self.row.strikes):
             self._failed.clear()
@@ -193,6 +252,8 @@ class Scene:
         match step:
             case Strike():
                 self.sandbox.inject(step.at, step.fault, times=step.times, retry_after=step.retry_after)
+            case StoreDown():
+                self._store_goes_down(step)
             case Down():
                 self.api.go_down(step)
             case StrangerCalls():
@@ -235,7 +296,8 @@ class Scene:
         """How this task has to end."""
         if task not in self.struck:
             return UNTROUBLED
-        return self.row.ends(key_used=self.key_used, mapped=task[0] == MAPPED)
+        stored = self.database is not None
+        return self.row.ends(key_used=self.key_used, mapped=task[0] == MAPPED, stored=stored)
 
     def tasks_of(self, column: str) -> list[TaskId]:
         """The tasks of a column, one for each call."""
@@ -253,40 +315,64 @@ def heard_by(listener: object) -> Iterator[None]:
         manager.pm.unregister(listener)
 
 
+Case = tuple[Row, bool, str]
+Play = Callable[[Row, bool, str], Scene]
+DATABASES = {"": nullcontext, SQLITE: sqlite_store, POSTGRES: postgres_database}
+
+
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Row, bool], Scene]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """Play a row, once for all tests that look at it."""
+    with ExitStack() as opened:
 
-    @cache
-    def play(name: str, key_used: bool) -> Scene:
-        (row,) = (row for row in IN_ENGINE if row.name == name)
-        scene = Scene(row, key_used=key_used)
-        with scene.sandbox:
-            scene.play(tmp_path_factory.mktemp("dags"))
-            stats = requests.get(f"{scene.sandbox.base_url}/sandbox/stats", timeout=5).json()
-        assert stats["faults"] == [], "not everything that was to go wrong did"
-        assert "error calling listener" not in scene.result.log_text
-        return scene
+        @cache
+        def play(name: str, key_used: bool, store: str) -> Scene:
+            (row,) = (row for row in IN_ENGINE if row.name == name)
+            database = opened.enter_context(DATABASES[store]())
+            scene = Scene(row, key_used=key_used, database=database)
+            with scene.sandbox:
+                scene.play(tmp_path_factory.mktemp("dags"))
+                stats = requests.get(f"{scene.sandbox.base_url}/sandbox/stats", timeout=5).json()
+            # With a call store the second of two who are one person asks for nothing.
+            assert stats["faults"] == [] or (store and row.twins), "not everything that was to go wrong did"
+            assert "error calling listener" not in scene.result.log_text
+            return scene
 
-    return lambda row, key_used: play(row.name, key_used)
+        yield lambda row, key_used, store: play(row.name, key_used, store)
 
 
-SCENES = [(row, key_used) for row in IN_ENGINE for key_used in row.key_answers]
+def cases_with(store: str, rows: Sequence[Row]) -> list[Case]:
+    """Each row with a call store; of both answers of the vendor about keys only if they differ in the end."""
+    cases = []
+    for row in rows:
+        kept, *others = row.key_answers
+        ends = row.ends(key_used=kept, stored=True)
+        cases += [(row, kept, store)]
+        cases += [(row, used, store) for used in others if row.ends(key_used=used, stored=True) != ends]
+    return cases
 
 
-def named(row: Row, key_used: bool, *more: str) -> Any:
+WITH_AND_WITHOUT = [row for row in IN_ENGINE if not row.needs_store]
+CASES: list[Case] = [
+    *((row, key_used, "") for row in WITH_AND_WITHOUT for key_used in row.key_answers),
+    *cases_with(SQLITE, WITH_AND_WITHOUT),
+    *cases_with(POSTGRES, [row for row in IN_ENGINE if row.needs_store or row.name in ON_POSTGRES]),
+]
+
+
+def named(row: Row, key_used: bool, store: str, *more: str) -> Any:
     """A case for pytest, with a name that a person can read."""
-    return pytest.param(row, key_used, *more, id="-".join([row.name, KEY_IS[key_used], *more]))
+    words = [row.name, KEY_IS[key_used], *([f"store in {store}"] if store else []), *more]
+    return pytest.param(row, key_used, store, *more, id="-".join(words))
 
 
 @pytest.mark.parametrize(
-    ("row", "key_used", "column"), [named(*scene, column) for scene in SCENES for column in scene[0].columns]
+    ("row", "key_used", "store", "column"),
+    [named(*case, column) for case in CASES for column in case[0].columns],
 )
-def test_the_call_ends_as_promised(
-    row: Row, key_used: bool, column: str, played: Callable[[Row, bool], Scene]
-) -> None:
+def test_the_call_ends_as_promised(row: Row, key_used: bool, store: str, column: str, played: Play) -> None:
     """Whatever fails: rings, last state, tries, ids downstream and requests are those of the matrix."""
-    scene = played(row, key_used)
+    scene = played(row, key_used, store)
     for task in scene.tasks_of(column):
         ends, result, phone = scene.ends_of(task), scene.result[task], scene.phone(task)
         assert scene.sandbox.rings[phone] == ends.rings, scene.story()
@@ -314,15 +400,15 @@ def assert_ids(scene: Scene, task: TaskId) -> None:
         "found": [(call.trace_id, call.conversation_id) for call in calls],
         "unconfirmed": [(None, None)],
     }
+    if scene.database is not None and receipt["conversation_id"] is None:  # found in the call store
+        wanted["found"] = wanted["placed"]
     assert [(receipt["trace_id"], receipt["conversation_id"])] == wanted[receipt["placement"]]
 
 
-@pytest.mark.parametrize(("row", "key_used"), [named(*scene) for scene in SCENES])
-def test_nothing_private_is_left_behind(
-    row: Row, key_used: bool, played: Callable[[Row, bool], Scene]
-) -> None:
-    """No failure brings a number, a parameter's value or the API key into log, store, XCom or fields."""
-    scene = played(row, key_used)
+@pytest.mark.parametrize(("row", "key_used", "store"), [named(*case) for case in CASES])
+def test_nothing_private_is_left_behind(row: Row, key_used: bool, store: str, played: Play) -> None:
+    """No failure brings a number, a parameter's value or the API key into log, stores, XCom or fields."""
+    scene = played(row, key_used, store)
     log = scene.result.masked_log_text.splitlines()
     # At debug level Airflow logs its own traffic, orders to mask something among it.
     left = {"log": "\n".join(line for line in log if not line.startswith("debug "))}
@@ -330,6 +416,8 @@ def test_nothing_private_is_left_behind(
         for task in scene.tasks_of(column):
             result = scene.result[task]
             left[str(task)] = f"{result.xcoms} {result.state_store} {result.rendered_fields}"
+    if scene.database is not None:
+        left["call store"] = contents_of(scene.database)
     numbers = [phone[1:] for phones in scene.phones.values() for phone in phones]
     for place, text in left.items():
         for private in (KEY, NAME, str(AMOUNT), *numbers):
@@ -337,13 +425,13 @@ def test_nothing_private_is_left_behind(
 
 
 @pytest.mark.parametrize(
-    ("row", "key_used"), [named(*scene) for scene in SCENES if scene[0].key_kept.state == "failed"]
+    ("row", "key_used", "store"), [named(*case) for case in CASES if case[0].key_kept.state == "failed"]
 )
 def test_a_failed_task_says_whether_a_phone_may_have_rung(
-    row: Row, key_used: bool, played: Callable[[Row, bool], Scene]
+    row: Row, key_used: bool, store: str, played: Play
 ) -> None:
     """A person who reads the log of a failed task learns whether somebody was called."""
-    scene = played(row, key_used)
+    scene = played(row, key_used, store)
     ends = row.ends(key_used=key_used)
     tries = len(scene.struck) * ends.tries
     rung = ends.rings * tries

@@ -16,6 +16,7 @@ from engine.matrix import FOUND, PLACED, UNCONFIRMED, UNTROUBLED, Ends, row
 
 from formant_provider.sandbox import Fault
 from formant_provider.sandbox.faults import CALL
+from support.databases import contents_of
 from support.standalone import wait_for
 
 pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
@@ -50,7 +51,11 @@ def assert_nothing_private(run: Played, phones: Sequence[str]) -> None:
     """No try's log and no stored state holds a number, a name or the API key."""
     for index, _ in run.indexed(phones):
         store, logs = run.state_store(index), run.logs(index)
-        assert "formant_calls" in store
+        if run.is_stored:
+            assert "formant_calls" not in store
+            store += contents_of(run.call_store)
+        else:
+            assert "formant_calls" in store
         # What a try logs when it sends, when it has lost its task, and when it returns what it knows.
         told = ("Asking http", "taken over", "The call was placed: status")
         assert all(any(text in log for text in told) for log in logs), (run.name, index)
@@ -59,13 +64,13 @@ def assert_nothing_private(run: Played, phones: Sequence[str]) -> None:
 
 
 def expected(name: str, run: Played, *, more_posts: int = 0) -> Ends:
-    ends = row(name).ends(key_used=run.sandbox.failed_request_uses_key)
+    ends = row(name).ends(key_used=run.sandbox.failed_request_uses_key, stored=run.is_stored)
     return replace(ends, posts=ends.posts + more_posts)
 
 
 def test_a_worker_killed_before_the_post_leaves_the_call_to_the_next_try(deaths: Deaths) -> None:
     """A send that was not accepted when its worker was killed is sent again, and rings once."""
-    names = {"before_plain": ONE, "before_mapped": PEOPLE, "before_resumed": ONE}
+    names = {"before_plain": ONE, "before_mapped": PEOPLE, "before_resumed": ONE, "before_stored": ONE}
     deaths.sandboxes["before_resumed"].inject(CALL, Fault.RATE_LIMIT, retry_after=2)
     runs = deaths.play(names, Fault.HANG_BEFORE, **HELD)
     for run in runs:
@@ -88,7 +93,12 @@ def test_a_worker_killed_after_a_refusal_leaves_a_doubt_that_is_told(deaths: Dea
 
 def test_a_worker_killed_between_accept_and_receipt_does_not_ring_again(deaths: Deaths) -> None:
     """A call whose worker was killed while it waited for the answer is found by the next try."""
-    names = {"between_plain": ONE, "between_mapped": PEOPLE, "between_no_record": (NO_RECORD,)}
+    names = {
+        "between_plain": ONE,
+        "between_mapped": PEOPLE,
+        "between_no_record": (NO_RECORD,),
+        "between_stored": ONE,
+    }
     runs = deaths.play(names, Fault.HANG_AFTER, **HELD)
     for run in runs:
         run.kill_held(Fault.HANG_AFTER, names[run.name])
@@ -102,7 +112,7 @@ def test_a_worker_killed_between_accept_and_receipt_does_not_ring_again(deaths: 
 
 def test_a_worker_killed_after_the_receipt_hands_it_to_the_next_try(deaths: Deaths) -> None:
     """A try that died with the receipt in hand is followed by one that returns it and asks nothing."""
-    names = {"receipt_plain": ONE, "receipt_mapped": PEOPLE}
+    names = {"receipt_plain": ONE, "receipt_mapped": PEOPLE, "receipt_stored": ONE}
     runs = deaths.play(names)
     for run in runs:
         run.kill_once_receipted(-1 if names[run.name] == ONE else 1)
@@ -114,14 +124,14 @@ def test_a_worker_killed_after_the_receipt_hands_it_to_the_next_try(deaths: Deat
 
 def test_a_cleared_call_returns_its_receipt(deaths: Deaths) -> None:
     """A task that is cleared after success gives the same ids again and asks nothing."""
-    (run,) = deaths.play(["cleared_plain"])
-    run.wait()
-    before = run.xcom("return_value")
-    run.clear(["call"])
-    run.wait()
-    assert_ended(run, ONE, expected("cleared after success", run))
-    assert run.xcom("return_value") == before
-    assert run.lookups() == []
+    for run in deaths.play(["cleared_plain", "cleared_stored"]):
+        run.wait()
+        before = run.xcom("return_value")
+        run.clear(["call"])
+        run.wait()
+        assert_ended(run, ONE, expected("cleared after success", run))
+        assert run.xcom("return_value") == before
+        assert run.lookups() == []
 
 
 def test_a_list_that_was_reordered_before_a_clear_gives_everybody_their_own_ids(deaths: Deaths) -> None:
@@ -165,7 +175,7 @@ def test_a_process_that_lost_its_task_sends_nothing(deaths: Deaths) -> None:
 
 @pytest.mark.parametrize(
     ("name", "phone"),
-    [("twin_before_answer", PHONE), ("twin_no_record", NO_RECORD)],
+    [("twin_before_answer", PHONE), ("twin_no_record", NO_RECORD), ("twin_stored", PHONE)],
 )
 def test_a_process_that_lost_its_task_while_sending_sends_no_more(
     name: str, phone: str, deaths: Deaths

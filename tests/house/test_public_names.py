@@ -65,6 +65,7 @@ PUBLIC = [
     "operators.call.FormantCreateCallOperator",
     "operators.export.FormantExportConversationsOperator",
     "operators.storage.FormantConversationToObjectStorageOperator",
+    "operators.suppression.FormantSuppressionOperator",
     "retries.FORMANT_RETRY_POLICY",
     "retries.FormantRetryPolicy",
     "sandbox.Fault",

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from formant_provider.sandbox import Fault
-from support.machine import ENDPOINTS, FIRED, PlacingMachine, faults_of
+from support.machine import ENDPOINTS, FIRED, LEDGERS, PlacingMachine, faults_of
 from support.versions import needs_state_store
 
 SEED = int(os.environ.get("MACHINE_SEED", "20260318"))
@@ -36,6 +36,8 @@ RULES = (
     "3600 s pass",
     "86400 s pass",
     "90000 s pass",
+    *(f"ledger {ledger}" for ledger in LEDGERS),
+    "receipt in the call store",
 )
 # Struck seldom enough that a short run with one seed need not meet each at each endpoint.
 FAULTS = {fault for endpoint in ENDPOINTS for fault in faults_of(endpoint)} - {Fault.HANG_BEFORE}

@@ -14,11 +14,11 @@ from formant_provider.calling_window import CallingWindow
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.clocks import Clock
+from support.databases import Database
+from support.stores import connections_with, sqlite_store
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
-
-pytestmark = needs_state_store
 
 HOUR = 3600
 NEW, FIRST, SECOND = "+14155550130", "+14155550120", "+14155550121"
@@ -28,10 +28,13 @@ LONDON, LONDON_WITH_A_ZERO = "+442079460123", "+4402079460123"
 class World:
     """A run of a DAG with a task of one of the three kinds, and those whom it calls."""
 
-    def __init__(self, column: str, sandbox: Sandbox, clock: Clock) -> None:
+    def __init__(self, column: str, sandbox: Sandbox, clock: Clock, database: Database | None = None) -> None:
         self.column, self.sandbox, self.clock = column, sandbox, clock
         self.options: Mapping[str, Any] = {}
-        self.channel = FakeSupervisor(connections={"formant_default": sandbox.connection_uri()})
+        connections: Mapping[str, Any] = {"formant_default": sandbox.connection_uri()}
+        if database is not None:
+            connections = connections_with(database, sandbox, is_set_up=False)
+        self.channel = FakeSupervisor(connections=connections)
         self._began = datetime.now(UTC)
         self._tries: dict[int, int] = {}
 
@@ -100,7 +103,7 @@ def one_person_twice(
     return world.run(spellings, rows=[1])
 
 
-DAY_LATER = 25 * HOUR
+DAY_LATER, MONTH_LATER = 25 * HOUR, 25 * 24 * HOUR
 STORIES: dict[str, Callable[[World], list[TaskRun]]] = {
     "the list grew: whoever moved to another row": grew,
     "the list grew, and whoever moved meets a 429 first": lambda it: grew(it, limited=True),
@@ -112,6 +115,13 @@ STORIES: dict[str, Callable[[World], list[TaskRun]]] = {
     ),
     "25 hours later, and the list grew: whoever moved to another row": (
         lambda it: grew(it, after_s=DAY_LATER)
+    ),
+    "25 days later, and nothing else": lambda it: cleared(it, after_s=MONTH_LATER),
+    "25 days later, and the task's state entry was deleted": (
+        lambda it: cleared(it, after_s=MONTH_LATER, forgotten=True)
+    ),
+    "25 days later, and the list grew: whoever moved to another row": (
+        lambda it: grew(it, after_s=MONTH_LATER)
     ),
     "one person in two rows, of which the second starts 25 hours later": (
         lambda it: one_person_twice(it, after_s=DAY_LATER)
@@ -132,22 +142,37 @@ def placement_of(run: TaskRun) -> str:
     return str(receipt_of(run)["placement"])
 
 
+CASES = [pytest.param(row, column, id=f"{row.name}-{column}") for row in CLEARED for column in row.columns]
+
+
+@needs_state_store
 @pytest.mark.parametrize("key_used", [False, True], ids=["key kept", "key used"])
-@pytest.mark.parametrize(
-    ("row", "column"),
-    [pytest.param(row, column, id=f"{row.name}-{column}") for row in CLEARED for column in row.columns],
-)
+@pytest.mark.parametrize(("row", "column"), CASES)
 def test_a_cleared_run_ends_as_promised(
     row: Row, column: str, key_used: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever has changed: everybody is called once, and the ids downstream are those of their own call."""
     ends = row.ends(key_used=key_used, mapped=column == MAPPED)
     with Sandbox(speed=0, rate_limit=None, failed_request_uses_key=key_used) as sandbox:
-        world = World(column, sandbox, Clock(sandbox, monkeypatch))
-        runs = STORIES[row.name](world)
-        assert_ends(runs, ends, sandbox)
-        assert set(sandbox.rings.values()) == {1}, row.name
-        assert all(posts <= ends.posts for posts in posts_by_person(sandbox).values())
+        assert_story(World(column, sandbox, Clock(sandbox, monkeypatch)), row, ends)
+
+
+@pytest.mark.parametrize(("row", "column"), CASES)
+def test_a_cleared_run_with_a_call_store_ends_as_promised(
+    row: Row, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On every Airflow: everybody is called once, and the ids are there, whatever has changed."""
+    with sqlite_store() as database, Sandbox(speed=0, rate_limit=None) as sandbox:
+        world = World(column, sandbox, Clock(sandbox, monkeypatch), database)
+        assert_story(world, row, row.ends(key_used=False, stored=True))
+
+
+def assert_story(world: World, row: Row, ends: Ends) -> None:
+    """Play it, and look at what came of it."""
+    runs = STORIES[row.name](world)
+    assert_ends(runs, ends, world.sandbox)
+    assert set(world.sandbox.rings.values()) == {1}, row.name
+    assert all(posts <= ends.posts for posts in posts_by_person(world.sandbox).values())
 
 
 def assert_ends(runs: list[TaskRun], ends: Ends, sandbox: Sandbox) -> None:
@@ -173,6 +198,7 @@ def test_every_row_has_its_story() -> None:
     assert set(STORIES) == {row.name for row in CLEARED}
 
 
+@needs_state_store
 @pytest.mark.parametrize(
     "held_back", [{"suppress": [SECOND]}, {"calling_window": "closed", "on_closed": "skip"}]
 )
@@ -194,6 +220,7 @@ def test_who_was_called_and_moved_is_not_said_to_be_skipped(
         assert new.state == ("skipped" if "calling_window" in held_back else "success")
 
 
+@needs_state_store
 def test_two_rows_with_names_of_their_own_never_take_each_other_s_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -213,6 +240,7 @@ def test_two_rows_with_names_of_their_own_never_take_each_other_s_call(
         assert sandbox.rings == {FIRST: 2}
 
 
+@needs_state_store
 def test_in_a_loop_every_iteration_is_a_call_of_its_own(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,8 +150,8 @@ def test_changes_are_logged_with_counts_alone(store: Store, caplog: pytest.LogCa
     remove(store, asked(store, ASHA, LEE), decision("was a mistake"))
     first, second = (record.getMessage() for record in caplog.records)
     assert first == (
-        "Do-not-call list of call store 'test': 2 added, 0 already on it, 0 removed since it was asked for."
-        " By maria: asked by letter"
+        "Do-not-call list of the call store (call store 'test'): 2 added, 0 already on it, 0 removed since it"
+        " was asked for. By maria: asked by letter"
     )
     assert "1 removed, 1 not on it, 0 added since it was asked for. By maria: was a mistake" in second
 

@@ -98,6 +98,11 @@ class Postgres:
     def data(self) -> Path:
         return self.folder / "data"
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the server was started, and not ended since."""
+        return self._process is not None
+
     def start(self) -> None:
         """Start the server on the same port, and return when it answers; after a kill it recovers first."""
         settings = [word for setting in SETTINGS for word in ("-c", setting)]
@@ -247,6 +252,18 @@ def mysql_database() -> Iterator[Database]:
         with server.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE {name}")
         server.dispose()
+
+
+def contents_of(database: Database) -> str:
+    """All that the tables of a database hold."""
+    from sqlalchemy import MetaData, select
+
+    engine, tables = database.engine(), MetaData()
+    tables.reflect(engine)
+    with engine.connect() as connection:
+        return "\n".join(
+            str(tuple(row)) for table in tables.sorted_tables for row in connection.execute(select(table))
+        )
 
 
 KINDS = ("sqlite", "postgresql", *(["mysql"] if os.environ.get("FORMANT_TEST_MYSQL") else []))

@@ -18,13 +18,14 @@ from formant_provider.operators.batch import FormantCreateBatchCallOperator
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault
 from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, DETAIL, LIST
-from support.machine_model import PERSONS, Model, Run
+from support.machine_model import PERSON_OF, PERSONS, Model, Run
 from support.machine_world import Died, Interruption, MachineWorld
 from support.task_run import make_dag, run_task
 
 FIRED: Counter[str] = Counter()
 """How often each rule, fault, interruption and setting took effect, over all machines of this process."""
 
+LEDGERS = ("none", "task state", "call store")
 RETRIES = 3
 MAX_ROWS = 4
 ENDPOINTS = (CALL, LIST, DETAIL, BATCH, BATCHES)
@@ -83,13 +84,20 @@ faults = st.sampled_from([(endpoint, fault) for endpoint in ENDPOINTS for fault 
 class PlacingMachine(RuleBasedStateMachine):
     """The rules. A row's try is a whole run of Airflow's task runner."""
 
-    @initialize(settings=sandboxes, skew_s=st.sampled_from([0, 0, -90, 300]), has_store=st.booleans())
-    def begin(self, settings: dict[str, Any], skew_s: float, has_store: bool) -> None:
-        self.world = MachineWorld(skew_s, settings)
-        self.has_store = has_store
+    @initialize(
+        settings=sandboxes,
+        skew_s=st.sampled_from([0, 0, -90, 300]),
+        ledger=st.sampled_from(LEDGERS),
+        has_task_state=st.booleans(),
+    )
+    def begin(self, settings: dict[str, Any], skew_s: float, ledger: str, has_task_state: bool) -> None:
+        self.world = MachineWorld(skew_s, settings, has_call_store=ledger == "call store")
+        self.ledger = ledger
+        # A call store works with every Airflow.
+        self.has_task_state = ledger == "task state" or (ledger == "call store" and has_task_state)
         self.model = Model(self.world.sandbox, FIRED)
         self.armed: Any = None
-        FIRED[f"store {has_store}"] += 1
+        FIRED[f"ledger {ledger}"] += 1
         FIRED.update(f"{name}={value}" for name, value in settings.items())
 
     @invariant()
@@ -248,12 +256,12 @@ class PlacingMachine(RuleBasedStateMachine):
         seconds = chosen.pop("scheduled_in_s", None)
         if seconds is not None:
             chosen["scheduled_for"] = (now + timedelta(seconds=seconds)).isoformat()
-        if not self.has_store:
+        if self.ledger == "none":
             chosen.pop("redial_on", None)
         elif chosen.get("redial_on"):
             chosen["wait_for_completion"] = True
         name = f"run_{len(self.model.runs)}"
-        run = Run(name, is_batch, is_mapped, list(rows), chosen, now, run_type, self.has_store, now)
+        run = Run(name, is_batch, is_mapped, list(rows), chosen, now, run_type, self.ledger, now)
         self.model.runs.append(run)
         kind = ("mapped " if is_mapped else "") + ("batch call" if is_batch else "call")
         FIRED[f"new {kind}"] += 1
@@ -277,7 +285,7 @@ class PlacingMachine(RuleBasedStateMachine):
         """One try of one row, to its end, in a process of its own; resumed as often as it is deferred."""
         run.tries[index] += 1
         interruption, self.armed = self._interruption(run, index), None
-        provable = self.model.is_provable(run, index)
+        provable, receipted = self.model.is_provable(run, index), self._receipted(run, index)
         result = self._process(run, index, interruption)
         while result is not None and result.state == "deferred":
             result = self._resume(run, index, result)
@@ -288,7 +296,14 @@ class PlacingMachine(RuleBasedStateMachine):
             return
         run.states[index] = result.state
         FIRED[f"state {result.state}"] += 1
-        self.model.judge(run, index, result, provable=provable and self.model.is_provable(run, index))
+        provable = provable and self.model.is_provable(run, index)
+        self.model.judge(run, index, result, provable=provable, receipted=receipted)
+
+    def _receipted(self, run: Run, index: int) -> str | None:
+        """The trace id of a row's call, if the call store holds its receipt."""
+        if run.is_batch:
+            return None
+        return self.world.receipt(run.run_id, PERSON_OF[run.row(index)])
 
     def _process(self, run: Run, index: int, interruption: Any, **resumption: Any) -> Any:
         started = run.tries[index]
@@ -335,7 +350,7 @@ class PlacingMachine(RuleBasedStateMachine):
             "logical_date": run.began,
             "run_type": run.run_type,
             "run_started_at": run.started,
-            "state_store": run.has_store,
+            "state_store": self.has_task_state,
         }
 
     def _operator(self, run: Run) -> Any:

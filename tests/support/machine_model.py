@@ -30,6 +30,7 @@ class Run:
 
     :param rows: what each row asks for: a number as written; or a batch call's name and its numbers.
     :param options: of the operator.
+    :param ledger: ``"none"``, ``"task state"``, or ``"call store"``, which is asked whatever Airflow has.
     """
 
     run_id: str
@@ -39,7 +40,7 @@ class Run:
     options: dict[str, Any]
     began: datetime
     run_type: str
-    has_store: bool
+    ledger: str
     started: datetime
     tries: Counter[int] = field(default_factory=Counter)
     states: dict[int, str] = field(default_factory=dict)
@@ -65,8 +66,9 @@ def _kind_of(name: str) -> type[Violation]:
     return type(name, (Violation,), {})
 
 
-RangAgain, RangStranger, NotCalled, WrongIds, UploadedAgain, Refused, Leaked = map(
-    _kind_of, ("RangAgain", "RangStranger", "NotCalled", "WrongIds", "UploadedAgain", "Refused", "Leaked")
+RangAgain, RangStranger, NotCalled, WrongIds, UploadedAgain, Refused, Leaked, Forgotten = map(
+    _kind_of,
+    ("RangAgain", "RangStranger", "NotCalled", "WrongIds", "UploadedAgain", "Refused", "Leaked", "Forgotten"),
 )
 
 
@@ -116,10 +118,11 @@ class Model:
         seen = (self._calls, self._batches) == (len(self.sandbox.calls), len(self.sandbox.batches))
         _require(seen, RangStranger, "somebody was called outside of every try")
 
-    def judge(self, run: Run, index: int, result: Any, *, provable: bool) -> None:
+    def judge(self, run: Run, index: int, result: Any, *, provable: bool, receipted: str | None) -> None:
         """Compare what a try left behind with what was placed.
 
         :param provable: whether the task can know which call is its own.
+        :param receipted: trace id of the call, if a call store held its receipt when the try began.
         """
         self._check_private(result)
         pushed = result.xcoms.get("return_value")
@@ -131,6 +134,10 @@ class Model:
             return
         placement = pushed.get("placement")
         self.counts[f"placement {placement}"] += 1
+        if receipted is not None and not run.options.get("redial_on"):
+            self.counts["receipt in the call store"] += 1
+            told = placement in {"placed", "found"} and pushed.get("trace_id") == receipted
+            _require(told, Forgotten, f"the call store has the receipt, and row {index} is {placement}")
         if run.is_batch:
             self._judge_batch(run, index, pushed)
         else:
@@ -183,7 +190,9 @@ class Model:
         return not self._lost(run, index) or len(others) <= len(own)
 
     def _lost(self, run: Run, index: int) -> bool:
-        return not run.has_store or index in run.state_lost or run.is_mapped
+        if run.ledger == "call store":
+            return False
+        return run.ledger == "none" or index in run.state_lost or run.is_mapped
 
     def _may_redial(self, run: Run, own: list[Any], call: Any) -> bool:
         """Whether the newest record that can be read is the last call's and ended as ``redial_on`` says."""
@@ -203,7 +212,7 @@ class Model:
         """
         self.counts["calls that cannot be seen"] += 1
         late = call.starts_at - last.starts_at >= timedelta(hours=23)
-        return run.is_mapped and last.recorded_at is None and late
+        return run.ledger != "call store" and run.is_mapped and last.recorded_at is None and late
 
     def _asked(self, run: Run) -> set[str]:
         return set() if run.is_batch else {PERSON_OF[row] for row in run.rows}

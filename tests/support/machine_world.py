@@ -15,9 +15,13 @@ from typing import Any
 import pendulum
 import pytest
 import requests
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from formant_provider.sandbox import Sandbox
+from formant_provider.store.schema import intents
+from formant_provider.store.store import open_up
+from support.databases import Database
+from support.stores import SECRET, connections_with, sqlite_store
 from support.supervisor import FakeSupervisor
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
@@ -110,23 +114,40 @@ class MachineWorld:
 
     :param skew_s: how far the vendor's clock is ahead of the worker's.
     :param settings: of the sandbox.
+    :param has_call_store: whether the connection names a call store, in a SQLite file.
     """
 
-    def __init__(self, skew_s: float, settings: dict[str, Any]) -> None:
+    def __init__(self, skew_s: float, settings: dict[str, Any], *, has_call_store: bool = False) -> None:
         self._open = ExitStack()
         self._skew = timedelta(seconds=skew_s)
         self.steps = Steps()
         self.sandbox = self._open.enter_context(
             Sandbox(api_key=API_KEY, speed=0, rate_limit=None, start_at=NOON + self._skew, **settings)
         )
-        connection = json.loads(self.sandbox.connection_json())
-        connection["extra"] = {"read_timeout": READ_TIMEOUT_S}
-        self.airflow = SteppingSupervisor(self.steps, connections={"formant_default": connection})
+        connections = {"formant_default": self._connection()}
+        self.call_store: Database | None = None
+        if has_call_store:
+            self.call_store = self._open.enter_context(sqlite_store())
+            options = {"is_set_up": False, "read_timeout": READ_TIMEOUT_S}
+            connections = connections_with(self.call_store, self.sandbox, **options)
+            self._store = open_up(self.call_store.engine(), "the machine's", SECRET)
+        self.airflow = SteppingSupervisor(self.steps, connections=connections)
         self._replace_time()
         self._count_steps()
 
     def close(self) -> None:
         self._open.close()
+
+    def receipt(self, run_id: str, person: str) -> str | None:
+        """The trace id of a person's call in a run, if its receipt is in the call store."""
+        if self.call_store is None:
+            return None
+        of_call = intents.c.run_id == run_id, intents.c.recipient == self._store.digests.recipient(person)
+        with self._store.reading() as conn:
+            return conn.execute(select(intents.c.trace_id).where(*of_call)).scalar()
+
+    def _connection(self) -> dict[str, Any]:
+        return {**json.loads(self.sandbox.connection_json()), "extra": {"read_timeout": READ_TIMEOUT_S}}
 
     def now(self) -> datetime:
         """The worker's time."""

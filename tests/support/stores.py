@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from formant_provider.sandbox import Sandbox
@@ -13,7 +19,7 @@ from formant_provider.store.intents import Asked
 from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.secrets import new_secret
 from formant_provider.store.store import Store, open_up, set_up
-from support.databases import Database
+from support.databases import Database, sqlite_database
 
 SECRET = new_secret()
 NUMBER = "+14155550100"
@@ -55,3 +61,22 @@ def ledger_in(
     """Return the ledger of one process."""
     clock = {"now": lambda: datetime.now(UTC), "sleep": time.sleep, "lease": LEASE}
     return StoreLedger(store, kind, what, admission or Admission(), **{**clock, **fields})
+
+
+_FILES = ExitStack()  # they go with the process
+
+
+@contextmanager
+def sqlite_store() -> Iterator[Database]:
+    """An SQLite file with the tables of a store, copied: migrations take a while."""
+    with tempfile.TemporaryDirectory() as folder, sqlite_database(Path(folder)) as database:
+        shutil.copy(_empty_store(), database.connection["host"])
+        yield database
+
+
+@cache
+def _empty_store() -> Path:
+    folder = Path(_FILES.enter_context(tempfile.TemporaryDirectory()))
+    with sqlite_database(folder) as database:
+        new_store(database)
+    return folder / "calls.db"

@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 class BatchPlacement:
     """Where a batch call stands.
 
-    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier upload had placed it, or that
-        of another task.
+    :param result: ``placed``: the receipt is the API's own; ``found``: an earlier upload had placed it, or
+        another task.
     :param name: that the vendor sees.
     :param total_recipients: rows of its file, by the vendor; ``None`` when it did not say.
     :param since: when its conversations can begin at the earliest, aware.

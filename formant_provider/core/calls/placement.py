@@ -154,7 +154,7 @@ class CallPlacing:
             raise
         intent = replace(intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt)
         note(self.ledger, intent)
-        return self._placed(intent)
+        return self._placed(intent, Result.PLACED)
 
     def _noted(self, intent: Intent, sending: Sending, error: FormantError) -> Intent:
         """Write down what became of all sends, with the error that ended them; return what is known then."""
@@ -184,7 +184,8 @@ class CallPlacing:
             log.warning(done.why)
         intent, finding = done.intent, done.finding
         if finding is None:
-            return self._placed(intent)
+            result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
+            return self._placed(intent, result)
         if done.result is Result.FOUND and finding.record is not None:
             receipt = self._receipt(intent, finding.record)
             note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
@@ -203,10 +204,10 @@ class CallPlacing:
         until = max(span.end for span in finding.spans) if done.is_traceable else None
         return Placement(Result.UNCONFIRMED, None, since, until)
 
-    def _placed(self, intent: Intent) -> Placement:
+    @staticmethod
+    def _placed(intent: Intent, result: Result) -> Placement:
         scheduled_for = intent.receipt.scheduled_at if intent.receipt else None
         since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
-        result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
         return Placement(result, intent.receipt, since)
 
     def _receipt(self, intent: Intent, record: Conversation) -> CallReceipt:

@@ -16,6 +16,7 @@ from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord, latest
 from formant_provider.core.conversations.lookup import find_detail
 from formant_provider.core.ledger import Ledger, Sent, write_doubt
+from formant_provider.core.pace import PaceExceeded
 from formant_provider.core.vendor_clock import skew_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ class Sending:
         return latest([*self.decided.intent.sends, *unclear])
 
     def _before_send(self) -> FormantError | None:
+        """Write down that it is sent now, in its turn; all that depends on the time is asked then."""
+        while isinstance(aborted := self._claim(), PaceExceeded) and aborted.waits_here:
+            self.callbacks.sleep(aborted.retry_after_s or 0)
+        return aborted
+
+    def _claim(self) -> FormantError | None:
         intent, moment, now = self.decided.intent, self.decided.moment, self.callbacks.now()
         timing = self.timing(intent) if moment is None else None
         if not may_still_be_sent(self.decided, now, timing):

@@ -1,11 +1,12 @@
-"""Whom else than by the list itself a batch call must not call: asked some thousand people at a time."""
+"""Whom else than by the list itself a batch call must not call: asked some thousand at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from typing import Protocol
 
-ASKED_AT_ONCE = 4000
+# Of SQLite, each transaction writes all pages of an index anew. More of them at once would be held in memory.
+ASKED_AT_ONCE = 20_000
 
 
 class People(Protocol):

@@ -76,7 +76,7 @@ class ContactReport:
 
     @property
     def invalid(self) -> int:
-        """How many contacts have a fault: those that cannot be called, for another reason than these three."""
+        """How many contacts have a fault: those that are left out for another reason than these three."""
         return self.rejected - self.suppressed - self.closed - self.capped
 
     @property

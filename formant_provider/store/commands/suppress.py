@@ -11,6 +11,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,12 +76,18 @@ def _add_numbers(parser: argparse.ArgumentParser, nargs: str) -> None:
 
 
 def _change(arguments: argparse.Namespace, store: Store, change: Callable[..., Change], done: str) -> int:
-    by, now = arguments.by or getpass.getuser(), datetime.now(UTC)
+    by, now = arguments.by or _user(), datetime.now(UTC)
     refuse_number("--by", by)
     decision = Decision(arguments.reason, by, now)  # before anything is read
     numbers = _read(arguments.numbers, arguments.default_country)
     print(done.format(change(store, dict.fromkeys(digests_of(store, numbers), now), decision)))
     return 0
+
+
+def _user() -> str:
+    with suppress(KeyError, OSError):  # a container may run under an id that has no name
+        return getpass.getuser()
+    raise InvalidInput("--by", "is needed: the user who is logged in has no name here")
 
 
 def _print_list(arguments: argparse.Namespace, store: Store) -> int:
@@ -121,7 +128,11 @@ def _read(given: Iterable[str], default_country: str | None) -> set[int]:
 def _is_number(text: str) -> bool:
     """Whether this is no file: a number with a slip would be printed, if it were taken for a missing one."""
     digits = len(re.findall(r"\d", text))
-    return digits >= _FEWEST_DIGITS and not _PATH.search(text) and not Path(text).exists()
+    if digits < _FEWEST_DIGITS or _PATH.search(text):
+        return False
+    with suppress(OSError, ValueError):  # a name that no file can have
+        return not Path(text).exists()
+    return True
 
 
 def _parts(place: str) -> list[Part]:

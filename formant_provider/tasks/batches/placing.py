@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pendulum
 
-from formant_provider.tasks.batches.contacts import ContactFiles, read_numbers
+from formant_provider.tasks.batches.contacts import ContactFiles
+from formant_provider.tasks.batches.duplicates import reject_duplicates
 from formant_provider.tasks.batches.outputs import check_outputs, check_written_outputs, recipients_uri
 from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.do_not_call import refuse_lost_list
-from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
 from formant_provider.tasks.lateness import lateness_s, refuse_late
 from formant_provider.tasks.options import refuse_idle, seconds
 from formant_provider.tasks.privacy import reveal
-from formant_provider.tasks.results import NOT_KNOWN, a_result_in_any_case, not_called, push
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from formant_provider.api.errors import FormantError
     from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
@@ -49,7 +43,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnBatchTimeout = Literal["fail", "return"]
-_RECEIPT = ("batch_id", "name", "agent_id", "total_recipients", "placement", "placed_at", "contacts")
 
 
 @dataclass(frozen=True)
@@ -260,90 +253,3 @@ class BatchPlacer:
         from formant_provider.api.errors import SendAborted
 
         return SendAborted("The task was stopped before the upload") if self.is_stopped() else None
-
-
-def reject_duplicates(task: BatchTask, request: BatchRequest, run: TaskRun, *, is_placed: bool) -> None:
-    """Refuse two rows of a mapped task that would be one batch call, or write one file.
-
-    One of the two would not be placed, or not be reported on.
-    """
-    from formant_provider.api.errors import InvalidInput
-
-    if not run.is_mapped or not task.do_xcom_push:
-        return
-    contacts = _as_text(reveal(task.contacts), task.rules.phone_column)
-    content = task.hook.fingerprints(request.agent_id).seal(contacts)
-    outputs = {"rejects_uri": task.rejects_uri, "results_uri": task.results_uri}
-    files = {name: str(uri).strip() for name, uri in outputs.items() if uri is not None}
-    run.publish_key(request.key, content, files)
-    if is_placed:
-        return
-    shared = run.file_of_another(request.key, files)
-    if run.has_duplicate(request.key, content):
-        shared = "name" if task.idempotency_key is None else "idempotency_key"
-    if shared:
-        raise InvalidInput(shared, "is the same in another row of this mapped task; give each its own")
-
-
-def _as_text(contacts: Any, phone_column: str) -> str:
-    """Write where contacts are, or what they are if they are in memory."""
-    from formant_provider.core.tables.value_tables import frame_table
-
-    frame = frame_table(contacts, "contacts", phone_column)
-    if frame is not None:
-        contacts = [frame.names, *frame.rows(range(len(frame.names)))]
-    in_memory = isinstance(contacts, Iterable) and not isinstance(contacts, str | bytes)
-    return json.dumps(list(contacts) if in_memory else contacts, sort_keys=True, default=str)
-
-
-def push_receipt(placement: BatchPlacement, placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Push the id of a batch call that was placed; return the receipt."""
-    log.info(
-        "The batch call was %s: id %s, %s recipients.",
-        placement.result,
-        placement.batch_id,
-        placement.total_recipients,
-    )
-    push(placer.run.context, "batch_id", placement.batch_id)
-    return {
-        **_blank(row),
-        "batch_id": placement.batch_id,
-        "name": placement.name,
-        "agent_id": placer.request.agent_id,
-        "total_recipients": placement.total_recipients,
-        "placement": placement.result.value,
-        "placed_at": placement.since.isoformat(),
-        "contacts": placer.files.report.counts() if placer.files.report else None,
-    }
-
-
-def leaving_a_result(context: Context, row: Callable[[], Mapping[str, Any]]) -> AbstractContextManager[None]:
-    """Leave a result also when no batch call is placed."""
-    result_of = partial(not_called, skipped="skipped")
-    return a_result_in_any_case(context, lambda: _blank(row()), result_of, apart=["batch_id"])
-
-
-def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Do all that comes before the upload, and return what would be uploaded."""
-    from formant_provider.tasks.ledger import BATCHES_ENTRY, note_nothing_sent
-
-    files, request = placer.files, placer.request
-    files.recipients_uri = None  # no report follows
-    placer.cap.check(placer.task.hook)
-    clean, reason = checked(placer.check_contacts)
-    note_nothing_sent(placer.run, placer.task.hook, BATCHES_ENTRY)
-    push(placer.run.context, "batch_id", NOT_KNOWN)
-    return {
-        **_blank(row),
-        "name": request.full_name,
-        "agent_id": request.agent_id,
-        "total_recipients": files.report.accepted if clean and files.report else 0,
-        "contacts": files.report.counts() if files.report else None,
-        "status": DRY_RUN,
-        "reason": reason,
-        "by_opening": tell_openings(files.openings, read_numbers(Path(clean)) if clean else ()),
-    }
-
-
-def _blank(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**dict.fromkeys(_RECEIPT), "status": None, **row}

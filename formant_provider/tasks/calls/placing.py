@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from formant_provider.core.calls.intent import Intent
     from formant_provider.core.calls.placement import Placement
     from formant_provider.core.ledger import Ledger
+    from formant_provider.core.pace import PaceExceeded
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.call_store import CallStore
     from formant_provider.tasks.calls.outcome import OnUnconfirmed
@@ -69,13 +70,16 @@ class LimitWait:
         moments = (event["give_up_at"], event.get("doubt_since"))
         return cls(*(datetime.fromisoformat(text) if text else None for text in moments))
 
-    def trigger(self, wait: timedelta) -> WaitTrigger | None:
-        """Return what waits without a worker; ``None`` when that takes too long in all."""
+    def trigger(self, wait: timedelta, *, is_bounded: bool = True) -> WaitTrigger | None:
+        """Return what waits without a worker; ``None`` when that takes too long in all.
+
+        :param is_bounded: whether there is a "too long".
+        """
         from formant_provider.triggers.wait import WaitTrigger
 
         now = pendulum.now("UTC")
         give_up_at = self.give_up_at or now + LONGEST_WAIT
-        if now + wait > give_up_at:
+        if is_bounded and now + wait > give_up_at:
             return None
         doubt_since = self.doubt_since.isoformat() if self.doubt_since else None
         return WaitTrigger((now + wait).isoformat(), give_up_at.isoformat(), doubt_since)
@@ -134,6 +138,7 @@ class CallPlacer:
         from formant_provider.api.retry import RetryPolicy
         from formant_provider.core.calls.facts import CallCallbacks, Policy
         from formant_provider.core.calls.placement import CallPlacing
+        from formant_provider.core.pace import PaceExceeded
         from formant_provider.tasks.call_store import call_store_of
 
         began, call, run = pendulum.now("UTC"), self.call, self.run
@@ -158,11 +163,11 @@ class CallPlacer:
         try:
             with self.hook.get_conn(RetryPolicy(max_inline_wait_s=self.options.max_inline_wait_s)) as client:
                 return CallPlacing(call, client, ledger, policy, callbacks).run()
-        except RetryableError as error:
+        except (PaceExceeded, RetryableError) as error:
             if error.maybe_placed:
                 doubt_since = self.limit.doubt_since or run.earliest_send(began)
                 self.limit = replace(self.limit, doubt_since=doubt_since)
-            if deferrable:
+            if deferrable or isinstance(error, PaceExceeded):  # a turn may be hours away: it holds no worker
                 self._defer_to_limit(error)
             raise
 
@@ -186,12 +191,18 @@ class CallPlacer:
             reference=self.reference,
         )
         admission = Admission(self.cap.in_force(self.hook), self.cap.on_capped)
-        return store.ledger(Intent, asked, admission, ledger)
+        was_deferred = self.limit.give_up_at is not None
+        longest_s = self.options.max_inline_wait_s
+        pace = store.pace(self.hook, max_inline_wait_s=longest_s, was_deferred=was_deferred)
+        return store.ledger(Intent, asked, admission, ledger, pace)
 
-    def _defer_to_limit(self, error: RetryableError) -> None:
+    def _defer_to_limit(self, error: PaceExceeded | RetryableError) -> None:
         """Wait in the triggerer, unless a worker may be held, or the task has waited long enough."""
-        wait = timedelta(seconds=error.retry_after_s or 0)
-        trigger = self.limit.trigger(wait) if wait.total_seconds() > self.options.max_inline_wait_s else None
+        from formant_provider.core.pace import PaceExceeded
+
+        wait, waits_for_turn = timedelta(seconds=error.retry_after_s or 0), isinstance(error, PaceExceeded)
+        is_long = waits_for_turn or wait.total_seconds() > self.options.max_inline_wait_s
+        trigger = self.limit.trigger(wait, is_bounded=not waits_for_turn) if is_long else None
         if trigger is not None:
             log.warning("%s. The task waits without holding a worker.", error)
             until = datetime.fromisoformat(trigger.until)

@@ -22,6 +22,7 @@ from formant_provider.api.errors import (
     RequestRefused,
     RetryableError,
     SendAborted,
+    Superseded,
 )
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.batches.decision import BatchIntent
@@ -63,6 +64,46 @@ def test_a_later_try_sends_nothing(start: Start) -> None:
     task.sandbox.advance(40 * 24 * 3600)
     assert task.place() == first
     assert (len(task.sandbox.requests), task.files) == (seen, 1)
+
+
+class SharedLedger(MemoryLedger):
+    """A ledger that another process uses, which is first at a claim or a write."""
+
+    def __init__(self, first_at: int) -> None:
+        super().__init__(kind=BatchIntent)
+        self.first_at, self.other = first_at, lambda: None
+
+    def write(self, intent: Any) -> None:
+        if self.writes + 1 == self.first_at:
+            self.first_at = 0
+            self.other()
+            self.is_of_others = True
+            raise Superseded("Another process has this batch call in hand")
+        super().write(intent)
+
+    claim = write
+
+
+@pytest.mark.parametrize("first_at", [1, 2])
+def test_who_is_second_finds_what_the_first_has_placed(first_at: int, start: Start) -> None:
+    """Nothing was sent by the second, so it reads the ledger again, and decides again."""
+    ledger = SharedLedger(first_at)
+    task = start(ledger=ledger)
+    ledger.other = task.place
+    placement = task.place()
+    (batch,) = task.sandbox.batches
+    assert (placement.result, placement.batch_id) == (Result.FOUND, batch.batch_id)
+    assert (task.rings, task.posts) == ({1}, 1)
+
+
+def test_what_was_sent_before_another_took_over_is_no_reason_to_read_again(start: Start) -> None:
+    """A refused send of this try is followed by no look at what others did: the next try sees to that."""
+    ledger = SharedLedger(3)
+    task = start(ledger=ledger)
+    task.sandbox.inject(CREATE_BATCH_CALL, Fault.RATE_LIMIT)
+    error = task.fail()
+    assert isinstance(error, Superseded)
+    assert (task.posts, task.rings) == (1, {0})
 
 
 def test_the_name_says_for_people_and_for_us_what_it_is(start: Start) -> None:

@@ -14,11 +14,25 @@ _NAME = sa.String(250)
 
 def upgrade() -> None:
     """Make them."""
+    _store()
+    _intents()
+    _calls()
+    _people()
+    _events()
+    _chain()
+    _pace()
+    _turns()
+
+
+def _store() -> None:
     op.create_table(
         "formant_store",
         sa.Column("name", sa.String(32), primary_key=True),
         sa.Column("value", sa.Text, nullable=False),
     )
+
+
+def _intents() -> None:
     op.create_table(
         "formant_intents",
         sa.Column("id", _DIGEST, primary_key=True),
@@ -31,6 +45,7 @@ def upgrade() -> None:
         sa.Column("map_index", sa.Integer, nullable=False),
         sa.Column("reference", sa.Text),
         sa.Column("asked_by", _NAME),
+        sa.Column("account", _DIGEST),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
@@ -48,6 +63,10 @@ def upgrade() -> None:
     op.create_index("formant_intents_recipient", "formant_intents", ["recipient", "call_at"])
     op.create_index("formant_intents_trace", "formant_intents", ["trace_id"])
     op.create_index("formant_intents_asked", "formant_intents", ["asked_at"])
+    op.create_index("formant_intents_account", "formant_intents", ["account", "call_at"])
+
+
+def _calls() -> None:
     op.create_table(
         "formant_calls",
         sa.Column("intent_id", _DIGEST, nullable=False),
@@ -58,6 +77,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     )
     op.create_index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
+
+
+def _people() -> None:
     op.create_table(
         "formant_people",
         sa.Column("recipient", _DIGEST, primary_key=True),
@@ -65,6 +87,9 @@ def upgrade() -> None:
         sa.Column("reason", _NAME),
         sa.Column("suppressed_by", _NAME),
     )
+
+
+def _events() -> None:
     op.create_table(
         "formant_events",
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -75,6 +100,9 @@ def upgrade() -> None:
         sa.Column("hash", sa.String(64), nullable=False),
     )
     op.create_index("formant_events_subject", "formant_events", ["subject"])
+
+
+def _chain() -> None:
     op.create_table(
         "formant_chain",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -83,3 +111,27 @@ def upgrade() -> None:
         sa.Column("base_seq", sa.BigInteger, nullable=False),
         sa.Column("base_hash", sa.String(64), nullable=False),
     )
+
+
+def _pace() -> None:
+    op.create_table(
+        "formant_pace",
+        sa.Column("account", _DIGEST, primary_key=True),
+        sa.Column("tail_at", sa.BigInteger, nullable=False),
+        sa.Column("gate_at", sa.BigInteger, nullable=False),
+        sa.Column("looked_at", sa.BigInteger, nullable=False),
+    )
+
+
+def _turns() -> None:
+    op.create_table(
+        "formant_turns",
+        sa.Column("intent_id", _DIGEST, primary_key=True),
+        sa.Column("account", _DIGEST, nullable=False),
+        sa.Column("turn_at", sa.BigInteger),
+        sa.Column("is_exact", sa.Boolean, nullable=False),
+        sa.Column("came_at", sa.BigInteger),
+        sa.Column("back_at", sa.BigInteger),
+        sa.Column("asked_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("formant_turns_account", "formant_turns", ["account", "came_at"])

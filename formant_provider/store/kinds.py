@@ -1,0 +1,26 @@
+"""What events tell besides what a call is: of the store as a whole, and in payloads beside the row."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+STORE = "store"
+"""The subject of events about the store as a whole."""
+
+ROTATED, PURGING, PURGED, KEPT = "rotated", "purging", "purged", "kept"
+"""Kinds: the secret was exchanged; a purge begins, and has ended; a row was stated again so that a purge can
+cut off the event that vouched for it."""
+
+PEOPLE, ATTEMPTS = "people", "attempts"
+"""Keys of a payload besides the columns of the row: how many people a batch call is to and who, and, in an
+event of the kind :data:`KEPT`, the earlier attempts of a call."""
+
+
+def payload_of(text: str) -> dict[str, Any]:
+    """Return the payload of an event; an empty one when somebody has made something else of it."""
+    try:
+        payload = json.loads(text)
+    except ValueError:
+        return {}
+    return payload if isinstance(payload, dict) else {}

@@ -1,0 +1,140 @@
+"""Whether anybody has changed the store behind its back: the chain of events, and the rows it vouches for.
+
+The chain is walked from its beginning in pages, and each hash is made anew. What it cannot tell is whether
+its newest events were cut off and the end put back to what it was before: for that, a head that was noted
+elsewhere is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from formant_provider.store.failures import translated
+from formant_provider.store.findings import PAGE, Head, Report, where_of
+from formant_provider.store.kinds import PURGING, STORE, payload_of
+from formant_provider.store.schema import chain, events
+from formant_provider.store.schema import store as facts
+from formant_provider.store.store import INSTALLED_AT, PURGED_BEFORE
+from formant_provider.store.vouching import check_rows, check_subjects
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from formant_provider.store.secrets import Digests
+    from formant_provider.store.store import Store
+
+
+def verify(store: Store, *, expected: Head | None = None, first: int = 20) -> Report:
+    """Look for whatever was edited, deleted, moved or inserted, while others go on writing.
+
+    :param expected: a head that was noted elsewhere.
+    :param first: how many findings to keep.
+    :raises SendAborted: the database does not answer.
+    """
+    report = Report(first)
+    with snapshot(store) as conn:
+        _check_chain(conn, store.digests, report, expected)
+        check_rows(conn, store.digests, report)
+    return report
+
+
+@contextmanager
+def snapshot(store: Store) -> Iterator[Connection]:
+    """Give a connection that sees the store as it is now, whatever is written meanwhile."""
+    options: dict[str, Any] = {"formant_reads": True}
+    if store.engine.dialect.name != "sqlite":  # which has no other level
+        options["isolation_level"] = "REPEATABLE READ"
+    with translated(store.where), store.engine.execution_options(**options).connect() as conn:
+        yield conn
+
+
+def _check_chain(conn: Connection, digests: Digests, report: Report, expected: Head | None) -> None:
+    end = conn.execute(select(chain).where(chain.c.id == 1)).one_or_none()
+    if end is None:
+        report.add(None, "chain", "its row is missing, which says where the chain begins and ends")
+        return
+    base, head = Head(end.base_seq, end.base_hash), Head(end.seq, end.hash)
+    report.base, report.head = base, head
+    purges, last, was_met = _Purges(), base, expected in (None, base)
+    for page in walk(conn):
+        report.events += len(page)
+        for event in page:
+            _check_link(digests, report, last, event)
+            last = Head(event.seq, event.hash)
+            was_met = was_met or last == expected
+            purges.see(event)
+        check_subjects(conn, report, page)
+    _check_end(report, last, head)
+    if expected is not None and not was_met:
+        report.add(expected.seq, "chain", _why_unmet(expected, base, head))
+    purges.check(conn, report, base)
+
+
+def walk(conn: Connection) -> Iterator[Sequence[Any]]:
+    """Yield all events in their order, in pages."""
+    wanted = select(events).order_by(events.c.seq).limit(PAGE)
+    page = conn.execute(wanted).all()
+    while page:
+        yield page
+        page = conn.execute(wanted.where(events.c.seq > page[-1].seq)).all()
+
+
+def _check_link(digests: Digests, report: Report, last: Head, event: Any) -> None:
+    if event.seq <= last.seq:
+        report.add(event.seq, event.kind, "is older than the beginning of the chain: it was inserted")
+        return
+    if event.seq > last.seq + 1:
+        # What the event after a gap was chained to is gone with it.
+        others = f", and so were all up to {event.seq - 1}" if event.seq > last.seq + 2 else ""
+        report.add(last.seq + 1, "event", f"was deleted{others}")
+        return
+    link = digests.chained(last.hash, event.seq, event.at, event.kind, event.subject, event.payload)
+    if link != event.hash:
+        where = where_of(payload_of(event.payload))
+        report.add(event.seq, event.kind, "does not match its hash: it was edited, moved or inserted", where)
+
+
+def _check_end(report: Report, last: Head, head: Head) -> None:
+    if last.seq < head.seq:
+        what = f"was deleted, and so were all up to {head.seq}, the end of the chain"
+        report.add(last.seq + 1, "event", what)
+    elif last.seq > head.seq:
+        what = "comes after the end of the chain: it was inserted, or the end was edited"
+        report.add(head.seq + 1, "event", what)
+    elif last.hash != head.hash:
+        report.add(head.seq, "chain", "its end has another hash than the last event")
+
+
+def _why_unmet(expected: Head, base: Head, head: Head) -> str:
+    if expected.seq < base.seq:
+        return "the expected head was purged since; compare with a newer one"
+    if expected.seq > head.seq:
+        return "ends before the expected head: its newest events were cut off"
+    return "has another hash than the expected head: it was rewritten, or is the chain of another store"
+
+
+class _Purges:
+    """What purges have announced: so far the chain may be cut off at its front."""
+
+    through = 0
+    before: int | None = None
+
+    def see(self, event: Any) -> None:
+        if event.kind == PURGING and event.subject == STORE:
+            payload = payload_of(event.payload)
+            if isinstance(payload.get("through"), int):
+                self.through, self.before = payload["through"], payload.get("before")
+
+    def check(self, conn: Connection, report: Report, base: Head) -> None:
+        if base.seq > self.through:
+            what = "begins later than any purge has announced: its front was cut off"
+            report.add(base.seq, "chain", what)
+        wanted = select(facts.c.name, facts.c.value).where(facts.c.name.in_([PURGED_BEFORE, INSTALLED_AT]))
+        known = {row.name: row.value for row in conn.execute(wanted)}
+        announced = known.get(INSTALLED_AT) if self.before is None else str(self.before)
+        if known.get(PURGED_BEFORE) != announced:
+            report.add(None, "store", "the fact purged_before is not what the last purge has left")
