@@ -30,7 +30,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "plain": {},
     "outage": {},
     "cap": {"cap": (2, 86400), "calls_each": 5},
-    "schedule": {"cap": (2, 3600), "calls_each": 5, "on_capped": "schedule"},
+    "schedule": {"cap": (2, 3600), "calls_each": 5, "on_capped": "schedule", "lookup_s": 1.0},
 }
 
 

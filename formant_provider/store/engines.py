@@ -9,6 +9,8 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from formant_provider.store.failures import problem_of
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import Dialect
@@ -126,13 +128,15 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _limit_postgresql(connection: Connection) -> None:
-    # The first statement of each transaction, so nothing is lost when the connection has died meanwhile:
-    # SQLAlchemy makes a new one for the second attempt. A ping before it would be one way to the server more.
+    # The first statement of each transaction, so nothing is lost when the connection has died meanwhile, and
+    # SQLAlchemy makes a new one for the second attempt: a ping would be one way to the server more. It needs
+    # engine.begin(): a transaction that begins by itself already has a cursor of the old connection.
     try:
         connection.exec_driver_sql(_LIMITS)
     except DBAPIError as error:
-        if not error.connection_invalidated:
+        if problem_of(error) != "unreachable":
             raise
+        connection.invalidate(error)  # which SQLAlchemy does not when the server has said why it ends it
         connection.exec_driver_sql(_LIMITS)
 
 

@@ -53,7 +53,7 @@ class Store:
 
         :raises SendAborted: the database does not answer, or refuses.
         """
-        with translated(self.where), _reader(self.engine).connect() as conn:
+        with translated(self.where), _reader(self.engine).begin() as conn:
             yield conn
 
     def knows_since(self, began: datetime, *, now: datetime) -> bool:
@@ -89,7 +89,7 @@ def is_up_to_date(engine: Engine, where: str) -> bool:
 
     :raises SendAborted: the database does not answer.
     """
-    with translated(where), _reader(engine).connect() as conn:
+    with translated(where), _reader(engine).begin() as conn:
         return version(conn) == SCHEMA_VERSION
 
 
@@ -99,8 +99,8 @@ def open_up(engine: Engine, where: str, secret: str) -> Store:
     :raises InvalidInput: its tables are of another version, or the secret does not open it.
     :raises SendAborted: the database does not answer.
     """
-    with translated(where), _reader(engine).connect() as conn:
-        check(conn)
+    with translated(where), _reader(engine).begin() as conn:
+        check(conn, where)
         known = _facts(conn)
     return Store(engine, where, opened(known[DIGEST_KEY], secret), _known_since(known))
 

@@ -36,24 +36,27 @@ def upgrade(conn: Connection) -> bool:
     return True
 
 
-def check(conn: Connection) -> None:
+def check(conn: Connection, where: str) -> None:
     """Refuse tables of another version than this code's.
 
+    :param where: the database in words for people.
     :raises InvalidInput: which says what to do about it.
     """
     found = version(conn)
     if found == SCHEMA_VERSION:
         return
     if found is None:
-        reason = f"names a database without the tables of a call store; make them with {_COMMAND}"
+        reason = f"leads to a database without the tables of a call store; make them with {_COMMAND}"
     elif found < SCHEMA_VERSION:
-        reason = f"names a call store of version {found}; this package needs {SCHEMA_VERSION}: run {_COMMAND}"
+        reason = (
+            f"leads to a call store of version {found}; this package needs {SCHEMA_VERSION}: run {_COMMAND}"
+        )
     else:
         reason = (
-            f"names a call store of version {found}, which is newer than {SCHEMA_VERSION}, the one that this"
-            " package knows: upgrade airflow-provider-formant here as well"
+            f"leads to a call store of version {found}, which is newer than {SCHEMA_VERSION}, the one that"
+            " this package knows: upgrade airflow-provider-formant here as well"
         )
-    raise InvalidInput("store_conn_id", reason)
+    raise InvalidInput("store_conn_id", f"{where} {reason}")
 
 
 def version(conn: Connection) -> str | None:

@@ -150,6 +150,18 @@ def test_a_server_that_was_restarted_is_not_noticed(database: Database) -> None:
 
 
 @ONLY_POSTGRES
+def test_a_connection_that_the_server_has_ended_is_not_noticed(database: Database) -> None:
+    """Nothing was sent yet, so the transaction begins again on a new one; each of the pool is replaced."""
+    assert database.server is not None
+    engine = database.engine()
+    with engine.connect() as one, engine.connect() as other:
+        assert [each.execute(text("SELECT 1")).scalar() for each in (one, other)] == [1, 1]
+    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{schema}'"
+    assert database.server.execute(ended.format(**database.connection)) == "2"
+    assert [ask(engine, "SELECT 1") for _ in range(3)] == [1, 1, 1]
+
+
+@ONLY_POSTGRES
 def test_a_server_that_says_nothing_is_given_up_soon(database: Database) -> None:
     """A connection that is not made in 5 seconds, or the time that it says itself, here 2, is an error."""
     start = time.monotonic()
