@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -88,6 +88,12 @@ class Ledger(Protocol[IntentT]):
 
     def read(self) -> IntentT | None:
         """Return what is known, ``None`` when nothing is."""
+
+    def ids_of_others(self) -> Collection[str]:
+        """Return trace ids and conversations that are known to be of other calls to the same person.
+
+        :raises FormantError: they cannot be read.
+        """
 
     def claim(self, intent: IntentT) -> None:
         """Remember that this may be sent from now on; committed when it returns.

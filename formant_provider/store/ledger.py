@@ -38,6 +38,9 @@ _LONGEST_PAUSE_S = 1.0
 # Before a receipt is written again: half a minute in all, in which a database has been started again.
 _PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
 _INSERT = insert(intents)
+_IDS_OF_OTHERS = select(intents.c.trace_id, intents.c.conversation_id).where(
+    intents.c.recipient == bindparam("of_recipient"), intents.c.id != bindparam("of_id")
+)
 # Made once: to build a statement takes as long as to run it.
 _UPDATE = (
     update(intents)
@@ -106,6 +109,16 @@ class StoreLedger(Generic[IntentT]):
             place = tuple(self._row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
             self.is_of_others = place != self.asked.place
         return self._known
+
+    def ids_of_others(self) -> set[str]:
+        """Return trace ids and conversations that are known to be of other calls to the same person.
+
+        :raises SendAborted: the store does not answer.
+        """
+        recipient = self.store.digests.recipient(self.asked.recipient or "")
+        with self.store.reading() as conn:
+            found = conn.execute(_IDS_OF_OTHERS, {"of_recipient": recipient, "of_id": self.id}).all()
+        return {id_ for row in found for id_ in row if id_}
 
     def claim(self, intent: IntentT) -> None:
         """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""

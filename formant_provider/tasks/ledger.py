@@ -13,7 +13,7 @@ and everything may have been sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -146,6 +146,10 @@ class TaskStateLedger(Generic[IntentT]):
 
     claim = write
 
+    def ids_of_others(self) -> Collection[str]:
+        """Return nothing: an entry knows its own position alone."""
+        return ()
+
 
 def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
@@ -175,3 +179,7 @@ class InMemoryLedger(Generic[IntentT]):
         self.assumed = intent
 
     claim = write
+
+    def ids_of_others(self) -> Collection[str]:
+        """Return nothing: this process knows of one call."""
+        return ()

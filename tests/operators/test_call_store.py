@@ -114,3 +114,18 @@ def test_who_asks_not_to_be_called_meanwhile_is_not_called(sandbox: Sandbox, cha
     second = run_task(a_call(retries=2, lookup_timeout=0), channel, try_number=2, max_tries=2)
     assert second.state != "success", second.log_text
     assert sandbox.rings == {}
+
+
+def test_the_calls_of_others_are_not_taken_for_this_one(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+    """The store knows whose the other conversation is, so the only one that is left is this call's."""
+    other = run_task(a_call(), channel, run_id="another run")
+    assert other.state == "success", other.log_text
+    sandbox.inject(CALL, Fault.ERROR_503_AFTER)
+    sandbox.inject(CALL, Fault.DROP_BEFORE, times=3)
+    first = run_task(a_call(retries=2), channel, max_tries=2)
+    assert first.state == "up_for_retry", first.log_text
+    sandbox.advance(600)  # both are on record
+    second = run_task(a_call(retries=2), channel, try_number=2, max_tries=2)
+    assert second.xcoms["return_value"]["placement"] == "found", second.log_text
+    assert second.xcoms["trace_id"] not in {"", other.xcoms["trace_id"]}
+    assert sandbox.rings == {NUMBER: 2}

@@ -83,6 +83,9 @@ class MemoryLedger:
 
     claim = write
 
+    def ids_of_others(self) -> Collection[str]:
+        return ()
+
     @property
     def last(self) -> Any:
         """What a next try will read."""
@@ -105,6 +108,9 @@ class StaleLedger:
         raise SendAborted(f"Not this process's to write: {intent.key}")
 
     claim = write
+
+    def ids_of_others(self) -> Collection[str]:
+        return ()
 
 
 class BaseTries:

@@ -6,11 +6,11 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import (
     CallNotAllowed,
@@ -42,6 +42,7 @@ class Looking:
     client: FormantClient
     policy: Policy
     callbacks: CallCallbacks
+    ids_of_others: Callable[[], Collection[str]] = tuple
 
     def learn(self, look: Look, facts: Facts) -> Facts:
         """Return the facts with what a look brought."""
@@ -90,7 +91,7 @@ class Looking:
         log.info("Another row of this mapped task may have placed this call: looking for it before sending.")
         spans = [Span(intent.written_at, self.callbacks.now() + STARTS_WITHIN, is_exact=False)]
         with may_have_been_placed():
-            finding = self._search().find(spans, own_traces=self.callbacks.own_traces)
+            finding = self._search().find(spans, **self._known_ids)
         is_scheduled = finding.is_empty and self._may_be_scheduled()
         return replace(facts, others=replace(finding, may_be_scheduled=is_scheduled))
 
@@ -112,7 +113,7 @@ class Looking:
 
         def look() -> Conversation | None:
             nonlocal last
-            last = search.find(spans, other_than=intent.earlier, own_traces=self.callbacks.own_traces)
+            last = search.find(spans, other_than=intent.earlier, **self._known_ids)
             return last.record
 
         _, error = self.callbacks.search(look, self.policy.lookup_timeout_s)
@@ -128,6 +129,10 @@ class Looking:
         begin = max(intent.written_at, asked) if asked else intent.written_at
         spans = [Span(begin, max(begin, self.callbacks.now()) + STARTS_WITHIN, is_exact=False)]
         return [*spans, Span(moment, moment + STARTS_LATE_BY)] if moment else spans
+
+    @property
+    def _known_ids(self) -> dict[str, Any]:
+        return {"own_traces": self.callbacks.own_traces, "ids_of_others": self.ids_of_others}
 
     def _search(self) -> Search:
         client = self.client.without_retries()

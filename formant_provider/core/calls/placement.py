@@ -85,7 +85,9 @@ class CallPlacing:
     callbacks: CallCallbacks
 
     def __post_init__(self) -> None:
-        self._looking = Looking(self.call, self.client, self.policy, self.callbacks)
+        self._looking = Looking(
+            self.call, self.client, self.policy, self.callbacks, self.ledger.ids_of_others
+        )
         self._facts, self._is_capped = self._no_facts, False
 
     def run(self) -> Placement:

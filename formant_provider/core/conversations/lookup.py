@@ -68,12 +68,14 @@ class Search:
         *,
         other_than: Collection[str] = (),
         own_traces: Callable[[], Collection[str]] = tuple,
+        ids_of_others: Callable[[], Collection[str]] = tuple,
     ) -> Finding:
         """Look once.
 
         :param spans: in which the call can have begun, by our clock.
         :param other_than: ids of conversations that are known not to be the call's.
         :param own_traces: asked when there is something to decide: trace ids that are known to be the call's.
+        :param ids_of_others: asked likewise: trace ids and conversations that are known to be of other calls.
         """
         records = self._with_recipient(spans)
         possible = [record for record in records if record.conversation_id not in other_than]
@@ -85,6 +87,8 @@ class Search:
         ]
         calls = list(self._calls(fitting))
         own = set(own_traces()) if calls else set()
+        taken = set(ids_of_others()) if calls else set()
+        calls = [call for call in calls if taken.isdisjoint((call.trace_id, call.conversation_id))]
         calls = [call for call in calls if call.trace_id in own] or calls
         if len(calls) == 1 and calls[0].conversation_id in self._details:
             return Finding(calls[0], calls[0].trace_id in own, spans=tuple(spans))
