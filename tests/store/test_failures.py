@@ -35,7 +35,7 @@ def write(engine: Engine) -> None:
 
 def failure_of(work: Callable[[], None]) -> FormantError:
     """The error of ours; neither it nor what it is chained to holds anything but words."""
-    with pytest.raises(FormantError) as caught, translated("call_store"):
+    with pytest.raises(FormantError) as caught, translated("connection 'call_store'"):
         work()
     error = caught.value
     assert error.__context__ is None
@@ -50,20 +50,20 @@ def failure_of(work: Callable[[], None]) -> FormantError:
 def assert_passes(error: FormantError, problem: str) -> None:
     assert type(error) is StoreUnavailable
     assert (error.problem, error.is_final, error.maybe_placed) == (problem, False, False)
-    assert PROBLEMS[problem].remedy in str(error)
+    assert PROBLEMS[problem].remedy.rstrip(".") in str(error)
 
 
 def assert_stays(error: FormantError, problem: str) -> None:
     assert type(error) is StoreMisconfigured
     assert (error.problem, error.is_final, error.field) == (problem, True, "store_conn_id")
-    assert PROBLEMS[problem].remedy in str(error)
+    assert PROBLEMS[problem].remedy.rstrip(".") in str(error)
 
 
 def test_what_works_is_left_alone(database: Database) -> None:
     """Without an error nothing is changed, and an error that is no database's passes as it is."""
-    with translated("call_store"):
+    with translated("connection 'call_store'"):
         make_table(database.engine())
-    with pytest.raises(KeyError), translated("call_store"):
+    with pytest.raises(KeyError), translated("connection 'call_store'"):
         raise KeyError("a bug")
 
 
