@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import or_, select, update
 
 from formant_provider.store.events import append
+from formant_provider.store.failures import again
 from formant_provider.store.intents import as_event
 from formant_provider.store.schema import NAME_LENGTH, intents
 from formant_provider.store.store import to_ms
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 
+@again
 def record_outcome(
     store: Store,
     *,
