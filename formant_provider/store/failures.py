@@ -112,7 +112,7 @@ _SQLITE_NAMES = {
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _MYSQL_CODES = {
     **dict.fromkeys((1040, 1047, 1053, 1158, 1159, 1160, 1161, 1927), "unreachable"),
-    **dict.fromkeys((2002, 2003, 2005, 2006, 2013, 2026, 2055, 4031), "unreachable"),
+    **dict.fromkeys((-1, 2002, 2003, 2005, 2006, 2013, 2026, 2055, 4031), "unreachable"),
     **dict.fromkeys((1203, 1205, 1226, 1317, 1969, 3024), "busy"),
     **dict.fromkeys((1020, 1213), "deadlock"),
     **dict.fromkeys((1021, 1114), "disk_full"),

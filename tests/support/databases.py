@@ -87,6 +87,7 @@ class Server:
     """
 
     kind: str
+    checkpoint: str
     users: tuple[str, ...]
     pid_file: str
 
@@ -185,6 +186,7 @@ class Postgres(Server):
     """A PostgreSQL server."""
 
     kind = "postgres"
+    checkpoint = "CHECKPOINT"
     users = ("postgres", "nobody")
     pid_file = "postmaster.pid"
 

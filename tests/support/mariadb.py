@@ -27,6 +27,7 @@ class MariaDB(Server):
     """A MariaDB server."""
 
     kind = "mysql"
+    checkpoint = "FLUSH TABLES"
     users = ("mysql", "nobody")
     pid_file = "mariadb.pid"
 
@@ -48,6 +49,7 @@ class MariaDB(Server):
             "init-file": self.folder / "init.sql",
             "max-connections": 300,
             "innodb-buffer-pool-size": "32M",
+            "innodb-log-file-size": "8M",
             "innodb-flush-log-at-trx-commit": 2,  # what is killed here is a process, and no machine
             "innodb-file-per-table": 0,
             "sync-frm": 0,
