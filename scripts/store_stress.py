@@ -8,6 +8,7 @@ Runs, one after the other:
 - ``schedule``: two an hour are allowed, and the others are scheduled for when they are.
 
 Needs PostgreSQL (Debian: apt-get install postgresql), no key and no network. Leaves nothing behind.
+``FORMANT_TEST_MYSQL=1`` takes MariaDB instead.
 ``PROCESSES=20 TASKS=500`` are its size, ``SEED`` its kills; arguments name the runs.
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 PROCESSES, TASKS = int(os.environ.get("PROCESSES", "20")), int(os.environ.get("TASKS", "500"))
 SEED = int(os.environ.get("SEED", str(random.randrange(2**32))))  # noqa: S311 - no secret
+IS_MYSQL = bool(os.environ.get("FORMANT_TEST_MYSQL"))
 OUTAGE_S = 10
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -45,17 +47,18 @@ def main() -> int:
 def run(name: str) -> int:
     """Do one run, and print what it came to; return how much was wrong."""
     from formant_provider.sandbox import Sandbox
-    from support.databases import postgres, postgres_database
+    from support.databases import mysql_database, postgres, postgres_database
+    from support.mariadb import mariadb
     from support.stores import SECRET, new_store
     from support.stress import Stress, count
     from support.stress_worker import Job
 
     with (
-        postgres_database() as database,
+        (mysql_database if IS_MYSQL else postgres_database)() as database,
         Sandbox(rate_limit=None, call_speed=1000, record_appears="start") as sandbox,
         tempfile.TemporaryDirectory() as folder,
     ):
-        server, store = postgres(), new_store(database)
+        server, store = mariadb() if IS_MYSQL else postgres(), new_store(database)
 
         def outage() -> None:
             server.kill()
@@ -75,6 +78,11 @@ def run(name: str) -> int:
 def deadlocks(database: Any) -> list[str]:
     """Return what the server says of deadlocks."""
     of_this = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    if IS_MYSQL:  # of all its databases; the status is counted since the server started
+        of_this = (
+            "SELECT variable_value FROM information_schema.global_status"
+            " WHERE variable_name = 'INNODB_DEADLOCKS'"
+        )
     found = database.server.execute(of_this, database.connection["schema"])
     return [f"{found} deadlocks"] if found != "0" else []
 

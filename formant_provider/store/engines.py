@@ -40,8 +40,15 @@ _LIMITS = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "sqlite": {"timeout": STATEMENT_TIMEOUT_S},
     "postgresql": _LIBPQ,
-    "mysql": {"connect_timeout": CONNECT_TIMEOUT_S},
+    "mysql": {"connect_timeout": CONNECT_TIMEOUT_S, "charset": "utf8mb4"},
 }
+# The server's own limit comes first. MySQL Connector/Python has other names for these.
+_MYSQL_SOCKET = {"read_timeout": STATEMENT_TIMEOUT_S + 5, "write_timeout": STATEMENT_TIMEOUT_S + 5}
+# Times are read from its clock, which goes back once a year in a time zone. A text that is too long is an
+# error, and not cut. For a table that somebody else is changing, MySQL would wait for a day or a year.
+_MYSQL_SESSION = f"""SET SESSION innodb_lock_wait_timeout = {STATEMENT_TIMEOUT_S},
+    lock_wait_timeout = {STATEMENT_TIMEOUT_S}, time_zone = '+00:00',
+    sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"""
 
 
 def options(dialect: str) -> dict[str, Any]:
@@ -90,6 +97,9 @@ def tune(engine: Engine) -> Engine:
 def _set_defaults(dialect: Dialect, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
     for name, value in _DEFAULTS.get(dialect.name, {}).items():
         parameters.setdefault(name, value)
+    if dialect.driver in {"mysqldb", "pymysql"}:
+        for name, value in _MYSQL_SOCKET.items():
+            parameters.setdefault(name, value)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
@@ -143,6 +153,6 @@ def _limit_postgresql(connection: Connection) -> None:
 def _set_up_mysql(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     try:
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {STATEMENT_TIMEOUT_S}")
+        cursor.execute(_MYSQL_SESSION)
     finally:
         cursor.close()

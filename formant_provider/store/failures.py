@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from formant_provider.api.errors import FormantError, StoreMisconfigured, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_TIMES_AGAIN = 6
+_LONGEST_PAUSE_S = 0.1
 
 
 class Problem(NamedTuple):
@@ -31,6 +40,10 @@ PROBLEMS = {
         True, "cannot be reached", "Check that its database runs, and that this worker can connect to it."
     ),
     "busy": Problem(
+        True, "is busy, and did not answer in time", "If it stays so, look for long transactions in it."
+    ),
+    # The database has ended one of two transactions that waited for each other; see :func:`again`.
+    "deadlock": Problem(
         True, "is busy, and did not answer in time", "If it stays so, look for long transactions in it."
     ),
     "disk_full": Problem(True, "has no space left on its disk", "Make room on the disk of the database."),
@@ -70,7 +83,7 @@ _SQLSTATES = {
     "08": "unreachable",
     "57P": "unreachable",
     "25P03": "unreachable",
-    "40": "busy",
+    "40": "deadlock",
     "53100": "disk_full",
     "53": "busy",
     "55P03": "busy",
@@ -98,11 +111,13 @@ _SQLITE_NAMES = {
 }
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _MYSQL_CODES = {
-    **dict.fromkeys((1040, 1053, 1927, 2002, 2003, 2005, 2006, 2013, 2055), "unreachable"),
-    **dict.fromkeys((1205, 1213, 1203, 3024), "busy"),
+    **dict.fromkeys((1040, 1047, 1053, 1158, 1159, 1160, 1161, 1927), "unreachable"),
+    **dict.fromkeys((-1, 2002, 2003, 2005, 2006, 2013, 2026, 2055, 4031), "unreachable"),
+    **dict.fromkeys((1203, 1205, 1226, 1317, 1969, 3024), "busy"),
+    **dict.fromkeys((1020, 1213), "deadlock"),
     **dict.fromkeys((1021, 1114), "disk_full"),
     **dict.fromkeys((1290, 1792, 1836), "read_only"),
-    **dict.fromkeys((1044, 1045, 1049, 1698), "no_login"),
+    **dict.fromkeys((1044, 1045, 1046, 1049, 1130, 1698, 2059), "no_login"),
     **dict.fromkeys((1054, 1146), "no_tables"),
     **dict.fromkeys((1142, 1143, 1227), "no_rights"),
 }
@@ -128,6 +143,27 @@ def translated(where: str) -> Iterator[None]:
         finally:
             # Python has chained it to the database's error, whose text has the SQL and maybe the address.
             ours.__context__ = None
+
+
+def again(transact: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that is one transaction be run again when it was ended by a deadlock.
+
+    With PostgreSQL and SQLite rows are locked in an order that has none. InnoDB locks more than is written:
+    of those who wait to insert one key, all but one are ended when the first one takes its row back.
+    """
+
+    @functools.wraps(transact)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(_TIMES_AGAIN):
+            try:
+                return transact(*args, **kwargs)
+            except StoreUnavailable as error:
+                if error.problem != "deadlock":
+                    raise
+            time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311 - no secret
+        return transact(*args, **kwargs)
+
+    return run
 
 
 def as_ours(error: Exception, where: str) -> FormantError:
@@ -159,10 +195,10 @@ def _of_driver(cause: BaseException) -> str:
     text = str(cause)
     if name := getattr(cause, "sqlite_errorname", None):
         return "no_tables" if _NO_TABLES.search(text) else _by_beginning(_SQLITE_NAMES, name)
+    if cause.args and isinstance(cause.args[0], int):  # before the state, which MySQL shares among many
+        return _MYSQL_CODES.get(cause.args[0], "failed")
     if state := _sqlstate(cause):
         return _by_beginning(_SQLSTATES, state)
-    if cause.args and isinstance(cause.args[0], int):
-        return _MYSQL_CODES.get(cause.args[0], "failed")
     if type(cause).__name__ in {"OperationalError", "ConnectionTimeout"}:
         return "no_login" if _NO_LOGIN.search(text) else "unreachable"
     return "failed"

@@ -23,6 +23,7 @@ from formant_provider.core.ledger import IntentT, Ledger, Sent, note
 from formant_provider.store import intents as rows
 from formant_provider.store.admission import Admission
 from formant_provider.store.events import append
+from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, intents
 from formant_provider.store.store import to_ms
 
@@ -127,6 +128,7 @@ class StoreLedger(Generic[IntentT]):
         else:
             self.pace.claim(self.store, self.id, lambda: self._claim(intent))
 
+    @again
     def _claim(self, intent: IntentT) -> None:
         now = self.now()
         with self.store.writing() as conn:
@@ -160,6 +162,7 @@ class StoreLedger(Generic[IntentT]):
             self.sleep(pause_s)
         return self._write(intent)
 
+    @again
     def _write(self, intent: IntentT) -> None:
         now, work = self.now(), {"sending_by": None, "sending_until": None}
         with self.store.writing() as conn:
@@ -173,6 +176,7 @@ class StoreLedger(Generic[IntentT]):
             self._append(conn, row["state"], row, now)
         self._row, self._known, self.is_guess = row, intent, False
 
+    @again
     def hold(self) -> None:
         """Take in hand what is known, while its send is being prepared: others wait, or take over.
 

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from formant_provider.api.models import CallReceipt
 from formant_provider.store.events import append
+from formant_provider.store.failures import again
 from formant_provider.store.intents import BATCH_CALL, CALL, PLACED, as_event
 from formant_provider.store.schema import NAME_LENGTH, intents
 from formant_provider.store.store import to_ms
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 
+@again
 def record_outcome(
     store: Store,
     *,

@@ -30,6 +30,7 @@ from sqlalchemy import BigInteger, bindparam, delete, literal_column, select, up
 
 from formant_provider.core.pace import LATEST_MS, PaceExceeded, Queue, Turn, passed, reserved, spacing_ms
 from formant_provider.store.admission import upserted
+from formant_provider.store.failures import again
 from formant_provider.store.in_progress import going, occupied, settled
 from formant_provider.store.outcomes import record_outcome
 from formant_provider.store.schema import pace, turns
@@ -149,6 +150,7 @@ class Pace:
     def _spacing(self) -> int | None:
         return None if self.calls_per_minute is None else spacing_ms(self.calls_per_minute)
 
+    @again
     def _reserve(self, store: Store, intent_id: str, over: int | None) -> tuple[float, bool]:
         """Keep a place; return for how many seconds to wait, and whether to ask the API who is done."""
         with store.writing() as conn:
@@ -163,7 +165,7 @@ class Pace:
                 return 0.0, False
             place["account"] = self.account
             conn.execute(upserted(conn, turns, {"intent_id": intent_id, **_NO_PLACE, **place}, keep=place))
-            conn.execute(delete(turns).where(turns.c.asked_at < standing.now - _FORGOTTEN_MS))
+            self._forget(conn, standing.now - _FORGOTTEN_MS)
             looks = over is not None and standing.now - standing.looked_at >= _LOOK_EVERY_MS
             if looks:
                 conn.execute(_LOOKED, {"of_account": self.account, "now": standing.now})
@@ -207,6 +209,13 @@ class Pace:
         row = conn.execute(_standing(conn.dialect.name), named).one()
         turn = None if row.turn_at is None else Turn(row.turn_at, is_exact=bool(row.is_exact))
         return _Standing(Queue(row.tail_at, row.gate_at), turn, row.came_at, row.looked_at, row.now)
+
+    @staticmethod
+    def _forget(conn: Connection, before: int) -> None:
+        """Delete turns that nobody asks for any more."""
+        # Read first: to find them, a DELETE of MySQL would wait for each row that others have locked.
+        if old := conn.execute(select(turns.c.intent_id).where(turns.c.asked_at < before)).scalars().all():
+            conn.execute(delete(turns).where(turns.c.intent_id.in_(old), turns.c.asked_at < before))
 
     def _move(self, conn: Connection, queue: Queue) -> None:
         conn.execute(_MOVE, {"of_account": self.account, "tail": queue.tail, "gate": queue.gate})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select, update
 
 from formant_provider.store.events import append, append_all
+from formant_provider.store.failures import again
 from formant_provider.store.kinds import ATTEMPTS, KEPT, PURGED, PURGING, STORE
 from formant_provider.store.schema import calls, chain, events, intents, people
 from formant_provider.store.schema import store as facts
@@ -195,6 +196,7 @@ def _attempts(told: Sequence[Told], after: int = 0) -> dict[str, Any]:
     return {ATTEMPTS: [[number, *found[number]] for number in sorted(found)]} if found else {}
 
 
+@again
 def _cut_next(store: Store, through: int, before: datetime, *, at: int) -> Purged | None:
     """Cut the next piece off, and return what went with it; ``None`` when all is done."""
     with store.writing() as conn:

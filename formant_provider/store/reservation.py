@@ -22,6 +22,7 @@ from sqlalchemy import select
 from formant_provider.core.caps import CapRule, is_free
 from formant_provider.store.admission import RESERVED_FOR, call_times
 from formant_provider.store.bulk import among, put_all
+from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
 from formant_provider.store.store import to_moment, to_ms
 
@@ -91,6 +92,7 @@ class Reservation(Asking):
         self.ledger.hold()
         self.ledger.claim_before = self.now() + RESERVED_FOR - _CLOCKS_DIFFER
 
+    @again
     def admit(self, keys: Sequence[int]) -> Set[int]:
         """Reserve people; return who of them was called as often as allowed.
 

@@ -67,6 +67,7 @@ intents = Table(
     Column("version", Integer, nullable=False),
     Index("formant_intents_recipient", "recipient", "call_at"),
     Index("formant_intents_trace", "trace_id"),
+    Index("formant_intents_conversation", "conversation_id"),
     Index("formant_intents_asked", "asked_at"),
     Index("formant_intents_account", "account", "call_at"),
 )

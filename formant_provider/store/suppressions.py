@@ -20,6 +20,7 @@ from sqlalchemy import bindparam, func, select, update
 from formant_provider.api.errors import InvalidInput
 from formant_provider.store.admission import upserted
 from formant_provider.store.events import append_all
+from formant_provider.store.failures import again
 from formant_provider.store.schema import NAME_LENGTH, events, people
 from formant_provider.store.store import to_moment, to_ms
 
@@ -171,9 +172,15 @@ def _in_turn(store: Store, asked: Mapping[str, datetime], decision: Decision, ap
     """Change some at a time, in the order of their digests, so that two who do so wait for each other."""
     change = Change()
     for some in _chunks(sorted(asked), AT_ONCE):
-        with store.writing() as conn:
-            change += apply(store, conn, {recipient: to_ms(asked[recipient]) for recipient in some}, decision)
+        change += _change(store, {recipient: to_ms(asked[recipient]) for recipient in some}, decision, apply)
     return change
+
+
+@again
+def _change(store: Store, asked: Mapping[str, int], decision: Decision, apply: Any) -> Change:
+    with store.writing() as conn:
+        changed: Change = apply(store, conn, asked, decision)
+    return changed
 
 
 def _add(store: Store, conn: Connection, asked: Mapping[str, int], decision: Decision) -> Change:

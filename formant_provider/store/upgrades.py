@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import column, inspect, select, table, text
+from sqlalchemy.exc import TimeoutError as LockTimeout
 
 from formant_provider.api.errors import InvalidInput
 
@@ -80,5 +81,8 @@ def _lock(conn: Connection) -> None:
     """Let one process at a time change tables. SQLite locks its file by itself."""
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    elif conn.dialect.name in {"mysql", "mariadb"}:  # until the connection is closed
-        conn.execute(text("SELECT GET_LOCK('formant_store', 60)"))
+    elif conn.dialect.name == "mysql":
+        # MySQL commits each table at once, so the lock is the session's, which must end with the transaction.
+        conn.detach()
+        if conn.execute(text("SELECT GET_LOCK('formant_store', 30)")).scalar() != 1:
+            raise LockTimeout("Somebody else is changing the tables")

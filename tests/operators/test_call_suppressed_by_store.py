@@ -158,7 +158,7 @@ def test_no_file_of_the_database_holds_a_number(
     assert run_task(an_operator(called), channel).state == "success"
     change(store, listed, remove)
     if database.server is not None:
-        database.server.execute("CHECKPOINT")
+        database.server.execute(database.server.checkpoint)
     folder = tmp_path if database.server is None else database.server.folder
     files = [path for path in folder.rglob("*") if path.is_file()]
     texts = [path.read_bytes() for path in files]

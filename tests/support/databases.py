@@ -2,8 +2,7 @@
 
 A server is started once for each process that asks, on a free port in a folder of its own, and each test is
 given a database of its own in it. ``FORMANT_TEST_POSTGRES=required`` makes a missing PostgreSQL an error and
-not a skip. ``FORMANT_TEST_MYSQL`` names the URL of a MySQL server whose user may create databases; nothing
-starts one.
+not a skip. ``FORMANT_TEST_MYSQL`` lets the same tests run on Debian's MariaDB as well.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -40,9 +39,10 @@ SETTINGS = (
     "log_min_messages=warning",
 )
 
-AFTER_US = (
-    'cat; [ ! -e "$1" ] || { kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; sleep 1; rm -rf "$1"; }'
-)
+AFTER_US = 'cat; [ ! -e "$1" ] || { kill -QUIT "$(head -n 1 "$1/data/$2")"; sleep 1; rm -rf "$1"; }'
+
+
+ServerT = TypeVar("ServerT", bound="Server")
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Database:
 
     url: str
     connection: dict[str, Any]
-    server: Postgres | None = None
+    server: Server | None = None
     _engines: list[Engine] = field(default_factory=list, repr=False)
 
     @property
@@ -80,19 +80,24 @@ class Database:
             self._engines.pop().dispose()
 
 
-class Postgres:
-    """A PostgreSQL server in a folder of its own, which can be killed and started again."""
+class Server:
+    """A database server in a folder of its own, which can be killed and started again.
+
+    :param programs: the folder of its programs.
+    """
+
+    kind: str
+    checkpoint: str
+    users: tuple[str, ...]
+    pid_file: str
 
     def __init__(self, programs: Path) -> None:
         self.programs = programs
-        self.folder = Path(tempfile.mkdtemp(prefix="formant-postgres-", dir="/tmp"))
-        self._user = _user_for(self.folder)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"formant-{self.kind}-", dir="/tmp"))
+        self._user = _user_for(self.folder, self.users)
         self._process: subprocess.Popen[bytes] | None = None
-        self.watcher: subprocess.Popen[bytes] | None = None
         self.port = _free_port()
-        self._run(
-            "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
-        )
+        self._install()
 
     @property
     def data(self) -> Path:
@@ -105,11 +110,9 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server on the same port, and return when it answers; after a kill it recovers first."""
-        settings = [word for setting in SETTINGS for word in ("-c", setting)]
-        command = [self.programs / "postgres", "-D", self.data, "-p", str(self.port), *settings]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, cwd="/", **self._user
+                self._command(), stdout=log, stderr=log, start_new_session=True, cwd="/", **self._user
             )
         _until(self._answers, self._log)
 
@@ -126,7 +129,7 @@ class Postgres:
         self._process.wait()
         self._process = None
         _until(lambda: not any(_is_alive(pid) for pid in children), self._log)
-        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.data / self.pid_file).unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End the server at once and in order: open connections are closed, nothing is lost."""
@@ -140,34 +143,27 @@ class Postgres:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def execute(self, sql: str, database: str = "postgres") -> str:
-        """Run a statement as the superuser, and return what ``psql`` prints."""
-        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database), "-c", sql)
-
-    def dsn(self, database: str) -> str:
-        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+    def execute(self, sql: str, database: str = "") -> str:
+        """Run a statement as the superuser, and return what the server's own client prints."""
+        raise NotImplementedError
 
     def create(self) -> Database:
         """Make an empty database, with a name of its own."""
-        name = f"t{uuid.uuid4().hex[:12]}"
-        self.execute(f"CREATE DATABASE {name}")
-        fields = {
-            "conn_type": "postgres",
-            "host": "127.0.0.1",
-            "port": self.port,
-            "login": USER,
-            "schema": name,
-        }
-        # The driver that Airflow's hook takes when it is there.
-        url = self.dsn(name).replace(
-            "postgresql:", f"postgresql{'+psycopg' if find_spec('psycopg') else ''}:"
-        )
-        return Database(url, fields, self)
+        raise NotImplementedError
 
     def drop(self, database: Database) -> None:
         """Remove a database, whoever still uses it."""
-        if self._process is not None:
-            self.execute(f"DROP DATABASE IF EXISTS {database.connection['schema']} WITH (FORCE)")
+        raise NotImplementedError
+
+    def _install(self) -> None:
+        raise NotImplementedError
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
+
+    def _fields(self, name: str) -> dict[str, Any]:
+        fields = {"conn_type": self.kind, "host": "127.0.0.1", "port": self.port}
+        return {**fields, "login": USER, "schema": name}
 
     def _run(self, program: str, *arguments: str) -> str:
         command = [self.programs / program, *arguments]
@@ -186,6 +182,46 @@ class Postgres:
         return (self.folder / "log").read_text()[-2000:]
 
 
+class Postgres(Server):
+    """A PostgreSQL server."""
+
+    kind = "postgres"
+    checkpoint = "CHECKPOINT"
+    users = ("postgres", "nobody")
+    pid_file = "postmaster.pid"
+
+    def _install(self) -> None:
+        self._run(
+            "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
+        )
+
+    def _command(self) -> list[str]:
+        settings = [word for setting in SETTINGS for word in ("-c", setting)]
+        return [str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), *settings]
+
+    def execute(self, sql: str, database: str = "postgres") -> str:
+        """Run a statement as the superuser, and return what ``psql`` prints."""
+        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database), "-c", sql)
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def create(self) -> Database:
+        """Make an empty database, with a name of its own."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        self.execute(f"CREATE DATABASE {name}")
+        # The driver that Airflow's hook takes when it is there.
+        url = self.dsn(name).replace(
+            "postgresql:", f"postgresql{'+psycopg' if find_spec('psycopg') else ''}:"
+        )
+        return Database(url, self._fields(name), self)
+
+    def drop(self, database: Database) -> None:
+        """Remove a database, whoever still uses it."""
+        if self._process is not None:
+            self.execute(f"DROP DATABASE IF EXISTS {database.connection['schema']} WITH (FORCE)")
+
+
 @functools.cache
 def postgres() -> Postgres:
     """Return the server of this process, which ends with it; it is started again if a test has ended it."""
@@ -195,13 +231,16 @@ def postgres() -> Postgres:
         if os.environ.get("FORMANT_TEST_POSTGRES") == "required":
             pytest.fail(reason)
         pytest.skip(reason)
-    server = Postgres(programs)
+    return started(Postgres(programs))
+
+
+def started(server: ServerT) -> ServerT:
+    """Start a server that ends with this process."""
     owner = os.getpid()
     atexit.register(lambda: server.remove() if os.getpid() == owner else None)
     # Should this process be killed, its end of the pipe closes, and the server goes too.
-    subprocess.Popen(
-        ["sh", "-c", AFTER_US, "sh", server.folder], stdin=subprocess.PIPE, start_new_session=True
-    )
+    command = ["sh", "-c", AFTER_US, "sh", server.folder, server.pid_file]
+    subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     server.start()
     return server
 
@@ -220,8 +259,22 @@ def sqlite_database(folder: Path) -> Iterator[Database]:
 @contextmanager
 def postgres_database() -> Iterator[Database]:
     """A database of its own in the server of this process."""
-    server = postgres()
-    if server._process is None:
+    with _database_in(postgres()) as database:
+        yield database
+
+
+@contextmanager
+def mysql_database() -> Iterator[Database]:
+    """A database of its own in the MariaDB of this process."""
+    from support.mariadb import mariadb
+
+    with _database_in(mariadb()) as database:
+        yield database
+
+
+@contextmanager
+def _database_in(server: Server) -> Iterator[Database]:
+    if not server.is_up:
         server.start()
     database = server.create()
     try:
@@ -229,29 +282,6 @@ def postgres_database() -> Iterator[Database]:
     finally:
         database.close()
         server.drop(database)
-
-
-@contextmanager
-def mysql_database() -> Iterator[Database]:
-    """A database of its own in the server that ``FORMANT_TEST_MYSQL`` names."""
-    from sqlalchemy import create_engine, make_url
-
-    url, name = make_url(os.environ["FORMANT_TEST_MYSQL"]), f"t{uuid.uuid4().hex[:12]}"
-    server = create_engine(url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    fields = {
-        **{"conn_type": "mysql", "host": url.host, "port": url.port, "schema": name},
-        **{"login": url.username, "password": url.password},
-    }
-    database = Database(url.set(database=name).render_as_string(hide_password=False), fields)
-    try:
-        yield database
-    finally:
-        database.close()
-        with server.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {name}")
-        server.dispose()
 
 
 def contents_of(database: Database) -> str:
@@ -289,16 +319,16 @@ def _programs() -> Path | None:
     return next((path for path in reversed(folders) if (path / "initdb").exists()), None)
 
 
-def _user_for(folder: Path) -> dict[str, Any]:
+def _user_for(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Give the folder to the user that runs the server, which refuses root."""
     if os.getuid() != 0:
         return {}
-    for name in ("postgres", "nobody"):
+    for name in names:
         with suppress(KeyError):
             user = pwd.getpwnam(name)
             os.chown(folder, user.pw_uid, user.pw_gid)
             return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    pytest.fail("PostgreSQL refuses root, and there is no user postgres or nobody")
+    pytest.fail(f"The server refuses root, and there is no user {' or '.join(names)}")
 
 
 def _free_port() -> int:

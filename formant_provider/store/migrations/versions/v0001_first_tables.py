@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,6 +12,13 @@ down_revision = None
 
 _DIGEST = sa.String(32)
 _NAME = sa.String(250)
+_TEXT = sa.Text().with_variant(sa.Text(2**24 - 1), "mysql")  # where a text has 64 KB at most
+# Ids of others differ in case alone, which MySQL's own collations take for the same.
+_OF_MYSQL: dict[str, Any] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+}
 
 
 def upgrade() -> None:
@@ -25,15 +34,15 @@ def upgrade() -> None:
 
 
 def _store() -> None:
-    op.create_table(
+    _table(
         "formant_store",
         sa.Column("name", sa.String(32), primary_key=True),
-        sa.Column("value", sa.Text, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
     )
 
 
 def _intents() -> None:
-    op.create_table(
+    _table(
         "formant_intents",
         sa.Column("id", _DIGEST, primary_key=True),
         sa.Column("kind", sa.String(16), nullable=False),
@@ -43,7 +52,7 @@ def _intents() -> None:
         sa.Column("run_id", _NAME, nullable=False),
         sa.Column("task_id", _NAME, nullable=False),
         sa.Column("map_index", sa.Integer, nullable=False),
-        sa.Column("reference", sa.Text),
+        sa.Column("reference", _TEXT),
         sa.Column("asked_by", _NAME),
         sa.Column("account", _DIGEST),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
@@ -54,20 +63,21 @@ def _intents() -> None:
         sa.Column("batch_id", sa.BigInteger),
         sa.Column("outcome", _NAME),
         sa.Column("outcome_at", sa.BigInteger),
-        sa.Column("intent", sa.Text, nullable=False),
+        sa.Column("intent", _TEXT, nullable=False),
         sa.Column("try_number", sa.Integer, nullable=False),
         sa.Column("sending_by", _DIGEST),
         sa.Column("sending_until", sa.BigInteger),
         sa.Column("version", sa.Integer, nullable=False),
     )
-    op.create_index("formant_intents_recipient", "formant_intents", ["recipient", "call_at"])
-    op.create_index("formant_intents_trace", "formant_intents", ["trace_id"])
-    op.create_index("formant_intents_asked", "formant_intents", ["asked_at"])
-    op.create_index("formant_intents_account", "formant_intents", ["account", "call_at"])
+    _index("formant_intents_recipient", "formant_intents", ["recipient", "call_at"])
+    _index("formant_intents_trace", "formant_intents", ["trace_id"])
+    _index("formant_intents_conversation", "formant_intents", ["conversation_id"])
+    _index("formant_intents_asked", "formant_intents", ["asked_at"])
+    _index("formant_intents_account", "formant_intents", ["account", "call_at"])
 
 
 def _calls() -> None:
-    op.create_table(
+    _table(
         "formant_calls",
         sa.Column("intent_id", _DIGEST, nullable=False),
         sa.Column("recipient", _DIGEST, nullable=False),
@@ -76,11 +86,11 @@ def _calls() -> None:
         sa.Column("counted", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     )
-    op.create_index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
+    _index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
 
 
 def _people() -> None:
-    op.create_table(
+    _table(
         "formant_people",
         sa.Column("recipient", _DIGEST, primary_key=True),
         sa.Column("suppressed_at", sa.BigInteger),
@@ -90,20 +100,20 @@ def _people() -> None:
 
 
 def _events() -> None:
-    op.create_table(
+    _table(
         "formant_events",
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("subject", _DIGEST, nullable=False),
-        sa.Column("payload", sa.Text, nullable=False),
+        sa.Column("payload", _TEXT, nullable=False),
         sa.Column("hash", sa.String(64), nullable=False),
     )
-    op.create_index("formant_events_subject", "formant_events", ["subject"])
+    _index("formant_events_subject", "formant_events", ["subject"])
 
 
 def _chain() -> None:
-    op.create_table(
+    _table(
         "formant_chain",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
@@ -114,7 +124,7 @@ def _chain() -> None:
 
 
 def _pace() -> None:
-    op.create_table(
+    _table(
         "formant_pace",
         sa.Column("account", _DIGEST, primary_key=True),
         sa.Column("tail_at", sa.BigInteger, nullable=False),
@@ -124,7 +134,7 @@ def _pace() -> None:
 
 
 def _turns() -> None:
-    op.create_table(
+    _table(
         "formant_turns",
         sa.Column("intent_id", _DIGEST, primary_key=True),
         sa.Column("account", _DIGEST, nullable=False),
@@ -134,4 +144,17 @@ def _turns() -> None:
         sa.Column("back_at", sa.BigInteger),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
     )
-    op.create_index("formant_turns_account", "formant_turns", ["account", "came_at"])
+    _index("formant_turns_account", "formant_turns", ["account", "came_at"])
+
+
+# MySQL keeps each table that was made before an upgrade died; the next one makes the others.
+
+
+def _table(name: str, *columns: Any) -> None:
+    if not sa.inspect(op.get_bind()).has_table(name):
+        op.create_table(name, *columns, **_OF_MYSQL)
+
+
+def _index(name: str, table: str, columns: list[str]) -> None:
+    if all(index["name"] != name for index in sa.inspect(op.get_bind()).get_indexes(table)):
+        op.create_index(name, table, columns)
