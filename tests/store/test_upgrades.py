@@ -100,7 +100,7 @@ def test_a_newer_package_migrates_a_store_and_an_older_one_refuses_it(
 
     status, said = run(database, tmp_path, "verify")
     assert status == 2
-    assert f"names a call store of version {SCHEMA_VERSION}; this package needs {NEWER}: run" in said
+    assert f"a call store of version {SCHEMA_VERSION}; this package needs {NEWER}: run" in said
     status, said = run(database, tmp_path, "upgrade --json")
     assert (status, json.loads(said)) == (0, {"version": NEWER, "was_changed": True})
     status, said = run(database, tmp_path, "verify --json")
