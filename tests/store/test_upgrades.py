@@ -106,7 +106,7 @@ def test_a_newer_package_migrates_a_store_and_an_older_one_refuses_it(
     status, said = run(database, tmp_path, "verify --json")
     assert (status, json.loads(said)["events"]) == (0, 2)
     with store.engine.connect() as conn, pytest.raises(InvalidInput, match=f"{NEWER}, which is newer than"):
-        check(conn)
+        check(conn, "here")
 
 
 def test_a_database_without_tables_is_refused(database: Database) -> None:
