@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from formant_provider.api.store_config import StoreConfig
+
+
+log = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
@@ -84,7 +88,12 @@ def _open(engine: Engine, config: StoreConfig) -> Store:
     place = where(config)
     if not config.auto_upgrade or is_up_to_date(engine, place):
         return open_up(engine, place, config.secret)
-    set_up(engine, place, config.secret, now=datetime.now(UTC))
+    if set_up(engine, place, config.secret, now=datetime.now(UTC)):
+        log.warning(
+            "The tables of the call store (%s) were made, or brought up to date. A new store knows of no call"
+            " before it, and of nobody who is not to be called.",
+            place,
+        )
     return open_up(engine, place, config.secret)
 
 

@@ -69,6 +69,7 @@ intents = Table(
     Index("formant_intents_trace", "trace_id"),
     Index("formant_intents_conversation", "conversation_id"),
     Index("formant_intents_asked", "asked_at"),
+    Index("formant_intents_run", "dag_id", "run_id"),
     Index("formant_intents_account", "account", "call_at"),
 )
 """One row for each call, or batch call, that was asked for."""

@@ -34,13 +34,16 @@ log = logging.getLogger(__name__)
 
 # What a send may take besides the two timeouts of the connection.
 _MARGIN_S = 15
+_LONGEST_NAME = 250
 
 
 @dataclass(frozen=True)
 class CallStore:
     """The store of a task.
 
-    :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    :param knows_all: whether nobody can have placed a call of this run of which the store does not know. The
+        run is younger than the store, and this is its first try, or an earlier one has asked the store as
+        well: before, the connection may have named no store, or another one, or this one was restored.
     :param account: digest of the account that the connection leads to.
     :param limits: what the connection says of the store.
     """
@@ -87,7 +90,6 @@ class CallStore:
         from formant_provider.store.intents import BATCH_CALL, kind_of
         from formant_provider.store.ledger import StoreLedger
 
-        is_fresh = self.knows_all and self.run.try_number == 1 and not self.run.was_cleared
         return StoreLedger(
             self.store,
             kind,
@@ -96,7 +98,7 @@ class CallStore:
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             lease=self.lease,
-            guesses=is_fresh and kind_of(asked) != BATCH_CALL,
+            guesses=self.knows_all and self.run.try_number == 1 and kind_of(asked) != BATCH_CALL,
             before=None if self.knows_all else before,
             pace=pace,
         )
@@ -115,8 +117,15 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
-    knows_all = store.knows_since(began or _earliest(run, now), now=now)
+    knows_all = store.knows_since(began or _earliest(run, now), now=now) and _asks_as_before(store, run)
     return CallStore(store, run, lease, knows_all, account, config.store)
+
+
+def _asks_as_before(store: Store, run: TaskRun) -> bool:
+    from formant_provider.store.positions import has_asked
+
+    is_first = run.try_number == 1 and not run.was_cleared
+    return is_first or has_asked(store, (*run.task_id, run.map_index))
 
 
 def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:
@@ -153,7 +162,7 @@ def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, r
         map_index=run.map_index,
         try_number=run.try_number,
         reference=None if reference is None else str(reference),
-        asked_by=run.asked_by,
+        asked_by=run.asked_by[:_LONGEST_NAME],
     )
 
 

@@ -153,7 +153,8 @@ class CallPlacer:
         store = call_store_of(self.hook, run)
         knows_all = store is not None and store.knows_all
         policy = Policy(
-            taken_since=None if knows_all else run.taken_since,
+            # A name of the user's own may have been used by a connection without this store.
+            taken_since=None if knows_all and not run.own_name else run.taken_since,
             look_since=None if knows_all else run.look_since,
             was_cleared=run.was_cleared,
             redial_on=self.options.redial_on,
