@@ -41,6 +41,7 @@ class CallStore:
     """The store of a task.
 
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    :param began: since when it has to know of them, aware.
     :param account: digest of the account that the connection leads to.
     :param limits: what the connection says of the store.
     """
@@ -49,6 +50,7 @@ class CallStore:
     run: TaskRun
     lease: timedelta
     knows_all: bool
+    began: datetime
     account: str
     limits: StoreConfig
 
@@ -98,6 +100,7 @@ class CallStore:
             lease=self.lease,
             guesses=is_fresh and kind_of(asked) != BATCH_CALL,
             before=None if self.knows_all else before,
+            relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
 
@@ -115,8 +118,9 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
-    knows_all = store.knows_since(began or _earliest(run, now), now=now)
-    return CallStore(store, run, lease, knows_all, account, config.store)
+    began = began or _earliest(run, now)
+    knows_all = store.knows_since(began, now=now)
+    return CallStore(store, run, lease, knows_all, began, account, config.store)
 
 
 def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:
