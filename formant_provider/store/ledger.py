@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, insert
 
 from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
 from formant_provider.core.ledger import IntentT, Ledger, Sent, note
@@ -24,7 +23,8 @@ from formant_provider.store import intents as rows
 from formant_provider.store.admission import Admission
 from formant_provider.store.events import append
 from formant_provider.store.failures import again
-from formant_provider.store.schema import calls, intents
+from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
+from formant_provider.store.schema import calls
 from formant_provider.store.store import to_ms
 
 if TYPE_CHECKING:
@@ -35,24 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FORGOTTEN = "The call store was purged meanwhile"
 _LONGEST_PAUSE_S = 1.0
 # Before a receipt is written again: half a minute in all, in which a database has been started again.
 _PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
-_INSERT = insert(intents)
-_IDS_OF_OTHERS = select(intents.c.trace_id, intents.c.conversation_id).where(
-    intents.c.recipient == bindparam("of_recipient"), intents.c.id != bindparam("of_id")
-)
-# Made once: to build a statement takes as long as to run it.
-_UPDATE = (
-    update(intents)
-    .where(intents.c.id == bindparam("of_id"), intents.c.version == bindparam("of_version"))
-    .values({name: bindparam(name) for name in rows.CHANGING})
-)
-_STAY = (
-    update(intents)
-    .where(intents.c.id == bindparam("of_id"), intents.c.sending_by == bindparam("of_process"))
-    .values(sending_until=bindparam("sending_until"))
-)
 
 
 @dataclass
@@ -62,6 +48,8 @@ class StoreLedger(Generic[IntentT]):
     :param kind: what the row is read as.
     :param lease: for how long a process may be at work on one send; after that it counts as dead.
     :param guesses: whether to assume at first that nothing is known, as is likely of a first try.
+    :param relies_since: since when the store has to know of all calls, when nothing of this one is in it;
+        ``None`` means that nothing follows from that.
     :param pace: in whose turn the call is placed; ``None`` means at once.
     :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
     :ivar people: of a batch call: how many, and the digest of who they are, once its contacts were read.
@@ -78,12 +66,14 @@ class StoreLedger(Generic[IntentT]):
     guesses: bool = False
     before: Ledger[IntentT] | None = None
     pace: Pace | None = None
+    relies_since: datetime | None = None
     is_durable = True
     is_guess: bool = field(default=False, init=False)
     is_of_others: bool = field(default=False, init=False)
     people: dict[str, Any] | None = field(default=None, init=False)
     claim_before: datetime | None = field(default=None, init=False)
     _row: dict[str, Any] | None = field(default=None, init=False)
+    _was_there: bool = field(default=False, init=False)
     _known: IntentT | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -101,8 +91,11 @@ class StoreLedger(Generic[IntentT]):
             self.guesses, self.is_guess = False, True
             return None
         self.is_guess = False
+        self._was_there = self._was_there or self._row is not None
         self._row = self._row_at_rest()
         if self._row is None:
+            if self._was_there:  # to the core it would be a call that nobody has ever asked for
+                raise SendAborted(f"{_FORGOTTEN}: what the store knew of this call is gone")
             self._known = self.before.read() if self.before else None
         else:
             self._known = rows.intent_of(self._row, self.kind, self.asked.key)
@@ -118,8 +111,7 @@ class StoreLedger(Generic[IntentT]):
         """
         recipient = self.store.digests.recipient(self.asked.recipient or "")
         with self.store.reading() as conn:
-            found = conn.execute(_IDS_OF_OTHERS, {"of_recipient": recipient, "of_id": self.id}).all()
-        return {id_ for row in found for id_ in row if id_}
+            return ids_of_others(conn, self.id, recipient)
 
     def claim(self, intent: IntentT) -> None:
         """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
@@ -171,7 +163,7 @@ class StoreLedger(Generic[IntentT]):
             except Superseded:
                 if intent.receipt is None or self._row is None:
                     raise
-                self._row = self._locked_row(conn)
+                self._row = find_row(conn, self.id, locks=True)  # none: it was purged
                 row = self._put(conn, intent, work, now)
             self._append(conn, row["state"], row, now)
         self._row, self._known, self.is_guess = row, intent, False
@@ -195,10 +187,7 @@ class StoreLedger(Generic[IntentT]):
 
         :raises Superseded: another process has taken over.
         """
-        named = {"of_id": self.id, "of_process": self._process}
-        work = {"sending_until": to_ms(now + self.lease)}
-        if conn.execute(_STAY, {**named, **work}).rowcount != 1:
-            raise _superseded()
+        prolong(conn, self.id, self._process, to_ms(now + self.lease))
 
     def let_go(self) -> None:
         """Leave what :meth:`hold` has begun, unless it may have been sent."""
@@ -220,8 +209,7 @@ class StoreLedger(Generic[IntentT]):
         pause_s = 0.05
         while True:
             with self.store.reading() as conn:
-                found = conn.execute(select(intents).where(intents.c.id == self.id)).mappings().first()
-            row = None if found is None else dict(found)
+                row = find_row(conn, self.id)
             left_s = 0.0 if row is None else self._busy_s(row)
             if left_s <= 0:
                 return row
@@ -237,10 +225,6 @@ class StoreLedger(Generic[IntentT]):
             return 0.0  # Airflow has given it up
         return float(row["sending_until"] - to_ms(self.now())) / 1000
 
-    def _locked_row(self, conn: Connection) -> dict[str, Any]:
-        wanted = select(intents).where(intents.c.id == self.id).with_for_update()
-        return dict(conn.execute(wanted).mappings().one())
-
     def _put(
         self, conn: Connection, intent: IntentT, work: Mapping[str, Any], now: datetime
     ) -> dict[str, Any]:
@@ -248,13 +232,22 @@ class StoreLedger(Generic[IntentT]):
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
         columns = self._columns(conn, intent, now)
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
-        if self._row is None:
-            self._insert(conn, {**known, **changed})
-        else:
-            named = {"of_id": self.id, "of_version": known["version"]}
-            if conn.execute(_UPDATE, {**changed, **named}).rowcount != 1:
-                raise _superseded()
+        if self._row is not None:
+            update_row(conn, self.id, known["version"], changed)
+            return {**known, **changed}
+        try:
+            insert_row(conn, {**known, **changed})
+        except Superseded:
+            self._was_there = True
+            raise
+        # In this transaction, since the answer at the start of the task may be of long ago.
+        if intent.receipt is None and not self._knows_all(conn, now):
+            raise SendAborted(f"{_FORGOTTEN}: the store no longer knows of all calls of this run")
         return {**known, **changed}
+
+    def _knows_all(self, conn: Connection, now: datetime) -> bool:
+        since = self.relies_since
+        return since is None or self.store.knows_since(since, now=now, conn=conn)
 
     def _columns(self, conn: Connection, intent: IntentT, now: datetime) -> dict[str, Any]:
         """Return what is written of an intent; the people of a batch call not sent are given back."""
@@ -268,16 +261,6 @@ class StoreLedger(Generic[IntentT]):
         is_answered = row is not None and row["sending_by"] == self._process and intent.receipt is not None
         # An upload takes its time, and nobody is called before its end.
         return {**columns, "call_at": to_ms(now)} if is_answered else columns
-
-    @staticmethod
-    def _insert(conn: Connection, row: Mapping[str, Any]) -> None:
-        is_known = False
-        try:
-            conn.execute(_INSERT, row)
-        except IntegrityError:
-            is_known = True
-        if is_known:
-            raise _superseded()
 
     def _may_have_been_placed(self, intent: IntentT) -> bool:
         """Whether this attempt may have been placed before, so that it counts as a call already."""
@@ -297,7 +280,3 @@ class StoreLedger(Generic[IntentT]):
     def _append(self, conn: Connection, kind: str, row: Mapping[str, Any], now: datetime) -> None:
         digests, event = self.store.digests, rows.as_event(row)
         append(conn, digests, at=to_ms(now), kind=kind, subject=row["id"], payload=event)
-
-
-def _superseded() -> Superseded:
-    return Superseded("Another process has this call in hand")

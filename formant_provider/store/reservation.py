@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from formant_provider.core.caps import CapRule, is_free
-from formant_provider.store.admission import RESERVED_FOR, call_times
+from formant_provider.store.admission import RESERVED_FOR, call_times, ringing
 from formant_provider.store.bulk import among, put_all
 from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
-from formant_provider.store.store import to_moment, to_ms
+from formant_provider.store.store import to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,11 @@ class Asking:
             return set()
         times = call_times(conn, list(known), since=now - self.cap.per, now=now, other_than=other_than)
         often = {one: moments for one, moments in times.items() if len(moments) >= self.cap.calls}
-        return {known[one] for one, ms in often.items() if not is_free(map(to_moment, ms), now, self.cap)}
+        return {
+            known[one]
+            for one, moments in often.items()
+            if not is_free([ringing(*each) for each in moments], now, self.cap)
+        }
 
 
 @dataclass

@@ -44,6 +44,7 @@ class CallStore:
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know. The
         run is younger than the store, and this is its first try, or an earlier one has asked the store as
         well: before, the connection may have named no store, or another one, or this one was restored.
+    :param began: since when it has to know of them, aware.
     :param account: digest of the account that the connection leads to.
     :param limits: what the connection says of the store.
     """
@@ -52,6 +53,7 @@ class CallStore:
     run: TaskRun
     lease: timedelta
     knows_all: bool
+    began: datetime
     account: str
     limits: StoreConfig
 
@@ -100,6 +102,7 @@ class CallStore:
             lease=self.lease,
             guesses=self.knows_all and self.run.try_number == 1 and kind_of(asked) != BATCH_CALL,
             before=None if self.knows_all else before,
+            relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
 
@@ -117,8 +120,9 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
-    knows_all = store.knows_since(began or _earliest(run, now), now=now) and _asks_as_before(store, run)
-    return CallStore(store, run, lease, knows_all, account, config.store)
+    began = began or _earliest(run, now)
+    knows_all = store.knows_since(began, now=now) and _asks_as_before(store, run)
+    return CallStore(store, run, lease, knows_all, began, account, config.store)
 
 
 def _asks_as_before(store: Store, run: TaskRun) -> bool:

@@ -136,7 +136,7 @@ def test_the_calls_of_others_are_not_taken_for_this_one(sandbox: Sandbox, channe
 def test_a_connection_that_joins_an_old_store_calls_nobody_again(
     sandbox: Sandbox, channel: FakeSupervisor
 ) -> None:
-    """The store is older than the run, and yet knows nothing of it: what Airflow's task state knows counts."""
+    """The store is older than the run, and knows nothing of it: what Airflow's task state knows counts."""
     named = channel.connections["formant_default"]
     channel.connections["formant_default"] = sandbox.connection_uri()
     first = run_task(a_call(), channel)

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.errors import StoreUnavailable, Superseded
+from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.ledger import Sent
 from formant_provider.store.ledger import StoreLedger
+from formant_provider.store.purging import purge
 from formant_provider.store.store import Store
+from formant_provider.store.verify import verify
 from support.databases import Database, Postgres
 from support.ledger_contract import DurableLedgerContract
 from support.stores import NUMBER, asked, ledger_in, new_store
@@ -219,3 +221,52 @@ def test_what_a_next_try_would_learn_anew_does_not_wait(store: Store, server: Po
     with pytest.raises(StoreUnavailable):
         ledger.write(replace(DOUBT, sent=Sent.REFUSED))
     assert pauses == []
+
+
+def purged(store: Store, before: datetime) -> None:
+    purge(store, before=before, by="test", now=lambda: datetime.now(UTC), sleep=lambda _: None)
+
+
+def test_a_call_that_is_purged_after_it_was_read_is_not_placed_as_a_new_one(store: Store) -> None:
+    """What was known of it is gone, which is not the same as that nobody has asked for it."""
+    long_ago = NOW - timedelta(days=100)
+    dead = ledger_in(store, Intent, asked(), now=lambda: long_ago)
+    dead.read()
+    dead.claim(Intent("key", long_ago, Sent.UNCLEAR))
+    worker = ledger_in(store, Intent, asked(try_number=2))
+    assert worker.read() is not None
+    purged(store, NOW - timedelta(days=90))
+    with pytest.raises(Superseded):
+        worker.claim(DOUBT)
+    for _ in range(2):
+        with pytest.raises(SendAborted, match="purged meanwhile"):
+            worker.read()
+
+
+def test_a_run_of_long_ago_is_asked_about_again_when_it_claims(store: Store) -> None:
+    """Its task may have been busy since it asked: what was purged by then may have held its call."""
+    long_ago = NOW - timedelta(days=100)
+    dead = ledger_in(store, Intent, asked(), now=lambda: long_ago)
+    dead.read()
+    dead.claim(Intent("key", long_ago, Sent.UNCLEAR))
+    worker = ledger_in(store, Intent, asked(try_number=2), relies_since=long_ago)
+    purged(store, NOW - timedelta(days=90))
+    assert worker.read() is None
+    for _ in range(2):
+        with pytest.raises(SendAborted, match="purged meanwhile"):
+            worker.claim(DOUBT)
+    newer = ledger_in(store, Intent, asked(), relies_since=NOW - timedelta(days=2))
+    assert newer.read() is None
+    newer.claim(DOUBT)
+
+
+def test_a_receipt_is_kept_although_its_row_was_purged(store: Store) -> None:
+    """A send that hung for longer than the store keeps a call has placed it all the same."""
+    long_ago = NOW - timedelta(days=100)
+    hung = ledger_in(store, Intent, asked(), now=lambda: long_ago)
+    hung.read()
+    hung.claim(Intent("key", long_ago, Sent.UNCLEAR))
+    purged(store, NOW - timedelta(days=90))
+    hung.write(PLACED)
+    assert ledger_in(store, Intent, asked(try_number=2)).read() == PLACED
+    assert verify(store).count == 0
