@@ -263,7 +263,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
             leaving_a_result(context, lambda: self._row(context)),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
             ending_the_task(PLACING_A_BATCH_CALL, self.hook),
-            noting_nothing_sent(run, self.hook, BATCHES_ENTRY),
+            noting_nothing_sent(run, BATCHES_ENTRY),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)

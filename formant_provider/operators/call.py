@@ -251,7 +251,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         with (
             leaving_a_result(context, self.row_of),
             ending_the_task(PLACING_A_CALL, self.hook),
-            noting_nothing_sent(run, self.hook),
+            noting_nothing_sent(run),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))

@@ -29,6 +29,12 @@ _FROM_RESERVED_TO_UPLOADED = timedelta(hours=6)
 # The two timeouts of a connection, and what the upload of a batch call may take.
 _LONGEST_SEND_MS = 3_600_000
 _SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
+_SUPPRESSED_IN = (
+    select(calls.c.recipient)
+    .join(people, people.c.recipient == calls.c.recipient)
+    .where(calls.c.intent_id == bindparam("of_id"), calls.c.counted, people.c.suppressed_at.is_not(None))
+    .limit(1)
+)
 SUPPRESSED, CAPPED = "suppressed", "capped"
 
 
@@ -89,6 +95,14 @@ def lock_person(conn: Connection, recipient: str) -> None:
 def is_suppressed(conn: Connection, recipient: str) -> bool:
     """Whether a person is on the do-not-call list."""
     return conn.execute(_SUPPRESSED_AT, {"recipient": recipient}).scalar() is not None
+
+
+def is_anyone_suppressed(conn: Connection, batch_call: str) -> bool:
+    """Whether somebody whom a batch call is about to call is on the do-not-call list by now.
+
+    :param batch_call: the id of its intent.
+    """
+    return conn.execute(_SUPPRESSED_IN, {"of_id": batch_call}).first() is not None
 
 
 def call_times(

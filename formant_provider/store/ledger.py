@@ -20,7 +20,7 @@ from sqlalchemy import delete, insert
 from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
 from formant_provider.core.ledger import IntentT, Ledger, Sent, note
 from formant_provider.store import intents as rows
-from formant_provider.store.admission import Admission
+from formant_provider.store.admission import Admission, is_anyone_suppressed
 from formant_provider.store.events import append
 from formant_provider.store.failures import again
 from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 
 _FORGOTTEN = "The call store was purged meanwhile"
 _LONGEST_PAUSE_S = 1.0
+# An upload may be under way for so many times as long as the request of a call.
+_UPLOADS_TAKE_TIMES = 60
+_NOT_ANY_MORE = "Somebody came onto the do-not-call list since the contacts were checked; a retry checks anew"
 # Before a receipt is written again: half a minute in all, in which a database has been started again.
 _PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
 
@@ -51,7 +54,8 @@ class StoreLedger(Generic[IntentT]):
     :param relies_since: since when the store has to know of all calls, when nothing of this one is in it;
         ``None`` means that nothing follows from that.
     :param pace: in whose turn the call is placed; ``None`` means at once.
-    :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
+    :param before: the ledger of a task without a store, which may know what the store does not, and is told
+        what is sent; ``None`` in a first try.
     :ivar people: of a batch call: how many, and the digest of who they are, once its contacts were read.
     :ivar claim_before: until when it may be sent for the first time, if there is a limit.
     """
@@ -115,6 +119,8 @@ class StoreLedger(Generic[IntentT]):
 
     def claim(self, intent: IntentT) -> None:
         """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
+        if self.before is not None and not self._may_have_been_placed(intent):
+            self.before.claim(intent)  # or what is there would be believed once there is no store
         if self.pace is None:
             self._claim(intent)
         else:
@@ -131,6 +137,8 @@ class StoreLedger(Generic[IntentT]):
             # Also before a further send of the same: the one before may not have been accepted.
             if row["recipient"] is not None:
                 self.admission.admit(conn, row, now=now)
+            elif is_anyone_suppressed(conn, self.id):
+                raise SendAborted(_NOT_ANY_MORE)
             if self.pace is not None:
                 self.pace.enter(conn, self.id)
             self._append(conn, "sending", row, now)
@@ -205,16 +213,19 @@ class StoreLedger(Generic[IntentT]):
         return {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
 
     def _row_at_rest(self) -> dict[str, Any] | None:
-        """Return the row, after those who are at work on it."""
-        pause_s = 0.05
+        """Return the row, after those who are at work on it; no wrong clock holds anybody up for long."""
+        pause_s, waited_s = 0.05, 0.0
+        longest_s = self.lease.total_seconds() * (1 if self.asked.recipient else _UPLOADS_TAKE_TIMES)
         while True:
             with self.store.reading() as conn:
                 row = find_row(conn, self.id)
-            left_s = 0.0 if row is None else self._busy_s(row)
+            left_s = 0.0 if row is None else min(self._busy_s(row), longest_s - waited_s)
             if left_s <= 0:
                 return row
+            if not waited_s:
+                log.info("Another process is placing the same call: waiting for it, %.0f s at most.", left_s)
             self.sleep(min(pause_s, left_s))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s, waited_s = min(2 * pause_s, _LONGEST_PAUSE_S), waited_s + min(pause_s, left_s)
 
     def _busy_s(self, row: Mapping[str, Any]) -> float:
         """Return for how many seconds another process may still be at work on the row."""

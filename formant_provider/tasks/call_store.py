@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pendulum
 
@@ -87,7 +87,7 @@ class CallStore:
     ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
-        :param before: the one of a task without a store.
+        :param before: the one of a task without a store, in Airflow.
         """
         from formant_provider.store.intents import BATCH_CALL, kind_of
         from formant_provider.store.ledger import StoreLedger
@@ -101,10 +101,17 @@ class CallStore:
             sleep=time.sleep,
             lease=self.lease,
             guesses=self.knows_all and self.run.try_number == 1 and kind_of(asked) != BATCH_CALL,
-            before=None if self.knows_all else before,
+            before=self._before(before),
             relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
+
+    def _before(self, ledger: Any) -> Any:
+        """Return the ledger of a task without a store, as far as there is use for it."""
+        if not self.knows_all:
+            return ledger
+        # What it does not know, the store does: nothing has to be assumed.
+        return None if self.run.try_number == 1 else replace(ledger, assumed=None)
 
 
 def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = None) -> CallStore | None:
