@@ -126,8 +126,8 @@ class StoreLedger(Generic[IntentT]):
     def _claim(self, intent: IntentT) -> None:
         now = self.now()
         with self.store.writing() as conn:
-            if rows.kind_of(self.asked) == rows.BATCH_CALL:
-                count_people(conn, self.id)
+            if self.was_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
+                count_people(conn, self.id, to_ms(now))
             row = self._put(conn, intent, self._at_work(now), now, sends=True)
             self._refuse_late(now)
             if not self._may_have_been_placed(intent):

@@ -26,7 +26,7 @@ from formant_provider.store.bulk import among, put_all
 from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
 from formant_provider.store.store import to_ms
-from formant_provider.store.uploads import next_upload, people_of
+from formant_provider.store.uploads import next_upload, people_of, who_is_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +115,8 @@ class Reservation(Asking):
                 put_all(conn, people, list(known), {}, keep="recipient")
             capped = self._capped(conn, known, now, other_than=ledger.id)
             reserved = [one for one, key in known.items() if key not in capped]
+            if ledger.was_sent:
+                reserved = who_is_new(conn, ledger.id, reserved)
             row = {"intent_id": ledger.id, "attempt": self._upload, "call_at": to_ms(now)}
             row["counted"] = not ledger.was_sent
             put_all(conn, calls, reserved, row, keep="call_at")
