@@ -80,7 +80,8 @@ def _change(arguments: argparse.Namespace, store: Store, change: Callable[..., C
     refuse_number("--by", by)
     decision = Decision(arguments.reason, by, now)  # before anything is read
     numbers = _read(arguments.numbers, arguments.default_country)
-    print(done.format(change(store, dict.fromkeys(digests_of(store, numbers), now), decision)))
+    # Without a moment: what a person decides here comes after all that was decided before.
+    print(done.format(change(store, dict.fromkeys(digests_of(store, numbers)), decision)))
     return 0
 
 
