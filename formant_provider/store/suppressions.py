@@ -8,7 +8,6 @@ that is cleared after weeks neither takes off who was put on since, nor puts on 
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select, update
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.core.numbers.in_text import may_hold_number
 from formant_provider.store.admission import upserted
 from formant_provider.store.events import append_all
 from formant_provider.store.failures import again
@@ -38,9 +38,6 @@ Asked = Mapping[str, datetime | None]
 AT_ONCE = 5_000
 # So many digests fit into one statement, whatever the database.
 _IN_ONE = 1_000
-# A day or a moment is told by as many digits as a number has, and is none.
-_DATE = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d)")
-_NUMBER = re.compile(r"\d(?:[\s().\-/]*\d){6,}")
 
 _CHANGED = "suppressed_at", "reason", "suppressed_by", "asked_at"
 _THOSE = people.c.recipient.in_(bindparam("recipients", expanding=True))
@@ -140,7 +137,7 @@ def refuse_number(field: str, text: str) -> None:
 
     :raises InvalidInput: without the text.
     """
-    if _NUMBER.search(_DATE.sub("", text)):
+    if may_hold_number(text):
         raise InvalidInput(
             field,
             "holds what may be a phone number, and the call store keeps none; name a case by letters or by"

@@ -145,6 +145,14 @@ def test_a_missing_file_is_named(command: Command, tmp_path: Path) -> None:
         command("add", str(tmp_path / "20260301.csv"), *why())
 
 
+@pytest.mark.parametrize("number", ["1\u2013415\u2013555\u20130125", "1,415,555,0125", "4155-50-12"])
+def test_a_reason_holds_no_number_however_it_is_written(number: str, command: Command) -> None:
+    """With any signs between the digits, or in the shape of a date that no calendar has."""
+    for options in (("--reason", f"called by {number}"), ("--reason", "letter", "--by", number)):
+        with pytest.raises(FormantError, match="may be a phone number"):
+            command("add", ASHA, *options)
+
+
 def test_reason_and_name_hold_no_number(command: Command, store: Store) -> None:
     """Both are stored as they are; and nothing is read before they are checked."""
     for options in (("--reason", f"called by {LEE}"), ("--reason", "letter", "--by", LEE)):
