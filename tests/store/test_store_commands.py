@@ -159,6 +159,28 @@ def test_history_without_one_person_or_dag_is_refused(
     assert "--recipient" in refused(run("history", *arguments))
 
 
+def test_history_reads_a_number_behind_a_byte_order_mark(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As editors begin a file; and of nothing it says that it is no number."""
+    new_store(database)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeff{NUMBER}\n"))
+    assert run("history", "--recipient", "-")[0] == 0
+    for nothing in ("", "\n", "\ufeff\n"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(nothing))
+        assert refused(run("history", "--recipient", "-")).endswith("--recipient: holds no number\n")
+
+
+def test_standard_input_that_is_closed_is_told(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sentence, by both commands that read it."""
+    new_store(database)
+    monkeypatch.setattr("sys.stdin", None)
+    for arguments in (["history", "--recipient", "-"], ["suppress", "add", "-", "--reason", "letter"]):
+        assert "reads standard input, which is closed" in refused(run(*arguments))
+
+
 def test_purge_keeps_what_a_cap_of_the_connection_counts(run: Run, database: Database) -> None:
     """However little is asked for; a dry run says so as well."""
     store = new_store(database, now=OLD - timedelta(days=1))
@@ -190,6 +212,45 @@ def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.Capture
         main(arguments)
     assert error.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", NUMBER],
+        [NUMBER],
+        ["history", "--since", NUMBER],
+        ["history", "--dag-id", "dag", NUMBER.replace("555", "\u2013555\u2013")],
+        ["purge", "--older-than", NUMBER],
+    ],
+)
+def test_a_number_in_the_wrong_place_is_not_repeated(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither where no argument belongs nor as the value of an option."""
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert NUMBER[-4:] not in capsys.readouterr().err
+
+
+def test_a_number_that_is_taken_for_a_file_is_not_repeated(run: Run, database: Database) -> None:
+    """The rest of its name is told."""
+    new_store(database)
+    told = refused(run("suppress", "add", f"{NUMBER}/a.csv", "--reason", "letter"))
+    assert "+.../a.csv" in told
+
+
+def test_the_connection_may_be_named_before_the_command(run: Run, database: Database) -> None:
+    """Or after it, or after a part of one."""
+    new_store(database)
+    for arguments in (
+        ["--conn-id", "nope", "verify"],
+        ["suppress", "--conn-id", "nope", "list"],
+        ["suppress", "list", "--conn-id", "nope"],
+        ["--conn-id", "formant_default", "verify", "--conn-id", "nope"],
+    ):
+        assert "'nope' does not exist" in refused(run(*arguments))
 
 
 def test_a_connection_that_cannot_be_used_is_told_in_a_sentence(run: Run, database: Database) -> None:

@@ -32,6 +32,11 @@ def holds_international(text: str) -> bool:
     return _INTERNATIONAL.search(_plain(text)) is not None
 
 
+def without_international(text: str) -> str:
+    """Return a text without what :func:`holds_international` finds in it."""
+    return _INTERNATIONAL.sub("+...", _plain(text)) if holds_international(text) else text
+
+
 def names(text: str, recipient: object) -> bool:
     """Whether the last digits of a person's number are in a text, however both are written."""
     tail = digits_of(recipient)[-TELLING:]

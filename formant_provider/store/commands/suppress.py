@@ -9,7 +9,6 @@ import argparse
 import getpass
 import io
 import re
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from formant_provider.core.contacts.do_not_call import NumbersInFiles, about_fie
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import Part, local_parts
+from formant_provider.store.commands.standard_input import STDIN, standard_input
 from formant_provider.store.suppressions import (
     Change,
     Decision,
@@ -36,7 +36,6 @@ from formant_provider.store.suppressions import (
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
-STDIN = "-"
 _FEWEST_DIGITS = 7
 # So many digits of a digest tell an entry from the others, and are still read by people.
 _SHOWN = 8
@@ -140,4 +139,4 @@ def _parts(place: str) -> list[Part]:
     if place != STDIN:
         return local_parts(place, "suppress")
     # Parquet and workbooks are read from any place, and a pipe from one alone.
-    return [Part(None, lambda: io.BytesIO(sys.stdin.buffer.read()))]
+    return [Part(None, lambda: io.BytesIO(standard_input().buffer.read()))]
