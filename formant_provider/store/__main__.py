@@ -23,17 +23,20 @@ from formant_provider.store.commands import history, purge, rotate, secret, supp
 COMMANDS = (secret, upgrade, rotate, suppress, history, verify, purge)
 CONN_ID = "formant_default"
 NOT_POSSIBLE = 2
+INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     :param argv: arguments without the program's name; ``None`` reads the command line.
-    :return: 0 when all is well, 1 when something was found, 2 when it was not possible; wrong arguments exit
-        with 2.
+    :return: 0 when all is well, 1 when something was found, 2 when it was not possible, 130 when somebody
+        pressed Ctrl-C; wrong arguments exit with 2.
     """
     parser = command_line()
     arguments = parser.parse_args(argv)
+    if sys.stdout is None:
+        return _not_possible(parser, "standard output is closed")
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -43,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return NOT_POSSIBLE
+    except KeyboardInterrupt:
+        _not_possible(parser, "interrupted; what was done until then stays, and can be done once more")
+        return INTERRUPTED
     except OSError as error:
         return _not_possible(parser, f"{error.filename or 'output'}: {error.strerror or error}")
     return status

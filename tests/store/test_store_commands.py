@@ -6,11 +6,13 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -264,16 +266,51 @@ def test_a_connection_that_cannot_be_used_is_told_in_a_sentence(run: Run, databa
     assert "newer than" in refused(run("verify"))
 
 
-def test_it_runs_as_a_program_where_airflow_is_set_up(tmp_path: Path) -> None:
-    """With connections from the environment; its result is all that is on standard output."""
+def program(*arguments: str, folder: Path, shell: str = "", **options: Any) -> subprocess.Popen[str]:
+    """Begin a command where Airflow has its connections from the environment."""
     connection = {"store_conn_id": "call_store", "store_secret": SECRET, "store_auto_upgrade": True}
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW_CONN_CALL_STORE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "calls.db")}),
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_CONN_CALL_STORE": json.dumps({"conn_type": "sqlite", "host": str(folder / "calls.db")}),
         "AIRFLOW_CONN_FORMANT_DEFAULT": json.dumps({"conn_type": "formant", "extra": connection}),
     }
-    command = [sys.executable, "-m", "formant_provider.store", "verify", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, json.loads(done.stdout)["findings"]) == (0, 0)
-    assert "Traceback" not in done.stderr
+    command = [sys.executable, "-m", "formant_provider.store", *arguments]
+    given = ["/bin/sh", "-c", f'exec "$@" {shell}', "sh", *command]
+    return subprocess.Popen(
+        given, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path) -> None:
+    """As shells know it, and without a traceback."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    running = program("suppress", "add", str(pipe), "--reason", "letter", "--by", "maria", folder=tmp_path)
+    with pipe.open("w"):  # which waits until the command reads
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("python -m formant_provider.store: interrupted; what was done")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("shell", "told"), [(">&-", "standard output is closed"), ("<&-", "which is closed")]
+)
+def test_a_stream_that_is_closed_is_told(shell: str, told: str, tmp_path: Path) -> None:
+    """Before anything is done whose result nobody would see."""
+    running = program(
+        "suppress", "add", "-", "--reason", "letter", "--by", "maria", folder=tmp_path, shell=shell
+    )
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert told in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_it_runs_as_a_program_where_airflow_is_set_up(tmp_path: Path) -> None:
+    """With connections from the environment; its result is all that is on standard output."""
+    running = program("verify", "--json", folder=tmp_path)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, json.loads(out)["findings"]) == (0, 0)
+    assert "Traceback" not in err

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidInput
 from formant_provider.core.contacts.do_not_call import NumbersInFiles, about_field, read_do_not_call
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
@@ -117,12 +117,22 @@ def _read(given: Iterable[str], default_country: str | None) -> set[int]:
         lists.append(("NUMBER", written))
     numbers = set[int]()
     for name, entries in lists:
-        with about_field(name):
-            found = read_do_not_call(entries, reader, may_be_empty=True)
+        found = _read_list(name, entries, reader)
         if not found:
             raise InvalidInput(name, "holds no number")
         numbers |= found
     return numbers
+
+
+def _read_list(name: str, entries: Any, reader: NumberReader) -> set[int]:
+    try:
+        with about_field(name):
+            return read_do_not_call(entries, reader, may_be_empty=True)
+    except InputNotFound:
+        if Path(name).exists():
+            raise
+    # Shorter than for a task, for which a file may be written yet.
+    raise InputNotFound(name, "No such file or directory")
 
 
 def _is_number(text: str) -> bool:
@@ -136,6 +146,8 @@ def _is_number(text: str) -> bool:
 
 
 def _parts(place: str) -> list[Part]:
+    if "://" in place:
+        raise InvalidInput(place, f"must be a file on this machine; {STDIN} reads what a pipe brings")
     if place != STDIN:
         return local_parts(place, "suppress")
     # Parquet and workbooks are read from any place, and a pipe from one alone.
