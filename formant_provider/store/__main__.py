@@ -15,9 +15,11 @@ from contextlib import suppress as suppress_error
 from pathlib import Path
 from typing import Any, NoReturn
 
+from formant_provider.api.config import read_store
 from formant_provider.api.errors import FormantError, InvalidInput
-from formant_provider.api.store_config import StoreConfig, read_store_config
+from formant_provider.api.store_config import StoreConfig
 from formant_provider.core.numbers.in_text import may_hold_number, without_international
+from formant_provider.provider_info import CONNECTION_TYPE
 from formant_provider.store.commands import history, purge, rotate, secret, suppress, upgrade, verify
 
 COMMANDS = (secret, upgrade, rotate, suppress, history, verify, purge)
@@ -114,9 +116,11 @@ def _config(conn_id: str) -> StoreConfig:
             connection = BaseHook.get_connection(conn_id)
     if connection is None:
         raise InvalidInput("--conn-id", f"connection {conn_id!r} does not exist for Airflow on this machine")
-    config = read_store_config(connection.extra_dejson)
+    config = read_store(connection.extra_dejson)
     if config is None:
         raise InvalidInput("store_conn_id", f"connection {conn_id!r} names no call store in its extra")
+    if connection.conn_type not in {None, "", CONNECTION_TYPE}:
+        raise InvalidInput("conn_type", f"connection {conn_id!r} is not of type {CONNECTION_TYPE}")
     return config
 
 

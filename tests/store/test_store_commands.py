@@ -282,6 +282,29 @@ def program(*arguments: str, folder: Path, shell: str = "", **options: Any) -> s
     )
 
 
+@pytest.mark.parametrize(
+    ("connection", "told"),
+    [
+        ({"conn_type": "formant", "extra": "5"}, "extra: must be a JSON object"),
+        ({"conn_type": "formant", "extra": '["store_conn_id"]'}, "extra: must be a JSON object"),
+        ({"conn_type": "http", "extra": {}}, "conn_type: connection 'other' is not of type formant"),
+        ({"conn_type": "formant", "extra": {"call_caps": "2/1d"}}, "did you mean 'call_cap'?"),
+    ],
+)
+def test_a_connection_is_read_as_tasks_read_it(
+    connection: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another type, a key that is nearly one of ours, and an extra that is no object are refused."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    if isinstance(extra := connection["extra"], dict):
+        given = {"store_conn_id": "call_store", "store_secret": SECRET, **extra}
+        connection = {**connection, "extra": json.dumps(given)}
+    with supervised_by(FakeSupervisor({"other": connection})):
+        status = main(["verify", "--conn-id", "other"])
+    printed = capsys.readouterr()
+    assert told in refused((status, printed.out, printed.err))
+
+
 def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path) -> None:
     """As shells know it, and without a traceback."""
     os.mkfifo(pipe := tmp_path / "pipe")
