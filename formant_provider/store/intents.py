@@ -15,6 +15,7 @@ from formant_provider.api.models import CallReceipt
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.keys import key_of
 from formant_provider.core.ledger import BaseIntent, Sent
+from formant_provider.core.numbers.in_text import may_hold_number
 from formant_provider.store.schema import DIGEST_LENGTH, NAME_LENGTH
 from formant_provider.store.store import to_ms
 
@@ -119,6 +120,8 @@ def columns_of(intent: BaseIntent, people: Mapping[str, Any] | None = None) -> d
     del plain["key"]
     if people is not None:
         plain["people"] = dict(people)
+    if isinstance(intent.receipt, BatchCall) and may_hold_number(intent.receipt.name or ""):
+        plain["receipt"]["name"] = None  # nothing depends on it, and the id is there
     return {
         "state": intent.sent.value if intent.receipt is None else PLACED,
         "call_at": to_ms(call_at(intent)),

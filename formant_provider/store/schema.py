@@ -94,6 +94,7 @@ people = Table(
     Column("suppressed_at", BigInteger),  # none: may be called
     Column("reason", _name),  # of the last change, also of a removal; and who made it
     Column("suppressed_by", _name),
+    Column("asked_at", BigInteger),  # when somebody on the list last asked for it again
 )
 """Who must not be called. A row is also the lock under which the calls of one person are counted."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,12 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.core.contacts.do_not_call import about_field, read_do_not_call
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.store.commands.printing import add_json, show, table
+from formant_provider.store.commands.standard_input import STDIN, standard_input
 from formant_provider.store.history import of_dag, of_people
 
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
-STDIN = "-"
 _TEXT = """Print what was asked for one person, or by a DAG: by which task, sent when, and what came of it.
 The number is turned into its digest here, and is neither sent nor printed. A number among the arguments stays
 in the history of the shell, and everybody on the machine can see it while the command runs; - reads it from
@@ -58,9 +57,12 @@ def _print_history(arguments: argparse.Namespace, store: Store) -> int:
 
 def _numbers(given: str, country: str | None) -> list[str]:
     """Return the number, and the same phone under an old numbering plan."""
-    text = sys.stdin.readline() if given == STDIN else given
+    text = standard_input().readline() if given == STDIN else given
+    text = text.removeprefix("\ufeff").strip()  # editors and Windows' shells begin a file with it
     with about_field("--recipient"):
-        read = read_do_not_call([text.strip()], NumberReader(country, renumber=True))
+        read = read_do_not_call([text], NumberReader(country, renumber=True), may_be_empty=True)
+    if not read:
+        raise InvalidInput("--recipient", "holds no number")
     return [f"+{number}" for number in sorted(read)]
 
 
@@ -115,5 +117,8 @@ def _minute(text: str) -> str:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a date or a moment, such as 2026-01-31") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

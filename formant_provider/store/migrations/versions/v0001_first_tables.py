@@ -97,6 +97,7 @@ def _people() -> None:
         sa.Column("suppressed_at", sa.BigInteger),
         sa.Column("reason", _NAME),
         sa.Column("suppressed_by", _NAME),
+        sa.Column("asked_at", sa.BigInteger),
     )
 
 
