@@ -47,6 +47,7 @@ def assert_not_called(run: TaskRun) -> None:
     result = run.xcoms["return_value"]
     assert (result["status"], result["reason"]) == ("skipped", "suppressed")
     assert "The number is on the do-not-call list of the call store" in run.log_text
+    assert "There is nothing to do: nobody on the list is called." in run.log_text + str(run.error)
     assert DIGITS not in run.masked_log_text + str(run.xcoms) + str(run.rendered_fields) + str(run.error)
 
 
