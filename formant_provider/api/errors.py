@@ -98,7 +98,7 @@ class StoreMisconfigured(InvalidInput):
     :param problem: the same in a word, a key of ``formant_provider.store.failures.PROBLEMS``.
     """
 
-    advice = Advice("Then clear this task.")
+    advice = Advice("Clear this task once the store is mended.")
 
     def __init__(self, reason: str, *, problem: str = "") -> None:
         super().__init__("store_conn_id", reason)
