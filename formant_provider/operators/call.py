@@ -288,7 +288,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     def on_kill(self) -> None:
         """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
         self._stopped = True
-        self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
+        self.log.warning("Stopping: this try sends nothing more. A call that was sent cannot be taken back.")
 
     def row_of(self, context: Context) -> dict[str, Any]:
         """Return by what this result is told from those of other rows."""

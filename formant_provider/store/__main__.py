@@ -1,7 +1,7 @@
 """The call store from a shell: ``python -m formant_provider.store COMMAND``.
 
 It reads the formant connection as Airflow's own commands do: from the environment, the secrets backend, or
-the metadata database. Nothing is sent to FormantAI, and no number is printed.
+the metadata database. Nothing is sent to FormantAI.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def command_line() -> argparse.ArgumentParser:
     """Return the commands and their options, as ``--help`` prints them."""
     parser = _Command(
         prog="python -m formant_provider.store",
-        description="Set up, read, check and purge the call store of a connection. No number is printed.",
+        description="Set up, read, check and purge the call store of a connection.",
         epilog="Exit status: 0 all is well, 1 something was found, 2 it was not possible.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

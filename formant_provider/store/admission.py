@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, case, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
+from formant_provider.api.models import utc_text
 from formant_provider.core.caps import CapRule, is_free, next_free
 from formant_provider.store.bulk import among
 from formant_provider.store.intents import BATCH_CALL, COUNTED
@@ -80,7 +81,11 @@ class Admission:
             raise self._capped(next_free(times, call_at, self.cap), now)
 
     def _capped(self, free_at: datetime, now: datetime) -> NotAdmitted:
-        text = f"This person is called as often as call_cap allows: {self.cap}"
+        free_from = (free_at + timedelta(microseconds=999_999)).replace(microsecond=0)
+        text = (
+            f"This person has already been called as often as call_cap allows ({self.cap}); the next call is"
+            f" free at {utc_text(free_from)}"
+        )
         is_later = self.on_capped == "schedule" and free_at <= now + _FARTHEST
         error = NotAdmitted(text, reason=CAPPED, free_at=free_at if is_later else None)
         error.skips = self.on_capped != "fail"

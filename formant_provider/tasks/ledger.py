@@ -59,7 +59,7 @@ def noting_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> Iterator[None
 
 
 def note_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> None:
-    """Let a further try know that a first one has sent nothing; one that sends over a call store says so too."""
+    """Let a further try know that a first one has sent nothing; one that sends over a store says so too."""
     if run.store is None or run.try_number > 1:
         return
     with suppress(Exception):

@@ -126,8 +126,9 @@ def test_history_tells_what_was_asked_for_a_person(
     assert run("suppress", "add", str(tmp_path / "list.csv"), *by_hand)[0] == 0
     status, out, _ = run("history", "--recipient", NUMBERS[0])
     assert status == 0
-    for said in ("by ravi: she asked", "Asked for: 2.", "remind, call, row 3", "order 5", "asha", "trace-run",
-                 "Batch call to 3 people", "renew, call", "batch_id 7", "sending ", "placed "):  # fmt: skip
+    for said in ("by ravi: she asked", "Asked for: 2 (2 placed).", "remind, call, row 3", "order 5", "asha",
+                 "trace-run", "Batch call to 3 people", "renew, call", "batch_id 7", "sending ",
+                 "placed "):  # fmt: skip
         assert said in out
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{NUMBERS[0]}\n"))
     found = json.loads(run("history", "--recipient", "-", "--json")[1])
@@ -146,8 +147,8 @@ def test_history_tells_what_a_dag_has_asked_for(run: Run, database: Database) ->
     a_call(store, "one", run_id="r1")
     a_call(store, "two", run_id="r2")
     a_call(store, "three", dag_id="other")
-    assert "Asked for: 2." in run("history", "--dag-id", "dag")[1]
-    assert "Asked for: 1." in run("history", "--dag-id", "dag", "--run-id", "r2")[1]
+    assert "Asked for: 2 (2 placed)." in run("history", "--dag-id", "dag", "--since", "7d")[1]
+    assert "Asked for: 1 (1 placed)." in run("history", "--dag-id", "dag", "--run-id", "r2")[1]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,8 @@ def test_purge_deletes_nothing_of_a_store_that_was_changed(run: Run, database: D
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nothing"], ["purge"], ["purge", "--older-than", "90"], ["suppress"]]
+    "arguments",
+    [[], ["nothing"], ["purge"], ["purge", "--older-than", "90"], ["suppress"], ["history", "--since", "7"]],
 )
 def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """As of any command."""

@@ -244,13 +244,15 @@ class CallPlacer:
     def _log_send(self) -> None:
         from formant_provider.core.numbers.recipient import Recipient
 
-        call = self.call
+        call, config = self.call, self.hook.get_config()
         if not Recipient.of(call.recipient).is_in_use:
             log.warning("customer_phone lies in no range known to be in use. It is called all the same.")
         log.info(
             "Asking %s for a call by agent %s, %s, with idempotency key %s.",
-            self.hook.get_config().base_url,
+            config.base_url,
             call.agent_id,
             call.scheduled_for or "now",
             call.idempotency_key,
         )
+        if config.store is not None:
+            log.info("The call is written down in the call store of connection %r.", config.store.conn_id)
