@@ -21,6 +21,6 @@ def payload_of(text: str) -> dict[str, Any]:
     """Return the payload of an event; an empty one when somebody has made something else of it."""
     try:
         payload = json.loads(text)
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}

@@ -102,7 +102,7 @@ def open_up(engine: Engine, where: str, secret: str) -> Store:
     with translated(where), _reader(engine).begin() as conn:
         check(conn, where)
         known = _facts(conn)
-    return Store(engine, where, opened(known[DIGEST_KEY], secret), _known_since(known))
+    return Store(engine, where, opened(str(known.get(DIGEST_KEY)), secret), _known_since(known))
 
 
 def change(conn: Connection, name: str, changed: Callable[[str], str]) -> None:
@@ -131,4 +131,7 @@ def _facts(conn: Connection) -> dict[str, Any]:
 
 
 def _known_since(known: dict[str, Any]) -> datetime:
-    return to_moment(max(int(known[INSTALLED_AT]), int(known[PURGED_BEFORE])))
+    try:
+        return to_moment(max(int(known[INSTALLED_AT]), int(known[PURGED_BEFORE])))
+    except (KeyError, ValueError, OverflowError):  # somebody has edited them, so nothing is relied on
+        return datetime.max.replace(tzinfo=UTC)

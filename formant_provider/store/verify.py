@@ -53,25 +53,41 @@ def snapshot(store: Store) -> Iterator[Connection]:
 
 
 def _check_chain(conn: Connection, digests: Digests, report: Report, expected: Head | None) -> None:
-    end = conn.execute(select(chain).where(chain.c.id == 1)).one_or_none()
-    if end is None:
-        report.add(None, "chain", "its row is missing, which says where the chain begins and ends")
+    ends = _ends(conn, report)
+    if ends is None:
         return
-    base, head = Head(end.base_seq, end.base_hash), Head(end.seq, end.hash)
-    report.base, report.head = base, head
+    report.base, report.head = base, head = ends
     purges, last, was_met = _Purges(), base, expected in (None, base)
     for page in walk(conn):
         report.events += len(page)
         for event in page:
-            _check_link(digests, report, last, event)
-            last = Head(event.seq, event.hash)
+            if _check_link(digests, report, last, event):
+                purges.see(event)
+            else:
+                report.doubted.add(event.subject)
+            if isinstance(event.seq, int):
+                last = Head(event.seq, event.hash)
             was_met = was_met or last == expected
-            purges.see(event)
         check_subjects(conn, report, page)
     _check_end(report, last, head)
     if expected is not None and not was_met:
         report.add(expected.seq, "chain", _why_unmet(expected, base, head))
     purges.check(conn, report, base)
+
+
+def _ends(conn: Connection, report: Report) -> tuple[Head, Head] | None:
+    """Return where the chain begins and ends, as its row says; ``None`` when that cannot be told."""
+    found = {row.id: row for row in conn.execute(select(chain))}
+    end = found.pop(1, None)
+    if found:
+        report.add(None, "chain", "a second row was inserted into formant_chain")
+    if end is None:
+        report.add(None, "chain", "its row is missing, which says where the chain begins and ends")
+    elif not (isinstance(end.seq, int) and isinstance(end.base_seq, int)):
+        report.add(None, "chain", "its row was edited: where the chain begins or ends is no number")
+    else:
+        return Head(end.base_seq, end.base_hash), Head(end.seq, end.hash)
+    return None
 
 
 def walk(conn: Connection) -> Iterator[Sequence[Any]]:
@@ -83,19 +99,24 @@ def walk(conn: Connection) -> Iterator[Sequence[Any]]:
         page = conn.execute(wanted.where(events.c.seq > page[-1].seq)).all()
 
 
-def _check_link(digests: Digests, report: Report, last: Head, event: Any) -> None:
+def _check_link(digests: Digests, report: Report, last: Head, event: Any) -> bool:
+    """Return whether an event is what was chained to the one before."""
+    if not isinstance(event.seq, int):
+        report.add(None, event.kind, "has something else than a number: it was edited or inserted")
+        return False
     if event.seq <= last.seq:
         report.add(event.seq, event.kind, "is older than the beginning of the chain: it was inserted")
-        return
+        return False
     if event.seq > last.seq + 1:
         # What the event after a gap was chained to is gone with it.
         others = f", and so were all up to {event.seq - 1}" if event.seq > last.seq + 2 else ""
         report.add(last.seq + 1, "event", f"was deleted{others}")
-        return
+        return False
     link = digests.chained(last.hash, event.seq, event.at, event.kind, event.subject, event.payload)
     if link != event.hash:
         where = where_of(payload_of(event.payload))
         report.add(event.seq, event.kind, "does not match its hash: it was edited, moved or inserted", where)
+    return bool(link == event.hash)
 
 
 def _check_end(report: Report, last: Head, head: Head) -> None:
