@@ -3,7 +3,8 @@
 Events can be cut off at the front of the chain alone. So the front is cut off piece by piece, each with the
 rows whose last event it holds, in one short transaction; what has to stay although its last event is old (who
 is on the do-not-call list, a call that is yet to ring) is stated again at the end of the chain in the same
-transaction. So the store can be verified at any moment, and the next purge goes on where one was interrupted.
+transaction, and the last event of it tells where the chain begins from then on. So the store can be verified
+at any moment, and the next purge goes on where one was interrupted.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, update
 
 from formant_provider.store.events import append, append_all
 from formant_provider.store.failures import again
-from formant_provider.store.kinds import ATTEMPTS, KEPT, PURGED, PURGING, STORE
+from formant_provider.store.kinds import ATTEMPTS, BASE, CUT, FACTS, KEPT, PURGED, PURGING, STORE
 from formant_provider.store.schema import calls, chain, events, intents, people
-from formant_provider.store.schema import store as facts
-from formant_provider.store.store import PURGED_BEFORE, change, to_ms
+from formant_provider.store.store import PURGED_BEFORE, change, facts_in, to_ms
 from formant_provider.store.vouching import Told, attempts_in, told_of
 
 if TYPE_CHECKING:
@@ -131,12 +132,14 @@ def _through(conn: Connection, before: datetime) -> int:
     """Return the last event of those at the front that are all older."""
     newer = select(events.c.seq).where(events.c.at >= to_ms(before)).order_by(events.c.seq).limit(1)
     first: int | None = conn.execute(newer).scalar()
-    end: int = conn.execute(select(chain.c.seq)).scalar_one() if first is None else first - 1
+    if first is not None:
+        return first - 1
+    end: int = conn.execute(select(chain.c.seq).where(chain.c.id == 1)).scalar_one()
     return end
 
 
 def _base(conn: Connection) -> int:
-    base: int = conn.execute(select(chain.c.base_seq)).scalar_one()
+    base: int = conn.execute(select(chain.c.base_seq).where(chain.c.id == 1)).scalar_one()
     return base
 
 
@@ -144,8 +147,16 @@ def _announce(conn: Connection, store: Store, before: datetime, through: int, by
     """Let nobody rely on the store for what is going to be deleted."""
     relied_on = to_ms(before + _MARGIN)
     change(conn, PURGED_BEFORE, lambda known: str(max(int(known), relied_on)))
-    since = int(conn.execute(select(facts.c.value).where(facts.c.name == PURGED_BEFORE)).scalar_one())
-    _tell(conn, store, PURGING, at, {"before": since, "through": through, "by": by})
+    _tell_store(conn, store, PURGING, at, {"through": through, "by": by})
+
+
+def _tell_store(
+    conn: Connection, store: Store, kind: str, at: int, payload: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Tell what is known of the store as a whole, read while nobody else can tell anything."""
+    begins = select(chain.c.base_seq, chain.c.base_hash).where(chain.c.id == 1).with_for_update()
+    base = list(conn.execute(begins).one())
+    _tell(conn, store, kind, at, {**payload, FACTS: facts_in(conn), BASE: base})
 
 
 def _tell(conn: Connection, store: Store, kind: str, at: int, payload: Mapping[str, Any]) -> None:
@@ -215,6 +226,7 @@ def _cut_next(store: Store, through: int, before: datetime, *, at: int) -> Purge
         if not is_there or conn.execute(moved.values(new)).rowcount != 1:
             conn.rollback()  # another purge was faster
             return Purged()
+        _tell_store(conn, store, CUT, at)
     return Purged(piece.events, len(piece.kept), deleted, forgotten)
 
 

@@ -52,7 +52,7 @@ def check_rows(conn: Connection, digests: Digests, report: Report) -> None:
 
 def check_subjects(conn: Connection, report: Report, page: Sequence[Any]) -> None:
     """Find rows that are gone, of which events tell; each at the last event about it."""
-    subjects = {event.subject for event in page} - {STORE}
+    subjects = {event.subject for event in page} - {STORE} - report.doubted
     for key in (intents.c.id, people.c.recipient):
         if subjects:
             subjects -= set(conn.execute(select(key).where(key.in_(subjects))).scalars())

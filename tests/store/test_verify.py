@@ -117,7 +117,7 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "the head": (lambda conn: conn.execute(update(chain).values(hash="0" * 64)), "another hash"),
     "the head, set back": (lambda conn: conn.execute(update(chain).values(seq=1)), "after the end"),
     "the head, deleted": (lambda conn: conn.execute(delete(chain)), "its row is missing"),
-    "the front, cut off": (cut_front, "begins later than any purge has announced"),
+    "the front, cut off": (cut_front, "does not begin where it was left: its front was cut off"),
     "an intent, deleted": (
         lambda conn: conn.execute(delete(intents).where(ONE_CALL)),
         "its row in formant_intents was deleted",
@@ -177,6 +177,18 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "since when all is known": (
         lambda conn: conn.execute(update(facts).where(facts.c.name == "purged_before").values(value="5")),
         "purged_before",
+    ),
+    "when the store was set up": (
+        lambda conn: conn.execute(update(facts).where(facts.c.name != "digest_key").values(value="0")),
+        "installed_at was edited",
+    ),
+    "a fact, inserted": (
+        lambda conn: conn.execute(insert(facts).values(name="x", value="y")),
+        "a fact was inserted",
+    ),
+    "a second chain": (
+        lambda conn: conn.execute(insert(chain).values(id=2, seq=1, hash="", base_seq=0, base_hash="")),
+        "a second row",
     ),
 }
 

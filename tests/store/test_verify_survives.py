@@ -10,6 +10,7 @@ from sqlalchemy import text, update
 
 from formant_provider.store.findings import Report
 from formant_provider.store.schema import events
+from formant_provider.store.schema import store as facts
 from formant_provider.store.store import Store, open_up
 from formant_provider.store.suppressions import Decision, add, digests_of
 from formant_provider.store.verify import verify
@@ -63,6 +64,24 @@ def test_a_payload_of_any_shape_is_a_finding(store: Store, payload: str) -> None
     assert found_at == [
         (seq, "does not match its hash: it was edited, moved or inserted") for seq in (3, 4, 8, 9)
     ]
+
+
+@pytest.mark.parametrize("value", ["abc", "", "9" * 40, "-5", "1e3"])
+def test_a_fact_that_is_no_moment_is_a_finding_and_nothing_is_relied_on(store: Store, value: str) -> None:
+    """The store opens as one that knows nothing of any run."""
+    with store.engine.begin() as conn:
+        conn.execute(update(facts).where(facts.c.name != "digest_key").values(value=value))
+    found(store)
+    if value != "-5":
+        assert not open_up(store.engine, "here", SECRET).knows_since(NOW, now=NOW)
+
+
+def test_facts_that_are_gone_are_a_finding(store: Store) -> None:
+    """Likewise."""
+    with store.engine.begin() as conn:
+        conn.execute(text("DELETE FROM formant_store WHERE name <> 'digest_key'"))
+    assert "purged_before" in str(found(store).findings)
+    assert not open_up(store.engine, "here", SECRET).knows_since(NOW, now=NOW)
 
 
 ANY_TYPE = [
