@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from formant_provider.core.caps import CapRule, is_free
 from formant_provider.store.admission import RESERVED_FOR, call_times
-from formant_provider.store.bulk import among, put_all
+from formant_provider.store.bulk import among, people_of, put_all
 from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
 from formant_provider.store.store import to_moment, to_ms
@@ -113,10 +113,8 @@ class Reservation(Asking):
 
     def end(self, upload_bytes: int) -> None:
         """Let the intent tell who is called, and leave the upload its time."""
-        wanted = select(calls.c.recipient).where(calls.c.intent_id == self.ledger.id, calls.c.counted)
         with self.store.reading() as conn:
-            found = conn.execute(wanted).scalars().all()
-        self.ledger.people = {"count": len(found), "digest": self.store.digests.people(found)}
+            self.ledger.people = people_of(conn, self.store.digests, self.ledger.id, attempt=1)
         self.ledger.lease += timedelta(seconds=upload_bytes / _SLOWEST_BYTES_PER_S)
 
     def release(self) -> None:

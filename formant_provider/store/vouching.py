@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select
 
+from formant_provider.store.bulk import people_of
 from formant_provider.store.findings import PAGE, Report, where_of
 from formant_provider.store.intents import BATCH_CALL, vouched
 from formant_provider.store.kinds import ATTEMPTS, PEOPLE, STORE, payload_of
@@ -106,12 +107,12 @@ def _check_intents(
 ) -> None:
     ids = [row["id"] for row in page]
     told = told_of(conn, ids)
-    of_calls = select(calls).where(
+    of_calls = select(calls, calls.c.counted.is_(True).label("counts")).where(
         calls.c.intent_id.in_([row["id"] for row in page if row["kind"] != BATCH_CALL])
     )
     kept: dict[str, Attempts] = defaultdict(dict)
     for call in conn.execute(of_calls):
-        kept[call.intent_id][call.attempt] = (call.recipient, call.call_at if call.counted else -1)
+        kept[call.intent_id][call.attempt] = (call.recipient, call.call_at if call.counts else -1)
     report.rows += len(page)
     for row in page:
         about = told.get(row["id"])
@@ -141,11 +142,10 @@ def _check_batch(
     conn: Connection, digests: Digests, report: Report, last: Told, row: Mapping[str, Any]
 ) -> None:
     """Compare the people of a batch call with what its last event tells; nothing, before the upload."""
-    if PEOPLE not in last.payload:
+    told = last.payload.get(PEOPLE)
+    if told is None:
         return
-    mine = select(calls.c.recipient).where(calls.c.intent_id == row["id"], calls.c.counted)
-    found = conn.execute(mine).scalars().all()
-    if last.payload[PEOPLE] != {"count": len(found), "digest": digests.people(found)}:
+    if told != people_of(conn, digests, row["id"], attempt=told["attempt"]):
         what = "its rows in formant_calls are not the people of the batch call"
         report.add(last.seq, last.kind, what, where_of(row))
 

@@ -87,10 +87,23 @@ def give_away_a_place(conn: Connection) -> None:
     conn.execute(update(calls).where(*mine).values(recipient="0" * 32))
 
 
+OF_BATCH = calls.c.intent_id.in_(select(intents.c.id).where(intents.c.kind == BATCH_CALL))
+
+
+def of_batch(**values: object) -> Tampering:
+    return lambda conn: conn.execute(update(calls).where(OF_BATCH).values(values))
+
+
+def join_the_batch_call(conn: Connection) -> None:
+    row = dict(conn.execute(select(calls).where(OF_BATCH).limit(1)).mappings().one())
+    conn.execute(insert(calls).values({**row, "recipient": "0" * 32, "counted": False}))
+
+
 REDIALLED = select(calls.c.intent_id).where(calls.c.attempt == 1).join(
     intents, (intents.c.id == calls.c.intent_id) & (intents.c.kind != BATCH_CALL)
 )  # fmt: skip
 ONE_CALL = intents.c.run_id == "run1"
+NOT_THE_PEOPLE = "not the people of the batch call"
 LISTED = people.c.suppressed_at.is_not(None)
 
 TAMPERINGS: dict[str, tuple[Tampering, str]] = {
@@ -157,7 +170,11 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
         ),
         "is of no intent",
     ),
-    "the people of a batch call": (give_away_a_place, "not the people of the batch call"),
+    "when the people of a batch call were called": (of_batch(call_at=5), NOT_THE_PEOPLE),
+    "for which upload they count": (of_batch(attempt=9), NOT_THE_PEOPLE),
+    "whether they count": (of_batch(counted=False), NOT_THE_PEOPLE),
+    "somebody who was not in a batch call": (join_the_batch_call, NOT_THE_PEOPLE),
+    "the people of a batch call": (give_away_a_place, NOT_THE_PEOPLE),
     "the do-not-call list, shortened": (
         lambda conn: conn.execute(update(people).where(LISTED).values(suppressed_at=None)),
         "formant_people was edited: suppressed_at",
