@@ -22,6 +22,7 @@ from formant_provider.store.failures import again
 from formant_provider.store.kinds import ATTEMPTS, BASE, CUT, FACTS, KEPT, PURGED, PURGING, STORE
 from formant_provider.store.schema import calls, chain, events, intents, people
 from formant_provider.store.store import PURGED_BEFORE, change, facts_in, to_ms
+from formant_provider.store.suppressions import REMOVED
 from formant_provider.store.vouching import Told, attempts_in, told_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class _Piece:
     """The front of the chain up to an event, and what is to be done with what it tells of.
 
     :param kept: payloads to state again, by subject.
+    :param removed: events to state again as they were, by subject, of people who were taken off the
+        do-not-call list: an older run that would put them on it has to find when that was.
     :param old: subjects of which nothing stays.
     """
 
@@ -72,7 +75,13 @@ class _Piece:
     end_hash: str
     events: int
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    removed: dict[str, Told] = field(default_factory=dict)
     old: list[str] = field(default_factory=list)
+
+    @property
+    def stated(self) -> int:
+        """How many rows are stated again."""
+        return len(self.kept) + len(self.removed)
 
 
 def least_age(*wanted: timedelta | None) -> timedelta:
@@ -92,9 +101,7 @@ def would_purge(store: Store, *, before: datetime) -> Purged:
             count = select(func.count()).select_from
             olds = (count(intents).where(intents.c.id.in_(piece.old)),
                     count(people).where(people.c.recipient.in_(piece.old)))  # fmt: skip
-            found += Purged(
-                piece.events, len(piece.kept), *(conn.execute(each).scalar_one() for each in olds)
-            )
+            found += Purged(piece.events, piece.stated, *(conn.execute(each).scalar_one() for each in olds))
             base_seq = piece.end_seq
     return found
 
@@ -183,6 +190,8 @@ def _next_piece(
         is_last = told[-1].seq <= piece.end_seq
         if is_last and subject not in stay:
             piece.old.append(subject)
+        elif is_last and told[-1].kind == REMOVED:
+            piece.removed[subject] = told[-1]
         elif is_last or _attempts(told) != _attempts(told, after=piece.end_seq):
             piece.kept[subject] = {**told[-1].payload, **_attempts(told)}
     return piece
@@ -191,7 +200,7 @@ def _next_piece(
 def _that_stay(conn: Connection, subjects: Sequence[str], before: datetime, *, is_locked: bool) -> set[str]:
     """Return which rows stay however old their last event is."""
     called = select(intents.c.id, intents.c.call_at >= to_ms(before)).where(intents.c.id.in_(subjects))
-    listed = select(people.c.recipient, people.c.suppressed_at.is_not(None))
+    listed = select(people.c.recipient, people.c.reason.is_not(None))
     listed = listed.where(people.c.recipient.in_(subjects))
     stay: set[str] = set()
     # In the order in which a claim locks them: calls, then people.
@@ -221,13 +230,15 @@ def _cut_next(store: Store, through: int, before: datetime, *, at: int) -> Purge
         is_there = conn.execute(delete(events).where(*gone)).rowcount == piece.events
         # The chain is locked from here on: last, and for a moment.
         append_all(conn, store.digests, at=at, kind=KEPT, payloads=piece.kept.items())
+        for subject, told in piece.removed.items():
+            append(conn, store.digests, at=told.at, kind=told.kind, subject=subject, payload=told.payload)
         moved = update(chain).where(chain.c.id == 1, chain.c.base_seq == piece.base_seq)
         new = {"base_seq": piece.end_seq, "base_hash": piece.end_hash}
         if not is_there or conn.execute(moved.values(new)).rowcount != 1:
             conn.rollback()  # another purge was faster
             return Purged()
         _tell_store(conn, store, CUT, at)
-    return Purged(piece.events, len(piece.kept), deleted, forgotten)
+    return Purged(piece.events, piece.stated, deleted, forgotten)
 
 
 def _forget_people(store: Store) -> int:

@@ -158,7 +158,7 @@ def _check_everybody(conn: Connection, report: Report, page: Sequence[dict[str, 
             continue
         if about is None:
             if any(row[name] is not None for name in _SUPPRESSION):
-                what = "the person was put on the do-not-call list, and no event tells of it"
+                what = "the do-not-call list was changed for a person, and no event tells of it"
                 report.add(None, "person", what)
         elif changed := [name for name in _SUPPRESSION if row[name] != about[-1].payload.get(name)]:
             what = f"its row in formant_people was edited: {', '.join(changed)}"
@@ -168,10 +168,11 @@ def _check_everybody(conn: Connection, report: Report, page: Sequence[dict[str, 
 def _add_gone(report: Report, event: Any, payload: Mapping[str, Any]) -> None:
     if "suppressed_at" not in payload:
         report.add(event.seq, event.kind, "its row in formant_intents was deleted", where_of(payload))
-    elif payload["suppressed_at"] is not None:
-        report.add(
-            event.seq, event.kind, "the person was taken off the do-not-call list: the row was deleted"
-        )
+    elif payload["suppressed_at"] is None:
+        report.add(event.seq, event.kind, "its row in formant_people was deleted")
+    else:
+        what = "the person was taken off the do-not-call list: the row was deleted"
+        report.add(event.seq, event.kind, what)
 
 
 def _attempt(payload: Mapping[str, Any]) -> int:

@@ -17,7 +17,7 @@ from formant_provider.store.purging import LEAST_AGE, Purged, least_age, purge, 
 from formant_provider.store.schema import calls, chain, events, intents, people
 from formant_provider.store.schema import store as facts
 from formant_provider.store.store import Store, open_up, to_ms
-from formant_provider.store.suppressions import Decision, add, digests_of, remove
+from formant_provider.store.suppressions import Change, Decision, add, digests_of, remove
 from formant_provider.store.verify import verify
 from support.audit import NUMBERS, a_batch_call, a_call, a_further_call, a_redial
 from support.databases import Database
@@ -96,18 +96,31 @@ def test_a_call_that_is_yet_to_ring_stays(store: Store) -> None:
 
 
 def test_who_must_not_be_called_stays_on_the_list(store: Store) -> None:
-    """However long ago that was said; who was taken off long ago is forgotten."""
-    stays, goes = digests_of(store, [14155550198, 14155550199])
-    decision = Decision("asked for it", "anna", OLD)
-    add(store, {stays: OLD, goes: OLD}, decision)
-    remove(store, {goes: OLD}, decision)
-    assert purged(store) == Purged(events=3, kept=1, intents=0, people=1)
+    """However long ago that was said."""
+    (stays,) = digests_of(store, [14155550198])
+    add(store, {stays: OLD}, Decision("asked for it", "anna", OLD))
+    assert purged(store) == Purged(events=1, kept=1, intents=0, people=0)
     with store.reading() as conn:
         wanted = select(people.c.recipient).where(people.c.suppressed_at.is_not(None))
         assert conn.execute(wanted).scalars().all() == [stays]
     # And once more, when what was stated again is old itself.
     assert purged(store, before=datetime.now(UTC) + timedelta(days=1)).kept == 1
     assert rows(store, people) == 1
+
+
+def test_who_was_taken_off_the_list_is_not_put_on_it_by_an_older_run(store: Store) -> None:
+    """When that was is known after any number of purges; somebody who asks later is put on it."""
+    (person,) = asked_for = digests_of(store, [14155550199])
+    removed_at = OLD + timedelta(days=1)
+    add(store, dict.fromkeys(asked_for, OLD), Decision("asked for it", "anna", OLD))
+    remove(store, {person: removed_at}, Decision("came back", "anna", removed_at))
+    assert purged(store) == Purged(events=2, kept=1, intents=0, people=0)
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert would_purge(store, before=later).kept == 1
+    assert purged(store, before=later).kept == 1
+    assert add(store, {person: OLD}, Decision("asked for it", "anna", NOW)) == Change(decided_since=1)
+    assert add(store, {person: NEW}, Decision("asked for it", "anna", NOW)) == Change(changed=1)
+    assert verify(store).findings == []
 
 
 def test_attempts_are_known_although_the_events_of_them_were_cut_off(store: Store) -> None:

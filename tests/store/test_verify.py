@@ -15,7 +15,7 @@ from formant_provider.store.intents import BATCH_CALL
 from formant_provider.store.schema import calls, chain, events, intents, people
 from formant_provider.store.schema import store as facts
 from formant_provider.store.store import Store
-from formant_provider.store.suppressions import Decision, add, digests_of
+from formant_provider.store.suppressions import Decision, add, digests_of, remove
 from formant_provider.store.verify import verify
 from support.audit import NUMBERS, a_batch_call, a_call, a_doubt, a_redial
 from support.databases import Database
@@ -34,6 +34,11 @@ def store(database: Database) -> Store:
     a_redial(store, "second", run_id="run2")
     a_batch_call(store, "third", NUMBERS)
     a_call(store, "fourth", run_id="run4")
+    came_back = digests_of(store, [14155550198])
+    add(store, dict.fromkeys(came_back, BY.at), BY)
+    remove(
+        store, dict.fromkeys(came_back, datetime.now(UTC)), Decision("came back", "anna", datetime.now(UTC))
+    )
     return store
 
 
@@ -182,6 +187,16 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "the do-not-call list, deleted": (
         lambda conn: conn.execute(delete(people).where(LISTED)),
         "taken off the do-not-call list",
+    ),
+    "who was taken off the do-not-call list": (
+        lambda conn: conn.execute(delete(people).where(people.c.reason == "came back")),
+        "its row in formant_people was deleted",
+    ),
+    "the name of who was taken off it": (
+        lambda conn: conn.execute(
+            update(people).where(people.c.reason == "came back").values(recipient="0" * 32)
+        ),
+        "no event tells of it",
     ),
     "the do-not-call list, extended": (
         lambda conn: conn.execute(insert(people).values({"recipient": "0" * 32, "suppressed_at": 5})),
