@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ARRAY, JSON, String, any_, bindparam, func, literal, select, true
 
+from formant_provider.store.schema import calls
+
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
+
+    from formant_provider.store.secrets import Digests
 
 _ARRAY = bindparam("recipients", type_=ARRAY(String))
 _JSON = bindparam("recipients", type_=JSON)
@@ -21,6 +25,20 @@ def among(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
     if dialect == "sqlite":
         return column.in_(select(_given(dialect)))
     return column.in_(bindparam("recipients", expanding=True))
+
+
+def people_of(conn: Connection, digests: Digests, intent_id: str, *, attempt: int) -> dict[str, Any]:
+    """Return how many people a batch call is to, and a digest of who they are and of how each of them counts.
+
+    :param attempt: of the newest upload that is told; what is reserved for one after it is left out.
+    """
+    # As the database takes it when it counts, whatever has been written there.
+    counted = calls.c.counted.is_(True)
+    mine = select(calls.c.recipient, calls.c.attempt, calls.c.call_at, counted)
+    found = conn.execute(mine.where(calls.c.intent_id == intent_id, calls.c.attempt <= attempt)).all()
+    rows = (" ".join(map(str, row)) for row in found)
+    count = len({row.recipient for row in found})
+    return {"count": count, "digest": digests.people(rows), "attempt": attempt}
 
 
 def put_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url
@@ -106,6 +107,8 @@ def _set_defaults(dialect: Dialect, _record: Any, _arguments: Any, parameters: d
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     # The driver begins no transactions of its own then, in Python 3.11 as in 3.12 and later; we do.
     connection.isolation_level = None
+    # Bytes that are no text are what somebody has written into the file: read, and found by `verify`.
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     cursor = connection.cursor()
     try:
         _use_wal(cursor)

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from formant_provider.store.secrets import Digests
 
-FIRST_HASH = "0" * 64
-
 # Made once: to build a statement takes as long as to run it.
 _END = select(chain.c.seq, chain.c.hash).where(chain.c.id == 1).with_for_update()
 _ADD = insert(events).values({column.name: bindparam(column.name) for column in events.c})

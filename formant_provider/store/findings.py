@@ -57,6 +57,7 @@ class Report:
     :param first: so many findings are kept, and all are counted.
     :param base: where the chain begins since the last purge; ``None`` when that is not known.
     :param head: where it ends.
+    :param doubted: subjects of events that do not match their hash, so that no row is compared with them.
     """
 
     first: int = 20
@@ -66,12 +67,18 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     base: Head | None = None
     head: Head | None = None
+    doubted: set[Any] = field(default_factory=set)
 
     def add(self, seq: int | None, kind: str, what: str, where: str = "") -> None:
         """Keep a finding, or count it."""
         self.count += 1
         if len(self.findings) < self.first:
-            self.findings.append(Finding(seq, kind, what, where))
+            self.findings.append(Finding(seq, _printable(kind), what, _printable(where)))
+
+
+def _printable(text: object) -> str:
+    """Return a text of which somebody else may have made anything."""
+    return "".join(each if each.isprintable() else "?" for each in str(text))
 
 
 def where_of(row: Mapping[str, Any]) -> str:

@@ -157,9 +157,14 @@ def call_at(intent: BaseIntent) -> datetime:
     return intent.written_at
 
 
+def vouched(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of a row that its events tell."""
+    return {name: value for name, value in row.items() if name not in _OF_WORK}
+
+
 def as_event(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return of a row what the chain of events keeps: all but who is at work on it."""
-    kept = {name: value for name, value in row.items() if name not in _OF_WORK}
+    kept = vouched(row)
     people = people_in(row) if row["kind"] == BATCH_CALL else None
     return kept if people is None else {**kept, "people": people}
 

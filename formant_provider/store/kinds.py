@@ -8,9 +8,13 @@ from typing import Any
 STORE = "store"
 """The subject of events about the store as a whole."""
 
-ROTATED, PURGING, PURGED, KEPT = "rotated", "purging", "purged", "kept"
-"""Kinds: the secret was exchanged; a purge begins, and has ended; a row was stated again so that a purge can
-cut off the event that vouched for it."""
+ROTATED, PURGING, PURGED, CUT, KEPT = "rotated", "purging", "purged", "cut", "kept"
+"""Kinds: the secret was exchanged; a purge begins, has ended, and has cut a piece off the front of the chain;
+a row was stated again so that a purge can cut off the event that vouched for it."""
+
+FACTS, BASE = "facts", "base"
+"""Keys of a payload of the kinds :data:`PURGING` and :data:`CUT`: what is known of the store as a whole from
+then on, and after which event, with which hash, its chain begins."""
 
 PEOPLE, ATTEMPTS = "people", "attempts"
 """Keys of a payload besides the columns of the row: how many people a batch call is to and who, and, in an
@@ -21,6 +25,6 @@ def payload_of(text: str) -> dict[str, Any]:
     """Return the payload of an event; an empty one when somebody has made something else of it."""
     try:
         payload = json.loads(text)
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}

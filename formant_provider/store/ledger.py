@@ -21,6 +21,7 @@ from formant_provider.api.errors import SendAborted, StoreUnavailable, Supersede
 from formant_provider.core.ledger import IntentT, Ledger, Sent, note
 from formant_provider.store import intents as rows
 from formant_provider.store.admission import Admission, is_anyone_suppressed
+from formant_provider.store.bulk import people_of
 from formant_provider.store.events import append
 from formant_provider.store.failures import again
 from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
@@ -134,6 +135,9 @@ class StoreLedger(Generic[IntentT]):
         with self.store.writing() as conn:
             if self.was_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
                 count_people(conn, self.id, to_ms(now))
+                if self.people is not None:
+                    upload = self.people["attempt"]
+                    self.people = people_of(conn, self.store.digests, self.id, attempt=upload)
             row = self._put(conn, intent, self._at_work(now), now, sends=True)
             self._refuse_late(now)
             if not self._may_have_been_placed(intent):

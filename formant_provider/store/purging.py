@@ -3,7 +3,8 @@
 Events can be cut off at the front of the chain alone. So the front is cut off piece by piece, each with the
 rows whose last event it holds, in one short transaction; what has to stay although its last event is old (who
 is on the do-not-call list, a call that is yet to ring) is stated again at the end of the chain in the same
-transaction. So the store can be verified at any moment, and the next purge goes on where one was interrupted.
+transaction, and the last event of it tells where the chain begins from then on. So the store can be verified
+at any moment, and the next purge goes on where one was interrupted.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, update
 
 from formant_provider.store.events import append, append_all
 from formant_provider.store.failures import again
-from formant_provider.store.kinds import ATTEMPTS, KEPT, PURGED, PURGING, STORE
+from formant_provider.store.kinds import ATTEMPTS, BASE, CUT, FACTS, KEPT, PURGED, PURGING, STORE
 from formant_provider.store.schema import calls, chain, events, intents, people
-from formant_provider.store.schema import store as facts
-from formant_provider.store.store import PURGED_BEFORE, change, to_ms
+from formant_provider.store.store import PURGED_BEFORE, change, facts_in, to_ms
+from formant_provider.store.suppressions import REMOVED
 from formant_provider.store.vouching import Told, attempts_in, told_of
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class _Piece:
     """The front of the chain up to an event, and what is to be done with what it tells of.
 
     :param kept: payloads to state again, by subject.
+    :param removed: events to state again as they were, by subject, of people who were taken off the
+        do-not-call list: an older run that would put them on it has to find when that was.
     :param old: subjects of which nothing stays.
     """
 
@@ -71,7 +75,13 @@ class _Piece:
     end_hash: str
     events: int
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    removed: dict[str, Told] = field(default_factory=dict)
     old: list[str] = field(default_factory=list)
+
+    @property
+    def stated(self) -> int:
+        """How many rows are stated again."""
+        return len(self.kept) + len(self.removed)
 
 
 def least_age(*wanted: timedelta | None) -> timedelta:
@@ -91,9 +101,7 @@ def would_purge(store: Store, *, before: datetime) -> Purged:
             count = select(func.count()).select_from
             olds = (count(intents).where(intents.c.id.in_(piece.old)),
                     count(people).where(people.c.recipient.in_(piece.old)))  # fmt: skip
-            found += Purged(
-                piece.events, len(piece.kept), *(conn.execute(each).scalar_one() for each in olds)
-            )
+            found += Purged(piece.events, piece.stated, *(conn.execute(each).scalar_one() for each in olds))
             base_seq = piece.end_seq
     return found
 
@@ -131,12 +139,14 @@ def _through(conn: Connection, before: datetime) -> int:
     """Return the last event of those at the front that are all older."""
     newer = select(events.c.seq).where(events.c.at >= to_ms(before)).order_by(events.c.seq).limit(1)
     first: int | None = conn.execute(newer).scalar()
-    end: int = conn.execute(select(chain.c.seq)).scalar_one() if first is None else first - 1
+    if first is not None:
+        return first - 1
+    end: int = conn.execute(select(chain.c.seq).where(chain.c.id == 1)).scalar_one()
     return end
 
 
 def _base(conn: Connection) -> int:
-    base: int = conn.execute(select(chain.c.base_seq)).scalar_one()
+    base: int = conn.execute(select(chain.c.base_seq).where(chain.c.id == 1)).scalar_one()
     return base
 
 
@@ -144,8 +154,16 @@ def _announce(conn: Connection, store: Store, before: datetime, through: int, by
     """Let nobody rely on the store for what is going to be deleted."""
     relied_on = to_ms(before + _MARGIN)
     change(conn, PURGED_BEFORE, lambda known: str(max(int(known), relied_on)))
-    since = int(conn.execute(select(facts.c.value).where(facts.c.name == PURGED_BEFORE)).scalar_one())
-    _tell(conn, store, PURGING, at, {"before": since, "through": through, "by": by})
+    _tell_store(conn, store, PURGING, at, {"through": through, "by": by})
+
+
+def _tell_store(
+    conn: Connection, store: Store, kind: str, at: int, payload: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Tell what is known of the store as a whole, read while nobody else can tell anything."""
+    begins = select(chain.c.base_seq, chain.c.base_hash).where(chain.c.id == 1).with_for_update()
+    base = list(conn.execute(begins).one())
+    _tell(conn, store, kind, at, {**payload, FACTS: facts_in(conn), BASE: base})
 
 
 def _tell(conn: Connection, store: Store, kind: str, at: int, payload: Mapping[str, Any]) -> None:
@@ -172,6 +190,8 @@ def _next_piece(
         is_last = told[-1].seq <= piece.end_seq
         if is_last and subject not in stay:
             piece.old.append(subject)
+        elif is_last and told[-1].kind == REMOVED:
+            piece.removed[subject] = told[-1]
         elif is_last or _attempts(told) != _attempts(told, after=piece.end_seq):
             piece.kept[subject] = {**told[-1].payload, **_attempts(told)}
     return piece
@@ -180,7 +200,7 @@ def _next_piece(
 def _that_stay(conn: Connection, subjects: Sequence[str], before: datetime, *, is_locked: bool) -> set[str]:
     """Return which rows stay however old their last event is."""
     called = select(intents.c.id, intents.c.call_at >= to_ms(before)).where(intents.c.id.in_(subjects))
-    listed = select(people.c.recipient, people.c.suppressed_at.is_not(None))
+    listed = select(people.c.recipient, people.c.reason.is_not(None))
     listed = listed.where(people.c.recipient.in_(subjects))
     stay: set[str] = set()
     # In the order in which a claim locks them: calls, then people.
@@ -210,12 +230,15 @@ def _cut_next(store: Store, through: int, before: datetime, *, at: int) -> Purge
         is_there = conn.execute(delete(events).where(*gone)).rowcount == piece.events
         # The chain is locked from here on: last, and for a moment.
         append_all(conn, store.digests, at=at, kind=KEPT, payloads=piece.kept.items())
+        for subject, told in piece.removed.items():
+            append(conn, store.digests, at=told.at, kind=told.kind, subject=subject, payload=told.payload)
         moved = update(chain).where(chain.c.id == 1, chain.c.base_seq == piece.base_seq)
         new = {"base_seq": piece.end_seq, "base_hash": piece.end_hash}
         if not is_there or conn.execute(moved.values(new)).rowcount != 1:
             conn.rollback()  # another purge was faster
             return Purged()
-    return Purged(piece.events, len(piece.kept), deleted, forgotten)
+        _tell_store(conn, store, CUT, at)
+    return Purged(piece.events, piece.stated, deleted, forgotten)
 
 
 def _forget_people(store: Store) -> int:

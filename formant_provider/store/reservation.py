@@ -22,11 +22,11 @@ from sqlalchemy import select
 
 from formant_provider.core.caps import CapRule, is_free
 from formant_provider.store.admission import RESERVED_FOR, call_times, ringing
-from formant_provider.store.bulk import among, put_all
+from formant_provider.store.bulk import among, people_of, put_all
 from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
 from formant_provider.store.store import to_ms
-from formant_provider.store.uploads import next_upload, people_of, who_is_new
+from formant_provider.store.uploads import next_upload, who_is_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,8 +125,7 @@ class Reservation(Asking):
     def end(self, upload_bytes: int) -> None:
         """Let the intent tell who is called, and leave the upload its time."""
         with self.store.reading() as conn:
-            found = people_of(conn, self.ledger.id)
-        self.ledger.people = {"count": len(found), "digest": self.store.digests.people(found)}
+            self.ledger.people = people_of(conn, self.store.digests, self.ledger.id, attempt=self._upload)
         self.ledger.lease += timedelta(seconds=upload_bytes / _SLOWEST_BYTES_PER_S)
 
     def release(self) -> None:

@@ -39,12 +39,12 @@ class Digests:
         """Return the digest of an account at the vendor."""
         return self._digest("account", f"{base_url}\x00{api_key}")
 
-    def people(self, recipients: Iterable[str]) -> str:
+    def people(self, rows: Iterable[str]) -> str:
         """Return the digest of all people of a batch call, in whatever order.
 
-        :param recipients: the digest of each.
+        :param rows: of each, the digest of the number and how the call to them counts.
         """
-        return self._digest("people", "\x00".join(sorted(recipients)))
+        return self._digest("people", "\x00".join(sorted(rows)))
 
     def task(self, *place: object) -> str:
         """Return a short mark of a task, for whoever is at work on one of its calls, or of another's."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select, update
 
-from formant_provider.store.events import FIRST_HASH
 from formant_provider.store.failures import translated
 from formant_provider.store.schema import chain
 from formant_provider.store.schema import store as facts
@@ -77,11 +76,13 @@ def set_up(engine: Engine, where: str, secret: str, *, now: datetime) -> bool:
         was_changed = upgrade(conn)
         known = _facts(conn)
         if DIGEST_KEY not in known:
-            at = str(to_ms(now))
-            values = {DIGEST_KEY: new_digest_key(secret), INSTALLED_AT: at, PURGED_BEFORE: at}
+            key, at = new_digest_key(secret), str(to_ms(now))
+            values = {DIGEST_KEY: key, INSTALLED_AT: at, PURGED_BEFORE: at}
             conn.execute(insert(facts), [{"name": name, "value": text} for name, text in values.items()])
-            first = {"seq": 0, "hash": FIRST_HASH, "base_seq": 0, "base_hash": FIRST_HASH}
-            conn.execute(insert(chain), {"id": 1, **first})
+            seq, first = first_base(opened(key, secret), at)
+            conn.execute(
+                insert(chain), {"id": 1, "seq": seq, "hash": first, "base_seq": seq, "base_hash": first}
+            )
         else:
             opened(known[DIGEST_KEY], secret)
     return was_changed
@@ -105,7 +106,7 @@ def open_up(engine: Engine, where: str, secret: str) -> Store:
     with translated(where), _reader(engine).begin() as conn:
         check(conn, where)
         known = _facts(conn)
-    return Store(engine, where, opened(known[DIGEST_KEY], secret), _known_since(known))
+    return Store(engine, where, opened(str(known.get(DIGEST_KEY)), secret), _known_since(known))
 
 
 def change(conn: Connection, name: str, changed: Callable[[str], str]) -> None:
@@ -113,6 +114,16 @@ def change(conn: Connection, name: str, changed: Callable[[str], str]) -> None:
     row = facts.c.name == name
     value = conn.execute(select(facts.c.value).where(row).with_for_update()).scalar_one()
     conn.execute(update(facts).where(row).values(value=changed(value)))
+
+
+def first_base(digests: Digests, installed_at: str) -> tuple[int, str]:
+    """Return what a chain begins with: no event, and a hash that vouches for when the store was set up."""
+    return 0, digests.chained(INSTALLED_AT, installed_at)
+
+
+def facts_in(conn: Connection) -> dict[str, str]:
+    """Return what is known of the store as a whole; but for its key, without which no hash is right."""
+    return {name: value for name, value in _facts(conn).items() if name != DIGEST_KEY}
 
 
 def to_ms(moment: datetime) -> int:
@@ -134,4 +145,7 @@ def _facts(conn: Connection) -> dict[str, Any]:
 
 
 def _known_since(known: dict[str, Any]) -> datetime:
-    return to_moment(max(int(known[INSTALLED_AT]), int(known[PURGED_BEFORE])))
+    try:
+        return to_moment(max(int(known[INSTALLED_AT]), int(known[PURGED_BEFORE])))
+    except (KeyError, ValueError, OverflowError):  # somebody has edited them, so nothing is relied on
+        return datetime.max.replace(tzinfo=UTC)

@@ -32,11 +32,6 @@ def next_upload(conn: Connection, intent_id: str) -> int:
     return int(conn.execute(_LAST, {"of_id": intent_id}).scalar() or 0) + 1
 
 
-def people_of(conn: Connection, intent_id: str) -> list[str]:
-    """Return who is called by the uploads up to now, and by the one that is reserved."""
-    return list(conn.execute(_PEOPLE, {"of_id": intent_id}).scalars())
-
-
 def who_is_new(conn: Connection, intent_id: str, recipients: Sequence[str]) -> list[str]:
     """Return, in their order, those who are in no upload up to now."""
     known = _PEOPLE.where(among(calls.c.recipient, conn.dialect.name), calls.c.counted)

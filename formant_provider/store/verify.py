@@ -7,7 +7,7 @@ elsewhere is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,9 @@ from sqlalchemy import select
 
 from formant_provider.store.failures import translated
 from formant_provider.store.findings import PAGE, Head, Report, where_of
-from formant_provider.store.kinds import PURGING, STORE, payload_of
+from formant_provider.store.kinds import BASE, CUT, FACTS, PURGING, STORE, payload_of
 from formant_provider.store.schema import chain, events
-from formant_provider.store.schema import store as facts
-from formant_provider.store.store import INSTALLED_AT, PURGED_BEFORE
+from formant_provider.store.store import INSTALLED_AT, PURGED_BEFORE, facts_in, first_base
 from formant_provider.store.vouching import check_rows, check_subjects
 
 if TYPE_CHECKING:
@@ -53,25 +52,41 @@ def snapshot(store: Store) -> Iterator[Connection]:
 
 
 def _check_chain(conn: Connection, digests: Digests, report: Report, expected: Head | None) -> None:
-    end = conn.execute(select(chain).where(chain.c.id == 1)).one_or_none()
-    if end is None:
-        report.add(None, "chain", "its row is missing, which says where the chain begins and ends")
+    ends = _ends(conn, report)
+    if ends is None:
         return
-    base, head = Head(end.base_seq, end.base_hash), Head(end.seq, end.hash)
-    report.base, report.head = base, head
-    purges, last, was_met = _Purges(), base, expected in (None, base)
+    report.base, report.head = base, head = ends
+    told, last, was_met = _first(conn, digests), base, expected in (None, base)
     for page in walk(conn):
         report.events += len(page)
         for event in page:
-            _check_link(digests, report, last, event)
-            last = Head(event.seq, event.hash)
+            if not _check_link(digests, report, last, event):
+                report.doubted.add(event.subject)
+            elif event.subject == STORE and event.kind in (PURGING, CUT):
+                told = payload_of(event.payload)
+            if isinstance(event.seq, int):
+                last = Head(event.seq, event.hash)
             was_met = was_met or last == expected
-            purges.see(event)
         check_subjects(conn, report, page)
     _check_end(report, last, head)
     if expected is not None and not was_met:
         report.add(expected.seq, "chain", _why_unmet(expected, base, head))
-    purges.check(conn, report, base)
+    _check_store(conn, report, told, base)
+
+
+def _ends(conn: Connection, report: Report) -> tuple[Head, Head] | None:
+    """Return where the chain begins and ends, as its row says; ``None`` when that cannot be told."""
+    found = {row.id: row for row in conn.execute(select(chain))}
+    end = found.pop(1, None)
+    if found:
+        report.add(None, "chain", "a second row was inserted into formant_chain")
+    if end is None:
+        report.add(None, "chain", "its row is missing, which says where the chain begins and ends")
+    elif not (isinstance(end.seq, int) and isinstance(end.base_seq, int)):
+        report.add(None, "chain", "its row was edited: where the chain begins or ends is no number")
+    else:
+        return Head(end.base_seq, end.base_hash), Head(end.seq, end.hash)
+    return None
 
 
 def walk(conn: Connection) -> Iterator[Sequence[Any]]:
@@ -83,19 +98,24 @@ def walk(conn: Connection) -> Iterator[Sequence[Any]]:
         page = conn.execute(wanted.where(events.c.seq > page[-1].seq)).all()
 
 
-def _check_link(digests: Digests, report: Report, last: Head, event: Any) -> None:
+def _check_link(digests: Digests, report: Report, last: Head, event: Any) -> bool:
+    """Return whether an event is what was chained to the one before."""
+    if not isinstance(event.seq, int):
+        report.add(None, event.kind, "has something else than a number: it was edited or inserted")
+        return False
     if event.seq <= last.seq:
         report.add(event.seq, event.kind, "is older than the beginning of the chain: it was inserted")
-        return
+        return False
     if event.seq > last.seq + 1:
         # What the event after a gap was chained to is gone with it.
         others = f", and so were all up to {event.seq - 1}" if event.seq > last.seq + 2 else ""
         report.add(last.seq + 1, "event", f"was deleted{others}")
-        return
+        return False
     link = digests.chained(last.hash, event.seq, event.at, event.kind, event.subject, event.payload)
     if link != event.hash:
         where = where_of(payload_of(event.payload))
         report.add(event.seq, event.kind, "does not match its hash: it was edited, moved or inserted", where)
+    return bool(link == event.hash)
 
 
 def _check_end(report: Report, last: Head, head: Head) -> None:
@@ -117,24 +137,18 @@ def _why_unmet(expected: Head, base: Head, head: Head) -> str:
     return "has another hash than the expected head: it was rewritten, or is the chain of another store"
 
 
-class _Purges:
-    """What purges have announced: so far the chain may be cut off at its front."""
+def _first(conn: Connection, digests: Digests) -> dict[str, Any]:
+    """Return what is told of the store as a whole before anything was purged from it."""
+    at = facts_in(conn).get(INSTALLED_AT, "")
+    return {FACTS: {INSTALLED_AT: at, PURGED_BEFORE: at}, BASE: list(first_base(digests, at))}
 
-    through = 0
-    before: int | None = None
 
-    def see(self, event: Any) -> None:
-        if event.kind == PURGING and event.subject == STORE:
-            payload = payload_of(event.payload)
-            if isinstance(payload.get("through"), int):
-                self.through, self.before = payload["through"], payload.get("before")
-
-    def check(self, conn: Connection, report: Report, base: Head) -> None:
-        if base.seq > self.through:
-            what = "begins later than any purge has announced: its front was cut off"
-            report.add(base.seq, "chain", what)
-        wanted = select(facts.c.name, facts.c.value).where(facts.c.name.in_([PURGED_BEFORE, INSTALLED_AT]))
-        known = {row.name: row.value for row in conn.execute(wanted)}
-        announced = known.get(INSTALLED_AT) if self.before is None else str(self.before)
-        if known.get(PURGED_BEFORE) != announced:
-            report.add(None, "store", "the fact purged_before is not what the last purge has left")
+def _check_store(conn: Connection, report: Report, told: Mapping[str, Any], base: Head) -> None:
+    """Compare the store as a whole with what was told of it last, by the event of a purge."""
+    found, known = facts_in(conn), told[FACTS]
+    for name in sorted(name for name in {*found, *known} if found.get(name) != known.get(name)):
+        which = f"{name} was edited" if name in known else "a fact was inserted"
+        report.add(None, "store", f"its facts in formant_store are not as they were left: {which}")
+    if [*base] != told[BASE]:
+        what = "does not begin where it was left: its front was cut off, or installed_at was edited"
+        report.add(base.seq, "chain", what)

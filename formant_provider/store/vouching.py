@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import func, select
 
+from formant_provider.store.bulk import people_of
 from formant_provider.store.findings import PAGE, Report, where_of
-from formant_provider.store.intents import BATCH_CALL, as_event
+from formant_provider.store.intents import BATCH_CALL, vouched
 from formant_provider.store.kinds import ATTEMPTS, PEOPLE, STORE, payload_of
 from formant_provider.store.schema import calls, events, intents, people
 
@@ -51,7 +53,7 @@ def check_rows(conn: Connection, digests: Digests, report: Report) -> None:
 
 def check_subjects(conn: Connection, report: Report, page: Sequence[Any]) -> None:
     """Find rows that are gone, of which events tell; each at the last event about it."""
-    subjects = {event.subject for event in page} - {STORE}
+    subjects = {event.subject for event in page} - {STORE} - report.doubted
     for key in (intents.c.id, people.c.recipient):
         if subjects:
             subjects -= set(conn.execute(select(key).where(key.in_(subjects))).scalars())
@@ -69,9 +71,10 @@ def attempts_in(payloads: Iterable[Mapping[str, Any]]) -> Attempts:
     found: Attempts = {}
     before: Mapping[str, Any] | None = None
     for payload in payloads:
-        found |= {number: (who, at) for number, who, at in payload.get(ATTEMPTS, [])}
+        with suppress(TypeError, ValueError):  # of an event that somebody has edited
+            found |= {number: (who, at) for number, who, at in payload.get(ATTEMPTS, [])}
         if before is not None and _attempt(before) != _attempt(payload):
-            found[_attempt(before)] = (before["recipient"], before["call_at"])
+            found[_attempt(before)] = (before.get("recipient", ""), before.get("call_at", 0))
         before = payload
     return found
 
@@ -104,22 +107,24 @@ def _check_intents(
 ) -> None:
     ids = [row["id"] for row in page]
     told = told_of(conn, ids)
-    of_calls = select(calls).where(
+    of_calls = select(calls, calls.c.counted.is_(True).label("counts")).where(
         calls.c.intent_id.in_([row["id"] for row in page if row["kind"] != BATCH_CALL])
     )
     kept: dict[str, Attempts] = defaultdict(dict)
     for call in conn.execute(of_calls):
-        kept[call.intent_id][call.attempt] = (call.recipient, call.call_at if call.counted else -1)
+        kept[call.intent_id][call.attempt] = (call.recipient, call.call_at if call.counts else -1)
     report.rows += len(page)
     for row in page:
         about = told.get(row["id"])
+        if row["id"] in report.doubted:
+            continue
         if about is None:
             what = "its row in formant_intents was inserted: no event tells of it"
             report.add(None, row["kind"], what, where_of(row))
             continue
         _check_intent(report, about[-1], row)
         payloads = [each.payload for each in about]
-        if row["kind"] == BATCH_CALL:
+        if about[-1].payload["kind"] == BATCH_CALL:
             _check_batch(conn, digests, report, about[-1], row)
         elif attempts_in(payloads) != kept.get(row["id"], {}):
             what = "its rows in formant_calls are not its earlier attempts"
@@ -127,8 +132,8 @@ def _check_intents(
 
 
 def _check_intent(report: Report, last: Told, row: Mapping[str, Any]) -> None:
-    names = as_event(row)
-    if changed := [name for name in names if names[name] != last.payload.get(name)]:
+    columns = vouched(row)
+    if changed := [name for name in columns if columns[name] != last.payload.get(name)]:
         what = f"its row in formant_intents was edited: {', '.join(changed)}"
         report.add(last.seq, last.kind, what, where_of(last.payload))
 
@@ -137,11 +142,10 @@ def _check_batch(
     conn: Connection, digests: Digests, report: Report, last: Told, row: Mapping[str, Any]
 ) -> None:
     """Compare the people of a batch call with what its last event tells; nothing, before the upload."""
-    if PEOPLE not in last.payload:
+    told = last.payload.get(PEOPLE)
+    if told is None:
         return
-    mine = select(calls.c.recipient).where(calls.c.intent_id == row["id"], calls.c.counted)
-    found = conn.execute(mine).scalars().all()
-    if last.payload[PEOPLE] != {"count": len(found), "digest": digests.people(found)}:
+    if told != people_of(conn, digests, row["id"], attempt=told["attempt"]):
         what = "its rows in formant_calls are not the people of the batch call"
         report.add(last.seq, last.kind, what, where_of(row))
 
@@ -150,9 +154,11 @@ def _check_everybody(conn: Connection, report: Report, page: Sequence[dict[str, 
     told = told_of(conn, [row["recipient"] for row in page])
     for row in page:
         about = told.get(row["recipient"])
+        if row["recipient"] in report.doubted:
+            continue
         if about is None:
-            if row["suppressed_at"] is not None:
-                what = "the person was put on the do-not-call list, and no event tells of it"
+            if any(row[name] is not None for name in _SUPPRESSION):
+                what = "the do-not-call list was changed for a person, and no event tells of it"
                 report.add(None, "person", what)
         elif changed := [name for name in _SUPPRESSION if row[name] != about[-1].payload.get(name)]:
             what = f"its row in formant_people was edited: {', '.join(changed)}"
@@ -162,10 +168,11 @@ def _check_everybody(conn: Connection, report: Report, page: Sequence[dict[str, 
 def _add_gone(report: Report, event: Any, payload: Mapping[str, Any]) -> None:
     if "suppressed_at" not in payload:
         report.add(event.seq, event.kind, "its row in formant_intents was deleted", where_of(payload))
-    elif payload["suppressed_at"] is not None:
-        report.add(
-            event.seq, event.kind, "the person was taken off the do-not-call list: the row was deleted"
-        )
+    elif payload["suppressed_at"] is None:
+        report.add(event.seq, event.kind, "its row in formant_people was deleted")
+    else:
+        what = "the person was taken off the do-not-call list: the row was deleted"
+        report.add(event.seq, event.kind, what)
 
 
 def _attempt(payload: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from formant_provider.call_cap import CallCap
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH
+from formant_provider.store.bulk import people_of
 from formant_provider.store.schema import calls, events, intents, people
 from formant_provider.store.store import Store
 from support import processes
@@ -244,7 +245,9 @@ def test_the_chain_tells_how_many_and_who(channel: FakeSupervisor, store: Store)
             for text in conn.execute(select(events.c.payload).order_by(events.c.seq)).scalars()
         ]
         everybody = conn.execute(select(calls.c.recipient)).scalars().all()
-    who = {"count": 3, "digest": store.digests.people(everybody)}
+        (id_,) = set(conn.execute(select(calls.c.intent_id)).scalars())
+        who = people_of(conn, store.digests, id_, attempt=1)
+    assert who["count"] == 3
     assert [payload.get("people") for payload in told] == [None, None, who, who]
     assert set(everybody) == {store.digests.recipient(number) for number in NUMBERS}
 

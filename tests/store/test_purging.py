@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
@@ -15,8 +15,9 @@ from formant_provider.store import purging
 from formant_provider.store.admission import call_times, lock_person
 from formant_provider.store.purging import LEAST_AGE, Purged, least_age, purge, would_purge
 from formant_provider.store.schema import calls, chain, events, intents, people
+from formant_provider.store.schema import store as facts
 from formant_provider.store.store import Store, open_up, to_ms
-from formant_provider.store.suppressions import Decision, add, digests_of, remove
+from formant_provider.store.suppressions import Change, Decision, add, digests_of, remove
 from formant_provider.store.verify import verify
 from support.audit import NUMBERS, a_batch_call, a_call, a_further_call, a_redial
 from support.databases import Database
@@ -56,7 +57,7 @@ def test_what_is_older_goes_with_all_that_tells_of_it(store: Store) -> None:
     a_batch_call(store, "batch", at=OLD)
     assert purged(store) == Purged(events=2 + 4 + 4, kept=0, intents=3, people=0)
     assert [rows(store, table) for table in (intents, calls, people)] == [0, 0, 0]
-    assert rows(store, events) == 2  # the purge itself
+    assert rows(store, events) == 3  # the purge itself: announced, cut off, ended
 
 
 def test_what_is_younger_stays(store: Store) -> None:
@@ -95,18 +96,31 @@ def test_a_call_that_is_yet_to_ring_stays(store: Store) -> None:
 
 
 def test_who_must_not_be_called_stays_on_the_list(store: Store) -> None:
-    """However long ago that was said; who was taken off long ago is forgotten."""
-    stays, goes = digests_of(store, [14155550198, 14155550199])
-    decision = Decision("asked for it", "anna", OLD)
-    add(store, {stays: OLD, goes: OLD}, decision)
-    remove(store, {goes: OLD}, decision)
-    assert purged(store) == Purged(events=3, kept=1, intents=0, people=1)
+    """However long ago that was said."""
+    (stays,) = digests_of(store, [14155550198])
+    add(store, {stays: OLD}, Decision("asked for it", "anna", OLD))
+    assert purged(store) == Purged(events=1, kept=1, intents=0, people=0)
     with store.reading() as conn:
         wanted = select(people.c.recipient).where(people.c.suppressed_at.is_not(None))
         assert conn.execute(wanted).scalars().all() == [stays]
     # And once more, when what was stated again is old itself.
     assert purged(store, before=datetime.now(UTC) + timedelta(days=1)).kept == 1
     assert rows(store, people) == 1
+
+
+def test_who_was_taken_off_the_list_is_not_put_on_it_by_an_older_run(store: Store) -> None:
+    """When that was is known after any number of purges; somebody who asks later is put on it."""
+    (person,) = asked_for = digests_of(store, [14155550199])
+    removed_at = OLD + timedelta(days=1)
+    add(store, dict.fromkeys(asked_for, OLD), Decision("asked for it", "anna", OLD))
+    remove(store, {person: removed_at}, Decision("came back", "anna", removed_at))
+    assert purged(store) == Purged(events=2, kept=1, intents=0, people=0)
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert would_purge(store, before=later).kept == 1
+    assert purged(store, before=later).kept == 1
+    assert add(store, {person: OLD}, Decision("asked for it", "anna", NOW)) == Change(decided_since=1)
+    assert add(store, {person: NEW}, Decision("asked for it", "anna", NOW)) == Change(changed=1)
+    assert verify(store).findings == []
 
 
 def test_attempts_are_known_although_the_events_of_them_were_cut_off(store: Store) -> None:
@@ -247,3 +261,70 @@ def test_the_chain_begins_where_the_purge_has_left_it(store: Store) -> None:
     with store.reading() as conn:
         assert conn.execute(select(chain.c.base_seq)).scalar_one() == 2
         assert conn.execute(select(func.min(events.c.seq))).scalar_one() == 3
+
+
+def test_who_finishes_an_interrupted_purge_without_the_secret_is_found(store: Store) -> None:
+    """It was announced up to where, but only the purge itself can tell that it has cut that off."""
+    add(store, dict.fromkeys(digests_of(store, [14155550198]), OLD), Decision("asked for it", "anna", OLD))
+    a_call(store, "new", at=NEW)
+
+    def sleep(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purged(store, sleep=sleep)
+    with store.writing() as conn:
+        first = conn.execute(select(events).where(events.c.seq == 1)).one()
+        conn.execute(delete(people))
+        conn.execute(delete(events).where(events.c.seq == 1))
+        conn.execute(update(chain).values(base_seq=1, base_hash=first.hash))
+    (finding,) = verify(store).findings
+    assert "does not begin where it was left" in finding.what
+
+
+@pytest.mark.parametrize("days", [(150, 110), (110, 150)])
+def test_a_purge_within_another_leaves_a_store_that_can_be_verified(
+    store: Store, days: tuple[int, int]
+) -> None:
+    """Whichever of the two deletes more, and whichever is interrupted."""
+    for number in range(8):
+        a_call(store, f"old{number}", NUMBERS[0], at=NOW - timedelta(days=190 - 10 * number))
+    outer, inner = (NOW - timedelta(days=each) for each in days)
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    def sleep(_: float) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            purged(store, before=inner, sleep=interrupt)
+        assert verify(store).findings == []
+        purged(store, before=inner)
+
+    purged(store, before=outer, sleep=sleep)
+    assert rows(store, intents) == 0
+    assert not store.knows_since(max(outer, inner), now=NOW)
+
+
+def test_when_a_store_was_set_up_is_vouched_for_before_and_after_a_purge(store: Store) -> None:
+    """Else a run of before it was set up would be one of which it knows everything."""
+    a_call(store, "old", at=OLD)
+    for said in ("installed_at was edited", "facts"):
+        with store.writing() as conn:
+            known = conn.execute(select(facts)).all()
+            for fact in ("installed_at", "purged_before"):
+                conn.execute(update(facts).where(facts.c.name == fact).values(value="0"))
+        assert said in str(verify(store).findings)
+        with store.writing() as conn:
+            for row in known:
+                conn.execute(update(facts).where(facts.c.name == row.name).values(value=row.value))
+        purged(store)
+
+
+def test_a_purge_needs_the_first_row_of_the_chain_alone(store: Store) -> None:
+    """A second one is found, and does not keep somebody who has seen that from purging."""
+    a_call(store, "old", at=OLD)
+    with store.writing() as conn:
+        row = dict(conn.execute(select(chain)).mappings().one())
+        conn.execute(insert(chain).values({**row, "id": 2, "base_seq": 99}))
+    assert "a second row" in str(verify(store).findings)
+    assert purge(store, before=BEFORE, by="anna", now=lambda: NOW, sleep=lambda _: None).intents == 1

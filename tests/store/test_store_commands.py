@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from formant_provider.store.__main__ import main
 from formant_provider.store.schema import events
@@ -192,6 +192,30 @@ def test_purge_keeps_what_a_cap_of_the_connection_counts(run: Run, database: Dat
     assert (kept[0], "0 calls" in kept[1], "stays" in kept[1]) == (0, True, True)
     goes = run("purge", "--older-than", "90d", "--dry-run", "--json")
     assert json.loads(goes[1])["intents"] == 1
+
+
+def test_purge_keeps_what_it_is_told_that_another_cap_counts(run: Run, database: Database) -> None:
+    """However long that is."""
+    store = new_store(database, now=OLD - timedelta(days=1))
+    a_call(store, "old", at=OLD)
+    for length in ("180d", "999999d", "999999h"):
+        kept = run("purge", "--older-than", "90d", "--keep-for", length, "--dry-run", "--json")
+        assert json.loads(kept[1])["intents"] == 0
+    assert run("purge", "--older-than", "999999d", "--dry-run")[0] == 0
+
+
+def test_commands_run_under_a_user_id_without_a_name(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As containers do: what they write down is the id."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_123)
+    store = new_store(database)
+    assert run("rotate", secret=f"{new_secret()},{SECRET}")[0] == 0
+    with store.reading() as conn:
+        (payload,) = conn.execute(select(events.c.payload)).scalars()
+    assert json.loads(payload) == {"by": "user id 4000000123"}
 
 
 def test_purge_deletes_nothing_of_a_store_that_was_changed(run: Run, database: Database) -> None:

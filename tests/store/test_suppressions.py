@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.store.events import FIRST_HASH
 from formant_provider.store.schema import chain, events, people
 from formant_provider.store.store import Store
 from formant_provider.store.suppressions import (
@@ -52,7 +51,7 @@ def assert_whole_chain(store: Store) -> list[tuple[str, str]]:
         rows = conn.execute(select(events).order_by(events.c.seq)).all()
         end = conn.execute(select(chain)).one()
         now = {row["recipient"]: dict(row) for row in conn.execute(select(people)).mappings()}
-    link = FIRST_HASH
+    link = end.base_hash
     for number, row in enumerate(rows, 1):
         assert row.seq == number
         link = store.digests.chained(link, row.seq, row.at, row.kind, row.subject, row.payload)

@@ -15,7 +15,7 @@ from formant_provider.store.intents import BATCH_CALL
 from formant_provider.store.schema import calls, chain, events, intents, people
 from formant_provider.store.schema import store as facts
 from formant_provider.store.store import Store
-from formant_provider.store.suppressions import Decision, add, digests_of
+from formant_provider.store.suppressions import Decision, add, digests_of, remove
 from formant_provider.store.verify import verify
 from support.audit import NUMBERS, a_batch_call, a_call, a_doubt, a_redial
 from support.databases import Database
@@ -34,6 +34,11 @@ def store(database: Database) -> Store:
     a_redial(store, "second", run_id="run2")
     a_batch_call(store, "third", NUMBERS)
     a_call(store, "fourth", run_id="run4")
+    came_back = digests_of(store, [14155550198])
+    add(store, dict.fromkeys(came_back, BY.at), BY)
+    remove(
+        store, dict.fromkeys(came_back, datetime.now(UTC)), Decision("came back", "anna", datetime.now(UTC))
+    )
     return store
 
 
@@ -87,10 +92,23 @@ def give_away_a_place(conn: Connection) -> None:
     conn.execute(update(calls).where(*mine).values(recipient="0" * 32))
 
 
+OF_BATCH = calls.c.intent_id.in_(select(intents.c.id).where(intents.c.kind == BATCH_CALL))
+
+
+def of_batch(**values: object) -> Tampering:
+    return lambda conn: conn.execute(update(calls).where(OF_BATCH).values(values))
+
+
+def join_the_batch_call(conn: Connection) -> None:
+    row = dict(conn.execute(select(calls).where(OF_BATCH).limit(1)).mappings().one())
+    conn.execute(insert(calls).values({**row, "recipient": "0" * 32, "counted": False}))
+
+
 REDIALLED = select(calls.c.intent_id).where(calls.c.attempt == 1).join(
     intents, (intents.c.id == calls.c.intent_id) & (intents.c.kind != BATCH_CALL)
 )  # fmt: skip
 ONE_CALL = intents.c.run_id == "run1"
+NOT_THE_PEOPLE = "not the people of the batch call"
 LISTED = people.c.suppressed_at.is_not(None)
 
 TAMPERINGS: dict[str, tuple[Tampering, str]] = {
@@ -117,7 +135,7 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "the head": (lambda conn: conn.execute(update(chain).values(hash="0" * 64)), "another hash"),
     "the head, set back": (lambda conn: conn.execute(update(chain).values(seq=1)), "after the end"),
     "the head, deleted": (lambda conn: conn.execute(delete(chain)), "its row is missing"),
-    "the front, cut off": (cut_front, "begins later than any purge has announced"),
+    "the front, cut off": (cut_front, "does not begin where it was left: its front was cut off"),
     "an intent, deleted": (
         lambda conn: conn.execute(delete(intents).where(ONE_CALL)),
         "its row in formant_intents was deleted",
@@ -157,7 +175,11 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
         ),
         "is of no intent",
     ),
-    "the people of a batch call": (give_away_a_place, "not the people of the batch call"),
+    "when the people of a batch call were called": (of_batch(call_at=5), NOT_THE_PEOPLE),
+    "for which upload they count": (of_batch(attempt=9), NOT_THE_PEOPLE),
+    "whether they count": (of_batch(counted=False), NOT_THE_PEOPLE),
+    "somebody who was not in a batch call": (join_the_batch_call, NOT_THE_PEOPLE),
+    "the people of a batch call": (give_away_a_place, NOT_THE_PEOPLE),
     "the do-not-call list, shortened": (
         lambda conn: conn.execute(update(people).where(LISTED).values(suppressed_at=None)),
         "formant_people was edited: suppressed_at",
@@ -165,6 +187,16 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "the do-not-call list, deleted": (
         lambda conn: conn.execute(delete(people).where(LISTED)),
         "taken off the do-not-call list",
+    ),
+    "who was taken off the do-not-call list": (
+        lambda conn: conn.execute(delete(people).where(people.c.reason == "came back")),
+        "its row in formant_people was deleted",
+    ),
+    "the name of who was taken off it": (
+        lambda conn: conn.execute(
+            update(people).where(people.c.reason == "came back").values(recipient="0" * 32)
+        ),
+        "no event tells of it",
     ),
     "the do-not-call list, extended": (
         lambda conn: conn.execute(insert(people).values({"recipient": "0" * 32, "suppressed_at": 5})),
@@ -177,6 +209,18 @@ TAMPERINGS: dict[str, tuple[Tampering, str]] = {
     "since when all is known": (
         lambda conn: conn.execute(update(facts).where(facts.c.name == "purged_before").values(value="5")),
         "purged_before",
+    ),
+    "when the store was set up": (
+        lambda conn: conn.execute(update(facts).where(facts.c.name != "digest_key").values(value="0")),
+        "installed_at was edited",
+    ),
+    "a fact, inserted": (
+        lambda conn: conn.execute(insert(facts).values(name="x", value="y")),
+        "a fact was inserted",
+    ),
+    "a second chain": (
+        lambda conn: conn.execute(insert(chain).values(id=2, seq=1, hash="", base_seq=0, base_hash="")),
+        "a second row",
     ),
 }
 

@@ -22,7 +22,6 @@ from typing import Any
 from sqlalchemy import select
 
 from formant_provider.sandbox import Sandbox
-from formant_provider.store.events import FIRST_HASH
 from formant_provider.store.schema import chain, events
 from formant_provider.store.store import Store
 from support.stress_worker import Job, command
@@ -202,10 +201,10 @@ def _count_results(counted: Counted, stress: Stress, sandbox: Sandbox) -> None:
 def _check_chain(counted: Counted, store: Store) -> int:
     with store.reading() as conn:
         links = conn.execute(select(events).order_by(events.c.seq)).all()
-        end = conn.execute(select(chain.c.seq, chain.c.hash)).one()
+        end = conn.execute(select(chain.c.seq, chain.c.hash, chain.c.base_hash)).one()
     if [link.seq for link in links] != list(range(1, end.seq + 1)):
         counted.wrong.append(f"the chain has {len(links)} events, and ends at {end.seq}")
-    hashes = [FIRST_HASH, *(link.hash for link in links)]
+    hashes = [end.base_hash, *(link.hash for link in links)]
     for link, (before, own) in zip(links, pairwise(hashes), strict=True):
         if store.digests.chained(before, link.seq, link.at, link.kind, link.subject, link.payload) != own:
             counted.wrong.append(f"event {link.seq} does not follow from the one before")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +21,14 @@ def show(arguments: argparse.Namespace, data: Mapping[str, Any], lines: Iterable
         print(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         print("\n".join(lines))
+
+
+def user() -> str:
+    """Return who is logged in, for an event: the name, or the id where a container has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user id {os.getuid()}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

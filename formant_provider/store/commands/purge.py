@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import re
 import sys
 import time
@@ -11,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.store.commands.printing import add_json, show
+from formant_provider.store.commands.printing import add_json, show, user
 from formant_provider.store.commands.verify import FOUND, as_lines
 from formant_provider.store.purging import KEEP_FOR, LEAST_AGE, least_age, purge, would_purge
 from formant_provider.store.verify import verify
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 _LENGTH = re.compile(r"([0-9]{1,6})([hd])")
+_LONGEST = timedelta(days=100_000)  # nothing is older, and Python has no earlier dates
 _HOURS = round(LEAST_AGE / timedelta(hours=1))
 _TEXT = f"""Delete calls, and what happened to them, that are older than a length of time such as 90d or 48h.
-What a call cap still counts is kept: everything of the last --keep-for, and of the cap of the connection;
-so is everything of the last {_HOURS} hours, and the do-not-call list. The store is verified before.
+What a call cap still counts is kept: everything of the last --keep-for, and of the cap of the connection.
+What a cap of another connection counts is not known here: name the longest with --keep-for.
+Everything of the last {_HOURS} hours is kept as well, and the do-not-call list. The store is verified before.
 """
 
 
@@ -37,7 +38,10 @@ def add_to(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--older-than", metavar="90d", type=_length, required=True, help="how old, in d or h")
-    keep = f"the longest time over which any call_cap of a task counts (default: {KEEP_FOR.days}d)"
+    keep = (
+        "the longest time over which any call_cap counts, of a task or of another connection to the store"
+        f" (default: {KEEP_FOR.days}d)"
+    )
     parser.add_argument("--keep-for", metavar="31d", type=_length, default=KEEP_FOR, help=keep)
     parser.add_argument("--dry-run", action="store_true", help="delete nothing, and say what would be")
     unverified = "delete although the store was changed; what verify finds is lost with what is deleted"
@@ -49,7 +53,7 @@ def add_to(subparsers: Any) -> None:
 def _purge(arguments: argparse.Namespace, store: Store) -> int:
     cap = arguments.config.call_cap
     age = least_age(arguments.older_than, arguments.keep_for, cap and cap[1])
-    before = datetime.now(UTC) - age
+    before = datetime.now(UTC) - min(age, _LONGEST)
     if not arguments.unverified:
         report = verify(store)
         if report.count:
@@ -58,7 +62,7 @@ def _purge(arguments: argparse.Namespace, store: Store) -> int:
     if arguments.dry_run:
         found = would_purge(store, before=before)
     else:
-        found = purge(store, before=before, by=getpass.getuser(), now=lambda: datetime.now(UTC), sleep=_pause)
+        found = purge(store, before=before, by=user(), now=lambda: datetime.now(UTC), sleep=_pause)
     done = "would be deleted" if arguments.dry_run else "deleted"
     lines = [
         f"Older than {before:%Y-%m-%d %H:%M} UTC, {done}: {found.intents} calls and batch calls,"

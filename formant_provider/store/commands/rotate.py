@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.store.commands.printing import add_json, show
+from formant_provider.store.commands.printing import add_json, show, user
 from formant_provider.store.events import append
 from formant_provider.store.kinds import ROTATED, STORE
 from formant_provider.store.secrets import opened, rewrapped
@@ -38,7 +37,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def _rotate(arguments: argparse.Namespace, store: Store) -> int:
-    was_changed = rotate(store, arguments.config.secret, by=getpass.getuser(), now=datetime.now(UTC))
+    was_changed = rotate(store, arguments.config.secret, by=user(), now=datetime.now(UTC))
     done = "is now" if was_changed else "was already"
     text = f"The store {done} opened by the first secret of the connection. Keep only that one there."
     show(arguments, {"was_changed": was_changed}, [text])
