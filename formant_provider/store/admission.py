@@ -128,7 +128,7 @@ def _times(dialect: str) -> Any:
     )
     batch = intents.alias("batch")
     of_a_batch = and_(batch.c.id == calls.c.intent_id, batch.c.kind == BATCH_CALL)
-    is_uploaded = batch.c.state.in_(COUNTED)
+    is_uploaded = and_(calls.c.counted, batch.c.state.in_(COUNTED))
     rings_at = case((is_uploaded, batch.c.call_at), else_=calls.c.call_at)
     rings_until = case((is_uploaded, _may_ring_until(batch)), else_=calls.c.call_at)
     counts = or_(is_uploaded, calls.c.call_at > bindparam("reserved_since"))
@@ -138,8 +138,10 @@ def _times(dialect: str) -> Any:
         among(calls.c.recipient, dialect),
         calls.c.call_at > bindparam("since_reserved"),
         rings_until > since,
-        calls.c.counted,
-        or_(batch.c.id.is_(None), and_(batch.c.id != bindparam("other_than"), counts)),
+        or_(
+            and_(batch.c.id.is_(None), calls.c.counted),
+            and_(batch.c.id != bindparam("other_than"), counts),
+        ),
     )
     return union_all(newest, others)
 

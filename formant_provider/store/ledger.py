@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from sqlalchemy import delete, insert
+from sqlalchemy import insert
 
 from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
 from formant_provider.core.ledger import IntentT, Ledger, Sent, note
@@ -26,6 +26,7 @@ from formant_provider.store.failures import again
 from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
 from formant_provider.store.schema import calls
 from formant_provider.store.store import to_ms
+from formant_provider.store.uploads import count_people, give_back
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -74,6 +75,7 @@ class StoreLedger(Generic[IntentT]):
     claim_before: datetime | None = field(default=None, init=False)
     _row: dict[str, Any] | None = field(default=None, init=False)
     _was_there: bool = field(default=False, init=False)
+    _is_held: bool = field(default=False, init=False)
     _known: IntentT | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class StoreLedger(Generic[IntentT]):
         if self.guesses:
             self.guesses, self.is_guess = False, True
             return None
-        self.is_guess = False
+        self.is_guess = self._is_held = False
         self._was_there = self._was_there or self._row is not None
         self._row = self._row_at_rest()
         if self._row is None:
@@ -124,9 +126,11 @@ class StoreLedger(Generic[IntentT]):
     def _claim(self, intent: IntentT) -> None:
         now = self.now()
         with self.store.writing() as conn:
-            row = self._put(conn, intent, self._at_work(now), now)
+            if self.was_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
+                count_people(conn, self.id, to_ms(now))
+            row = self._put(conn, intent, self._at_work(now), now, sends=True)
+            self._refuse_late(now)
             if not self._may_have_been_placed(intent):
-                self._refuse_late(now)
                 self._keep_attempt(conn, intent)
             # Also before a further send of the same: the one before may not have been accepted.
             if row["recipient"] is not None:
@@ -134,7 +138,7 @@ class StoreLedger(Generic[IntentT]):
             if self.pace is not None:
                 self.pace.enter(conn, self.id)
             self._append(conn, "sending", row, now)
-        self._row, self._known, self.is_guess = row, intent, False
+        self._row, self._known, self.is_guess, self._is_held = row, intent, False, False
 
     def write(self, intent: IntentT) -> None:
         """Remember what became of it. A receipt is kept whoever is at work on the row by now.
@@ -164,9 +168,10 @@ class StoreLedger(Generic[IntentT]):
                 if intent.receipt is None or self._row is None:
                     raise
                 self._row = find_row(conn, self.id, locks=True)  # none: it was purged
+                self.people = rows.people_in(self._row) if self._row else None
                 row = self._put(conn, intent, work, now)
             self._append(conn, row["state"], row, now)
-        self._row, self._known, self.is_guess = row, intent, False
+        self._row, self._known, self.is_guess, self._is_held = row, intent, False, False
 
     @again
     def hold(self) -> None:
@@ -180,7 +185,7 @@ class StoreLedger(Generic[IntentT]):
         with self.store.writing() as conn:
             row = self._put(conn, known, self._at_work(now), now)
             self._append(conn, row["state"], row, now)
-        self._row = row
+        self._row, self._is_held = row, True
 
     def stay(self, conn: Connection, now: datetime) -> None:
         """Prolong what :meth:`hold` has begun, in a transaction that is part of it.
@@ -190,12 +195,16 @@ class StoreLedger(Generic[IntentT]):
         prolong(conn, self.id, self._process, to_ms(now + self.lease))
 
     def let_go(self) -> None:
-        """Leave what :meth:`hold` has begun, unless it may have been sent."""
+        """Leave what :meth:`hold` has begun, unless it may have been sent since."""
         row, known = self._row, self._known
-        if row is None or known is None or row["sending_by"] != self._process:
-            return
-        if row["state"] not in rows.COUNTED:
+        if row is not None and known is not None and self._is_held:
+            self.people = rows.people_in(row)
             note(self, known)
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether what was read or written last may have been placed."""
+        return self._row is not None and self._row["state"] in rows.COUNTED
 
     def _refuse_late(self, now: datetime) -> None:
         if self.claim_before is not None and now > self.claim_before:
@@ -226,11 +235,17 @@ class StoreLedger(Generic[IntentT]):
         return float(row["sending_until"] - to_ms(self.now())) / 1000
 
     def _put(
-        self, conn: Connection, intent: IntentT, work: Mapping[str, Any], now: datetime
+        self,
+        conn: Connection,
+        intent: IntentT,
+        work: Mapping[str, Any],
+        now: datetime,
+        *,
+        sends: bool = False,
     ) -> dict[str, Any]:
         """Insert the row, or update the one that was read; return it."""
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
-        columns = self._columns(conn, intent, now)
+        columns = self._columns(conn, intent, now, sends=sends)
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
         if self._row is not None:
             update_row(conn, self.id, known["version"], changed)
@@ -241,26 +256,26 @@ class StoreLedger(Generic[IntentT]):
             self._was_there = True
             raise
         # In this transaction, since the answer at the start of the task may be of long ago.
-        if intent.receipt is None and not self._knows_all(conn, now):
+        since = self.relies_since
+        if intent.receipt is None and since and not self.store.knows_since(since, now=now, conn=conn):
             raise SendAborted(f"{_FORGOTTEN}: the store no longer knows of all calls of this run")
         return {**known, **changed}
 
-    def _knows_all(self, conn: Connection, now: datetime) -> bool:
-        since = self.relies_since
-        return since is None or self.store.knows_since(since, now=now, conn=conn)
-
-    def _columns(self, conn: Connection, intent: IntentT, now: datetime) -> dict[str, Any]:
-        """Return what is written of an intent; the people of a batch call not sent are given back."""
+    def _columns(self, conn: Connection, intent: IntentT, now: datetime, *, sends: bool) -> dict[str, Any]:
+        """Return what is written of an intent; the people of an upload not sent are given back."""
         if rows.kind_of(self.asked) != rows.BATCH_CALL:
             return rows.columns_of(intent)
         is_sent = intent.receipt is not None or intent.sent is Sent.UNCLEAR
+        give_back(conn, self.id, was_sent=is_sent)
         if not is_sent:
-            conn.execute(delete(calls).where(calls.c.intent_id == self.id))
             self.people = None
         columns, row = rows.columns_of(intent, self.people), self._row
         is_answered = row is not None and row["sending_by"] == self._process and intent.receipt is not None
-        # An upload takes its time, and nobody is called before its end.
-        return {**columns, "call_at": to_ms(now)} if is_answered else columns
+        if sends or is_answered:  # an upload takes its time, and nobody is called before its end
+            columns["call_at"] = to_ms(now)
+        elif row is not None and is_sent and self.was_sent:
+            columns["call_at"] = row["call_at"]
+        return columns
 
     def _may_have_been_placed(self, intent: IntentT) -> bool:
         """Whether this attempt may have been placed before, so that it counts as a call already."""

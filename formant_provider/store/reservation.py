@@ -5,7 +5,8 @@ two batch calls that are prepared at once, one calls somebody who may be called 
 locked in sorted order, so no two transactions wait for each other. Only the process that has the intent in
 hand can reserve, and only until another one takes it over.
 
-What is reserved is given back with the intent, when nothing was uploaded. If the process dies, a further try
+What is reserved is given back with the intent, when nothing was uploaded, and that of a further upload alone
+when an earlier one may have been accepted. If the process dies, a further try
 of the same batch call replaces it, and after :data:`~formant_provider.store.admission.RESERVED_FOR` it counts
 no more.
 """
@@ -25,6 +26,7 @@ from formant_provider.store.bulk import among, put_all
 from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
 from formant_provider.store.store import to_ms
+from formant_provider.store.uploads import next_upload, people_of, who_is_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +88,7 @@ class Reservation(Asking):
     """Reserves the people of one batch call, in its process."""
 
     ledger: StoreLedger[Any] = field(kw_only=True)
-    _count: int = field(default=0, init=False)
+    _upload: int = field(default=1, init=False)
 
     def begin(self) -> None:
         """Take the batch call in hand, and give back what an earlier try reserved that has sent nothing.
@@ -94,6 +96,8 @@ class Reservation(Asking):
         :raises Superseded: another process has it in hand.
         """
         self.ledger.hold()
+        with self.store.reading() as conn:
+            self._upload = next_upload(conn, self.ledger.id)
         self.ledger.claim_before = self.now() + RESERVED_FOR - _CLOCKS_DIFFER
 
     @again
@@ -111,15 +115,17 @@ class Reservation(Asking):
                 put_all(conn, people, list(known), {}, keep="recipient")
             capped = self._capped(conn, known, now, other_than=ledger.id)
             reserved = [one for one, key in known.items() if key not in capped]
-            row = {"intent_id": ledger.id, "attempt": 1, "call_at": to_ms(now), "counted": True}
+            if ledger.was_sent:
+                reserved = who_is_new(conn, ledger.id, reserved)
+            row = {"intent_id": ledger.id, "attempt": self._upload, "call_at": to_ms(now)}
+            row["counted"] = not ledger.was_sent
             put_all(conn, calls, reserved, row, keep="call_at")
         return capped
 
     def end(self, upload_bytes: int) -> None:
         """Let the intent tell who is called, and leave the upload its time."""
-        wanted = select(calls.c.recipient).where(calls.c.intent_id == self.ledger.id, calls.c.counted)
         with self.store.reading() as conn:
-            found = conn.execute(wanted).scalars().all()
+            found = people_of(conn, self.ledger.id)
         self.ledger.people = {"count": len(found), "digest": self.store.digests.people(found)}
         self.ledger.lease += timedelta(seconds=upload_bytes / _SLOWEST_BYTES_PER_S)
 
