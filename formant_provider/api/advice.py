@@ -21,3 +21,10 @@ class Advice:
     def on(self, subject: str) -> str:
         """Return the advice on a ``call``, a ``batch_call`` or a ``read``."""
         return getattr(self, subject) or self.call
+
+
+# By the reason of a call that is not allowed, where the advice of its error does not fit.
+NOT_ALLOWED = {
+    "suppressed": Advice("There is nothing to do: nobody on the list is called."),
+    "capped": Advice('Clear this task then, or let on_capped="schedule" schedule the call.'),
+}

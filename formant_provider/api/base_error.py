@@ -18,11 +18,11 @@ class FormantError(Exception):
     :param maybe_placed: ``True`` when a call may have been placed all the same.
     :ivar earlier: what became of earlier sends of the same request, oldest first.
     :cvar is_final: whether a retry could not mend it, or might place a second call.
-    :cvar advice: what to do next.
+    :ivar advice: what to do next; a class has one for all its errors.
     """
 
     is_final: ClassVar[bool] = False
-    advice: ClassVar[Advice] = Advice(
+    advice: Advice = Advice(
         call="A retry of this task sends the same idempotency key, which cannot place a second call within"
         " 24 hours.",
         batch_call="A retry of this task looks for the batch call first, and uploads only what was not"

@@ -97,6 +97,17 @@ def _text(value: object) -> str:
     return str(value).strip() if value is not None else ""
 
 
+def read_store(extra: object) -> StoreConfig | None:
+    """Read what the extra of a connection says of its call store alone, as :func:`read_config` does.
+
+    :raises InvalidInput: with the name of the field at fault.
+    """
+    if not isinstance(extra, Mapping):
+        raise InvalidInput("extra", "must be a JSON object")
+    _refuse_misspelt(extra, STORE_KEYS)
+    return read_store_config(extra)
+
+
 def unknown_keys(extra: Mapping[str, object]) -> list[str]:
     """Return the keys of a connection's extra that mean nothing here."""
     return sorted(set(extra) - EXTRA_KEYS)

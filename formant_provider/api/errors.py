@@ -28,8 +28,8 @@
     ├── BatchOutcomeUnknown     a batch call may have been placed, and is not to be found, or not yet
     └── CallUnsuccessful        the conversation is over, and its status is not an expected one
 
-No error holds a number, a parameter value or the API key: not in its text, in a field, or in what it is
-chained to. Every error survives pickling.
+No error holds a number, a parameter value or the API key: not in its text, a field, or what it is chained
+to. Every error survives pickling.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from formant_provider.api.advice import Advice
+from formant_provider.api.advice import NOT_ALLOWED, Advice
 from formant_provider.api.base_error import FormantError as FormantError  # noqa: PLC0414 - for all who import it here
 from formant_provider.api.base_error import rebuild
 
@@ -98,7 +98,7 @@ class StoreMisconfigured(InvalidInput):
     :param problem: the same in a word, a key of ``formant_provider.store.failures.PROBLEMS``.
     """
 
-    advice = Advice("Then clear this task.")
+    advice = Advice("Clear this task once the store is mended.")
 
     def __init__(self, reason: str, *, problem: str = "") -> None:
         super().__init__("store_conn_id", reason)
@@ -245,6 +245,7 @@ class CallNotAllowed(FormantError):
         super().__init__(message)
         self.skips = skips
         self.reason = reason
+        self.advice = NOT_ALLOWED.get(reason, self.advice)
 
 
 class NotAdmitted(CallNotAllowed):

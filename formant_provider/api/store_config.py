@@ -36,7 +36,7 @@ class StoreConfig:
     """Where the call store of a connection is, and what it has to keep.
 
     :param conn_id: the Airflow connection to the database.
-    :param secret: Fernet keys, comma separated, the newest first; never part of a ``repr``.
+    :param secret: one or more, comma separated, the newest first; never part of a ``repr``.
     :param auto_upgrade: whether the tables are made or migrated at first use.
     :param call_cap: how many calls a person may get within which time; ``None`` means no limit.
     :param calls_per_minute: calls of the whole connection, across tasks and workers; ``None`` means no limit.
@@ -110,10 +110,15 @@ def _refuse_options_without_store(given: Mapping[str, str]) -> None:
 def _secret(text: str) -> str:
     keys = [key.strip() for key in text.split(",")] if text else []
     if not keys:
-        reason = "is empty, and a call store needs one; `python -m formant_provider.store secret` makes one"
+        reason = (
+            "is empty: give it the secret with which the store was set up. For a new store,"
+            " `python -m formant_provider.store secret` makes one"
+        )
         raise InvalidInput("store_secret", reason)
     if not all(_is_fernet_key(key) for key in keys):
-        raise InvalidInput("store_secret", "must be a Fernet key, or several separated by commas")
+        raise InvalidInput(
+            "store_secret", "must be a secret in the form of a Fernet key, or several separated by commas"
+        )
     return ",".join(keys)
 
 

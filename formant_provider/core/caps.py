@@ -8,12 +8,17 @@ it is long lie in two of them.
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.store_config import LONGEST_CAP, UNITS
+
+Ringing: TypeAlias = datetime | tuple[datetime, datetime]
+"""When a call rings, or between which moments it may."""
 
 _DIGITS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _SPAN = re.compile(r"([0-9]{1,9})([dhms])", re.ASCII)
@@ -30,16 +35,17 @@ class CapRule:
         return f"{self.calls}/{span_text(self.per)}"
 
 
-def is_free(times: Iterable[datetime], wanted: datetime, rule: CapRule) -> bool:
+def is_free(times: Iterable[Ringing], wanted: datetime, rule: CapRule) -> bool:
     """Return whether one more call may ring at ``wanted``: see :func:`next_free`."""
     wanted = wanted.astimezone(UTC)  # a reading that a clock shows twice equals none of another zone
     return next_free(times, wanted, rule) == wanted
 
 
-def next_free(times: Iterable[datetime], wanted: datetime, rule: CapRule) -> datetime:
+def next_free(times: Iterable[Ringing], wanted: datetime, rule: CapRule) -> datetime:
     """Return the first moment, not before ``wanted``, at which one more call may ring, in UTC.
 
-    :param times: when the person's other calls ring, in any order: in the past, and those scheduled.
+    :param times: when the person's other calls ring, in any order: in the past, and those scheduled. Of a
+        call that may ring at any moment between two, both.
     :param wanted: when the call is to ring. All moments are aware.
     """
     free = wanted.astimezone(UTC)
@@ -49,16 +55,23 @@ def next_free(times: Iterable[datetime], wanted: datetime, rule: CapRule) -> dat
     return free
 
 
-def _full(times: Iterable[datetime], rule: CapRule) -> Iterator[tuple[datetime, datetime]]:
+def _full(times: Iterable[Ringing], rule: CapRule) -> Iterator[tuple[datetime, datetime]]:
     """Yield, in order, between which moments no further call may ring; the moments themselves are free.
 
     It is as many calls as are allowed, in one window, that keep another one out: it would have to be too far
-    from the last of them, or from the first, to share a window with all.
+    from the last of them, or from the first, to share a window with all. The last is the one that rings last
+    at the earliest; the first, the one that rings first at the latest.
     """
-    known = sorted(moment.astimezone(UTC) for moment in times)
-    for first, last in zip(known, known[rule.calls - 1 :], strict=False):
-        if last - first < rule.per:
-            yield last - rule.per, first + rule.per
+    latest: list[datetime] = []
+    for earliest, end in sorted(_span(each) for each in times):
+        insort(latest, end)
+        if len(latest) >= rule.calls and earliest - latest[-rule.calls] < rule.per:
+            yield earliest - rule.per, latest[-rule.calls] + rule.per
+
+
+def _span(ringing: Ringing) -> tuple[datetime, datetime]:
+    begin, end = (ringing, ringing) if isinstance(ringing, datetime) else ringing
+    return begin.astimezone(UTC), end.astimezone(UTC)
 
 
 def parse_calls(value: object) -> int:

@@ -194,17 +194,17 @@ class _Claim:
 
         try:
             self.ledger.claim(self.intent)
-        except NotAdmitted:
+        except NotAdmitted as error:
             if self.intent.attempt == 1:  # of a further one, the row tells of the one before
-                self.take_back()  # so that the history tells that it was asked for
+                self.take_back(error.reason)  # so that the history tells that it was asked for
             raise
 
-    def take_back(self) -> None:
-        """Write that this was not sent, unless an earlier send may have been accepted."""
+    def take_back(self, why: str | None = None) -> None:
+        """Write that this was not sent, and why, unless an earlier send may have been accepted."""
         from formant_provider.core.ledger import Sent, note
 
         if self.before is not Sent.UNCLEAR:
-            note(self.ledger, replace(self.intent, sent=self.before, sends=()))
+            note(self.ledger, replace(self.intent, sent=self.before, sends=(), refused=why))
 
 
 def _first(call: CallRequest, now: datetime) -> Intent:

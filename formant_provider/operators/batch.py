@@ -263,7 +263,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
             leaving_a_result(context, lambda: self._row(context)),
             tempfile.TemporaryDirectory(prefix="formant-batch-") as folder,
             ending_the_task(PLACING_A_BATCH_CALL, self.hook),
-            noting_nothing_sent(run, self.hook, BATCHES_ENTRY),
+            noting_nothing_sent(run, BATCHES_ENTRY),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)
@@ -287,7 +287,9 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""
         self._stopped = True
-        self.log.warning("Stopping: no further upload. A batch call that was sent cannot be taken back.")
+        self.log.warning(
+            "Stopping: this try uploads nothing more. A batch call that was sent cannot be taken back."
+        )
 
     def _row(self, context: Context) -> dict[str, Any]:
         """Return what identifies this result among those of other rows."""

@@ -251,7 +251,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         with (
             leaving_a_result(context, self.row_of),
             ending_the_task(PLACING_A_CALL, self.hook),
-            noting_nothing_sent(run, self.hook),
+            noting_nothing_sent(run),
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference, recipient_in(reveal(self.parameters)))
@@ -288,7 +288,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     def on_kill(self) -> None:
         """Send nothing more. A call that was sent cannot be taken back: the vendor has no cancel."""
         self._stopped = True
-        self.log.warning("Stopping: no further send. A call that was sent already cannot be taken back.")
+        self.log.warning("Stopping: this try sends nothing more. A call that was sent cannot be taken back.")
 
     def row_of(self, context: Context) -> dict[str, Any]:
         """Return by what this result is told from those of other rows."""

@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperat
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks import options
-from formant_provider.tasks.privacy import PrivateFields, reveal
+from formant_provider.tasks.privacy import PrivateFields, hide, reveal
 from formant_provider.tasks.run import TaskRun
 
 if TYPE_CHECKING:
@@ -114,6 +114,14 @@ class FormantSuppressionOperator(PrivateFields, BaseOperator):
         if not getattr(self, "_BaseOperator__from_mapped", False):
             self._check_source()
 
+    def _do_render_template_fields(self, parent: Any, *args: Any, **options: Any) -> None:
+        """Hide a reason that is going to be refused: Airflow shows rendered fields."""
+        from formant_provider.core.numbers.in_text import may_hold_number
+
+        super()._do_render_template_fields(parent, *args, **options)
+        if parent is self and may_hold_number(str(self.reason)):
+            self.reason = hide(self.reason)
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Find out who is meant, and change the list; return counts."""
         from formant_provider.store.suppressions import add, remove
@@ -153,7 +161,7 @@ class FormantSuppressionOperator(PrivateFields, BaseOperator):
         from formant_provider.store.suppressions import Decision
 
         dag_id, _, task_id = run.task_id
-        return Decision(str(self.reason), f"{dag_id}.{task_id}"[:_LONGEST_NAME], pendulum.now("UTC"))
+        return Decision(str(reveal(self.reason)), f"{dag_id}.{task_id}"[:_LONGEST_NAME], pendulum.now("UTC"))
 
     def _asked(
         self, store: Store, run: TaskRun, context: Context

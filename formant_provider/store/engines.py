@@ -35,6 +35,7 @@ _LIBPQ = {
 _SETTINGS = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
     "lock_timeout": f"{STATEMENT_TIMEOUT_S}s",
+    "synchronous_commit": "on",
     "jit": "off",
 }
 _LIMITS = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in _SETTINGS.items())

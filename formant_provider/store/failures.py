@@ -71,6 +71,12 @@ PROBLEMS = {
         "refuses the login, or there is no such database",
         "Check login, password and schema of the connection.",
     ),
+    "no_tls": Problem(
+        False,
+        "cannot be reached by TLS as its connection says",
+        "Check sslmode, sslrootcert and what else begins with ssl in the extra of the connection, and whether"
+        " the server speaks TLS.",
+    ),
     "no_file": Problem(
         False,
         "cannot be opened, or is no SQLite database",
@@ -124,6 +130,11 @@ _MYSQL_CODES = {
 _NO_TABLES = re.compile(r"no such (table|column)|has no column named")
 # libpq gives no SQLSTATE for what ends the login.
 _NO_LOGIN = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry|\" does not exist")
+# Not what a connection that was made ends with, such as "SSL SYSCALL error: EOF detected".
+_NO_TLS = re.compile(
+    r"sslmode|root certificate|certificate file|private key file|certificate verify failed"
+    r"|does not match host name|server does not support SSL|invalid connection option \"ssl"
+)
 
 
 @contextmanager
@@ -199,6 +210,8 @@ def _of_driver(cause: BaseException) -> str:
         return _MYSQL_CODES.get(cause.args[0], "failed")
     if state := _sqlstate(cause):
         return _by_beginning(_SQLSTATES, state)
+    if type(cause).__name__ in {"OperationalError", "ProgrammingError"} and _NO_TLS.search(text):
+        return "no_tls"
     if type(cause).__name__ in {"OperationalError", "ConnectionTimeout"}:
         return "no_login" if _NO_LOGIN.search(text) else "unreachable"
     return "failed"

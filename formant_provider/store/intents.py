@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from formant_provider.api.batch_models import BatchCall
+from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.keys import key_of
 from formant_provider.core.ledger import BaseIntent, Sent
+from formant_provider.core.numbers.in_text import may_hold_number
+from formant_provider.store.schema import DIGEST_LENGTH, NAME_LENGTH
 from formant_provider.store.store import to_ms
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 IntentT = TypeVar("IntentT", bound=BaseIntent)
 
+_LARGEST = 2**63 - 1
 CALL, BATCH_CALL = "call", "batch_call"
 PLACED = "placed"
 # States of a row in which its calls may have been placed.
@@ -31,15 +36,25 @@ CHANGING = ("state", "call_at", "trace_id", "conversation_id", "batch_id", "inte
 _OF_WORK = ("sending_by", "sending_until", "version")
 
 
+def fitting(name: str) -> str:
+    """Return a name that every database takes: one that they do not take ends in a digest of it."""
+    plain = _plain(name)
+    if plain == name and len(name) <= NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
+    return f"{plain[: NAME_LENGTH - DIGEST_LENGTH - 1]}~{digest}"
+
+
 @dataclass(frozen=True)
 class Asked:
-    """What was asked for, and by whom.
+    """What was asked for, and by whom. Names of Airflow's are made to fit: see :func:`fitting`.
 
     :param key: the idempotency key of the first attempt.
     :param recipient: the number, E.164; ``None`` for a batch call. Neither of the two is stored.
     :param map_index: the row of a mapped task; -1 of another.
     :param asked_by: who started the run, in a word.
     :param account: digest of the account that the call is placed with.
+    :raises InvalidInput: no database can hold the agent, or the reference.
     """
 
     key: str
@@ -53,6 +68,16 @@ class Asked:
     reference: str | None = None
     asked_by: str | None = None
     account: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.agent_id > _LARGEST:
+            raise InvalidInput("agent_id", "is larger than the call store can hold")
+        if self.reference is not None and _plain(self.reference) != self.reference:
+            raise InvalidInput("reference", "holds a character that databases refuse, such as NUL")
+        for name in ("dag_id", "run_id", "task_id", "asked_by"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, fitting(value))
 
     @property
     def place(self) -> tuple[str, str, str, int]:
@@ -95,6 +120,8 @@ def columns_of(intent: BaseIntent, people: Mapping[str, Any] | None = None) -> d
     del plain["key"]
     if people is not None:
         plain["people"] = dict(people)
+    if isinstance(intent.receipt, BatchCall) and may_hold_number(intent.receipt.name or ""):
+        plain["receipt"]["name"] = None  # nothing depends on it, and the id is there
     return {
         "state": intent.sent.value if intent.receipt is None else PLACED,
         "call_at": to_ms(call_at(intent)),
@@ -147,10 +174,16 @@ def attempt_of(intent: BaseIntent) -> int:
     return intent.attempt if isinstance(intent, Intent) else 1
 
 
+def _plain(text: str) -> str:
+    """Return a text without half of a surrogate pair, which no database takes, and NUL, which some refuse."""
+    return text.encode(errors="replace").decode().replace("\x00", "?")
+
+
 def _ids_of(receipt: object) -> dict[str, Any]:
     trace_id = conversation_id = batch_id = None
     if isinstance(receipt, CallReceipt):
-        trace_id, conversation_id = receipt.trace_id, receipt.conversation_id
+        trace_id = receipt.trace_id and fitting(receipt.trace_id)
+        conversation_id = receipt.conversation_id and fitting(receipt.conversation_id)
     elif isinstance(receipt, BatchCall):
-        batch_id = receipt.batch_id
+        batch_id = receipt.batch_id if receipt.batch_id <= _LARGEST else None
     return {"trace_id": trace_id, "conversation_id": conversation_id, "batch_id": batch_id}

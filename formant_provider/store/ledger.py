@@ -15,17 +15,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import insert
 
 from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
 from formant_provider.core.ledger import IntentT, Ledger, Sent, note
 from formant_provider.store import intents as rows
-from formant_provider.store.admission import Admission
+from formant_provider.store.admission import Admission, is_anyone_suppressed
+from formant_provider.store.bulk import people_of
 from formant_provider.store.events import append
 from formant_provider.store.failures import again
-from formant_provider.store.schema import calls, intents
+from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
+from formant_provider.store.schema import calls
 from formant_provider.store.store import to_ms
+from formant_provider.store.uploads import count_people, give_back
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,24 +37,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FORGOTTEN = "The call store was purged meanwhile"
 _LONGEST_PAUSE_S = 1.0
+# An upload may be under way for so many times as long as the request of a call.
+_UPLOADS_TAKE_TIMES = 60
+_NOT_ANY_MORE = "Somebody came onto the do-not-call list since the contacts were checked; a retry checks anew"
 # Before a receipt is written again: half a minute in all, in which a database has been started again.
 _PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
-_INSERT = insert(intents)
-_IDS_OF_OTHERS = select(intents.c.trace_id, intents.c.conversation_id).where(
-    intents.c.recipient == bindparam("of_recipient"), intents.c.id != bindparam("of_id")
-)
-# Made once: to build a statement takes as long as to run it.
-_UPDATE = (
-    update(intents)
-    .where(intents.c.id == bindparam("of_id"), intents.c.version == bindparam("of_version"))
-    .values({name: bindparam(name) for name in rows.CHANGING})
-)
-_STAY = (
-    update(intents)
-    .where(intents.c.id == bindparam("of_id"), intents.c.sending_by == bindparam("of_process"))
-    .values(sending_until=bindparam("sending_until"))
-)
 
 
 @dataclass
@@ -62,8 +53,11 @@ class StoreLedger(Generic[IntentT]):
     :param kind: what the row is read as.
     :param lease: for how long a process may be at work on one send; after that it counts as dead.
     :param guesses: whether to assume at first that nothing is known, as is likely of a first try.
+    :param relies_since: since when the store has to know of all calls, when nothing of this one is in it;
+        ``None`` means that nothing follows from that.
     :param pace: in whose turn the call is placed; ``None`` means at once.
-    :param before: the ledger that was used before there was a store; ``None`` when the store knows all.
+    :param before: the ledger of a task without a store, which may know what the store does not, and is told
+        what is sent; ``None`` in a first try.
     :ivar people: of a batch call: how many, and the digest of who they are, once its contacts were read.
     :ivar claim_before: until when it may be sent for the first time, if there is a limit.
     """
@@ -78,12 +72,15 @@ class StoreLedger(Generic[IntentT]):
     guesses: bool = False
     before: Ledger[IntentT] | None = None
     pace: Pace | None = None
+    relies_since: datetime | None = None
     is_durable = True
     is_guess: bool = field(default=False, init=False)
     is_of_others: bool = field(default=False, init=False)
     people: dict[str, Any] | None = field(default=None, init=False)
     claim_before: datetime | None = field(default=None, init=False)
     _row: dict[str, Any] | None = field(default=None, init=False)
+    _was_there: bool = field(default=False, init=False)
+    _is_held: bool = field(default=False, init=False)
     _known: IntentT | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -100,9 +97,12 @@ class StoreLedger(Generic[IntentT]):
         if self.guesses:
             self.guesses, self.is_guess = False, True
             return None
-        self.is_guess = False
+        self.is_guess = self._is_held = False
+        self._was_there = self._was_there or self._row is not None
         self._row = self._row_at_rest()
         if self._row is None:
+            if self._was_there:  # to the core it would be a call that nobody has ever asked for
+                raise SendAborted(f"{_FORGOTTEN}: what the store knew of this call is gone")
             self._known = self.before.read() if self.before else None
         else:
             self._known = rows.intent_of(self._row, self.kind, self.asked.key)
@@ -118,11 +118,12 @@ class StoreLedger(Generic[IntentT]):
         """
         recipient = self.store.digests.recipient(self.asked.recipient or "")
         with self.store.reading() as conn:
-            found = conn.execute(_IDS_OF_OTHERS, {"of_recipient": recipient, "of_id": self.id}).all()
-        return {id_ for row in found for id_ in row if id_}
+            return ids_of_others(conn, self.id, recipient)
 
     def claim(self, intent: IntentT) -> None:
         """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
+        if self.before is not None and not self._may_have_been_placed(intent):
+            self.before.claim(intent)  # or what is there would be believed once there is no store
         if self.pace is None:
             self._claim(intent)
         else:
@@ -132,17 +133,23 @@ class StoreLedger(Generic[IntentT]):
     def _claim(self, intent: IntentT) -> None:
         now = self.now()
         with self.store.writing() as conn:
-            row = self._put(conn, intent, self._at_work(now), now)
+            if self.was_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
+                count_people(conn, self.id, to_ms(now))
+                if self.people is not None:
+                    self.people = people_of(conn, self.store.digests, self.id)
+            row = self._put(conn, intent, self._at_work(now), now, sends=True)
+            self._refuse_late(now)
             if not self._may_have_been_placed(intent):
-                self._refuse_late(now)
                 self._keep_attempt(conn, intent)
             # Also before a further send of the same: the one before may not have been accepted.
             if row["recipient"] is not None:
                 self.admission.admit(conn, row, now=now)
+            elif is_anyone_suppressed(conn, self.id):
+                raise SendAborted(_NOT_ANY_MORE)
             if self.pace is not None:
                 self.pace.enter(conn, self.id)
             self._append(conn, "sending", row, now)
-        self._row, self._known, self.is_guess = row, intent, False
+        self._row, self._known, self.is_guess, self._is_held = row, intent, False, False
 
     def write(self, intent: IntentT) -> None:
         """Remember what became of it. A receipt is kept whoever is at work on the row by now.
@@ -171,10 +178,11 @@ class StoreLedger(Generic[IntentT]):
             except Superseded:
                 if intent.receipt is None or self._row is None:
                     raise
-                self._row = self._locked_row(conn)
+                self._row = find_row(conn, self.id, locks=True)  # none: it was purged
+                self.people = rows.people_in(self._row) if self._row else None
                 row = self._put(conn, intent, work, now)
             self._append(conn, row["state"], row, now)
-        self._row, self._known, self.is_guess = row, intent, False
+        self._row, self._known, self.is_guess, self._is_held = row, intent, False, False
 
     @again
     def hold(self) -> None:
@@ -188,25 +196,26 @@ class StoreLedger(Generic[IntentT]):
         with self.store.writing() as conn:
             row = self._put(conn, known, self._at_work(now), now)
             self._append(conn, row["state"], row, now)
-        self._row = row
+        self._row, self._is_held = row, True
 
     def stay(self, conn: Connection, now: datetime) -> None:
         """Prolong what :meth:`hold` has begun, in a transaction that is part of it.
 
         :raises Superseded: another process has taken over.
         """
-        named = {"of_id": self.id, "of_process": self._process}
-        work = {"sending_until": to_ms(now + self.lease)}
-        if conn.execute(_STAY, {**named, **work}).rowcount != 1:
-            raise _superseded()
+        prolong(conn, self.id, self._process, to_ms(now + self.lease))
 
     def let_go(self) -> None:
-        """Leave what :meth:`hold` has begun, unless it may have been sent."""
+        """Leave what :meth:`hold` has begun, unless it may have been sent since."""
         row, known = self._row, self._known
-        if row is None or known is None or row["sending_by"] != self._process:
-            return
-        if row["state"] not in rows.COUNTED:
+        if row is not None and known is not None and self._is_held:
+            self.people = rows.people_in(row)
             note(self, known)
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether what was read or written last may have been placed."""
+        return self._row is not None and self._row["state"] in rows.COUNTED
 
     def _refuse_late(self, now: datetime) -> None:
         if self.claim_before is not None and now > self.claim_before:
@@ -216,17 +225,19 @@ class StoreLedger(Generic[IntentT]):
         return {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
 
     def _row_at_rest(self) -> dict[str, Any] | None:
-        """Return the row, after those who are at work on it."""
-        pause_s = 0.05
+        """Return the row, after those who are at work on it; no wrong clock holds anybody up for long."""
+        pause_s, waited_s = 0.05, 0.0
+        longest_s = self.lease.total_seconds() * (1 if self.asked.recipient else _UPLOADS_TAKE_TIMES)
         while True:
             with self.store.reading() as conn:
-                found = conn.execute(select(intents).where(intents.c.id == self.id)).mappings().first()
-            row = None if found is None else dict(found)
-            left_s = 0.0 if row is None else self._busy_s(row)
+                row = find_row(conn, self.id)
+            left_s = 0.0 if row is None else min(self._busy_s(row), longest_s - waited_s)
             if left_s <= 0:
                 return row
+            if not waited_s:
+                log.info("Another process is placing the same call: waiting for it, %.0f s at most.", left_s)
             self.sleep(min(pause_s, left_s))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s, waited_s = min(2 * pause_s, _LONGEST_PAUSE_S), waited_s + min(pause_s, left_s)
 
     def _busy_s(self, row: Mapping[str, Any]) -> float:
         """Return for how many seconds another process may still be at work on the row."""
@@ -237,47 +248,48 @@ class StoreLedger(Generic[IntentT]):
             return 0.0  # Airflow has given it up
         return float(row["sending_until"] - to_ms(self.now())) / 1000
 
-    def _locked_row(self, conn: Connection) -> dict[str, Any]:
-        wanted = select(intents).where(intents.c.id == self.id).with_for_update()
-        return dict(conn.execute(wanted).mappings().one())
-
     def _put(
-        self, conn: Connection, intent: IntentT, work: Mapping[str, Any], now: datetime
+        self,
+        conn: Connection,
+        intent: IntentT,
+        work: Mapping[str, Any],
+        now: datetime,
+        *,
+        sends: bool = False,
     ) -> dict[str, Any]:
         """Insert the row, or update the one that was read; return it."""
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
-        columns = self._columns(conn, intent, now)
+        columns = self._columns(conn, intent, now, sends=sends)
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
-        if self._row is None:
-            self._insert(conn, {**known, **changed})
-        else:
-            named = {"of_id": self.id, "of_version": known["version"]}
-            if conn.execute(_UPDATE, {**changed, **named}).rowcount != 1:
-                raise _superseded()
+        if self._row is not None:
+            update_row(conn, self.id, known["version"], changed)
+            return {**known, **changed}
+        try:
+            insert_row(conn, {**known, **changed})
+        except Superseded:
+            self._was_there = True
+            raise
+        # In this transaction, since the answer at the start of the task may be of long ago.
+        since = self.relies_since
+        if intent.receipt is None and since and not self.store.knows_since(since, now=now, conn=conn):
+            raise SendAborted(f"{_FORGOTTEN}: the store no longer knows of all calls of this run")
         return {**known, **changed}
 
-    def _columns(self, conn: Connection, intent: IntentT, now: datetime) -> dict[str, Any]:
-        """Return what is written of an intent; the people of a batch call not sent are given back."""
+    def _columns(self, conn: Connection, intent: IntentT, now: datetime, *, sends: bool) -> dict[str, Any]:
+        """Return what is written of an intent; the people of an upload not sent are given back."""
         if rows.kind_of(self.asked) != rows.BATCH_CALL:
             return rows.columns_of(intent)
         is_sent = intent.receipt is not None or intent.sent is Sent.UNCLEAR
+        give_back(conn, self.id, was_sent=is_sent)
         if not is_sent:
-            conn.execute(delete(calls).where(calls.c.intent_id == self.id))
             self.people = None
         columns, row = rows.columns_of(intent, self.people), self._row
         is_answered = row is not None and row["sending_by"] == self._process and intent.receipt is not None
-        # An upload takes its time, and nobody is called before its end.
-        return {**columns, "call_at": to_ms(now)} if is_answered else columns
-
-    @staticmethod
-    def _insert(conn: Connection, row: Mapping[str, Any]) -> None:
-        is_known = False
-        try:
-            conn.execute(_INSERT, row)
-        except IntegrityError:
-            is_known = True
-        if is_known:
-            raise _superseded()
+        if sends or is_answered:  # an upload takes its time, and nobody is called before its end
+            columns["call_at"] = to_ms(now)
+        elif row is not None and is_sent and self.was_sent:
+            columns["call_at"] = row["call_at"]
+        return columns
 
     def _may_have_been_placed(self, intent: IntentT) -> bool:
         """Whether this attempt may have been placed before, so that it counts as a call already."""
@@ -297,7 +309,3 @@ class StoreLedger(Generic[IntentT]):
     def _append(self, conn: Connection, kind: str, row: Mapping[str, Any], now: datetime) -> None:
         digests, event = self.store.digests, rows.as_event(row)
         append(conn, digests, at=to_ms(now), kind=kind, subject=row["id"], payload=event)
-
-
-def _superseded() -> Superseded:
-    return Superseded("Another process has this call in hand")

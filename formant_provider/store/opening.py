@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from formant_provider.api.store_config import StoreConfig
+
+
+log = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
@@ -84,7 +88,12 @@ def _open(engine: Engine, config: StoreConfig) -> Store:
     place = where(config)
     if not config.auto_upgrade or is_up_to_date(engine, place):
         return open_up(engine, place, config.secret)
-    set_up(engine, place, config.secret, now=datetime.now(UTC))
+    if set_up(engine, place, config.secret, now=datetime.now(UTC)):
+        log.warning(
+            "The tables of the call store (%s) were made, or brought up to date. A new store knows of no call"
+            " before it, and of nobody who is not to be called.",
+            place,
+        )
     return open_up(engine, place, config.secret)
 
 
@@ -124,6 +133,8 @@ def _make(conn_id: str, connection: Any) -> Engine:
     kind = KINDS.get(connection.conn_type)
     if kind is None:
         raise _refused(conn_id, "must be of type postgres, mysql or sqlite")
+    if not isinstance(connection.extra_dejson, Mapping):
+        raise _refused(conn_id, "must have a JSON object as its extra")
     wrong = "has fields that cannot be read"
     try:
         engine = _engine(conn_id, kind, connection)
@@ -132,8 +143,8 @@ def _make(conn_id: str, connection: Any) -> Engine:
         wrong = f'needs a package that is not installed: pip install "airflow-provider-formant[{kind.extra}]"'
     if engine is None:
         raise _refused(conn_id, wrong)
-    if kind.dialect == "sqlite" and not _is_file(engine):
-        raise _refused(conn_id, "must have the absolute path of a file in its host; memory keeps nothing")
+    if kind.dialect == "sqlite":
+        _check_file(conn_id, connection.host or "", engine)
     return engine
 
 
@@ -147,7 +158,7 @@ def _engine(conn_id: str, kind: Kind, connection: Any) -> Engine | None:
     hook_class = getattr(import_module(f"airflow.providers.{name}.hooks.{name}"), kind.hook)
     hook = hook_class(**{f"{name}_conn_id": conn_id})
     try:
-        arguments = {"connect_args": _tls(connection)} if kind.dialect != "sqlite" else {}
+        arguments = {"connect_args": _given(connection)} if kind.dialect != "sqlite" else {}
         return tune(hook.get_sqlalchemy_engine({**options(kind.dialect), **arguments}))
     except AirflowOptionalProviderFeatureException as error:
         raise ImportError from error
@@ -155,18 +166,24 @@ def _engine(conn_id: str, kind: Kind, connection: Any) -> Engine | None:
         return None  # their texts may hold the password
 
 
-def _tls(connection: Any) -> dict[str, Any]:
-    """Return what the extra says of TLS, which the hook gives its own connections and not the engine's."""
-    extra = connection.extra_dejson
-    found = {name: value for name, value in extra.items() if name.startswith("ssl")}
+def _given(connection: Any) -> dict[str, Any]:
+    """Return what of the extra the hook gives its own connections and not the engine's.
+
+    That is what is about TLS, and PostgreSQL's ``options``, which say in which schema the tables are.
+    """
+    extra, own = connection.extra_dejson, {"options"} if connection.conn_type == "postgres" else set()
+    found = {name: value for name, value in extra.items() if name.startswith("ssl") or name in own}
     if isinstance(found.get("ssl"), str):  # MySQL's form keeps an object as text
         found["ssl"] = json.loads(found["ssl"])
     return found
 
 
-def _is_file(engine: Engine) -> bool:
+def _check_file(conn_id: str, host: str, engine: Engine) -> None:
     path, query = engine.url.database or "", engine.url.query
-    return path.removeprefix("file:").startswith("/") and query.get("mode") != "memory"
+    if not path.removeprefix("file:").startswith("/") or query.get("mode") == "memory":
+        raise _refused(conn_id, "must have the absolute path of a file in its host; memory keeps nothing")
+    if not path.startswith(host):  # the hook makes a URI of it, and decodes it once too often
+        raise _refused(conn_id, "must have a path without % and ? in its host: it would be another file's")
 
 
 def _refused(conn_id: str, reason: str) -> InvalidInput:

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from formant_provider.api.models import CallReceipt
 from formant_provider.store.events import append
 from formant_provider.store.failures import again
-from formant_provider.store.intents import BATCH_CALL, CALL, PLACED, as_event
+from formant_provider.store.intents import BATCH_CALL, CALL, PLACED, as_event, fitting
 from formant_provider.store.schema import NAME_LENGTH, intents
 from formant_provider.store.store import to_ms
 
@@ -42,6 +42,7 @@ def record_outcome(
         whoever asks for the call again finds it.
     :raises SendAborted: the store does not answer.
     """
+    trace_id, conversation_id = trace_id and fitting(trace_id), conversation_id and fitting(conversation_id)
     changed = {"outcome": outcome[:NAME_LENGTH], "outcome_at": to_ms(ended_at or now)}
     is_lost = intents.c.id == intent_id, intents.c.trace_id.is_(None), intents.c.conversation_id.is_(None)
     with store.writing() as conn:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, bindparam, delete, literal_column, select, update
 
+from formant_provider.api.errors import StoreUnavailable
 from formant_provider.core.pace import LATEST_MS, PaceExceeded, Queue, Turn, passed, reserved, spacing_ms
 from formant_provider.store.admission import upserted
 from formant_provider.store.failures import again
@@ -48,6 +49,7 @@ _MARGIN_MS = 10
 _FORGOTTEN_MS = 24 * 3600 * 1000
 _LOOK_EVERY_MS = 10_000
 _LONGEST_S = 600.0
+_MOST_MISSED = 3
 _NO_PLACE = {"turn_at": None, "is_exact": False, "came_at": None, "back_at": None}
 
 _LOCK = select(pace.c.account).where(pace.c.account == bindparam("of_account")).with_for_update()
@@ -107,6 +109,7 @@ class Pace:
         :param claim: one transaction, in which :meth:`enter` is called.
         :raises PaceExceeded: it is not its turn; a place is kept.
         """
+        missed = 0
         while True:
             began = self.monotonic()
             try:
@@ -115,9 +118,13 @@ class Pace:
                 over = error.over
             else:
                 self.has_waited = False
-                if (self.monotonic() - began) * 1000 <= LATEST_MS:
+                if self._spacing is None or (self.monotonic() - began) * 1000 <= LATEST_MS:
                     return
-                continue  # the turn has passed meanwhile: it does not tell when this call is placed
+                missed += 1  # the turn has passed meanwhile: it does not tell when this call is placed
+                if missed == _MOST_MISSED:
+                    text = "The call store takes so long to answer that each turn of calls_per_minute passes"
+                    raise StoreUnavailable(text, problem="busy")
+                continue
             wait_s, looks = self._reserve(store, intent_id, over)
             if wait_s and not (looks and self._look(store)):
                 raise self._told(wait_s, over)

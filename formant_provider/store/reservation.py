@@ -5,7 +5,8 @@ two batch calls that are prepared at once, one calls somebody who may be called 
 locked in sorted order, so no two transactions wait for each other. Only the process that has the intent in
 hand can reserve, and only until another one takes it over.
 
-What is reserved is given back with the intent, when nothing was uploaded. If the process dies, a further try
+What is reserved is given back with the intent, when nothing was uploaded, and that of a further upload alone
+when an earlier one may have been accepted. If the process dies, a further try
 of the same batch call replaces it, and after :data:`~formant_provider.store.admission.RESERVED_FOR` it counts
 no more.
 """
@@ -20,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from formant_provider.core.caps import CapRule, is_free
-from formant_provider.store.admission import RESERVED_FOR, call_times
+from formant_provider.store.admission import RESERVED_FOR, call_times, ringing
 from formant_provider.store.bulk import among, people_of, put_all
 from formant_provider.store.failures import again
 from formant_provider.store.schema import calls, people
-from formant_provider.store.store import to_moment, to_ms
+from formant_provider.store.store import to_ms
+from formant_provider.store.uploads import next_upload, who_is_new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +76,11 @@ class Asking:
             return set()
         times = call_times(conn, list(known), since=now - self.cap.per, now=now, other_than=other_than)
         often = {one: moments for one, moments in times.items() if len(moments) >= self.cap.calls}
-        return {known[one] for one, ms in often.items() if not is_free(map(to_moment, ms), now, self.cap)}
+        return {
+            known[one]
+            for one, moments in often.items()
+            if not is_free([ringing(*each) for each in moments], now, self.cap)
+        }
 
 
 @dataclass
@@ -82,7 +88,7 @@ class Reservation(Asking):
     """Reserves the people of one batch call, in its process."""
 
     ledger: StoreLedger[Any] = field(kw_only=True)
-    _count: int = field(default=0, init=False)
+    _upload: int = field(default=1, init=False)
 
     def begin(self) -> None:
         """Take the batch call in hand, and give back what an earlier try reserved that has sent nothing.
@@ -90,6 +96,8 @@ class Reservation(Asking):
         :raises Superseded: another process has it in hand.
         """
         self.ledger.hold()
+        with self.store.reading() as conn:
+            self._upload = next_upload(conn, self.ledger.id)
         self.ledger.claim_before = self.now() + RESERVED_FOR - _CLOCKS_DIFFER
 
     @again
@@ -107,7 +115,10 @@ class Reservation(Asking):
                 put_all(conn, people, list(known), {}, keep="recipient")
             capped = self._capped(conn, known, now, other_than=ledger.id)
             reserved = [one for one, key in known.items() if key not in capped]
-            row = {"intent_id": ledger.id, "attempt": 1, "call_at": to_ms(now), "counted": True}
+            if ledger.was_sent:
+                reserved = who_is_new(conn, ledger.id, reserved)
+            row = {"intent_id": ledger.id, "attempt": self._upload, "call_at": to_ms(now)}
+            row["counted"] = not ledger.was_sent
             put_all(conn, calls, reserved, row, keep="call_at")
         return capped
 

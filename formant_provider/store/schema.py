@@ -69,6 +69,7 @@ intents = Table(
     Index("formant_intents_trace", "trace_id"),
     Index("formant_intents_conversation", "conversation_id"),
     Index("formant_intents_asked", "asked_at"),
+    Index("formant_intents_run", "dag_id", "run_id"),
     Index("formant_intents_account", "account", "call_at"),
 )
 """One row for each call, or batch call, that was asked for."""
@@ -93,6 +94,7 @@ people = Table(
     Column("suppressed_at", BigInteger),  # none: may be called
     Column("reason", _name),  # of the last change, also of a removal; and who made it
     Column("suppressed_by", _name),
+    Column("asked_at", BigInteger),  # when somebody on the list last asked for it again
 )
 """Who must not be called. A row is also the lock under which the calls of one person are counted."""
 

@@ -97,5 +97,6 @@ def _box(secret: str) -> MultiFernet:
     except ValueError:
         pass
     raise InvalidInput(
-        "store_secret", "is no Fernet key; `python -m formant_provider.store secret` prints a new one"
+        "store_secret",
+        "must be a secret in the form of a Fernet key, such as the one with which it was set up",
     )

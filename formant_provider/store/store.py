@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -55,12 +55,15 @@ class Store:
         with translated(self.where), _reader(self.engine).begin() as conn:
             yield conn
 
-    def knows_since(self, began: datetime, *, now: datetime) -> bool:
-        """Whether the store knows of all calls that a run may have asked for which began then."""
+    def knows_since(self, began: datetime, *, now: datetime, conn: Connection | None = None) -> bool:
+        """Whether the store knows of all calls that a run may have asked for which began then.
+
+        :param conn: the transaction for which it has to hold; ``None`` means now.
+        """
         since = self.known_since
         if began < now - _NEVER_PURGED:  # somebody may have purged since
-            with self.reading() as conn:
-                since = _known_since(_facts(conn))
+            with nullcontext(conn) if conn is not None else self.reading() as reader:
+                since = _known_since(_facts(reader))
         return began >= since
 
 

@@ -8,7 +8,7 @@ that is cleared after weeks neither takes off who was put on since, nor puts on 
 from __future__ import annotations
 
 import logging
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select, update
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.core.numbers.in_text import may_hold_number
 from formant_provider.store.admission import upserted
 from formant_provider.store.events import append_all
 from formant_provider.store.failures import again
@@ -32,26 +33,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ADDED, REMOVED = "suppressed", "unsuppressed"
+Asked = Mapping[str, datetime | None]
 # So many people are changed in one transaction: calls that are placed meanwhile wait for no longer than that.
 AT_ONCE = 5_000
 # So many digests fit into one statement, whatever the database.
 _IN_ONE = 1_000
-# A day or a moment is told by as many digits as a number has, and is none.
-_DATE = re.compile(r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d)")
-_NUMBER = re.compile(r"\d(?:[\s().\-/]*\d){6,}")
 
+_CHANGED = "suppressed_at", "reason", "suppressed_by", "asked_at"
 _THOSE = people.c.recipient.in_(bindparam("recipients", expanding=True))
 _LISTED = select(people).where(_THOSE, people.c.suppressed_at.is_not(None))
-_CHANGE = (
-    update(people)
-    .where(_THOSE)
-    .values({name: bindparam(f"new_{name}") for name in ("suppressed_at", "reason", "suppressed_by")})
-)
-_LAST_REMOVED = (
+_CHANGE = update(people).where(_THOSE).values({name: bindparam(f"new_{name}") for name in _CHANGED})
+_ASK_AGAIN = update(people).where(_THOSE).values(asked_at=bindparam("new_asked_at"))
+_LAST = (
     select(events.c.subject, func.max(events.c.at))
-    .where(events.c.kind == REMOVED, events.c.subject.in_(bindparam("recipients", expanding=True)))
+    .where(events.c.subject.in_(bindparam("recipients", expanding=True)))
     .group_by(events.c.subject)
 )
+_LAST_REMOVED = _LAST.where(events.c.kind == REMOVED)
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,12 @@ class Decision:
         refuse_number("reason", self.reason)
 
 
-def add(store: Store, asked: Mapping[str, datetime], decision: Decision) -> Change:
+def add(store: Store, asked: Asked, decision: Decision) -> Change:
     """Put people on the list. Who is on it already stays so, with the reason and date of then.
 
     :param asked: their digests, each with the moment, aware, when this was asked for: who was taken off the
-        list after that is not put on it again.
+        list after that is not put on it again. ``None`` means now, after all that was decided before,
+        whatever the clocks of others have said.
     :raises SendAborted: the database does not answer. Some may be on the list; the same once more adds the
         rest.
     """
@@ -120,11 +119,12 @@ def add(store: Store, asked: Mapping[str, datetime], decision: Decision) -> Chan
     return change
 
 
-def remove(store: Store, asked: Mapping[str, datetime], decision: Decision) -> Change:
+def remove(store: Store, asked: Asked, decision: Decision) -> Change:
     """Take people off the list.
 
     :param asked: their digests, each with the moment, aware, when this was asked for: who was put on the list
-        after that stays on it.
+        after that stays on it, and so does who was on it, and was to be put on it after that once more.
+        ``None`` as of :func:`add`.
     :raises SendAborted: as of :func:`add`.
     """
     change = _in_turn(store, asked, decision, _remove)
@@ -137,7 +137,7 @@ def refuse_number(field: str, text: str) -> None:
 
     :raises InvalidInput: without the text.
     """
-    if _NUMBER.search(_DATE.sub("", text)):
+    if may_hold_number(text):
         raise InvalidInput(
             field,
             "holds what may be a phone number, and the call store keeps none; name a case by letters or by"
@@ -168,60 +168,76 @@ def which_suppressed(conn: Connection, recipients: Iterable[str]) -> set[str]:
     return {row.recipient for row in _rows(conn, _LISTED.with_only_columns(people.c.recipient), recipients)}
 
 
-def _in_turn(store: Store, asked: Mapping[str, datetime], decision: Decision, apply: Any) -> Change:
+def _in_turn(store: Store, asked: Asked, decision: Decision, apply: Any) -> Change:
     """Change some at a time, in the order of their digests, so that two who do so wait for each other."""
     change = Change()
     for some in _chunks(sorted(asked), AT_ONCE):
-        change += _change(store, {recipient: to_ms(asked[recipient]) for recipient in some}, decision, apply)
+        change += _change(store, {each: asked[each] for each in some}, decision, apply)
     return change
 
 
 @again
-def _change(store: Store, asked: Mapping[str, int], decision: Decision, apply: Any) -> Change:
+def _change(store: Store, asked: Asked, decision: Decision, apply: Any) -> Change:
     with store.writing() as conn:
         changed: Change = apply(store, conn, asked, decision)
     return changed
 
 
-def _add(store: Store, conn: Connection, asked: Mapping[str, int], decision: Decision) -> Change:
+def _add(store: Store, conn: Connection, asked: Asked, decision: Decision) -> Change:
     everybody = list(asked)
     # Who is new has a row from here on, and each row is ours until the end.
     locked = upserted(conn, people, {"recipient": bindparam("recipient")}, keep="recipient")
     conn.execute(locked, [{"recipient": each} for each in everybody])
-    listed = which_suppressed(conn, everybody)
+    listed = {row.recipient: row.asked_at or row.suppressed_at for row in _rows(conn, _LISTED, everybody)}
     last_removed = dict(_rows(conn, _LAST_REMOVED, everybody))
+    at = _later(conn, everybody, decision, listed.values())
+    moments = _moments(asked, at)
     others = [each for each in everybody if each not in listed]
-    new = [each for each in others if last_removed.get(each, -1) <= asked[each]]
-    _put(store, conn, new, decision, suppressed_at=to_ms(decision.at))
+    new = [each for each in others if last_removed.get(each, -1) <= moments[each]]
+    _put(store, conn, new, decision, at=at, kind=ADDED)
+    _ask_again(conn, {each: moments[each] for each, before in listed.items() if before < moments[each]})
     return Change(len(new), len(listed), len(others) - len(new))
 
 
-def _remove(store: Store, conn: Connection, asked: Mapping[str, int], decision: Decision) -> Change:
+def _remove(store: Store, conn: Connection, asked: Asked, decision: Decision) -> Change:
     rows = _rows(conn, _LISTED.order_by(people.c.recipient).with_for_update(), asked)
-    listed = {row.recipient: row.suppressed_at for row in rows}
-    old = [recipient for recipient, since in listed.items() if since <= asked[recipient]]
-    _put(store, conn, old, decision, suppressed_at=None)
+    listed = {row.recipient: row.asked_at or row.suppressed_at for row in rows}
+    at = _later(conn, listed, decision, listed.values())
+    moments = _moments(asked, at)
+    old = [recipient for recipient, since in listed.items() if since <= moments[recipient]]
+    _put(store, conn, old, decision, at=at, kind=REMOVED)
     return Change(len(old), len(asked) - len(listed), len(listed) - len(old))
 
 
+def _later(conn: Connection, recipients: Iterable[str], decision: Decision, known: Iterable[int]) -> int:
+    """Return when a decision is made: after all before it, also by somebody whose clock was fast."""
+    told = (at for _, at in _rows(conn, _LAST, recipients))
+    return max(to_ms(decision.at), 1 + max((*told, *known), default=0))
+
+
+def _moments(asked: Asked, now: int) -> dict[str, int]:
+    return {each: now if moment is None else to_ms(moment) for each, moment in asked.items()}
+
+
+def _ask_again(conn: Connection, moments: Mapping[str, int]) -> None:
+    """Note that people on the list are to be on it, so that nobody takes them off who was asked before."""
+    together = defaultdict[int, list[str]](list)
+    for recipient, moment in moments.items():
+        together[moment].append(recipient)
+    for moment, recipients in together.items():
+        for some in _chunks(recipients, _IN_ONE):
+            conn.execute(_ASK_AGAIN, {"recipients": some, "new_asked_at": moment})
+
+
 def _put(
-    store: Store,
-    conn: Connection,
-    recipients: Sequence[str],
-    decision: Decision,
-    *,
-    suppressed_at: int | None,
+    store: Store, conn: Connection, recipients: Sequence[str], decision: Decision, *, at: int, kind: str
 ) -> None:
-    new = {"suppressed_at": suppressed_at, "reason": decision.reason, "suppressed_by": decision.by}
+    suppressed_at = at if kind == ADDED else None
+    new = dict(zip(_CHANGED, (suppressed_at, decision.reason, decision.by, None), strict=True))
     for some in _chunks(recipients, _IN_ONE):
         conn.execute(_CHANGE, {"recipients": some, **{f"new_{name}": value for name, value in new.items()}})
-    append_all(
-        conn,
-        store.digests,
-        at=to_ms(decision.at),
-        kind=REMOVED if suppressed_at is None else ADDED,
-        payloads=((recipient, {"recipient": recipient, **new}) for recipient in recipients),
-    )
+    payloads = ((recipient, {"recipient": recipient, **new}) for recipient in recipients)
+    append_all(conn, store.digests, at=at, kind=kind, payloads=payloads)
 
 
 def _rows(conn: Connection, wanted: Any, recipients: Iterable[str]) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import column, inspect, select, table, text
 from sqlalchemy.exc import TimeoutError as LockTimeout
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import StoreMisconfigured
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -41,7 +41,7 @@ def check(conn: Connection, where: str) -> None:
     """Refuse tables of another version than this code's.
 
     :param where: the database in words for people.
-    :raises InvalidInput: which says what to do about it.
+    :raises StoreMisconfigured: which says what to do about it.
     """
     found = version(conn)
     if found == SCHEMA_VERSION:
@@ -57,7 +57,7 @@ def check(conn: Connection, where: str) -> None:
             f"leads to a call store of version {found}, which is newer than {SCHEMA_VERSION}, the one that"
             " this package knows: upgrade airflow-provider-formant here as well"
         )
-    raise InvalidInput("store_conn_id", f"{where} {reason}")
+    raise StoreMisconfigured(f"{where} {reason}")
 
 
 def version(conn: Connection) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pendulum
 
@@ -34,13 +34,17 @@ log = logging.getLogger(__name__)
 
 # What a send may take besides the two timeouts of the connection.
 _MARGIN_S = 15
+_LONGEST_NAME = 250
 
 
 @dataclass(frozen=True)
 class CallStore:
     """The store of a task.
 
-    :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    :param knows_all: whether nobody can have placed a call of this run of which the store does not know. The
+        run is younger than the store, and this is its first try, or an earlier one has asked the store as
+        well: before, the connection may have named no store, or another one, or this one was restored.
+    :param began: since when it has to know of them, aware.
     :param account: digest of the account that the connection leads to.
     :param limits: what the connection says of the store.
     """
@@ -49,6 +53,7 @@ class CallStore:
     run: TaskRun
     lease: timedelta
     knows_all: bool
+    began: datetime
     account: str
     limits: StoreConfig
 
@@ -82,12 +87,11 @@ class CallStore:
     ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
-        :param before: the one of a task without a store.
+        :param before: the one of a task without a store, in Airflow.
         """
         from formant_provider.store.intents import BATCH_CALL, kind_of
         from formant_provider.store.ledger import StoreLedger
 
-        is_fresh = self.knows_all and self.run.try_number == 1 and not self.run.was_cleared
         return StoreLedger(
             self.store,
             kind,
@@ -96,10 +100,18 @@ class CallStore:
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             lease=self.lease,
-            guesses=is_fresh and kind_of(asked) != BATCH_CALL,
-            before=None if self.knows_all else before,
+            guesses=self.knows_all and self.run.try_number == 1 and kind_of(asked) != BATCH_CALL,
+            before=self._before(before),
+            relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
+
+    def _before(self, ledger: Any) -> Any:
+        """Return the ledger of a task without a store, as far as there is use for it."""
+        if not self.knows_all:
+            return ledger
+        # What it does not know, the store does: nothing has to be assumed.
+        return None if self.run.try_number == 1 else replace(ledger, assumed=None)
 
 
 def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = None) -> CallStore | None:
@@ -115,8 +127,16 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     account = store.digests.account(config.base_url, config.api_key)
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
-    knows_all = store.knows_since(began or _earliest(run, now), now=now)
-    return CallStore(store, run, lease, knows_all, account, config.store)
+    began = began or _earliest(run, now)
+    knows_all = store.knows_since(began, now=now) and _asks_as_before(store, run)
+    return CallStore(store, run, lease, knows_all, began, account, config.store)
+
+
+def _asks_as_before(store: Store, run: TaskRun) -> bool:
+    from formant_provider.store.positions import has_asked
+
+    is_first = run.try_number == 1 and not run.was_cleared
+    return is_first or has_asked(store, (*run.task_id, run.map_index))
 
 
 def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:
@@ -153,7 +173,7 @@ def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, r
         map_index=run.map_index,
         try_number=run.try_number,
         reference=None if reference is None else str(reference),
-        asked_by=run.asked_by,
+        asked_by=run.asked_by[:_LONGEST_NAME],
     )
 
 

@@ -38,16 +38,18 @@ class Activity:
         where = f" ({hook.address})" if hook is not None and error.operation else ""
         if error.retry_after_s is not None:
             where += f". The API asks to wait {error.retry_after_s:.0f} s"
+        text = f"{error}{where}".rstrip(".")
+        said = text if text.endswith("?") else f"{text}."
         if self.subject == "read":
-            return f"{error}{where}. {advice}"
+            return f"{said} {advice}"
         if self.waits:
             then = f"{advice} Then clear this task" if error.is_final else "A retry of this task"
             return (
-                f"{error}{where}. The {what} was placed before. {then}: it continues to wait, and places no"
+                f"{said} The {what} was placed before. {then}: it continues to wait, and places no"
                 f" further {what}."
             )
         placed = "may have been placed" if error.maybe_placed else "was placed by this try"
-        return f"{error}{where}. {'A' if error.maybe_placed else 'No'} {what} {placed}. {advice}"
+        return f"{said} {'A' if error.maybe_placed else 'No'} {what} {placed}. {advice}"
 
 
 PLACING_A_CALL = Activity("call")

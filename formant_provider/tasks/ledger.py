@@ -25,7 +25,6 @@ from formant_provider.core.ledger import IntentT, Sent
 
 if TYPE_CHECKING:
     from formant_provider.core.ledger import Ledger
-    from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.run import TaskRun
 
 CALLS_ENTRY = "formant_calls"
@@ -46,7 +45,7 @@ def ledger_for(
 
 
 @contextmanager
-def noting_nothing_sent(run: TaskRun, hook: FormantHook, entry: str = CALLS_ENTRY) -> Iterator[None]:
+def noting_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> Iterator[None]:
     """Let a further try know of a first one that ended before it had written or sent anything.
 
     Without it that try would have to reckon with a deleted entry.
@@ -55,17 +54,13 @@ def noting_nothing_sent(run: TaskRun, hook: FormantHook, entry: str = CALLS_ENTR
         yield
     except Exception as error:
         if not getattr(error, "maybe_placed", False):
-            note_nothing_sent(run, hook, entry)
+            note_nothing_sent(run, entry)
         raise
 
 
-def note_nothing_sent(run: TaskRun, hook: FormantHook, entry: str = CALLS_ENTRY) -> None:
-    """Let a further try know that a first one has sent nothing.
-
-    With a call store that is for the store to know: what is noted here would be believed once the connection
-    names no store any more, of tries that have sent since.
-    """
-    if run.store is None or run.try_number > 1 or hook.has_store:
+def note_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> None:
+    """Let a further try know that a first one has sent nothing; one that sends over a store says so too."""
+    if run.store is None or run.try_number > 1:
         return
     with suppress(Exception):
         if run.store.get(entry, default=None) is None:

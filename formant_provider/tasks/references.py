@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
 
 LONGEST = 250
-# Fewer digits than these say nothing about whose number it is.
-_TELLING = 7
-_INTERNATIONAL = re.compile(r"[+\uff0b][\s().\-/0-9]*")
 
 
 def to_reference(value: object, recipient: object = None) -> str | int | None:
@@ -20,6 +14,7 @@ def to_reference(value: object, recipient: object = None) -> str | int | None:
     :raises InvalidInput: it is neither text nor an integer, blank, too long, or a phone number.
     """
     from formant_provider.api.errors import InvalidInput
+    from formant_provider.core.numbers.in_text import holds_international, names
 
     if value is None:
         return None
@@ -30,7 +25,7 @@ def to_reference(value: object, recipient: object = None) -> str | int | None:
         raise InvalidInput("reference", "is blank, which a template renders to when its value is missing")
     if len(text) > LONGEST:
         raise InvalidInput("reference", f"is longer than {LONGEST} characters")
-    if _is_number(text) or _names_recipient(text, recipient):
+    if holds_international(text) or names(text, recipient):
         raise InvalidInput("reference", "is or holds a phone number; give the id of your row instead")
     return value if isinstance(value, int) else text
 
@@ -53,17 +48,3 @@ def recipient_in(parameters: object) -> object:
             if isinstance(entry, Mapping) and entry.get("name") == "customer_phone":
                 return entry.get("value")
     return None
-
-
-def _is_number(text: str) -> bool:
-    return any(len(_digits(found)) >= _TELLING for found in _INTERNATIONAL.findall(text))
-
-
-def _names_recipient(text: str, recipient: object) -> bool:
-    """Whether the last digits of the recipient's number are in the text, however both are written."""
-    tail = _digits(recipient)[-_TELLING:]
-    return len(tail) == _TELLING and tail in _digits(text)
-
-
-def _digits(value: Any) -> str:
-    return "".join(str(unicodedata.digit(char, "")) for char in str(value or ""))

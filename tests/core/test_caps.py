@@ -52,6 +52,22 @@ def test_no_sliding_window_with_the_new_call_holds_more_than_the_cap(
     assert is_free([at(each) for each in times], at(wanted), rule(calls, per)) is expected
 
 
+@given(
+    spans=st.lists(st.tuples(UNITS, st.integers(0, 9)), max_size=6),
+    wanted=UNITS,
+    calls=st.integers(1, 3),
+    per=st.integers(1, 8),
+)
+def test_a_call_whose_moment_is_not_known_counts_at_each_that_it_may_have(
+    spans: list[tuple[int, int]], wanted: int, calls: int, per: int
+) -> None:
+    """No window holds more than the cap, wherever in its span each call rings; and it is one call in each."""
+    windows = [(start, start + per - 1) for start in range(wanted - per + 1, wanted + 1)]
+    most = max(sum(one <= last and first <= one + long for one, long in spans) for first, last in windows)
+    known = [(at(begin), at(begin + long)) for begin, long in spans]
+    assert is_free(known, at(wanted), rule(calls, per)) is (most < calls)
+
+
 @CASES
 def test_the_next_free_moment_is_the_earliest_of_all(
     times: list[int], wanted: int, calls: int, per: int

@@ -85,7 +85,10 @@ def test_a_page_keeps_a_cap_of_its_own(
     """The call of a task and a page are two, and a third is not placed; the log and the record say so."""
     assert call(channel).state == "success"
     runs = [page(channel, {"run_id": f"r{number}"}, call_cap=call_cap) for number in range(2)]
-    assert "Could not call: This person is called as often as call_cap allows" in runs[1].log_text
+    assert (
+        "Could not call: This person has already been called as often as call_cap allows (2/1d)"
+        in runs[1].log_text
+    )
     assert "No call was placed." in runs[1].log_text
     assert sandbox.rings == {ON_CALL: 2}
     assert [row["state"] for row in rows(store)] == ["placed", "placed", "never"]

@@ -14,6 +14,7 @@ from support.databases import Database
 from support.stores import connections_with
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
+from support.versions import needs_state_store
 
 NUMBER = "+14155550100"
 
@@ -129,3 +130,31 @@ def test_the_calls_of_others_are_not_taken_for_this_one(sandbox: Sandbox, channe
     assert second.xcoms["return_value"]["placement"] == "found", second.log_text
     assert second.xcoms["trace_id"] not in {"", other.xcoms["trace_id"]}
     assert sandbox.rings == {NUMBER: 2}
+
+
+@needs_state_store
+def test_a_connection_that_joins_an_old_store_calls_nobody_again(
+    sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """The store is older than the run, and knows nothing of it: what Airflow's task state knows counts."""
+    named = channel.connections["formant_default"]
+    channel.connections["formant_default"] = sandbox.connection_uri()
+    first = run_task(a_call(), channel)
+    channel.connections["formant_default"] = named
+    again = run_task(a_call(), channel, try_number=2)
+    assert again.xcoms["trace_id"] == first.xcoms["trace_id"], again.log_text
+    assert sandbox.rings == {NUMBER: 1}
+
+
+def test_a_name_of_ones_own_may_have_been_used_without_the_store(
+    sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """A 429 and then a 409 do not prove that our own key was spent: another connection may have used it."""
+    named = channel.connections["formant_default"]
+    channel.connections["formant_default"] = sandbox.connection_uri()
+    run_task(a_call(idempotency_key="loan 7"), channel, run_id="another run")
+    channel.connections["formant_default"] = named
+    sandbox.inject(CALL, Fault.RATE_LIMIT, retry_after=1)
+    run = run_task(a_call(idempotency_key="loan 7", lookup_timeout=0), channel)
+    assert run.xcoms["return_value"]["placement"] in {"found", "unconfirmed"}, run.log_text
+    assert sandbox.rings == {NUMBER: 1}

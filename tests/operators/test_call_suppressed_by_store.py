@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from formant_provider.call_cap import CallCap
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.operators.suppression import FormantSuppressionOperator
 from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.store.commands.history import _lines
+from formant_provider.store.history import of_dag
 from formant_provider.store.store import Store, open_up
 from formant_provider.store.suppressions import Decision, add, digests_of, remove
+from formant_provider.store.verify import verify
 from support.calls import CREATE_CALL, NUMBER, an_operator
 from support.databases import Database
 from support.stores import SECRET, connections_with
@@ -47,7 +52,30 @@ def assert_not_called(run: TaskRun) -> None:
     result = run.xcoms["return_value"]
     assert (result["status"], result["reason"]) == ("skipped", "suppressed")
     assert "The number is on the do-not-call list of the call store" in run.log_text
+    assert "There is nothing to do: nobody on the list is called." in run.log_text + str(run.error)
     assert DIGITS not in run.masked_log_text + str(run.xcoms) + str(run.rendered_fields) + str(run.error)
+
+
+def test_the_history_tells_why_nobody_was_called(
+    store: Store, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """On the list, or called often enough; no such call has a time. The chain of events stays whole."""
+    change(store, NUMBER)
+    for run_id in ("r1", "r2"):
+        run_task(an_operator(NUMBER, call_cap=CallCap(1)), channel, run_id=run_id)
+        run_task(an_operator(OTHER, call_cap=CallCap(1)), channel, run_id=run_id)
+    asked = of_dag(store, None, None)["asked"]
+    told = Counter((each["state"], each["reason"], each["call_at"] is None) for each in asked)
+    assert told == {
+        ("placed", None, False): 1,
+        ("never", "capped", True): 1,
+        ("never", "suppressed", True): 2,
+    }
+    assert verify(store).count == 0
+    text = "\n".join(_lines({"asked": asked}))
+    assert "Asked for: 4 (1 placed, 3 never sent)." in text
+    assert text.count("not known, no task has waited for it") == 1
+    assert sandbox.rings == {OTHER: 1}
 
 
 def test_whoever_asks_for_the_call_it_is_skipped(

@@ -75,7 +75,7 @@ def test_the_ledger_holds_nothing_private(channel: FakeSupervisor, sandbox: Sand
     assert list(run.state_store[CALLS_ENTRY]["calls"]) == [entry["key"]]
     times = {"written_at", "shared_since", "used_since", "looked_at", "sends"}
     ids = {"key", "redials", "receipt", "earlier"}
-    assert set(entry) == {"sent", "spent_keys", "attempt", "try_number", *times, *ids}
+    assert set(entry) == {"sent", "spent_keys", "attempt", "try_number", "refused", *times, *ids}
     assert set(entry["sends"][0]) == {"at", "ended_at", "scheduled_for", "ahead_s"}
     assert entry["receipt"]["trace_id"] == sandbox.calls[0].trace_id
     for private in (NUMBER.strip("+"), "Rahul", "a note", sandbox.api_key):

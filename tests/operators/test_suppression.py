@@ -185,6 +185,15 @@ def test_a_reason_that_renders_to_a_number_is_refused(store: Store, channel: Fak
     assert on_list(store) == {}
 
 
+def test_a_reason_that_is_refused_is_shown_nowhere(channel: FakeSupervisor) -> None:
+    """Airflow stores rendered fields before a task begins, where everybody can see them."""
+    spelling = "+1\u2013415\u2013555\u20130100"
+    run = suppress(channel, numbers=[RAVI], reason=f"{{{{ 'called by {spelling}' }}}}")
+    assert (run.state, run.rendered_fields["reason"]) == ("failed", "***")
+    assert spelling not in left_of(run)
+    assert suppress(channel, numbers=[RAVI]).rendered_fields["reason"] == "asked by letter"
+
+
 def test_a_connection_without_a_store_is_refused(sandbox: Sandbox) -> None:
     """The error names the connection, and the field that it lacks."""
     channel = FakeSupervisor({"formant_default": sandbox.connection_uri()})

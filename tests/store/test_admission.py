@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.api.models import CallReceipt
@@ -173,6 +173,28 @@ def test_a_call_that_is_being_sent_counts_until_its_process_counts_as_dead(store
     just_within = (LEASE + DAY - timedelta(seconds=1)) / timedelta(hours=1)
     capped(store, "b", just_within, schedules)
     call(store, "b", just_within + 1 / 3600, schedules)
+
+
+@pytest.mark.parametrize("sending_by", [None, "0" * 32])
+def test_a_call_is_not_moved_by_what_no_event_vouches_for(sending_by: str | None, store: Store) -> None:
+    """Whoever writes to the row that it is being sent until 2100 takes no call away from the cap."""
+    placed(store, "a")
+    forged = {"sending_by": sending_by, "sending_until": 4_102_444_800_000}
+    with store.writing() as conn:
+        conn.execute(update(intents).values(**forged))
+    once = Admission(CapRule(1, DAY), "schedule")
+    assert capped(store, "b", 1, once).free_at == START + DAY
+    call(store, "b", 24, once)
+
+
+def test_a_call_that_is_being_sent_may_ring_at_once_as_well(store: Store) -> None:
+    """Under a cap shorter than its lease, none is free while it is sent; and under two, it is one call."""
+    seconds = timedelta(seconds=5)
+    once, twice = (Admission(CapRule(calls, seconds), "schedule") for calls in (1, 2))
+    call(store, "a", 0, once)
+    for after in (1, 12, 29):
+        assert capped(store, "b", after / 3600, once).free_at == START + LEASE + seconds
+    call(store, "c", 0, twice)
 
 
 def test_a_redial_is_one_more_call(store: Store) -> None:

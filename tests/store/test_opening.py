@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InvalidInput, StoreMisconfigured
 from formant_provider.api.store_config import StoreConfig
+from formant_provider.store.failures import translated
 from formant_provider.store.opening import engine_of
+from formant_provider.store.store import open_up, set_up
 from support.databases import Database
+from support.stores import SECRET
 from support.supervisor import FakeSupervisor, supervised_by
 
 CONFIG = StoreConfig("call_store", "no-matter")
@@ -108,6 +112,8 @@ def test_a_fork_has_an_engine_of_its_own(database: Database) -> None:
             )
         ],
         ({"conn_type": "postgres", "extra": '{"sqlalchemy_query": "x"}'}, "has fields that cannot be read"),
+        ({"conn_type": "postgres", "extra": "5"}, "must have a JSON object as its extra"),
+        ({"conn_type": "postgres", "extra": "[1]"}, "must have a JSON object as its extra"),
     ],
 )
 def test_a_connection_that_cannot_hold_a_store_is_refused(connection: dict[str, Any], said: str) -> None:
@@ -152,12 +158,57 @@ def test_a_missing_package_is_named(conn_type: str, extra: str) -> None:
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_what_the_connection_says_of_tls_is_used(database: Database) -> None:
     """The server speaks no TLS here, so a connection that insists on it is not made."""
-    from formant_provider.api.errors import StoreUnavailable
-    from formant_provider.store.failures import translated
-
     engine = opened({**database.connection, "extra": '{"sslmode": "require"}'})
-    with pytest.raises(StoreUnavailable), translated("call_store"):
+    with pytest.raises(StoreMisconfigured, match="cannot be reached by TLS"), translated("call_store"):
         works(engine)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"sslmode": "bogus"},
+        {"sslmode": "verify-full", "sslrootcert": "/nowhere/ca.pem"},
+        {"sslmood": "require"},
+    ],
+)
+def test_a_mistake_in_what_is_said_of_tls_is_told(extra: dict[str, str], database: Database) -> None:
+    """It is not retried as a server would be that cannot be reached for a while."""
+    engine = opened({**database.connection, "extra": json.dumps(extra)})
+    with pytest.raises(StoreMisconfigured, match="what else begins with ssl"), translated("call_store"):
+        works(engine)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_options_of_postgresql_are_used(database: Database) -> None:
+    """The tables lie in the schema that the connection names."""
+    assert database.server is not None
+    with database.engine().begin() as conn:
+        conn.execute(text("CREATE SCHEMA calls"))
+    extra = '{"options": "-c search_path=calls"}'
+    engine = opened({**database.connection, "extra": extra})
+    set_up(engine, "the test", SECRET, now=datetime.now(UTC))
+    assert open_up(engine, "the test", SECRET)
+    with database.engine().begin() as conn:
+        wanted = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename LIKE 'formant%'"
+        assert conn.execute(text(wanted)).scalars().all() == ["calls"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["my calls.db", "my#1.db", "calls\u00e9.db", "a+b&c.db"])
+def test_the_path_of_a_file_is_used_as_it_stands(name: str, tmp_path: Path) -> None:
+    """Whatever characters it holds."""
+    engine = opened({"conn_type": "sqlite", "host": str(tmp_path / name)})
+    assert works(engine)
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["my%20calls.db", "calls?.db", "my db%20#1?.db"])
+def test_a_path_that_the_hook_reads_otherwise_is_refused(name: str, tmp_path: Path) -> None:
+    """Else the calls would be in another file than the one that is named."""
+    with pytest.raises(InvalidInput, match="without % and"):
+        opened({"conn_type": "sqlite", "host": str(tmp_path / name)})
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_engine_is_there_at_once_the_second_time(tmp_path: Path) -> None:

@@ -15,16 +15,18 @@ from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.caps import CapRule
 from formant_provider.core.ledger import Sent
-from formant_provider.store.admission import RESERVED_FOR, Admission
+from formant_provider.store.admission import RESERVED_FOR, Admission, call_times
 from formant_provider.store.reservation import Reservation
 from formant_provider.store.schema import calls
 from formant_provider.store.store import Store
+from formant_provider.store.verify import verify
 from support.databases import Database
 from support.stores import asked, ledger_in, new_store
 
 ONCE = CapRule(1, timedelta(days=1))
 NOW = datetime(2026, 3, 18, 12, tzinfo=UTC)
 KEYS = [14155550100, 14155550101]
+THIRD = 14155550102
 
 
 class Clock:
@@ -150,6 +152,88 @@ def test_another_task_waits_while_the_contacts_are_checked(store: Store, clock: 
     came = clock()
     begun(store, clock, task_id="another")
     assert timedelta(seconds=29) <= clock() - came <= timedelta(seconds=31)
+
+
+def uploaded(store: Store, clock: Clock, **fields: Any) -> Reservation:
+    """Return the reservation of a process that uploads, and does not learn what came of it."""
+    reservation = begun(store, clock, **fields)
+    admitted(reservation)
+    reservation.end(upload_bytes=100)
+    reservation.ledger.claim(BatchIntent("key", NOW, Sent.UNCLEAR))
+    return reservation
+
+
+def times(store: Store, clock: Clock) -> dict[int, int]:
+    """Return how often each person counts as called."""
+    people = {key: store.digests.recipient(f"+{key}") for key in [*KEYS, THIRD]}
+    with store.reading() as conn:
+        since, now = NOW - timedelta(days=9), clock()
+        known = call_times(conn, [*people.values()], since=since, now=now, other_than="")
+    return {key: len(known.get(person, ())) for key, person in people.items()}
+
+
+def test_a_further_upload_that_is_not_sent_is_given_back_alone(store: Store, clock: Clock) -> None:
+    """Its people count while they are reserved; those of the first, which is in doubt, before and after."""
+    uploaded(store, clock)
+    clock.time += timedelta(minutes=10)
+    further = begun(store, clock, try_number=2)
+    assert admitted(further, [KEYS[0], THIRD]) == {KEYS[0], THIRD}
+    assert times(store, clock) == {KEYS[0]: 1, KEYS[1]: 1, THIRD: 1}
+    assert verify(store).count == 0
+    further.end(upload_bytes=100)
+    further.release()
+    assert times(store, clock) == {KEYS[0]: 1, KEYS[1]: 1, THIRD: 0}
+    assert verify(store).count == 0
+    clock.time += timedelta(seconds=1)
+    assert begun(store, clock, try_number=3).ledger.read() == BatchIntent("key", NOW, Sent.UNCLEAR)
+
+
+def test_a_further_upload_of_a_dead_process_is_replaced_and_counts_for_an_hour(
+    store: Store, clock: Clock
+) -> None:
+    """As that of a first one does, although the batch call itself may have been placed."""
+    uploaded(store, clock)
+    admitted(begun(store, clock, try_number=2), [THIRD])
+    clock.time += RESERVED_FOR - timedelta(minutes=1)
+    assert times(store, clock)[THIRD] == 1
+    clock.time += timedelta(minutes=2)
+    assert times(store, clock) == {KEYS[0]: 1, KEYS[1]: 1, THIRD: 0}
+    begun(store, clock, try_number=3)
+    assert rows(store) == len(KEYS)
+    assert verify(store).count == 0
+
+
+def test_a_further_upload_that_is_sent_counts_from_its_own_time(store: Store, clock: Clock) -> None:
+    """Once for each person, whether they were in the first as well or not; also when its answer is lost."""
+    uploaded(store, clock)
+    clock.time += timedelta(hours=20)
+    further = begun(store, clock, try_number=2)
+    admitted(further, [KEYS[0], THIRD])
+    further.end(upload_bytes=100)
+    doubt = BatchIntent("key", NOW, Sent.UNCLEAR)
+    further.ledger.claim(doubt)
+    assert times(store, clock) == {KEYS[0]: 1, KEYS[1]: 1, THIRD: 1}
+    assert verify(store).count == 0
+    further.release()
+    clock.time += timedelta(hours=23)
+    assert admitted(begun(store, clock, "another"), [KEYS[0], THIRD]) == set()
+    third = ledger_in(store, BatchIntent, asked("key", None, try_number=3), now=clock)
+    third.read()
+    third.write(replace(doubt, receipt=BatchCall(1, None, None, None, None, None)))
+    assert times(store, clock) == {KEYS[0]: 1, KEYS[1]: 1, THIRD: 1}
+    assert verify(store).count == 0
+
+
+def test_a_further_upload_that_comes_too_late_is_kept_back(store: Store, clock: Clock) -> None:
+    """As a first one is."""
+    uploaded(store, clock)
+    further = begun(store, clock, try_number=2)
+    admitted(further)
+    clock.time += RESERVED_FOR
+    with pytest.raises(SendAborted, match="so long ago"):
+        further.ledger.claim(BatchIntent("key", NOW, Sent.UNCLEAR))
+    further.release()
+    assert rows(store) == len(KEYS)
 
 
 def test_what_was_uploaded_is_not_released(store: Store, clock: Clock) -> None:

@@ -6,11 +6,13 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -124,8 +126,9 @@ def test_history_tells_what_was_asked_for_a_person(
     assert run("suppress", "add", str(tmp_path / "list.csv"), *by_hand)[0] == 0
     status, out, _ = run("history", "--recipient", NUMBERS[0])
     assert status == 0
-    for said in ("by ravi: she asked", "Asked for: 2.", "remind, call, row 3", "order 5", "asha", "trace-run",
-                 "Batch call to 3 people", "renew, call", "batch_id 7", "sending ", "placed "):  # fmt: skip
+    for said in ("by ravi: she asked", "Asked for: 2 (2 placed).", "remind, call, row 3", "order 5", "asha",
+                 "trace-run", "Batch call to 3 people", "renew, call", "batch_id 7", "sending ",
+                 "placed "):  # fmt: skip
         assert said in out
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{NUMBERS[0]}\n"))
     found = json.loads(run("history", "--recipient", "-", "--json")[1])
@@ -144,8 +147,8 @@ def test_history_tells_what_a_dag_has_asked_for(run: Run, database: Database) ->
     a_call(store, "one", run_id="r1")
     a_call(store, "two", run_id="r2")
     a_call(store, "three", dag_id="other")
-    assert "Asked for: 2." in run("history", "--dag-id", "dag")[1]
-    assert "Asked for: 1." in run("history", "--dag-id", "dag", "--run-id", "r2")[1]
+    assert "Asked for: 2 (2 placed)." in run("history", "--dag-id", "dag", "--since", "7d")[1]
+    assert "Asked for: 1 (1 placed)." in run("history", "--dag-id", "dag", "--run-id", "r2")[1]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +160,28 @@ def test_history_without_one_person_or_dag_is_refused(
     """And a number that cannot be read is not repeated."""
     new_store(database)
     assert "--recipient" in refused(run("history", *arguments))
+
+
+def test_history_reads_a_number_behind_a_byte_order_mark(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As editors begin a file; and of nothing it says that it is no number."""
+    new_store(database)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeff{NUMBER}\n"))
+    assert run("history", "--recipient", "-")[0] == 0
+    for nothing in ("", "\n", "\ufeff\n"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(nothing))
+        assert refused(run("history", "--recipient", "-")).endswith("--recipient: holds no number\n")
+
+
+def test_standard_input_that_is_closed_is_told(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sentence, by both commands that read it."""
+    new_store(database)
+    monkeypatch.setattr("sys.stdin", None)
+    for arguments in (["history", "--recipient", "-"], ["suppress", "add", "-", "--reason", "letter"]):
+        assert "reads standard input, which is closed" in refused(run(*arguments))
 
 
 def test_purge_keeps_what_a_cap_of_the_connection_counts(run: Run, database: Database) -> None:
@@ -202,7 +227,8 @@ def test_purge_deletes_nothing_of_a_store_that_was_changed(run: Run, database: D
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nothing"], ["purge"], ["purge", "--older-than", "90"], ["suppress"]]
+    "arguments",
+    [[], ["nothing"], ["purge"], ["purge", "--older-than", "90"], ["suppress"], ["history", "--since", "7"]],
 )
 def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """As of any command."""
@@ -210,6 +236,45 @@ def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.Capture
         main(arguments)
     assert error.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", NUMBER],
+        [NUMBER],
+        ["history", "--since", NUMBER],
+        ["history", "--dag-id", "dag", NUMBER.replace("555", "\u2013555\u2013")],
+        ["purge", "--older-than", NUMBER],
+    ],
+)
+def test_a_number_in_the_wrong_place_is_not_repeated(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither where no argument belongs nor as the value of an option."""
+    with pytest.raises(SystemExit) as error:
+        main(arguments)
+    assert error.value.code == 2
+    assert NUMBER[-4:] not in capsys.readouterr().err
+
+
+def test_a_number_that_is_taken_for_a_file_is_not_repeated(run: Run, database: Database) -> None:
+    """The rest of its name is told."""
+    new_store(database)
+    told = refused(run("suppress", "add", f"{NUMBER}/a.csv", "--reason", "letter"))
+    assert "+.../a.csv" in told
+
+
+def test_the_connection_may_be_named_before_the_command(run: Run, database: Database) -> None:
+    """Or after it, or after a part of one."""
+    new_store(database)
+    for arguments in (
+        ["--conn-id", "nope", "verify"],
+        ["suppress", "--conn-id", "nope", "list"],
+        ["suppress", "list", "--conn-id", "nope"],
+        ["--conn-id", "formant_default", "verify", "--conn-id", "nope"],
+    ):
+        assert "'nope' does not exist" in refused(run(*arguments))
 
 
 def test_a_connection_that_cannot_be_used_is_told_in_a_sentence(run: Run, database: Database) -> None:
@@ -223,16 +288,74 @@ def test_a_connection_that_cannot_be_used_is_told_in_a_sentence(run: Run, databa
     assert "newer than" in refused(run("verify"))
 
 
-def test_it_runs_as_a_program_where_airflow_is_set_up(tmp_path: Path) -> None:
-    """With connections from the environment; its result is all that is on standard output."""
+def program(*arguments: str, folder: Path, shell: str = "", **options: Any) -> subprocess.Popen[str]:
+    """Begin a command where Airflow has its connections from the environment."""
     connection = {"store_conn_id": "call_store", "store_secret": SECRET, "store_auto_upgrade": True}
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
-        "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW_CONN_CALL_STORE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "calls.db")}),
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_CONN_CALL_STORE": json.dumps({"conn_type": "sqlite", "host": str(folder / "calls.db")}),
         "AIRFLOW_CONN_FORMANT_DEFAULT": json.dumps({"conn_type": "formant", "extra": connection}),
     }
-    command = [sys.executable, "-m", "formant_provider.store", "verify", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, json.loads(done.stdout)["findings"]) == (0, 0)
-    assert "Traceback" not in done.stderr
+    command = [sys.executable, "-m", "formant_provider.store", *arguments]
+    given = ["/bin/sh", "-c", f'exec "$@" {shell}', "sh", *command]
+    return subprocess.Popen(
+        given, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("connection", "told"),
+    [
+        ({"conn_type": "formant", "extra": "5"}, "extra: must be a JSON object"),
+        ({"conn_type": "formant", "extra": '["store_conn_id"]'}, "extra: must be a JSON object"),
+        ({"conn_type": "http", "extra": {}}, "conn_type: connection 'other' is not of type formant"),
+        ({"conn_type": "formant", "extra": {"call_caps": "2/1d"}}, "did you mean 'call_cap'?"),
+    ],
+)
+def test_a_connection_is_read_as_tasks_read_it(
+    connection: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another type, a key that is nearly one of ours, and an extra that is no object are refused."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    if isinstance(extra := connection["extra"], dict):
+        given = {"store_conn_id": "call_store", "store_secret": SECRET, **extra}
+        connection = {**connection, "extra": json.dumps(given)}
+    with supervised_by(FakeSupervisor({"other": connection})):
+        status = main(["verify", "--conn-id", "other"])
+    printed = capsys.readouterr()
+    assert told in refused((status, printed.out, printed.err))
+
+
+def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path) -> None:
+    """As shells know it, and without a traceback."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    running = program("suppress", "add", str(pipe), "--reason", "letter", "--by", "maria", folder=tmp_path)
+    with pipe.open("w"):  # which waits until the command reads
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (130, "")
+    assert err.splitlines()[-1].startswith("python -m formant_provider.store: interrupted; what was done")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("shell", "told"), [(">&-", "standard output is closed"), ("<&-", "which is closed")]
+)
+def test_a_stream_that_is_closed_is_told(shell: str, told: str, tmp_path: Path) -> None:
+    """Before anything is done whose result nobody would see."""
+    running = program(
+        "suppress", "add", "-", "--reason", "letter", "--by", "maria", folder=tmp_path, shell=shell
+    )
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert told in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_it_runs_as_a_program_where_airflow_is_set_up(tmp_path: Path) -> None:
+    """With connections from the environment; its result is all that is on standard output."""
+    running = program("verify", "--json", folder=tmp_path)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, json.loads(out)["findings"]) == (0, 0)
+    assert "Traceback" not in err

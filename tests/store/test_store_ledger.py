@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
-from formant_provider.api.errors import StoreUnavailable, Superseded
+from formant_provider.api.errors import InvalidInput, SendAborted, StoreUnavailable, Superseded
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.ledger import Sent
+from formant_provider.store.intents import Asked
 from formant_provider.store.ledger import StoreLedger
+from formant_provider.store.outcomes import record_outcome
+from formant_provider.store.purging import purge
 from formant_provider.store.store import Store
+from formant_provider.store.verify import verify
 from support.databases import Database, Postgres
 from support.ledger_contract import DurableLedgerContract
 from support.stores import NUMBER, asked, ledger_in, new_store
@@ -219,3 +223,89 @@ def test_what_a_next_try_would_learn_anew_does_not_wait(store: Store, server: Po
     with pytest.raises(StoreUnavailable):
         ledger.write(replace(DOUBT, sent=Sent.REFUSED))
     assert pauses == []
+
+
+def purged(store: Store, before: datetime) -> None:
+    purge(store, before=before, by="test", now=lambda: datetime.now(UTC), sleep=lambda _: None)
+
+
+def test_a_call_that_is_purged_after_it_was_read_is_not_placed_as_a_new_one(store: Store) -> None:
+    """What was known of it is gone, which is not the same as that nobody has asked for it."""
+    long_ago = NOW - timedelta(days=100)
+    dead = ledger_in(store, Intent, asked(), now=lambda: long_ago)
+    dead.read()
+    dead.claim(Intent("key", long_ago, Sent.UNCLEAR))
+    worker = ledger_in(store, Intent, asked(try_number=2))
+    assert worker.read() is not None
+    purged(store, NOW - timedelta(days=90))
+    with pytest.raises(Superseded):
+        worker.claim(DOUBT)
+    for _ in range(2):
+        with pytest.raises(SendAborted, match="purged meanwhile"):
+            worker.read()
+
+
+def test_a_run_of_long_ago_is_asked_about_again_when_it_claims(store: Store) -> None:
+    """Its task may have been busy since it asked: what was purged by then may have held its call."""
+    long_ago = NOW - timedelta(days=100)
+    dead = ledger_in(store, Intent, asked(), now=lambda: long_ago)
+    dead.read()
+    dead.claim(Intent("key", long_ago, Sent.UNCLEAR))
+    worker = ledger_in(store, Intent, asked(try_number=2), relies_since=long_ago)
+    purged(store, NOW - timedelta(days=90))
+    assert worker.read() is None
+    for _ in range(2):
+        with pytest.raises(SendAborted, match="purged meanwhile"):
+            worker.claim(DOUBT)
+    newer = ledger_in(store, Intent, asked(), relies_since=NOW - timedelta(days=2))
+    assert newer.read() is None
+    newer.claim(DOUBT)
+
+
+def test_a_receipt_is_kept_although_its_row_was_purged(store: Store) -> None:
+    """A send that hung for longer than the store keeps a call has placed it all the same."""
+    long_ago = NOW - timedelta(days=100)
+    hung = ledger_in(store, Intent, asked(), now=lambda: long_ago)
+    hung.read()
+    hung.claim(Intent("key", long_ago, Sent.UNCLEAR))
+    purged(store, NOW - timedelta(days=90))
+    hung.write(PLACED)
+    assert ledger_in(store, Intent, asked(try_number=2)).read() == PLACED
+    assert verify(store).count == 0
+
+
+def test_names_that_are_too_long_for_a_database_are_cut_and_stay_apart(store: Store) -> None:
+    """The end is a digest, so of two tasks with such names each is known as itself; ids of the API too."""
+    long = "x" * 300
+    places = [
+        {"run_id": f"{long}{end}", "dag_id": "NUL\0", "asked_by": f"half \ud800 {long}"} for end in "ab"
+    ]
+    for number, place in enumerate(places):
+        placed = replace(PLACED, receipt=CallReceipt(456, f"{long}\0{number}", "initiated", long, None))
+        ledger = ledger_in(store, Intent, asked(f"key{number}", **place))
+        ledger.read()
+        ledger.claim(replace(DOUBT, key=f"key{number}"))
+        ledger.write(replace(placed, key=f"key{number}"))
+        again = ledger_in(store, Intent, asked(f"key{number}", **place))
+        assert again.read() == replace(placed, key=f"key{number}")
+        assert not again.is_of_others
+    ended = {"trace_id": f"{long}\0000", "conversation_id": None, "outcome": "completed", "ended_at": None}
+    assert record_outcome(store, **ended, now=NOW)
+    other = ledger_in(store, Intent, asked("key0", **places[1]))
+    other.read()
+    assert other.is_of_others
+    assert verify(store).count == 0
+
+
+@pytest.mark.parametrize("reference", ["loan\0 5", "loan \udc00"])
+def test_a_reference_that_no_database_takes_is_refused(reference: str) -> None:
+    """It is the user's own, so it is not changed; and a retry would not help."""
+    with pytest.raises(InvalidInput, match="reference"):
+        asked(reference=reference)
+
+
+def test_an_agent_that_no_database_holds_is_refused() -> None:
+    """There is none of this number, and a retry would not help."""
+    with pytest.raises(InvalidInput, match="agent_id"):
+        Asked("key", 2**63, NUMBER, "dag", "run", "call")
+    assert Asked("key", 2**63 - 1, NUMBER, "dag", "run", "call").agent_id == 2**63 - 1

@@ -11,7 +11,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
+from formant_provider.api.batch_models import BatchCall
+from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.keys import key_for_task
+from formant_provider.store.intents import columns_of
 from formant_provider.store.schema import metadata
 from formant_provider.store.schema import store as facts
 from formant_provider.store.store import Store
@@ -62,6 +65,14 @@ def test_no_number_and_no_key_is_in_the_database(store: Store) -> None:
     key = key_for_task(dag_id="dag", run_id="run", task_id="call", agent_id=456, recipient=CALLED)
     for text in (CALLED, CALLED[1:], CALLED[2:], int(CALLED).to_bytes(6, "big").hex(), key):
         assert text not in found
+
+
+def test_a_name_of_a_batch_call_that_may_hold_a_number_is_not_stored() -> None:
+    """Any other is; its id is there in both cases."""
+    for name, is_stored in (("for +1-415-555-4711 [formant]", False), ("March [formant]", True)):
+        intent = BatchIntent("key", NOW, receipt=BatchCall(7, name, 456, "pending", 1, None))
+        columns = columns_of(intent)
+        assert ((name in str(columns)), columns["batch_id"]) == (is_stored, 7)
 
 
 def test_a_dictionary_of_all_numbers_finds_nobody(store: Store) -> None:

@@ -145,6 +145,29 @@ def test_a_missing_file_is_named(command: Command, tmp_path: Path) -> None:
         command("add", str(tmp_path / "20260301.csv"), *why())
 
 
+@pytest.mark.parametrize("number", ["1\u2013415\u2013555\u20130125", "1,415,555,0125", "4155-50-12"])
+def test_a_reason_holds_no_number_however_it_is_written(number: str, command: Command) -> None:
+    """With any signs between the digits, or in the shape of a date that no calendar has."""
+    for options in (("--reason", f"called by {number}"), ("--reason", "letter", "--by", number)):
+        with pytest.raises(FormantError, match="may be a phone number"):
+            command("add", ASHA, *options)
+
+
+def test_a_missing_file_is_named_once(command: Command, tmp_path: Path) -> None:
+    """In one short sentence; a task's may be written yet."""
+    path = tmp_path / "nothing.csv"
+    with pytest.raises(InputNotFound) as caught:
+        command("add", str(path), *why())
+    assert str(caught.value) == f"{path}: No such file or directory"
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/list.csv", "https://example.com/list.csv"])
+def test_a_place_that_is_not_on_this_machine_is_refused(place: str, command: Command) -> None:
+    """Rather than being looked for in a folder of that name."""
+    with pytest.raises(InvalidInput, match="must be a file on this machine; - reads what a pipe brings"):
+        command("add", place, *why())
+
+
 def test_reason_and_name_hold_no_number(command: Command, store: Store) -> None:
     """Both are stored as they are; and nothing is read before they are checked."""
     for options in (("--reason", f"called by {LEE}"), ("--reason", "letter", "--by", LEE)):

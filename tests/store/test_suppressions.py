@@ -180,3 +180,38 @@ def test_who_decides_is_named(name: str) -> None:
 def test_a_reason_may_name_a_day_a_run_or_a_case(reason: str) -> None:
     """What people write is not mistaken for a number."""
     assert decision(reason).reason == reason
+
+
+def test_what_is_asked_for_without_a_moment_comes_after_all_before(store: Store) -> None:
+    """A person at a shell decides, also where somebody with a fast clock has decided otherwise before."""
+    fast, shell = NOW + 300 * SECOND, dict.fromkeys(digests_of(store, [ASHA]))
+    add(store, asked(store, ASHA), decision())
+    remove(store, asked(store, ASHA, at=fast), decision(at=fast))
+    assert add(store, shell, decision(at=NOW)) == Change(changed=1)
+    assert remove(store, asked(store, ASHA, at=fast), decision(at=fast)) == Change(decided_since=1)
+    assert remove(store, shell, decision(at=NOW)) == Change(changed=1)
+    assert add(store, asked(store, ASHA, at=fast), decision(at=fast)) == Change(decided_since=1)
+    assert_whole_chain(store)
+
+
+def test_who_asks_again_is_not_taken_off_by_what_was_asked_before(store: Store) -> None:
+    """A removal of last week, tried again today, when the person has asked a second time since."""
+    add(store, asked(store, ASHA, RAVI), decision())
+    again = asked(store, ASHA, at=NOW + 5 * SECOND) | asked(store, RAVI, at=NOW + 3 * SECOND)
+    assert add(store, again, decision("another letter", at=NOW + 6 * SECOND)) == Change(unchanged=2)
+    assert add(store, asked(store, ASHA, RAVI), decision(at=NOW + 7 * SECOND)) == Change(unchanged=2)
+    between = asked(store, ASHA, RAVI, at=NOW + 4 * SECOND)
+    assert remove(store, between, decision(at=NOW + 8 * SECOND)) == Change(changed=1, decided_since=1)
+    (entry,) = listing(store)
+    assert (entry.recipient, entry.since) == (*digests_of(store, [ASHA]), NOW)
+    later = asked(store, ASHA, at=NOW + 9 * SECOND)
+    assert remove(store, later, decision(at=NOW + 9 * SECOND)) == Change(changed=1)
+    assert_whole_chain(store)
+
+
+def test_who_asks_again_at_a_shell_is_not_taken_off_by_what_was_asked_before(store: Store) -> None:
+    """Nor by a run that was asked for with a fast clock, which the shell comes after."""
+    add(store, asked(store, ASHA), decision(at=NOW + 300 * SECOND))
+    assert add(store, dict.fromkeys(digests_of(store, [ASHA])), decision()) == Change(unchanged=1)
+    old = asked(store, ASHA, at=NOW + 300 * SECOND)
+    assert remove(store, old, decision(at=NOW + 301 * SECOND)) == Change(decided_since=1)

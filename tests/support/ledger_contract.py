@@ -34,6 +34,7 @@ INTENTS: dict[str, BaseIntent] = {
         sends=(SendRecord(NOON, LATER, LATER, -1.5), SendRecord(LATER)),
         looked_at=LATER,
         earlier=("c0", "c1"),
+        refused="capped",
     ),
     "a fresh batch call": BatchIntent("key", NOON),
     "a batch call that was placed": BatchIntent(

@@ -46,7 +46,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
-from formant_provider.api.errors import CallOutcomeUnknown, FormantError, RetryableError
+from formant_provider.api.errors import CallNotAllowed, CallOutcomeUnknown, FormantError, RetryableError
 from formant_provider.api.models import CallReceipt, Conversation, utc_text
 from formant_provider.core.calls.facts import At, Facts, Policy, Timing
 from formant_provider.core.calls.intent import Intent
@@ -255,11 +255,13 @@ def _not_in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -
     if facts.timing is None:
         return Look(At.TIMING, intent)
     if facts.timing.error is None:  # as long as it was not placed, it begins now
-        return Send(replace(intent, written_at=now, sends=()), facts.timing.moment)
+        return Send(replace(intent, written_at=now, sends=(), refused=None), facts.timing.moment)
     has_looked = facts.others is not None or intent.looked_at is not None
     if policy.was_cleared and of_others is not None and not has_looked:
         return Look(At.OTHERS, of_others)
-    return Refuse(facts.timing.error, intent)  # a further try is to know that this one sent nothing
+    why = facts.timing.error.reason if isinstance(facts.timing.error, CallNotAllowed) else None
+    # A further try is to know that this one sent nothing, and the history why.
+    return Refuse(facts.timing.error, replace(intent, refused=why))
 
 
 def _after_others(intent: Intent, finding: Finding) -> Decision | None:

@@ -30,6 +30,8 @@ class Intent(BaseIntent):
     :param sends: those that may have been accepted, as far as they are known.
     :param looked_at: when it was last looked for what others may have placed, and nothing was there, aware.
     :param earlier: ids of conversations with the recipient that were there before it was first sent.
+    :param refused: why no call was allowed when this was last to be sent, in a word, such as ``"capped"``;
+        ``None`` once it is sent.
     """
 
     READERS: ClassVar[Readers] = {
@@ -50,6 +52,7 @@ class Intent(BaseIntent):
     sends: tuple[SendRecord, ...] = ()
     looked_at: datetime | None = None
     earlier: tuple[str, ...] = ()
+    refused: str | None = None
 
     def key_protects(self, now: datetime) -> bool:
         """Whether the vendor would still refuse a second call with this key."""

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOST_TIMES_SUPERSEDED = 20
+PAUSE_S = 0.5
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -88,7 +91,7 @@ class CallPlacing:
         self._looking = Looking(
             self.call, self.client, self.policy, self.callbacks, self.ledger.ids_of_others
         )
-        self._facts, self._is_capped = self._no_facts, False
+        self._facts, self._is_capped, self._times_superseded = self._no_facts, False, 0
 
     def run(self) -> Placement:
         """Place the call, or find out that it was placed already. Never places it twice.
@@ -118,8 +121,8 @@ class CallPlacing:
                 case Done() as done:
                     try:
                         return self._done(done)
-                    except Superseded:
-                        intent = self._read()
+                    except Superseded as error:
+                        intent = self._read_after(error)
                 case Refuse() as refused:
                     if refused.intent is not None:
                         note(self.ledger, refused.intent)
@@ -134,6 +137,15 @@ class CallPlacing:
         known = self.ledger.read()
         return known or first_intent(self.call.idempotency_key, self.callbacks.now(), self.policy)
 
+    def _read_after(self, error: Superseded) -> Intent:
+        """Read what another process has written; but a store cannot go on telling of one for ever."""
+        self._times_superseded += 1
+        if self._times_superseded > MOST_TIMES_SUPERSEDED:
+            raise error
+        if self._times_superseded > 1:
+            self.callbacks.sleep(PAUSE_S)
+        return self._read()
+
     def _send(self, decided: Send, known: Intent) -> Intent | Placement:
         """Send, and write down what came of it; return what is known then, or that the call is placed."""
         self._log_send(decided)
@@ -145,8 +157,8 @@ class CallPlacing:
             receipt = sending.send(call)
         except DuplicateRequest as error:
             return self._after_duplicate(intent, sending, error)
-        except Superseded:  # our sends are on record: whoever took over read them as well
-            return self._read()
+        except Superseded as error:  # our sends are on record: whoever took over read them as well
+            return self._read_after(error)
         except NotAdmitted as error:
             self._facts = replace(self._facts, timing=self._looking.when_admitted(error))
             self._is_capped = True
@@ -173,8 +185,8 @@ class CallPlacing:
         intent, self._facts = after_duplicate(intent, before, self.callbacks.now(), self._facts)
         try:
             self.ledger.write(intent)
-        except Superseded:  # whoever took over knows more by now, perhaps the receipt
-            return self._read()
+        except Superseded as taken:  # whoever took over knows more by now, perhaps the receipt
+            return self._read_after(taken)
         except FormantError as failed:
             if not self._facts.is_used:  # the next key: what is not on record is not sent
                 raise

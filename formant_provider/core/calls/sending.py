@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,6 +23,8 @@ from formant_provider.core.vendor_clock import skew_of
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Sending:
@@ -34,6 +37,7 @@ class Sending:
     timing: Callable[[Intent], Timing]
     records: list[SendRecord] = field(default_factory=list, init=False)
     _date: datetime | None = field(default=None, init=False)
+    _has_waited: bool = field(default=False, init=False)
 
     def send(self, call: CallRequest) -> CallReceipt:
         """Send what was decided, as often as the client's retry policy says."""
@@ -50,6 +54,9 @@ class Sending:
     def _before_send(self) -> FormantError | None:
         """Write down that it is sent now, in its turn; all that depends on the time is asked then."""
         while isinstance(aborted := self._claim(), PaceExceeded) and aborted.waits_here:
+            if not self._has_waited:  # it may ask again and again
+                self._has_waited = True
+                log.info("%s. This try waits for it.", aborted)
             self.callbacks.sleep(aborted.retry_after_s or 0)
         return aborted
 

@@ -25,6 +25,9 @@ from formant_provider.core.tables.value_tables import ValueTable, frame_table
 from formant_provider.core.values import is_missing, phone_text
 
 _FIELD = "suppress"
+_OTHER_WRITING = (
+    ". To read numbers with spaces, or without country code, set default_country (--default-country)"
+)
 # A header may hold a digit or two (phone1, E.164), and an entry that is spoilt may hold letters.
 _FEWEST_DIGITS = 7
 
@@ -112,9 +115,11 @@ def _refuse(unread: list[int], reasons: Counter[str]) -> None:
     which = ", ".join(map(str, unread[:MAX_EXAMPLES]))
     why = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
     hint = f". {WHICH_READING}" if Reason.AMBIGUOUS_NUMBER in reasons else ""
+    if Reason.NOT_E164 in reasons:
+        hint = f"{_OTHER_WRITING}{hint}"
     one = len(unread) == 1
     what = "1 entry cannot be read as a number" if one else f"{len(unread)} entries cannot be read as numbers"
-    raise InvalidInput(_FIELD, f"{what} ({why}), {'that' if one else 'first those'} at {which}{hint}")
+    raise InvalidInput(_FIELD, f"{what} ({why}): {'entry' if one else 'first entries'} {which}{hint}")
 
 
 def _entry(entry: object, *, digits_are_told: bool) -> str:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.core.caps import parse_span
 from formant_provider.core.contacts.do_not_call import about_field, read_do_not_call
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.store.commands.printing import add_json, show, table
+from formant_provider.store.commands.standard_input import STDIN, standard_input
 from formant_provider.store.history import of_dag, of_people
 
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
-STDIN = "-"
+_STATES = {"placed": "placed", "unclear": "unclear", "refused": "refused", "never": "never sent"}
 _TEXT = """Print what was asked for one person, or by a DAG: by which task, sent when, and what came of it.
 The number is turned into its digest here, and is neither sent nor printed. A number among the arguments stays
 in the history of the shell, and everybody on the machine can see it while the command runs; - reads it from
@@ -37,8 +40,8 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--default-country", metavar="CC", type=str.upper, help=country)
     parser.add_argument("--dag-id", metavar="ID")
     parser.add_argument("--run-id", metavar="ID")
-    since = "a date, or a moment; UTC unless it says otherwise"
-    parser.add_argument("--since", metavar="2026-01-31", type=_moment, help=since)
+    since = "a date or a moment, UTC unless it says otherwise, or how long ago, such as 7d or 48h"
+    parser.add_argument("--since", metavar="2026-01-31|7d", type=_since, help=since)
     add_json(parser)
     parser.set_defaults(run=_print_history)
 
@@ -46,7 +49,8 @@ def add_to(subparsers: Any) -> None:
 def _print_history(arguments: argparse.Namespace, store: Store) -> int:
     of_a_dag = arguments.dag_id is not None or arguments.run_id is not None
     if of_a_dag == (arguments.recipient is not None):
-        raise InvalidInput("--recipient", "or --dag-id and --run-id must be given, and not both")
+        what = "give either --recipient, for a person, or --dag-id, --run-id or both, for a DAG"
+        raise InvalidInput("history", what)
     if of_a_dag:
         found = of_dag(store, arguments.dag_id, arguments.run_id, since=arguments.since)
     else:
@@ -58,9 +62,12 @@ def _print_history(arguments: argparse.Namespace, store: Store) -> int:
 
 def _numbers(given: str, country: str | None) -> list[str]:
     """Return the number, and the same phone under an old numbering plan."""
-    text = sys.stdin.readline() if given == STDIN else given
+    text = standard_input().readline() if given == STDIN else given
+    text = text.removeprefix("\ufeff").strip()  # editors and Windows' shells begin a file with it
     with about_field("--recipient"):
-        read = read_do_not_call([text.strip()], NumberReader(country, renumber=True))
+        read = read_do_not_call([text], NumberReader(country, renumber=True), may_be_empty=True)
+    if not read:
+        raise InvalidInput("--recipient", "holds no number")
     return [f"+{number}" for number in sorted(read)]
 
 
@@ -68,10 +75,15 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     if "on_do_not_call_list" in found:
         yield from _list_lines(found)
     asked = found["asked"]
-    yield f"Asked for: {len(asked)}" + ("." if asked else ", as far as the store knows.")
+    yield f"Asked for: {len(asked)}" + (f" ({_counts(asked)})." if asked else ", as far as the store knows.")
     for each in asked:
         yield ""
         yield from _asked_lines(each)
+
+
+def _counts(asked: list[dict[str, Any]]) -> str:
+    of_state = Counter(each["state"] for each in asked)
+    return ", ".join(f"{of_state[state]} {words}" for state, words in _STATES.items() if of_state[state])
 
 
 def _list_lines(found: dict[str, Any]) -> Iterator[str]:
@@ -99,21 +111,34 @@ def _asked_lines(each: dict[str, Any]) -> Iterator[str]:
         "asked by": each["asked_by"],
         "reference": each["reference"],
         "state": each["state"],
-        "call at": _minute(each["call_at"]),
+        "reason": each["reason"],
+        "call at": each["call_at"] and _minute(each["call_at"]),
         "ids": ", ".join(
             f"{name} {each[name]}" for name in ("trace_id", "conversation_id", "batch_id") if each[name]
         ),
-        "outcome": each["outcome"] and f"{each['outcome']}, {_minute(each['outcome_at'])}",
+        "outcome": _outcome(each),
     }
     facts["sent"] = ", ".join(_minute(send["at"]) for send in each["sends"])
     facts["events"] = ", ".join(f"{event['kind']} {_minute(event['at'])}" for event in each["events"])
     yield from (f"  {name:<10} {value}" for name, value in facts.items() if value not in (None, ""))
 
 
+def _outcome(each: dict[str, Any]) -> str | None:
+    if each["outcome"]:
+        return f"{each['outcome']}, {_minute(each['outcome_at'])}"
+    is_placed = each["kind"] == "call" and each["state"] == "placed"
+    return "not known, no task has waited for it" if is_placed else None
+
+
 def _minute(text: str) -> str:
     return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _since(text: str) -> datetime:
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    with suppress(InvalidInput):
+        return datetime.now(UTC) - parse_span(text)
+    wanted = "must be a date, a moment in ISO 8601, or how long ago, such as 7d or 48h (at most 366d)"
+    raise argparse.ArgumentTypeError(wanted)

@@ -66,10 +66,12 @@ def _purge(arguments: argparse.Namespace, store: Store) -> int:
     done = "would be deleted" if arguments.dry_run else "deleted"
     lines = [
         f"Older than {before:%Y-%m-%d %H:%M} UTC, {done}: {found.intents} calls and batch calls,"
-        f" {found.events} events, {found.people} people; {found.kept} stated again, since they stay."
+        f" {found.events} events, {found.people} people; {found.kept} kept, though their last event is old."
     ]
     if age > arguments.older_than:
-        lines.append(f"What is younger than {age} stays: a call cap may count it, or a retry may need it.")
+        lines.append(
+            f"What is younger than {_words(age)} stays: a call cap may count it, or a retry may need it."
+        )
     data = {"before": before.isoformat(timespec="seconds"), "dry_run": arguments.dry_run, **asdict(found)}
     show(arguments, data, lines)
     return 0
@@ -79,6 +81,10 @@ def _pause(seconds: float) -> None:
     text = f"Waiting {seconds:.0f} seconds, for tasks that have read what is going to be deleted ..."
     print(text, file=sys.stderr, flush=True)
     time.sleep(seconds)
+
+
+def _words(length: timedelta) -> str:
+    return f"{length.days} days" if not length.seconds else f"{length / timedelta(hours=1):.0f} hours"
 
 
 def _length(text: str) -> timedelta:

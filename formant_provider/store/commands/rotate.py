@@ -21,7 +21,7 @@ _STEPS = """The secret is exchanged in three steps, and calls are placed meanwhi
   1. In the connection, put the new secret in front of the old one: "store_secret": "NEW,OLD".
      Wait until every worker reads it, if you keep connections where they are cached.
   2. Run this command: the store is opened by the first of the two from then on.
-  3. In the connection, leave the new one alone: "store_secret": "NEW"."""
+  3. In the connection, keep only the new one: "store_secret": "NEW"."""
 
 
 def add_to(subparsers: Any) -> None:
@@ -39,7 +39,7 @@ def add_to(subparsers: Any) -> None:
 def _rotate(arguments: argparse.Namespace, store: Store) -> int:
     was_changed = rotate(store, arguments.config.secret, by=user(), now=datetime.now(UTC))
     done = "is now" if was_changed else "was already"
-    text = f"The store {done} opened by the first secret of the connection. Leave that one alone there."
+    text = f"The store {done} opened by the first secret of the connection. Keep only that one there."
     show(arguments, {"was_changed": was_changed}, [text])
     return 0
 

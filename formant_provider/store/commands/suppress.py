@@ -9,18 +9,18 @@ import argparse
 import getpass
 import io
 import re
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidInput
 from formant_provider.core.contacts.do_not_call import NumbersInFiles, about_field, read_do_not_call
 from formant_provider.core.numbers.bulk import NumberReader
 from formant_provider.core.tables.file_kinds import FileForm
 from formant_provider.core.tables.parts import Part, local_parts
+from formant_provider.store.commands.standard_input import STDIN, standard_input
 from formant_provider.store.suppressions import (
     Change,
     Decision,
@@ -36,7 +36,6 @@ from formant_provider.store.suppressions import (
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
-STDIN = "-"
 _FEWEST_DIGITS = 7
 # So many digits of a digest tell an entry from the others, and are still read by people.
 _SHOWN = 8
@@ -80,7 +79,8 @@ def _change(arguments: argparse.Namespace, store: Store, change: Callable[..., C
     refuse_number("--by", by)
     decision = Decision(arguments.reason, by, now)  # before anything is read
     numbers = _read(arguments.numbers, arguments.default_country)
-    print(done.format(change(store, dict.fromkeys(digests_of(store, numbers), now), decision)))
+    # Without a moment: what a person decides here comes after all that was decided before.
+    print(done.format(change(store, dict.fromkeys(digests_of(store, numbers)), decision)))
     return 0
 
 
@@ -117,12 +117,22 @@ def _read(given: Iterable[str], default_country: str | None) -> set[int]:
         lists.append(("NUMBER", written))
     numbers = set[int]()
     for name, entries in lists:
-        with about_field(name):
-            found = read_do_not_call(entries, reader, may_be_empty=True)
+        found = _read_list(name, entries, reader)
         if not found:
             raise InvalidInput(name, "holds no number")
         numbers |= found
     return numbers
+
+
+def _read_list(name: str, entries: Any, reader: NumberReader) -> set[int]:
+    try:
+        with about_field(name):
+            return read_do_not_call(entries, reader, may_be_empty=True)
+    except InputNotFound:
+        if Path(name).exists():
+            raise
+    # Shorter than for a task, for which a file may be written yet.
+    raise InputNotFound(name, "No such file or directory")
 
 
 def _is_number(text: str) -> bool:
@@ -136,7 +146,9 @@ def _is_number(text: str) -> bool:
 
 
 def _parts(place: str) -> list[Part]:
+    if "://" in place:
+        raise InvalidInput(place, f"must be a file on this machine; {STDIN} reads what a pipe brings")
     if place != STDIN:
         return local_parts(place, "suppress")
     # Parquet and workbooks are read from any place, and a pipe from one alone.
-    return [Part(None, lambda: io.BytesIO(sys.stdin.buffer.read()))]
+    return [Part(None, lambda: io.BytesIO(standard_input().buffer.read()))]

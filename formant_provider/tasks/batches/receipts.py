@@ -59,7 +59,7 @@ def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any
     files.recipients_uri = None  # no report follows
     placer.cap.check(placer.task.hook)
     clean, reason = checked(placer.check_contacts)
-    note_nothing_sent(placer.run, placer.task.hook, BATCHES_ENTRY)
+    note_nothing_sent(placer.run, BATCHES_ENTRY)
     push(placer.run.context, "batch_id", NOT_KNOWN)
     return {
         **_blank(row),

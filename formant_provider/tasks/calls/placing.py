@@ -153,7 +153,8 @@ class CallPlacer:
         store = call_store_of(self.hook, run)
         knows_all = store is not None and store.knows_all
         policy = Policy(
-            taken_since=None if knows_all else run.taken_since,
+            # A name of the user's own may have been used by a connection without this store.
+            taken_since=None if knows_all and not run.own_name else run.taken_since,
             look_since=None if knows_all else run.look_since,
             was_cleared=run.was_cleared,
             redial_on=self.options.redial_on,
@@ -243,13 +244,15 @@ class CallPlacer:
     def _log_send(self) -> None:
         from formant_provider.core.numbers.recipient import Recipient
 
-        call = self.call
+        call, config = self.call, self.hook.get_config()
         if not Recipient.of(call.recipient).is_in_use:
             log.warning("customer_phone lies in no range known to be in use. It is called all the same.")
         log.info(
             "Asking %s for a call by agent %s, %s, with idempotency key %s.",
-            self.hook.get_config().base_url,
+            config.base_url,
             call.agent_id,
             call.scheduled_for or "now",
             call.idempotency_key,
         )
+        if config.store is not None:
+            log.info("The call is written down in the call store of connection %r.", config.store.conn_id)

@@ -87,7 +87,7 @@ def dry_run_result(
         push_apart(context, known, APART)
         return known
     placed_at, reason = checked(partial(_placed_at, placer, asking, now))
-    note_nothing_sent(placer.run, placer.hook)
+    note_nothing_sent(placer.run)
     openings = Openings(window.hours if window else None, now, at=call.scheduled_for)
     result = {
         **_blank(row),

@@ -242,14 +242,14 @@ def test_a_redial_follows_and_excludes_what_was_there_before() -> None:
 
 
 def test_what_is_refused_or_may_be_placed_says_so() -> None:
-    """An unknown outcome may have been placed; a refusal leaves the intent for the next try."""
+    """An unknown outcome may have been placed; a refusal leaves the next try the intent, and why."""
     refused = decided(REFUSED, facts="closed")
     unknown = [
         decided(unclear(DAY), facts="allowed; no record"),
         decided(SHARED, "old run", "scheduled perhaps"),
     ]
     assert isinstance(refused, Refuse)
-    assert (refused.intent, refused.error.maybe_placed) == (REFUSED, False)
+    assert (refused.intent, refused.error.maybe_placed) == (replace(REFUSED, refused="held_back"), False)
     assert [each.error.maybe_placed for each in unknown if isinstance(each, Refuse)] == [True, True]
 
 

@@ -232,7 +232,7 @@ def test_a_do_not_call_list_is_understood_as_a_whole_or_not_at_all() -> None:
     """An entry that cannot be read means somebody, so it is named by its position; blank ones mean nobody."""
     with pytest.raises(InvalidInput) as caught:
         clean(numbers(NUMBER), suppress=[NUMBER, "", *["x"] * 900, None, 14155552671])
-    assert "901 entries cannot be read as numbers (901 not_e164), first those at 3, 4" in caught.value.reason
+    assert "901 entries cannot be read as numbers (901 not_e164): first entries 3, 4" in caught.value.reason
 
 
 def test_a_long_do_not_call_list_is_kept_whole() -> None:

@@ -52,7 +52,7 @@ def test_a_list_of_numbers_is_a_column(text: str, delimiter: str) -> None:
 def test_an_entry_is_never_taken_for_a_header(first: str) -> None:
     """What cannot be read in the first line means somebody all the same."""
     assert read(f"{first}\n{NUMBER}\n") == [first, NUMBER]
-    assert "that at 1" in refusal(
+    assert ": entry 1" in refusal(
         lambda: read_do_not_call(read(f"{first}\n{NUMBER}\n"), NumberReader()), "suppress"
     )
 
@@ -156,7 +156,7 @@ def test_an_entry_means_the_same_phone_as_a_contact_or_is_refused(
 def test_an_ambiguous_entry_is_told_with_the_way_out() -> None:
     """The error counts reasons, names positions and says what to write."""
     told = refusal(lambda: read_do_not_call([NUMBER, 4915123456789, "x"], NumberReader("DE")), "suppress")
-    assert "2 entries cannot be read as numbers (1 ambiguous_number, 1 not_e164), first those at 2, 3" in told
+    assert "2 entries cannot be read as numbers (1 ambiguous_number, 1 not_e164): first entries 2, 3" in told
     assert 'numbers="e164_without_plus"' in told
 
 

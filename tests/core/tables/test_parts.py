@@ -221,6 +221,6 @@ def test_a_do_not_call_list_may_be_in_parts(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text(f"x,y\n1,{NUMBERS[1]}\n")
     assert "part b.csv: row 1: has 2 cells" in refusal(read_list, "suppress")
     (tmp_path / "b.csv").write_text(f"{NUMBERS[1]}\nx\n")
-    assert "part b.csv: 1 entry cannot be read as a number (1 not_e164), that at 2" in refusal(
+    assert "part b.csv: 1 entry cannot be read as a number (1 not_e164): entry 2" in refusal(
         read_list, "suppress"
     )

@@ -73,6 +73,7 @@ def _intents() -> None:
     _index("formant_intents_trace", "formant_intents", ["trace_id"])
     _index("formant_intents_conversation", "formant_intents", ["conversation_id"])
     _index("formant_intents_asked", "formant_intents", ["asked_at"])
+    _index("formant_intents_run", "formant_intents", ["dag_id", "run_id"])
     _index("formant_intents_account", "formant_intents", ["account", "call_at"])
 
 
@@ -96,6 +97,7 @@ def _people() -> None:
         sa.Column("suppressed_at", sa.BigInteger),
         sa.Column("reason", _NAME),
         sa.Column("suppressed_by", _NAME),
+        sa.Column("asked_at", sa.BigInteger),
     )
 
 
