@@ -26,5 +26,8 @@ class Advice:
 # By the reason of a call that is not allowed, where the advice of its error does not fit.
 NOT_ALLOWED = {
     "suppressed": Advice("There is nothing to do: nobody on the list is called."),
-    "capped": Advice('Clear this task then, or let on_capped="schedule" schedule the call.'),
+    "capped": Advice(
+        call='Clear this task then, or let on_capped="schedule" schedule the call.',
+        batch_call="Clear this task when call_cap allows calls to these people.",
+    ),
 }

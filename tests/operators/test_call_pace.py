@@ -104,6 +104,7 @@ def test_a_short_wait_is_waited_for_in_the_worker(
     assert run.state == "deferred", run.log_text
     assert sleeps[0] == pytest.approx(15.5, abs=1)
     assert sum(sleeps) <= 30
+    assert run.log_text.count("This try waits for it.") == 1
 
 
 def test_a_task_waits_until_the_api_says_that_a_call_is_over(database: Database, sandbox: Sandbox) -> None:

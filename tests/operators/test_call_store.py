@@ -48,6 +48,7 @@ def test_another_dag_finds_the_call_of_the_same_name(sandbox: Sandbox, channel: 
     assert second.xcoms["return_value"]["placement"] == "found"
     assert second.xcoms["trace_id"] == first.xcoms["trace_id"]
     assert len(sandbox.requests) == 1
+    assert first.log_text.count("in the call store of connection 'calls_db'") == 1
 
 
 def test_a_refused_call_is_placed_by_the_next_try(sandbox: Sandbox, channel: FakeSupervisor) -> None:

@@ -63,3 +63,23 @@ def test_the_advice_is_that_of_the_error_for_what_was_done(activity: object, tol
     with pytest.raises(AirflowFailException) as caught, ending_the_task(activity):  # type: ignore[arg-type]
         raise errors.NotFound("GET /v1/x: 404")
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(("end", "told"), [("", "wrong. No"), (".", "wrong. No"), ("?", "wrong? No")])
+def test_what_happened_is_a_sentence_of_its_own(end: str, told: str) -> None:
+    """With one mark at its end, whatever the text of the error ends with."""
+    with pytest.raises(AirflowFailException) as caught, ending_the_task(PLACING_A_CALL):
+        raise errors.InvalidInput("extra", f"is wrong{end}")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("suppressed", "nothing to do"), ("capped", "Clear this task then"), ("late", "later")],
+)
+def test_the_advice_on_a_call_that_is_not_allowed_fits_its_reason(reason: str, told: str) -> None:
+    """Nobody is told how to call somebody who is on a do-not-call list."""
+    with pytest.raises(AirflowSkipException) as caught, ending_the_task(PLACING_A_CALL):
+        raise errors.CallNotAllowed("Not now", reason=reason)
+    assert told in str(caught.value)
+    assert ("To call nevertheless" in str(caught.value)) == (reason == "late")
