@@ -27,18 +27,12 @@ def among(column: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
     return column.in_(bindparam("recipients", expanding=True))
 
 
-def people_of(conn: Connection, digests: Digests, intent_id: str, *, attempt: int) -> dict[str, Any]:
-    """Return how many people a batch call is to, and a digest of who they are and of how each of them counts.
-
-    :param attempt: of the newest upload that is told; what is reserved for one after it is left out.
-    """
-    # As the database takes it when it counts, whatever has been written there.
-    counted = calls.c.counted.is_(True)
-    mine = select(calls.c.recipient, calls.c.attempt, calls.c.call_at, counted)
-    found = conn.execute(mine.where(calls.c.intent_id == intent_id, calls.c.attempt <= attempt)).all()
-    rows = (" ".join(map(str, row)) for row in found)
-    count = len({row.recipient for row in found})
-    return {"count": count, "digest": digests.people(rows), "attempt": attempt}
+def people_of(conn: Connection, digests: Digests, intent_id: str) -> dict[str, Any]:
+    """Return how many people count as called by a batch call, and a digest of who, when, by which upload."""
+    mine = select(calls.c.recipient, calls.c.attempt, calls.c.call_at)
+    mine = mine.where(calls.c.intent_id == intent_id, calls.c.counted.is_(True))
+    found = conn.execute(mine).all()
+    return {"count": len(found), "digest": digests.people(" ".join(map(str, row)) for row in found)}
 
 
 def put_all(

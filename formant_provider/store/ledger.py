@@ -136,8 +136,7 @@ class StoreLedger(Generic[IntentT]):
             if self.was_sent and rows.kind_of(self.asked) == rows.BATCH_CALL:
                 count_people(conn, self.id, to_ms(now))
                 if self.people is not None:
-                    upload = self.people["attempt"]
-                    self.people = people_of(conn, self.store.digests, self.id, attempt=upload)
+                    self.people = people_of(conn, self.store.digests, self.id)
             row = self._put(conn, intent, self._at_work(now), now, sends=True)
             self._refuse_late(now)
             if not self._may_have_been_placed(intent):

@@ -125,7 +125,7 @@ class Reservation(Asking):
     def end(self, upload_bytes: int) -> None:
         """Let the intent tell who is called, and leave the upload its time."""
         with self.store.reading() as conn:
-            self.ledger.people = people_of(conn, self.store.digests, self.ledger.id, attempt=self._upload)
+            self.ledger.people = people_of(conn, self.store.digests, self.ledger.id)
         self.ledger.lease += timedelta(seconds=upload_bytes / _SLOWEST_BYTES_PER_S)
 
     def release(self) -> None:

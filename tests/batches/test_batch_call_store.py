@@ -246,7 +246,7 @@ def test_the_chain_tells_how_many_and_who(channel: FakeSupervisor, store: Store)
         ]
         everybody = conn.execute(select(calls.c.recipient)).scalars().all()
         (id_,) = set(conn.execute(select(calls.c.intent_id)).scalars())
-        who = people_of(conn, store.digests, id_, attempt=1)
+        who = people_of(conn, store.digests, id_)
     assert who["count"] == 3
     assert [payload.get("people") for payload in told] == [None, None, who, who]
     assert set(everybody) == {store.digests.recipient(number) for number in NUMBERS}

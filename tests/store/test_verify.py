@@ -101,7 +101,7 @@ def of_batch(**values: object) -> Tampering:
 
 def join_the_batch_call(conn: Connection) -> None:
     row = dict(conn.execute(select(calls).where(OF_BATCH).limit(1)).mappings().one())
-    conn.execute(insert(calls).values({**row, "recipient": "0" * 32, "counted": False}))
+    conn.execute(insert(calls).values({**row, "recipient": "0" * 32}))
 
 
 REDIALLED = select(calls.c.intent_id).where(calls.c.attempt == 1).join(
