@@ -24,6 +24,7 @@ from formant_provider.store.admission import Admission, is_anyone_suppressed
 from formant_provider.store.bulk import people_of
 from formant_provider.store.events import append
 from formant_provider.store.failures import again
+from formant_provider.store.in_hand import row_at_rest
 from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
 from formant_provider.store.schema import calls
 from formant_provider.store.store import to_ms
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FORGOTTEN = "The call store was purged meanwhile"
-_LONGEST_PAUSE_S = 1.0
-# An upload may be under way for so many times as long as the request of a call.
-_UPLOADS_TAKE_TIMES = 60
+_UPLOADS_TAKE_TIMES = 60  # as long as the request of a call
 _NOT_ANY_MORE = "Somebody came onto the do-not-call list since the contacts were checked; a retry checks anew"
 # Before a receipt is written again: half a minute in all, in which a database has been started again.
 _PAUSES_S = (0.25, 0.5, 1, 2, 4, 5, 5, 6, 6)
@@ -225,19 +224,9 @@ class StoreLedger(Generic[IntentT]):
         return {"sending_by": self._process, "sending_until": to_ms(now + self.lease)}
 
     def _row_at_rest(self) -> dict[str, Any] | None:
-        """Return the row, after those who are at work on it; no wrong clock holds anybody up for long."""
-        pause_s, waited_s = 0.05, 0.0
+        """Return the row, after those who are at work on it."""
         longest_s = self.lease.total_seconds() * (1 if self.asked.recipient else _UPLOADS_TAKE_TIMES)
-        while True:
-            with self.store.reading() as conn:
-                row = find_row(conn, self.id)
-            left_s = 0.0 if row is None else min(self._busy_s(row), longest_s - waited_s)
-            if left_s <= 0:
-                return row
-            if not waited_s:
-                log.info("Another process is placing the same call: waiting for it, %.0f s at most.", left_s)
-            self.sleep(min(pause_s, left_s))
-            pause_s, waited_s = min(2 * pause_s, _LONGEST_PAUSE_S), waited_s + min(pause_s, left_s)
+        return row_at_rest(self.store, self.id, self._busy_s, longest_s=longest_s, sleep=self.sleep)
 
     def _busy_s(self, row: Mapping[str, Any]) -> float:
         """Return for how many seconds another process may still be at work on the row."""
