@@ -99,6 +99,8 @@ def tune(engine: Engine) -> Engine:
 def _set_defaults(dialect: Dialect, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
     for name, value in _DEFAULTS.get(dialect.name, {}).items():
         parameters.setdefault(name, value)
+    if dialect.driver == "psycopg":  # behind a pooler, what it has prepared may be in another session
+        parameters.setdefault("prepare_threshold", None)
     if dialect.driver in {"mysqldb", "pymysql"}:
         for name, value in _MYSQL_SOCKET.items():
             parameters.setdefault(name, value)
