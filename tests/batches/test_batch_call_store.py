@@ -25,6 +25,7 @@ from support.databases import Database
 from support.stores import connections_with, new_store
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, run_task
+from support.versions import needs_state_store
 
 ONCE = CallCap(1)
 
@@ -322,6 +323,7 @@ def test_a_process_may_die_while_it_uploads(
     assert set(sandbox.rings.values()) <= {1}
 
 
+@needs_state_store  # without it, a further try knows nothing of one that has not reached the store
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_store_that_is_down_keeps_the_upload_back(
     database: Database, sandbox: Sandbox, channel: FakeSupervisor, store: Store

@@ -41,9 +41,15 @@ def fails_until(
     """One try that fails and sends nothing; after the remedy, a further one that places the call."""
     call = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, "reference": "LN-1"}
 
+    today = datetime.now(
+        UTC
+    )  # in a run of long ago nothing is sent anew on an Airflow that knows no earlier try
+
     def run(try_number: int) -> Any:
         operator = FormantCreateCallOperator(task_id="call", retries=1, **call)
-        return run_task(operator, FakeSupervisor(connections), try_number=try_number)
+        return run_task(
+            operator, FakeSupervisor(connections), try_number=try_number, logical_date=today, run_after=today
+        )
 
     first = run(1)
     assert first.state in {"failed", "up_for_retry"}, first.log_text

@@ -133,9 +133,10 @@ def a_dag() -> DAG:
 
 def test_a_dag_with_caps_is_stored_as_the_same_whenever_it_is_parsed() -> None:
     """What was stored differently would be a new version of the DAG."""
-    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.serialization import serialized_objects as stored_as
 
-    stored = [json.dumps(DagSerialization.to_dict(a_dag()), sort_keys=True) for _ in range(2)]
+    kind: Any = getattr(stored_as, "DagSerialization", None) or stored_as.SerializedDAG  # Airflow 3.1
+    stored = [json.dumps(kind.to_dict(a_dag()), sort_keys=True) for _ in range(2)]
     assert stored[0] == stored[1]
     assert '"per": "7d"' in stored[0]
     assert "12h" in stored[0]
