@@ -206,7 +206,7 @@ def test_the_path_of_a_file_is_used_as_it_stands(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["my%20calls.db", "calls?.db", "my db%20#1?.db"])
 def test_a_path_that_the_hook_reads_otherwise_is_refused(name: str, tmp_path: Path) -> None:
-    """Else the calls would be in another file than the one that is named. Older hooks may read it as it is."""
+    """Else the calls would be in another file than the one that is named. Older hooks read it as it is."""
     with suppress(InvalidInput):
         assert works(opened({"conn_type": "sqlite", "host": str(tmp_path / name)}))
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} <= {name}
