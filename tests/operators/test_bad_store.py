@@ -40,10 +40,8 @@ def fails_until(
 ) -> None:
     """One try that fails and sends nothing; after the remedy, a further one that places the call."""
     call = {"agent_id": 456, "parameters": {"customer_phone": NUMBER}, "reference": "LN-1"}
-
-    today = datetime.now(
-        UTC
-    )  # in a run of long ago nothing is sent anew on an Airflow that knows no earlier try
+    # For a run of long ago, an Airflow that knows no earlier try sends nothing.
+    today = datetime.now(UTC)
 
     def run(try_number: int) -> Any:
         operator = FormantCreateCallOperator(task_id="call", retries=1, **call)
