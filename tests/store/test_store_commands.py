@@ -289,6 +289,11 @@ def test_a_connection_that_cannot_be_used_is_told_in_a_sentence(run: Run, databa
     assert "newer than" in refused(run("verify"))
 
 
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does for what it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def program(*arguments: str, folder: Path, shell: str = "", **options: Any) -> subprocess.Popen[str]:
     """Begin a command where Airflow has its connections from the environment."""
     connection = {"store_conn_id": "call_store", "store_secret": SECRET, "store_auto_upgrade": True}
@@ -301,7 +306,13 @@ def program(*arguments: str, folder: Path, shell: str = "", **options: Any) -> s
     command = [sys.executable, "-m", "formant_provider.store", *arguments]
     given = ["/bin/sh", "-c", f'exec "$@" {shell}', "sh", *command]
     return subprocess.Popen(
-        given, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        given,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no other thread runs here
+        **options,
     )
 
 
