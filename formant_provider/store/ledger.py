@@ -164,7 +164,7 @@ class StoreLedger(Generic[IntentT]):
             except StoreUnavailable as error:
                 if self.now() >= give_up_at:
                     raise
-                log.warning("%s What the API answered is written again in %s s.", error, pause_s)
+                log.warning("%s. What the API answered is written again in %s s.", error, pause_s)
             self.sleep(pause_s)
         return self._write(intent)
 
