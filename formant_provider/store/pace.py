@@ -102,6 +102,7 @@ class Pace:
     asks_again_s: float = 30.0
     monotonic: Callable[[], float] = time.monotonic
     _waited_s: float = field(default=0.0, init=False)
+    _missed: int = field(default=0, init=False)
 
     def claim(self, store: Store, intent_id: str, claim: Callable[[], None]) -> None:
         """Claim a call in its turn.
@@ -109,7 +110,6 @@ class Pace:
         :param claim: one transaction, in which :meth:`enter` is called.
         :raises PaceExceeded: it is not its turn; a place is kept.
         """
-        missed = 0
         while True:
             began = self.monotonic()
             try:
@@ -120,8 +120,8 @@ class Pace:
                 self.has_waited = False
                 if self._spacing is None or (self.monotonic() - began) * 1000 <= LATEST_MS:
                     return
-                missed += 1  # the turn has passed meanwhile: it does not tell when this call is placed
-                if missed == _MOST_MISSED:
+                self._missed += 1  # the turn has passed meanwhile: it does not tell when this call is placed
+                if self._missed == _MOST_MISSED:
                     text = "The call store takes so long to answer that each turn of calls_per_minute passes"
                     raise StoreUnavailable(text, problem="busy")
                 continue

@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 # What a send may take besides the two timeouts of the connection.
 _MARGIN_S = 15
-_LONGEST_NAME = 250
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def asked_for(run: TaskRun, *, key: str, agent_id: int, recipient: str | None, r
         map_index=run.map_index,
         try_number=run.try_number,
         reference=None if reference is None else str(reference),
-        asked_by=run.asked_by[:_LONGEST_NAME],
+        asked_by=run.asked_by,
     )
 
 

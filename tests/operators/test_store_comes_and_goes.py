@@ -122,6 +122,20 @@ def test_a_store_that_is_added_between_two_tries_takes_over(world: World, databa
     assert (again["trace_id"], len(world.sandbox.requests)) == (found["trace_id"], seen)
 
 
+@needs_state_store
+def test_a_store_that_is_added_and_removed_again_costs_no_second_ring(
+    world: World, database: Database, no_store: dict[str, Any]
+) -> None:
+    """What Airflow knows of the first try, that it was refused, is not believed of the second."""
+    world.sandbox.inject(CALL, Fault.RATE_LIMIT, times=4)
+    (run,) = world.run([FIRST])
+    assert run.state == "up_for_retry"
+    add_store(world, database)
+    assert place(world, after_s=60)["placement"] == "placed"
+    world.channel.connections = no_store
+    assert place(world, after_s=HOUR)["placement"] == "found"
+
+
 def purge(store: Store, *, before: datetime) -> None:
     """Forget what was asked for before a time."""
     with store.writing() as conn:

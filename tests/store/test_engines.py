@@ -127,6 +127,24 @@ def test_postgresql_is_known_by_its_name_and_waits_for_a_while_only(database: Da
 
 
 @ONLY_POSTGRES
+def test_what_is_committed_is_on_disk_whatever_the_database_is_set_to(database: Database) -> None:
+    """A claim that a power cut takes back would be a second ring."""
+    assert database.server is not None
+    name = database.connection["schema"]
+    database.server.execute(f"ALTER DATABASE {name} SET synchronous_commit = 'off'")
+    assert ask(database.engine(), "SHOW synchronous_commit") == "on"
+
+
+@ONLY_POSTGRES
+def test_nothing_is_prepared_that_a_pooler_would_have_in_another_session(database: Database) -> None:
+    """However often a statement is executed."""
+    engine = database.engine()
+    for _ in range(10):
+        ask(engine, "SELECT 1")
+    assert ask(engine, "SELECT count(*) FROM pg_prepared_statements") == 0
+
+
+@ONLY_POSTGRES
 def test_limits_end_with_the_transaction(database: Database) -> None:
     """Behind a pooler others use the same session, and have no limit of ours."""
     engine = database.engine()

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from formant_provider.api.errors import InvalidInput, StoreMisconfigured
 from formant_provider.api.store_config import StoreConfig
 from formant_provider.store.failures import translated
-from formant_provider.store.opening import engine_of
+from formant_provider.store.opening import engine_of, open_store
 from formant_provider.store.store import open_up, set_up
 from support.databases import Database
 from support.stores import SECRET
@@ -210,6 +210,17 @@ def test_a_path_that_the_hook_reads_otherwise_is_refused(name: str, tmp_path: Pa
     with suppress(InvalidInput):
         assert works(opened({"conn_type": "sqlite", "host": str(tmp_path / name)}))
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} <= {name}
+
+
+def test_tables_that_are_made_at_first_use_are_told_of_loudly(tmp_path: Path, caplog: Any) -> None:
+    """Perhaps somebody has lost a file, and with it the do-not-call list; the second time nothing is new."""
+    config = StoreConfig("call_store", SECRET, auto_upgrade=True)
+    with supervised_by(FakeSupervisor({"call_store": {"conn_type": "sqlite", "host": f"{tmp_path}/a.db"}})):
+        open_store(config)
+        (told,) = [each for each in caplog.records if each.levelname == "WARNING"]
+        open_store(config)
+    assert "knows of no call before it" in told.getMessage()
+    assert len([each for each in caplog.records if each.levelname == "WARNING"]) == 1
 
 
 def test_an_engine_is_there_at_once_the_second_time(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select, update
 
+from formant_provider.api.errors import StoreUnavailable
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.conversations.evidence import SendRecord
 from formant_provider.core.ledger import Sent
@@ -90,6 +94,30 @@ def test_a_call_that_need_not_wait_takes_one_statement_more(store: Store) -> Non
         conn.execute(update(pace).values(tail_at=0, gate_at=0))
     without = statements("a", None)
     assert statements("b", Pace(ACCOUNT, 6000)) == (without[0] + 1, without[1])
+
+
+@pytest.mark.parametrize("limits", [{"calls_per_minute": 6000}, {"max_concurrent_calls": 9}])
+def test_a_store_that_is_slower_than_a_turn_is_given_up(store: Store, limits: dict[str, Any]) -> None:
+    """A turn that passes before it is known does not count; but nobody asks for ever. A line is no turn."""
+    claim(store, "first", Pace(ACCOUNT, **limits))
+    seconds = itertools.count(step=5)
+    slow = Pace(ACCOUNT, max_inline_wait_s=60, monotonic=lambda: next(seconds), **limits)
+    ledger = a_ledger(store, "slow", slow)
+    if "max_concurrent_calls" in limits:
+        ledger.claim(a_doubt("slow"))
+        return
+    with pytest.raises(StoreUnavailable, match="takes so long") as caught:
+        claim_as_often_as_it_takes(ledger)
+    assert caught.value.problem == "busy"
+
+
+def claim_as_often_as_it_takes(ledger: StoreLedger[Any]) -> None:
+    """As whoever waits here for the next turn does."""
+    for _ in range(9):
+        with suppress(PaceExceeded):
+            return ledger.claim(a_doubt(ledger.asked.key))
+        time.sleep(0.05)
+    raise AssertionError("It would be asked for ever")
 
 
 def test_a_place_outlives_its_process(store: Store) -> None:

@@ -19,6 +19,7 @@ from formant_provider.store.admission import RESERVED_FOR, Admission, call_times
 from formant_provider.store.reservation import Reservation
 from formant_provider.store.schema import calls
 from formant_provider.store.store import Store
+from formant_provider.store.suppressions import Decision, add
 from formant_provider.store.verify import verify
 from support.databases import Database
 from support.stores import asked, ledger_in, new_store
@@ -84,6 +85,21 @@ def test_what_a_dead_process_reserved_counts_for_an_hour(store: Store, clock: Cl
     call = ledger_in(store, Intent, asked("a call", f"+{KEYS[1]}"), Admission(ONCE), now=clock)
     call.read()
     call.claim(Intent("a call", clock(), Sent.UNCLEAR))
+
+
+def test_who_asks_not_to_be_called_while_the_file_is_made_is_not_called(store: Store, clock: Clock) -> None:
+    """The upload is kept back as a whole; the next try leaves them out."""
+    reservation = begun(store, clock)
+    admitted(reservation)
+    listed = {store.digests.recipient(f"+{KEYS[0]}"): clock()}
+    add(store, listed, Decision("asked by letter", "maria", clock()))
+    with pytest.raises(SendAborted, match="do-not-call list"):
+        reservation.ledger.claim(BatchIntent("key", clock(), Sent.UNCLEAR))
+    reservation.release()
+    again = begun(store, clock)
+    assert again.suppressed(KEYS) == {KEYS[0]}
+    assert KEYS[1] not in again.admit(KEYS[1:])
+    again.ledger.claim(BatchIntent("key", clock(), Sent.UNCLEAR))
 
 
 def test_what_was_uploaded_counts_for_good(store: Store, clock: Clock) -> None:

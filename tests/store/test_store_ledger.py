@@ -24,7 +24,7 @@ from formant_provider.store.store import Store
 from formant_provider.store.verify import verify
 from support.databases import Database, Postgres
 from support.ledger_contract import DurableLedgerContract
-from support.stores import NUMBER, asked, ledger_in, new_store
+from support.stores import LEASE, NUMBER, asked, ledger_in, new_store
 
 NOW = datetime.now(UTC)
 DOUBT = Intent("key", NOW, Sent.UNCLEAR, sends=(SendRecord(NOW),))
@@ -122,6 +122,18 @@ def test_a_dead_process_is_waited_for_as_long_as_its_lease(store: Store) -> None
     second.claim(DOUBT)
     with pytest.raises(Superseded):
         first.claim(DOUBT)
+
+
+def test_a_clock_that_was_a_day_ahead_holds_nobody_up_for_longer_than_a_send(store: Store) -> None:
+    """What a dead process said of its end is believed for as long as a send of ours would take."""
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    first = ledger_in(store, Intent, asked(task_id="first"), now=lambda: tomorrow)
+    first.read()
+    first.claim(DOUBT)
+    pauses: list[float] = []
+    second = ledger_in(store, Intent, asked(task_id="second"), sleep=pauses.append)
+    assert second.read() == DOUBT
+    assert sum(pauses) == pytest.approx(LEASE.total_seconds())
 
 
 def test_a_newer_try_of_the_same_task_does_not_wait(store: Store) -> None:

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Database:
             self._engines.pop().dispose()
 
 
-class Server:
+class Server(ABC):
     """A database server in a folder of its own, which can be killed and started again.
 
     :param programs: the folder of its programs.
@@ -143,23 +144,25 @@ class Server:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    @abstractmethod
     def execute(self, sql: str, database: str = "") -> str:
         """Run a statement as the superuser, and return what the server's own client prints."""
-        raise NotImplementedError
 
+    @abstractmethod
     def create(self) -> Database:
         """Make an empty database, with a name of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drop(self, database: Database) -> None:
         """Remove a database, whoever still uses it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _install(self) -> None:
-        raise NotImplementedError
+        """Make the files of a new server."""
 
+    @abstractmethod
     def _command(self) -> list[str]:
-        raise NotImplementedError
+        """Return what starts the server."""
 
     def _fields(self, name: str) -> dict[str, Any]:
         fields = {"conn_type": self.kind, "host": "127.0.0.1", "port": self.port}

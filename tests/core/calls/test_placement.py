@@ -20,6 +20,7 @@ from formant_provider.api.errors import (
     ResponseLost,
     RetryableError,
     SendAborted,
+    Superseded,
     Unreachable,
 )
 from formant_provider.api.models import CallRequest
@@ -239,6 +240,24 @@ def test_a_stale_process_sends_nothing(start: Start) -> None:
     task = start(ledger=StaleLedger())
     assert isinstance(task.fail(), SendAborted)
     assert task.sandbox.requests == []
+
+
+class TakenLedger(StaleLedger):
+    """A store whose reads lag behind: each write is refused for a row that no read brings."""
+
+    def write(self, intent: Any) -> None:
+        raise Superseded(f"Another process has this call in hand: {intent.key}")
+
+    claim = write
+
+
+def test_a_ledger_that_always_tells_of_others_is_not_asked_for_ever(start: Start) -> None:
+    """The try ends, retries may follow, and nobody was called."""
+    task = start(ledger=TakenLedger())
+    error = task.fail()
+    assert isinstance(error, Superseded)
+    assert not error.maybe_placed
+    assert task.sandbox.rings == {}
 
 
 def test_a_ledger_that_fails_after_a_doubt_does_not_deny_it(start: Start) -> None:
