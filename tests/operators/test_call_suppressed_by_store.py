@@ -153,16 +153,25 @@ def test_a_call_in_doubt_is_looked_for_and_not_sent_again(
     assert sandbox.rings == {NUMBER: 1}
 
 
-def test_a_redial_is_not_placed(store: Store, sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """Who was busy and asks not to be called is not called again; the ids are those of the call before."""
+@pytest.mark.parametrize("is_refused_first", [False, True])
+def test_a_redial_is_not_placed(
+    is_refused_first: bool, store: Store, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """Who was busy and asks not to be called is not called again; the ids are those of the call before.
+
+    Also if a try between has begun the redial, and the API has refused it.
+    """
     operator = an_operator(BUSY, redial_on={"busy"}, wait_for_completion=True, deferrable=True)
     first = run_task(operator, channel)
     assert first.state == "deferred"
     sandbox.advance(600)
+    if is_refused_first:
+        sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT, times=4)
+        assert run_task(operator, channel, try_number=2, max_tries=9).state == "up_for_retry"
     change(store, BUSY)
-    second = run_task(operator, channel, try_number=2)
-    assert second.xcoms["trace_id"] == first.xcoms["trace_id"]
-    assert "do-not-call list of the call store. No further call is placed." in second.log_text
+    last = run_task(operator, channel, try_number=3)
+    assert last.xcoms["trace_id"] == first.xcoms["trace_id"]
+    assert "do-not-call list of the call store. No further call is placed." in last.log_text
     assert sandbox.rings == {BUSY: 1}
 
 

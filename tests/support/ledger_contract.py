@@ -35,6 +35,8 @@ INTENTS: dict[str, BaseIntent] = {
         looked_at=LATER,
         earlier=("c0", "c1"),
         refused="capped",
+        last_receipt=CallReceipt(456, "t0", "initiated", "c0", None),
+        last_at=NOON,
     ),
     "a fresh batch call": BatchIntent("key", NOON),
     "a batch call that was placed": BatchIntent(

@@ -27,6 +27,7 @@ other conversations with the recipient are there           ``Done``: unconfirmed
 otherwise                                                  ``Refuse``: its outcome is unknown
 **Never sent, or every send was refused**
 a row that was moved may have sent it over a day ago       ``Look`` for a call of others
+a redial is not allowed now                                ``Done``: placed, the call before it
 a call is not allowed now, in a run that was cleared,      ``Look`` for a call of others
 and others may have the key
 a call of others is there, by this task's trace ids        ``Done``: found
@@ -158,6 +159,8 @@ def _after_receipt(intent: Intent, now: datetime, policy: Policy, facts: Facts) 
         attempt=attempt,
         shared_since=intent.written_at if intent.shared_since is not None else None,
         redials=last.conversation_id,
+        last_receipt=intent.receipt,
+        last_at=intent.written_at,
         earlier=tuple(dict.fromkeys(seen))[-MOST_EARLIER:],
     )
     if facts.timing is None:
@@ -256,12 +259,22 @@ def _not_in_doubt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -
         return Look(At.TIMING, intent)
     if facts.timing.error is None:  # as long as it was not placed, it begins now
         return Send(replace(intent, written_at=now, sends=(), refused=None), facts.timing.moment)
+    return _not_allowed(intent, of_others, policy, facts, facts.timing.error)
+
+
+def _not_allowed(
+    intent: Intent, of_others: Intent | None, policy: Policy, facts: Facts, error: FormantError
+) -> Decision:
+    """Say what comes of a call that must not be sent now, and that no try has placed as far as is known."""
+    if intent.last_receipt is not None:  # a redial: the call before it was placed
+        last = replace(intent, receipt=intent.last_receipt, written_at=intent.last_at or intent.written_at)
+        return Done(Result.PLACED, last, why=f"{error}. No further call is placed.")
     has_looked = facts.others is not None or intent.looked_at is not None
     if policy.was_cleared and of_others is not None and not has_looked:
         return Look(At.OTHERS, of_others)
-    why = facts.timing.error.reason if isinstance(facts.timing.error, CallNotAllowed) else None
+    why = error.reason if isinstance(error, CallNotAllowed) else None
     # A further try is to know that this one sent nothing, and the history why.
-    return Refuse(facts.timing.error, replace(intent, refused=why))
+    return Refuse(error, replace(intent, refused=why))
 
 
 def _after_others(intent: Intent, finding: Finding) -> Decision | None:

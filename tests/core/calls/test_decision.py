@@ -84,6 +84,9 @@ INTENTS: dict[str, Intent] = {
     "in doubt 1 h, used 24 h": unclear(used_since=NOW - DAY),
     "in doubt, looked 1 h ago": unclear(looked_at=NOW - HOUR),
     "in doubt, looked 12 h ago": unclear(looked_at=NOW - KEY_PROTECTS / 2),
+    "redial refused": intent(
+        attempt=2, sent=Sent.REFUSED, last_receipt=PLACED.receipt, last_at=NOW - DAY, redials="c1"
+    ),
     # That an earlier try has sent is assumed: no send is written down.
     "assumed 1 h": unclear(sends=()),
     "assumed 24 h": unclear(DAY, sends=()),
@@ -199,6 +202,10 @@ shared key                | old run          | scheduled perhaps           | ref
 shared key                | old run          | no others                   | look at TIMING
 shared key                | old run          | no others; allowed          | send first key
 shared key                | old run; cleared | no others; closed           | refuse: CallNotAllowed
+redial refused            | redial           |                             | look at TIMING
+redial refused            | redial           | closed                      | placed
+redial refused            | redial; cleared  | closed                      | placed
+redial refused            | redial           | allowed                     | send first key
 """
 ROWS = [line for line in TABLE.splitlines() if line]
 

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from formant_provider.api.client import CREATE_CALL, GET_CONVERSATION, LIST_CONVERSATIONS
-from formant_provider.api.errors import CallOutcomeUnknown, RetryableError, SendAborted, ServerError
+from formant_provider.api.errors import (
+    CallNotAllowed,
+    CallOutcomeUnknown,
+    RetryableError,
+    SendAborted,
+    ServerError,
+)
 from formant_provider.core.calls.placement import Result
 from formant_provider.core.keys import key_after_refusals, key_for_redial
 from formant_provider.core.ledger import Sent
@@ -195,6 +201,25 @@ def test_a_redial_that_was_limited_goes_on_where_it_was(uses_key: bool, start: S
     assert task.keys == [FIRST, SECOND, SECOND, *([next_key] if uses_key else [])]
     assert task.rings == 2
     assert len({call.chain_id for call in task.sandbox.calls}) == 1
+
+
+def test_a_redial_that_was_limited_and_is_not_allowed_later_leaves_the_call_before_it(start: Start) -> None:
+    """The person was called once, and the task has the ids of that."""
+    task = after_a_call(start, sends=1)
+    first = task.ledger.last
+    task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
+    assert isinstance(task.fail(), RetryableError)
+
+    def never(_asked: object, _now: object) -> None:
+        raise CallNotAllowed("It is late", reason="late")
+
+    for _ in range(2):  # however often it is asked
+        placement = task.place(when=never)
+        assert (placement.result, placement.receipt) == (Result.PLACED, first.receipt)
+        assert placement.since == first.written_at
+    assert task.rings == 1
+    assert task.place().result is Result.PLACED
+    assert (task.rings, task.ledger.last.receipt == first.receipt) == (2, False)
 
 
 def test_a_redial_that_is_aborted_is_not_sent(start: Start) -> None:
