@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,17 @@ from typing import Any
 import pytest
 from airflow.listeners import hookimpl
 from airflow.sdk.listener import get_listener_manager
+from sqlalchemy import select
 
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, BATCHES
+from formant_provider.store.schema import intents
+from formant_provider.store.store import open_up
+from formant_provider.store.verify import verify
 from formant_provider.tasks.ledger import BATCHES_ENTRY
+from support.databases import Database
 from support.engine import DagResult, TaskId, run_dag_source
+from support.stores import SECRET, sqlite_store
 from support.versions import needs_state_store
 
 pytestmark = [pytest.mark.engine, needs_state_store]
@@ -127,8 +133,8 @@ ROWS = (
 class Scene:
     """One row, played."""
 
-    def __init__(self, row: Row) -> None:
-        self.row = row
+    def __init__(self, row: Row, database: Database | None) -> None:
+        self.row, self.database = row, database
         self.sandboxes = {
             column: Sandbox(api_key=KEY, speed=1800, rate_limit=None, **row.settings) for column in COLUMNS
         }
@@ -147,12 +153,15 @@ class Scene:
                 for fault, times, endpoint in self.row.strikes:
                     sandbox.inject(endpoint, fault, times=times)
             env = {f"AIRFLOW_CONN_{column.upper()}": self._connection(column) for column in COLUMNS}
+            if self.database is not None:
+                env["AIRFLOW_CONN_CALLS_DB"] = json.dumps(self.database.connection)
             stack.enter_context(heard_by(self))
             self.result = run_dag_source(source, folder, "batch_calls", env=env)
 
     def _connection(self, column: str) -> str:
         # An upload is waited for ten times as long as any other answer.
-        extra = {"read_timeout": 0.15 if any("hang" in fault for fault, _, _ in self.row.strikes) else 5}
+        extra: dict[str, Any] = {"store_conn_id": "calls_db", "store_secret": SECRET} if self.database else {}
+        extra["read_timeout"] = 0.15 if any("hang" in fault for fault, _, _ in self.row.strikes) else 5
         return json.dumps(json.loads(self.sandboxes[column].connection_json()) | {"extra": extra})
 
     @hookimpl
@@ -184,11 +193,22 @@ def heard_by(listener: object) -> Iterator[None]:
         manager.pm.unregister(listener)
 
 
+@pytest.mark.parametrize("is_stored", [False, True], ids=["", "call store"])
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_nobody_is_rung_twice(row: Row, tmp_path: Path) -> None:
-    """Rings, states, tries, uploads and ids are those of the row, and no failure shows what is private."""
-    scene = Scene(row)
-    scene.play(tmp_path)
+def test_nobody_is_rung_twice(row: Row, is_stored: bool, tmp_path: Path) -> None:
+    """Rings, states, tries, uploads and ids are those of the row, and no failure shows what is private.
+
+    With a call store they are the same, and its chain of events is whole.
+    """
+    with sqlite_store() if is_stored else nullcontext() as database:
+        scene = Scene(row, database)
+        scene.play(tmp_path)
+        assert_as_promised(scene)
+        if database is not None:
+            assert verify(open_up(database.engine(), "the test", SECRET)).count == 0
+
+
+def assert_as_promised(scene: Scene) -> None:
     assert "error calling listener" not in scene.result.log_text
     assert set(scene.struck) == set(COLUMNS)
     for column in scene.row.columns:
@@ -217,7 +237,7 @@ def assert_column(scene: Scene, column: str, sandbox: Sandbox) -> None:
         state = ("success" if placement else "failed", row.tries if is_struck else 1)
         assert (result.state, result.try_number) == state, (task, scene.result.masked_log_text)
         if placement is None:
-            assert_parked(scene.result, task)
+            assert_parked(scene, task)
             continue
         receipt = result.xcoms["return_value"]
         assert receipt["placement"] == placement, task
@@ -226,11 +246,17 @@ def assert_column(scene: Scene, column: str, sandbox: Sandbox) -> None:
             assert (receipt["metrics"]["success_count"], receipt["total_recipients"]) == (2, 2)
 
 
-def assert_parked(result: DagResult, task: TaskId) -> None:
-    """The log names the marker to look for, and the state store holds the doubt."""
-    ((key, known),) = result[task].state_store[BATCHES_ENTRY]["calls"].items()
-    assert (known["sent"], known["receipt"]) == ("unclear", None)
-    marker = f"[af-{key.replace('-', '')[:16]}]"
+def assert_parked(scene: Scene, task: TaskId) -> None:
+    """The log names the marker to look for, and what is written down holds the doubt."""
+    result, marker = scene.result, "[af-"
+    if scene.database is None:
+        ((key, known),) = result[task].state_store[BATCHES_ENTRY]["calls"].items()
+        assert (known["sent"], known["receipt"]) == ("unclear", None)
+        marker = f"[af-{key.replace('-', '')[:16]}]"
+    else:
+        wanted = select(intents.c.state).where(intents.c.task_id == task[0], intents.c.map_index == task[1])
+        with scene.database.engine().connect() as conn:
+            assert conn.execute(wanted).scalars().all() == ["unclear"]
     lines = [
         line for line in result.log_text.splitlines() if marker in line and "Look in the FormantAI" in line
     ]
