@@ -1,8 +1,9 @@
 """The tables of the call store, as the newest migration leaves them.
 
-No table holds a number, a parameter, an idempotency key or anything that was said. A recipient is a keyed
-digest, and so is a key: it is made of DAG, run, task, agent and number alone, so whoever reads the first four
-could try all numbers of a country until one gives the key.
+No table holds a number, a parameter, an idempotency key or anything that was said in a form that can be read
+without the ``store_secret``. A recipient is a keyed digest, and so is a key: it is made of DAG, run, task,
+agent and number alone, so whoever reads the first four could try all numbers of a country until one gives the
+key. What a webhook brought is encrypted.
 
 Times are milliseconds since 1970, UTC, since databases differ in what they make of a time.
 """
@@ -146,3 +147,36 @@ chain = Table(
     Column("base_hash", String(64), nullable=False),
 )
 """One row: where the chain ends, and where it begins since the last purge. It is the lock of the chain."""
+
+webhook_events = Table(
+    "formant_webhook_events",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # in the order of their commits
+    Column("event_key", _digest, nullable=False, unique=True),  # of its connection and its id
+    Column("happening", _digest, unique=True),  # of what it tells, which two targets tell under two ids
+    Column("conn_id", _name, nullable=False),
+    Column("event_type", _name, nullable=False),
+    Column("agent_id", BigInteger),
+    Column("trace_id", _name),
+    Column("conversation_id", _name),
+    Column("recipient", _digest),
+    Column("sent_at", BigInteger, nullable=False),  # as the vendor has signed it
+    Column("received_at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),  # as it came, encrypted
+    Index("formant_webhook_events_agent", "agent_id", "seq"),
+    Index("formant_webhook_events_trace", "trace_id"),
+    Index("formant_webhook_events_conversation", "conversation_id"),
+    Index("formant_webhook_events_received", "received_at"),
+)
+"""What the vendor's webhooks have brought, once each. They are no part of the chain, and deleted when old."""
+
+cursors = Table(
+    "formant_cursors",
+    metadata,
+    Column("name", _name, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+"""How far each reader of the webhook events has come, and, as :data:`LAST_EVENT`, where they end: that row is
+the lock under which events are numbered, so that none appears before one that was read already."""
+
+LAST_EVENT = "last webhook event"

@@ -7,11 +7,13 @@ connection, a change of the API key changes no digest, and a secret is exchanged
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -55,8 +57,33 @@ class Digests:
         text = "\x00".join(map(str, ("event", *parts)))
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
+    def webhook_event(self, conn_id: str, event_id: str) -> str:
+        """Return the digest of an event, by which it is known when it is sent again."""
+        return self._digest("webhook event", f"{conn_id}\x00{event_id}")
+
+    def happening(self, *parts: object) -> str:
+        """Return the digest of what an event tells, which another event may tell as well."""
+        return self._digest("happening", "\x00".join(map(str, parts)))
+
+    def sealed(self, body: bytes) -> str:
+        """Encrypt what nobody may read in the database; a change of the secret leaves it readable."""
+        return self._box.encrypt(body).decode()
+
+    def unsealed(self, text: str) -> bytes:
+        """Return what was encrypted.
+
+        :raises InvalidToken: it was not encrypted with the key of this store, or was changed since.
+        """
+        return self._box.decrypt(text.encode())
+
+    @cached_property
+    def _box(self) -> Fernet:
+        return Fernet(base64.urlsafe_b64encode(hmac.digest(self.key, b"webhook bodies", "sha256")))
+
     def _digest(self, purpose: str, text: str) -> str:
-        return hmac.digest(self.key, f"{purpose}\x00{text}".encode(), "sha256").hex()[:DIGEST_LENGTH]
+        return hmac.digest(self.key, f"{purpose}\x00{text}".encode(errors="surrogatepass"), "sha256").hex()[
+            :DIGEST_LENGTH
+        ]
 
 
 def new_secret() -> str:

@@ -1,0 +1,126 @@
+"""What a webhook of the vendor tells: an event, read leniently, since only one sample of them is known.
+
+Vendor page: https://docs.formantai.com/webhooks/events
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.api.models import Conversation, iso_moment
+
+_LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an event says of the platform's own redials.
+
+    :param number: of this attempt, from 1 on.
+    :param is_final: whether the platform calls no more; ``None`` when it does not say.
+    :param most: how many attempts there are at most.
+    :param next_at: when the platform calls again, aware; ``None`` when it does not say.
+    """
+
+    number: int | None = None
+    is_final: bool | None = None
+    most: int | None = None
+    next_at: datetime | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Attempt:
+        """Read ``data.retry``."""
+        is_final = data.get("is_final_attempt")
+        return cls(
+            number=_whole(data.get("attempt_number")),
+            is_final=is_final if isinstance(is_final, bool) else None,
+            most=_whole(data.get("max_attempts")),
+            next_at=iso_moment(data.get("next_retry_at")),
+        )
+
+
+@dataclass(frozen=True)
+class WebhookEvent:
+    """One event.
+
+    :param event_id: the same for each delivery of it.
+    :param event_type: such as ``call.completed``; may be one that is not documented.
+    :param sent_at: the moment that the vendor has signed, aware.
+    :param conversation: the record of the attempt, with ``to_phone`` as its ``contact_number``; ``None`` when
+        the event names no conversation.
+    :param from_phone: who called; private.
+    :param has_transcript: whether the target is set up to include what was said.
+    """
+
+    event_id: str
+    event_type: str
+    sent_at: datetime
+    conversation: Conversation | None = None
+    attempt: Attempt = Attempt()
+    from_phone: str | None = field(default=None, repr=False)
+    has_transcript: bool = False
+
+    @classmethod
+    def from_body(cls, body: bytes) -> WebhookEvent:
+        """Read the body of a webhook. Fields that are not known are ignored here.
+
+        :raises InvalidInput: it is no JSON object, or lacks its id, its type or its time.
+        """
+        try:
+            data = json.loads(body)
+        except (ValueError, RecursionError):
+            data = None
+        if not isinstance(data, Mapping):
+            raise InvalidInput("body", "must be a JSON object")
+        for name in ("event_id", "event_type"):
+            if not isinstance(data.get(name), str) or not data[name].strip():
+                raise InvalidInput(name, "must be text")
+        sent_at = iso_moment(data.get("timestamp"))
+        if sent_at is None:
+            raise InvalidInput("timestamp", "must be a moment in ISO 8601")
+        return cls(data["event_id"], data["event_type"], sent_at, **_told(data.get("data")))
+
+
+def _told(data: object) -> dict[str, Any]:
+    """Return what the event tells of a call."""
+    data = _mapping(data)
+    call = _mapping(data.get("call"))
+    transcript = data.get("transcript")
+    agent_id = _whole(call.get("agent_id"))
+    record = Conversation.from_json(
+        {
+            **{name: call.get(name) for name in ("conversation_id", "trace_id", "status", "failure_reason")},
+            "agent_id": agent_id if agent_id is not None and abs(agent_id) <= _LARGEST_ID else None,
+            "contact_number": call.get("to_phone"),
+            "start_timestamp": _epoch_ms(call.get("started_at")),
+            "end_timestamp": _epoch_ms(call.get("ended_at")),
+            "duration_seconds": call.get("duration_seconds"),
+            "results": data["results"] if isinstance(data.get("results"), Mapping) else None,
+            "transcript": transcript,
+        }
+    )
+    from_phone = call.get("from_phone")
+    return {
+        "conversation": record if record.conversation_id else None,
+        "attempt": Attempt.from_json(_mapping(data.get("retry"))),
+        "from_phone": from_phone if isinstance(from_phone, str) else None,
+        "has_transcript": transcript is not None,
+    }
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _epoch_ms(value: object) -> int | None:
+    moment = iso_moment(value)
+    return None if moment is None else round(moment.timestamp() * 1000)
