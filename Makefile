@@ -15,10 +15,10 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 	@$(BIN)/python scripts/airflow_local.py
 
 test: .venv/.ready ## run the tests
-	@$(PYTEST) -n 2 --dist loadfile
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: .venv/.ready ## run the tests and list what they leave out; fails below the floor in pyproject.toml
-	@$(PYTEST) -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:htmlcov
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:htmlcov
 
 test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and deaths against a model; STEPS=N
 	@$(BIN)/python scripts/test_long.py
