@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import Conversation, iso_moment
 
 _LARGEST_ID = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -122,5 +123,6 @@ def _whole(value: object) -> int | None:
 
 
 def _epoch_ms(value: object) -> int | None:
+    """Return whole milliseconds, as the list has them of the same moment."""
     moment = iso_moment(value)
-    return None if moment is None else round(moment.timestamp() * 1000)
+    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)
