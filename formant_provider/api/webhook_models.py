@@ -6,6 +6,7 @@ Vendor page: https://docs.formantai.com/webhooks/events
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -65,6 +66,12 @@ class WebhookEvent:
     attempt: Attempt = Attempt()
     from_phone: str | None = field(default=None, repr=False)
     has_transcript: bool = False
+
+    def numbers(self) -> set[int]:
+        """Return who was called and who has called, each an integer of the digits of E.164; private."""
+        to_phone = self.conversation.contact_number if self.conversation else None
+        digits = (re.sub(r"\D", "", number or "") for number in (to_phone, self.from_phone))
+        return {int(number) for number in digits if number.isascii() and number}
 
     @classmethod
     def from_body(cls, body: bytes) -> WebhookEvent:
