@@ -22,6 +22,8 @@ from support.task_run import TaskRun, run_task, run_trigger
 from support.webhook_events import OWN_NUMBER, store_events, webhook_of
 
 ENDINGS = ("20", "01", "02", "03", "05", "21")
+# What a test says of reports, and not of databases.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 NUMBERS = [f"+141555501{ending}" for ending in ENDINGS]
 FIELDS = (
     "conversation_id",
@@ -103,6 +105,7 @@ def test_events_make_the_same_file_without_a_request(name: str, make_world: Any)
     assert told not in first.log_text
 
 
+@ON_SQLITE
 def test_who_is_not_told_of_is_asked_for(make_world: Any) -> None:
     """One event is missing, and one lacks its results: the list is read, and two details."""
     world = make_world()
@@ -115,6 +118,7 @@ def test_who_is_not_told_of_is_asked_for(make_world: Any) -> None:
     assert "Of 4 recipients webhooks had told all; 2 conversations were read in detail." in run.log_text
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("is_final", [False, None])
 def test_a_redial_whose_event_was_lost_is_found_in_the_list(is_final: bool | None, make_world: Any) -> None:
     """An unsuccessful attempt that does not say that it is the last one ends nothing."""
@@ -125,6 +129,7 @@ def test_a_redial_whose_event_was_lost_is_found_in_the_list(is_final: bool | Non
     assert (world.ids(), world.requests) == ([second.conversation_id], (1, 1))
 
 
+@ON_SQLITE
 def test_a_redial_counts_whatever_the_order_of_the_events(make_world: Any) -> None:
     """The newest attempt is the outcome, as it is when the list is read."""
     world = make_world([NUMBERS[1]], platform_redials=1)
@@ -137,6 +142,7 @@ def test_a_redial_counts_whatever_the_order_of_the_events(make_world: Any) -> No
     assert (world.requests, world.path.read_bytes()) == ((0, 0), before)
 
 
+@ON_SQLITE
 def test_calls_from_recipients_are_nobodys_outcome(make_world: Any) -> None:
     """A recipient has called back: the list has their number for it, and the event says who was called."""
     world = make_world([*NUMBERS[:2], NUMBERS[5]])
@@ -150,6 +156,7 @@ def test_calls_from_recipients_are_nobodys_outcome(make_world: Any) -> None:
     assert world.requests == (1, 1)
 
 
+@ON_SQLITE
 def test_events_of_other_agents_and_of_earlier_calls_are_not_taken(make_world: Any) -> None:
     """Though they are to the same people, and come after the batch call began."""
     world = make_world([NUMBERS[0]])
@@ -163,6 +170,7 @@ def test_events_of_other_agents_and_of_earlier_calls_are_not_taken(make_world: A
     assert (world.ids(), world.requests) == ([attempt.conversation_id], (1, 1))
 
 
+@ON_SQLITE
 def test_a_store_that_cannot_be_read_hinders_no_report(make_world: Any) -> None:
     """The API is asked as without it, and the log says so once."""
     world = make_world()
@@ -175,6 +183,7 @@ def test_a_store_that_cannot_be_read_hinders_no_report(make_world: Any) -> None:
     assert run.log_text.count("What webhooks have told is not known, so the API is asked.") == 1
 
 
+@ON_SQLITE
 def test_nothing_private_of_an_event_is_logged(make_world: Any) -> None:
     """Neither numbers nor results."""
     world = make_world()

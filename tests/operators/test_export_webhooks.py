@@ -22,6 +22,8 @@ from support.task_run import TaskRun, run_task
 from support.webhook_events import OWN_NUMBER, store_events, webhook_of
 
 BEGAN = datetime(2025, 12, 31, tzinfo=UTC)
+# What a test says of exports, and not of databases.
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 NUMBERS = [f"+141555501{ending}" for ending in ("00", "01", "03", "21")]
 
 
@@ -79,6 +81,7 @@ def test_events_make_the_same_file_without_details(
     assert "Of 4 of them webhooks had told all; 0 were read in detail." in told.log_text
 
 
+@ON_SQLITE
 def test_what_events_do_not_tell_is_read_in_detail(
     sandbox: Sandbox, channel: FakeSupervisor, store: Store, calls: Sequence[Attempt], tmp_path: Path
 ) -> None:
@@ -95,6 +98,7 @@ def test_what_events_do_not_tell_is_read_in_detail(
     assert (tmp_path / "told.jsonl").read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
 
 
+@ON_SQLITE
 def test_times_that_an_event_rounds_are_those_of_the_list(
     sandbox: Sandbox, channel: FakeSupervisor, store: Store, calls: Sequence[Attempt], tmp_path: Path
 ) -> None:
@@ -113,6 +117,7 @@ def test_times_that_an_event_rounds_are_those_of_the_list(
     assert (tmp_path / "told.jsonl").read_bytes() == (tmp_path / "plain.jsonl").read_bytes()
 
 
+@ON_SQLITE
 def test_a_transcript_is_read_in_detail_unless_an_event_has_it_in_that_form(
     sandbox: Sandbox, channel: FakeSupervisor, store: Store, calls: Sequence[Attempt], tmp_path: Path
 ) -> None:

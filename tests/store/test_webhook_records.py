@@ -35,6 +35,7 @@ def test_an_event_tells_the_record_of_its_conversation(store: Store) -> None:
     assert record_from_event(store, "conv_2", needs_transcript=False) is None
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("event_type", "changed", "is_whole"),
     [
