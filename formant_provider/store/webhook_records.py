@@ -90,7 +90,7 @@ def _attempt(event: WebhookEvent) -> ToldAttempt | None:
     if record is None:
         return None
     is_final = event.attempt.is_final
-    if record.status in UNSUCCESSFUL and not record.results:
+    if _nobody_connected(record) and not record.results:
         record = replace(record, results=None)  # as the API has it where nobody talked
     return ToldAttempt(
         record,
@@ -104,7 +104,11 @@ def _attempt(event: WebhookEvent) -> ToldAttempt | None:
 def _is_whole(record: Conversation) -> bool:
     if None in {record.start_timestamp, record.end_timestamp} or not Endings().is_over(record.status):
         return False
-    return record.status in UNSUCCESSFUL or None not in (record.duration_seconds, record.results)
+    return _nobody_connected(record) or None not in (record.duration_seconds, record.results)
+
+
+def _nobody_connected(record: Conversation) -> bool:
+    return record.status in UNSUCCESSFUL and not record.duration_seconds
 
 
 def _has_transcript(record: Conversation) -> bool:

@@ -40,6 +40,7 @@ def test_an_event_tells_the_record_of_its_conversation(store: Store) -> None:
     ("event_type", "changed", "is_whole"),
     [
         ("call.no_answer", {"duration_seconds": None, "results": None}, True),
+        ("call.failed", {"duration_seconds": 9, "results": None}, False),
         ("call.completed", {"results": None}, False),
         ("call.completed", {"results": {}}, True),
         ("call.completed", {"duration_seconds": None}, False),
