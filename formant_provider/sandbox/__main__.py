@@ -27,6 +27,7 @@ AMOUNTS = {
     "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
     "batch_calls_per_minute": "rows of a batch call that are called in a virtual minute",
     "batch_list_lag_reads": "list reads that leave a new batch call out",
+    "webhook_connections": "webhooks that are sent to a target at the same time",
     "webhook_timeout_seconds": "real seconds within which the receiver of a webhook has to respond",
     "seconds_per_request": "virtual seconds by which a request moves the clock",
 }

@@ -38,6 +38,7 @@ _POSITIVE = (
     "rate_window_seconds",
     "max_concurrent_calls",
     "batch_calls_per_minute",
+    "webhook_connections",
     "webhook_timeout_seconds",
 )
 _NOT_NEGATIVE = (
@@ -96,6 +97,8 @@ class Settings:
         ``completed``, which are not the vendor's words; otherwise it stays ``pending``.
     :param uncounted_outcomes: where the metrics put outcomes that have no count of their own: nowhere, so
         that they never add up; in ``total_processed`` alone; or in ``failed_count`` as well.
+    :param webhook_connections: how many webhooks are sent to a target at the same time. With 1 they arrive in
+        the order of virtual time, one after the other.
     :param webhook_timeout_seconds: real seconds within which the receiver of a webhook has to respond.
     :param webhook_timestamp_unit: unit of the header ``X-FormantAI-Timestamp``.
     :param seconds_per_request: virtual seconds by which every vendor request moves the clock, once it is
@@ -135,6 +138,7 @@ class Settings:
     batch_list_lag_reads: int = 0
     batch_status_moves: bool = False
     uncounted_outcomes: UncountedOutcomes = "nowhere"
+    webhook_connections: int = 1
     webhook_timeout_seconds: float = 10.0
     webhook_timestamp_unit: WebhookTimestampUnit = "seconds"
     seconds_per_request: float = 0.0

@@ -1,4 +1,4 @@
-"""Sends webhooks: a thread for each target, which sleeps until the sandbox's clock says that one is due."""
+"""Sends webhooks: threads for each target, which sleep until the sandbox's clock says that one is due."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Senders:
 
     def serve(self, outbox: Outbox) -> None:
         """Deliver to one more target, once :meth:`start` was called."""
-        if self.running:
+        for _ in range(self._settings.webhook_connections if self.running else 0):
             thread = _Sender(self._webhooks, outbox, self._clock, self._changed, self._settings)
             self._threads.append(thread)
             thread.start()

@@ -92,7 +92,7 @@ class Outbox:
 
     def forget(self) -> None:
         """Deliver nothing of what there is."""
-        self.sending: Delivery | None = None
+        self.sending: list[Delivery] = []
         self._waiting: list[tuple[datetime, int, Delivery]] = []
         self._held: list[tuple[datetime, int, Delivery]] = []
         self._numbers = itertools.count()
@@ -123,16 +123,17 @@ class Outbox:
         """Return the next attempt that is due, which is being made from now on."""
         if not self._waiting or self._waiting[0][0] > now:
             return None
-        self.sending = heapq.heappop(self._waiting)[2]
-        return self.sending
+        delivery = heapq.heappop(self._waiting)[2]
+        self.sending.append(delivery)
+        return delivery
 
     def idle(self, now: datetime) -> bool:
         """Whether no attempt is due or being made."""
-        return self.sending is None and not (self._waiting and self._waiting[0][0] <= now)
+        return not self.sending and not (self._waiting and self._waiting[0][0] <= now)
 
     def count_due(self, now: datetime) -> int:
         """Return how many attempts are due or being made."""
-        return sum(at <= now for at, _, _ in self._waiting) + (self.sending is not None)
+        return sum(at <= now for at, _, _ in self._waiting) + len(self.sending)
 
     def _entry(self, delivery: Delivery) -> tuple[datetime, int, Delivery]:
         return delivery.sent.at, next(self._numbers), delivery
@@ -184,9 +185,9 @@ class Webhooks:
 
     def done(self, outbox: Outbox, delivery: Delivery, status: int | None) -> None:
         """Note the response to an attempt, unless it was forgotten in the meantime."""
-        if outbox.sending is not delivery:
+        if delivery not in outbox.sending:
             return
-        outbox.sending = None
+        outbox.sending.remove(delivery)
         self.sent.append(replace(delivery.sent, status=status))
         again = delivery.after(status)
         if again:

@@ -129,7 +129,7 @@ def test_webhooks_are_options_too(receiver):
     """Several targets, a secret, an agent, events, no transcript: all of it reaches the sandbox."""
     switches = f"--speed 0 --webhook {receiver.url} --webhook {receiver.url}/2 --webhook-secret s3cret"
     switches += " --webhook-agent 456 --webhook-events call.busy,call.completed --no-webhook-transcript"
-    with serving(f"{switches} --webhook-timestamp-unit milliseconds --webhook-timeout-seconds 5") as send:
+    with serving(f"{switches} --webhook-timestamp-unit milliseconds --webhook-connections 2") as send:
         for phone in ("+14155550101", "+14155550102", "+14155550100"):
             assert call(send, phone).ok
         send("POST", "/sandbox/advance", json={"seconds": 142})

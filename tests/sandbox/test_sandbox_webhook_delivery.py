@@ -108,6 +108,20 @@ def test_repeats_and_new_events_are_sent_in_the_order_of_time(watched, receiver)
     assert receiver.phones == [BUSY, NO_ANSWER, BUSY, COMPLETED]
 
 
+def test_several_connections_do_not_wait_for_each_other(watched, receiver):
+    """One attempt is still without a response when the others have theirs, unless there is one connection."""
+    answered = threading.Event()
+    receiver.answers.append(answered)
+    sandbox = watched(webhook_connections=2)
+    for _ in range(5):
+        sandbox.place(BUSY)
+    sandbox.advance(BUSY_LASTS)
+    wait_for(lambda: len(sandbox.deliveries) == 4)
+    answered.set()
+    sandbox.deliver_webhooks()
+    assert len({each.event["event_id"] for each in receiver.seen}) == 5
+
+
 def test_in_real_time_events_are_sent_by_themselves(watched, receiver):
     """Nobody moves the clock or waits: an event comes once its call ends, and not before."""
     sandbox = watched(speed=1, call_speed=50)
