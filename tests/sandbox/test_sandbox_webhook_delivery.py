@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -97,6 +98,26 @@ def test_a_receiver_that_takes_too_long_is_asked_again(watched, receiver):
     assert Sandbox().webhook_timeout_seconds == 10
 
 
+def test_a_response_that_trickles_in_too_slowly_is_none(start):
+    """The time is for the whole response, however often something of it comes."""
+
+    def trickle(listener):
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(10_000)
+            for line in ("HTTP/1.1 200 OK", "A: 1", "B: 2", "C: 3", "D: 4", ""):
+                connection.sendall(f"{line}\r\n".encode())
+                time.sleep(0.06)
+
+    sandbox = start(webhook_timeout_seconds=0.15).sandbox
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=trickle, args=(listener,), daemon=True).start()
+        sandbox.add_webhook(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        sandbox.place(BUSY)
+        after(sandbox, BUSY_LASTS)
+    assert attempts(sandbox) == [(1, 0, None)]
+
+
 def test_repeats_and_new_events_are_sent_in_the_order_of_time(watched, receiver):
     """However far the clock is moved at once."""
     receiver.answers += [500, 200]
@@ -189,9 +210,11 @@ def test_a_target_can_be_added_before_the_start(receiver):
     """A sandbox knows its targets whether it runs or not."""
     sandbox = Sandbox(speed=0)
     sandbox.add_webhook(receiver.url)
+    sandbox.place(BUSY)
+    sandbox.advance(10)
+    assert threads() == []
     with sandbox:
-        sandbox.place(BUSY)
-        after(sandbox, 10)
+        sandbox.deliver_webhooks()
     assert receiver.phones == [BUSY]
 
 

@@ -79,6 +79,7 @@ def test_a_call_without_a_talk_has_nothing_to_tell_of_one(watched, receiver):
     assert got.call["ended_at"] == "2026-03-18T12:00:30.000Z"
     assert got.event["data"]["results"] is None
     assert "transcript" not in got.event["data"]
+    assert got.event["data"]["retry"]["is_final_attempt"] is True
 
 
 @pytest.mark.parametrize("digits", ENDINGS)
