@@ -34,7 +34,7 @@ class Told(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """All events after one number, up to another."""
+    """All events after one number, up to another; of each conversation in order."""
 
     after: int
     seq: int
@@ -128,11 +128,12 @@ def shared_feed(conn_id: str) -> EventFeed:
 
 def _read(seq: int, store: Store) -> Stretch:
     from formant_provider.store.webhook_events import events_after
+    from formant_provider.store.webhook_order import in_order
     from formant_provider.store.webhook_payload import reference_of, references
 
     page = events_after(store, seq)
     known = references(store, page.events)
-    told = [Told(event, reference_of(event, known)) for event in page.events]
+    told = [Told(event, reference_of(event, known)) for event in in_order(page.events)]
     return Stretch(seq, page.seq, told, page.is_last)
 
 

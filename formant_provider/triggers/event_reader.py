@@ -67,15 +67,13 @@ class EventReader:
     async def parts(self) -> AsyncIterator[Part]:
         """Yield what came since the mark, and then what comes, at least once in some seconds.
 
-        Of one conversation, what is found at one look is in order: by attempt, then by the vendor's time.
-
         :raises InvalidInput: as :meth:`EventFeed.after`, and AirflowNotFoundException.
         """
         seq = await self.feed.ask(partial(_begin, self.name))
         log.info("Webhook events are read on from number %s.", seq)
         while True:
             stretch = await self.feed.after(seq)
-            wanted = in_order([each for each in stretch.told if self.is_wanted(each.event)])
+            wanted = [each for each in stretch.told if self.is_wanted(each.event)]
             yield Part(self._fired(wanted, stretch.seq), stretch.seq)
             seq = stretch.seq
 
@@ -84,30 +82,11 @@ class EventReader:
         await self.feed.ask(partial(_note, self.name, seq))
 
     def _fired(self, wanted: Sequence[Told], end: int) -> list[Fired]:
-        made: list[Fired] = []
-        first_later = end + 1
-        for each in reversed(wanted):
-            made.append(Fired(self.payload(each), first_later - 1))
-            first_later = min(first_later, each.event.seq)
-        return made[::-1]
+        from formant_provider.store.webhook_order import told_through
 
-
-def in_order(told: Sequence[Told]) -> list[Told]:
-    """Return events with those of each conversation in order, each conversation in the places that it had."""
-    ordered: dict[object, deque[Told]] = {}
-    for each in sorted(told, key=lambda one: _order(one.event)):
-        ordered.setdefault(_conversation(each.event), deque()).append(each)
-    return [ordered[_conversation(each.event)].popleft() for each in told]
-
-
-def _conversation(stored: StoredEvent) -> object:
-    """Return what events of one conversation share. All its attempts may, or may not, share the second."""
-    record = stored.event.conversation
-    return (record.trace_id or record.conversation_id) if record else stored.seq
-
-
-def _order(stored: StoredEvent) -> tuple[int, float, int]:
-    return stored.event.attempt.number or 0, stored.event.sent_at.timestamp(), stored.seq
+        events = [each.event for each in wanted]
+        through = (told_through(events, count, end) for count in range(1, len(events) + 1))
+        return [Fired(self.payload(each), seq) for each, seq in zip(wanted, through, strict=True)]
 
 
 def _begin(name: str, store: Store) -> int:
