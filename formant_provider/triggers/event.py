@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from formant_provider.triggers.event_feed import shared_feed
-from formant_provider.triggers.event_reader import ConfirmedStream, EventReader, Fired, fired
+from formant_provider.triggers.events.feed import shared_feed
+from formant_provider.triggers.events.reader import ConfirmedStream, EventReader, Fired, fired
 
 if TYPE_CHECKING:
     from formant_provider.store.webhook_events import StoredEvent
-    from formant_provider.triggers.event_feed import Told
+    from formant_provider.triggers.events.feed import Told
 
 _HAS_CONFIRMATIONS = hasattr(BaseEventTrigger, "create_shared_stream_producer")
 

@@ -19,7 +19,7 @@ from formant_provider.store import opening
 from formant_provider.store.store import Store, open_up
 from formant_provider.store.webhook_events import read_cursor
 from formant_provider.triggers.event import FormantConversationEventTrigger as Trigger
-from formant_provider.triggers.event_reader import fired
+from formant_provider.triggers.events.reader import fired
 from support.databases import Database
 from support.event_triggers import HAS_CONFIRMATIONS, EventTriggerer, in_a_triggerer, told_of
 from support.log_capture import captured_logs

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from formant_provider.triggers.event_feed import EventFeed, Told
+from formant_provider.triggers.events.feed import EventFeed, Told
 
 if TYPE_CHECKING:
     from formant_provider.store.store import Store

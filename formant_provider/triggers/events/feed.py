@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.triggers.opening import aopen_store, in_thread
+from formant_provider.triggers.events.opening import aopen_store, in_thread
 
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
