@@ -83,6 +83,7 @@ PUBLIC = [
     "sensors.conversation.FormantConversationSensor",
     "triggers.batch.BatchTrigger",
     "triggers.conversation.ConversationTrigger",
+    "triggers.event.FormantConversationEventTrigger",
     "triggers.wait.WaitTrigger",
 ]
 
@@ -171,7 +172,12 @@ def test_every_argument_of_the_hook_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["triggers.batch.BatchTrigger", "triggers.conversation.ConversationTrigger", "triggers.wait.WaitTrigger"],
+    [
+        "triggers.batch.BatchTrigger",
+        "triggers.conversation.ConversationTrigger",
+        "triggers.event.FormantConversationEventTrigger",
+        "triggers.wait.WaitTrigger",
+    ],
 )
 def test_the_class_path_of_a_trigger_stays(path: str) -> None:
     """A path that lies in Airflow's database, of a waiting task, leads to a trigger after an upgrade too."""

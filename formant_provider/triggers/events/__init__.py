@@ -1,0 +1,1 @@
+"""How the event trigger reads what webhooks have brought. Internal."""
