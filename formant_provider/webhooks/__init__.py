@@ -1,0 +1,1 @@
+"""Receives the vendor's webhooks. Internal, but for its commands."""
