@@ -96,9 +96,9 @@ class Sender:
     def get(self, path: str) -> requests.Response:
         return requests.get(self.url(path), timeout=30)
 
-    def raw(self, *parts: bytes, pause_s: float = 0.0) -> bytes:
+    def raw(self, *parts: bytes, pause_s: float = 0.0, timeout_s: float = 10) -> bytes:
         """Send bytes, and return what comes back until the receiver closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s) as connection:
             for part in parts:
                 connection.sendall(part)
                 time.sleep(pause_s)
