@@ -29,6 +29,9 @@ NOT_POSSIBLE = 2
 # Longer than a body may take to come, and to be stored.
 SHUTDOWN_S = 20
 MOST_CONNECTIONS = 1000
+# Longer than proxies keep a connection that is not used, Caddy for two minutes: one that we close just when
+# the proxy sends the next request over it would be answered 502.
+KEEP_ALIVE_S = 130
 
 log = logging.getLogger("formant_provider.webhooks")
 
@@ -97,6 +100,7 @@ def serve(arguments: argparse.Namespace) -> int:
         lifespan="off",
         limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     # The server hears signals while it runs, and raises them once more when it has ended.
     for number in (signal.SIGINT, signal.SIGTERM):
