@@ -112,10 +112,10 @@ def serve(arguments: argparse.Namespace) -> int:
         timeout_graceful_shutdown=SHUTDOWN_S,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
+    server = uvicorn.Server(config)
     # The server hears signals while it runs, and raises them once more when it has ended.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    server = uvicorn.Server(config)
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     names = ", ".join(service.connections.conn_ids)
     log.info("Receiving webhooks at http://%s:%d/webhooks/ for %s", config.host, config.port, names)
     try:

@@ -64,24 +64,24 @@ class Bodies:
             raise BodyRefused(413, "its body is too large")
         if self._count >= self._limits.in_hand:
             raise BodyRefused(503, "too many requests are in hand")
-        parts: list[bytes] = []
+        body = bytearray()
         self._count += 1
         try:
             try:
                 async with asyncio.timeout(self._limits.body_s), aclosing(chunks):
                     async for chunk in chunks:
-                        self._add(parts, chunk)
+                        self._add(body, chunk)
             except TimeoutError:
                 raise BodyRefused(408, "its body did not come in time") from None
-            yield b"".join(parts)
+            yield bytes(body)
         finally:
             self._count -= 1
-            self._bytes -= sum(map(len, parts))
+            self._bytes -= len(body)
 
-    def _add(self, parts: list[bytes], chunk: bytes) -> None:
-        parts.append(chunk)
+    def _add(self, body: bytearray, chunk: bytes) -> None:
+        body += chunk
         self._bytes += len(chunk)
-        if sum(map(len, parts)) > self._limits.body_bytes:
+        if len(body) > self._limits.body_bytes:
             raise BodyRefused(413, "its body is too large")
         if self._bytes > self._limits.in_hand_bytes:
             raise BodyRefused(503, "too many requests are in hand")

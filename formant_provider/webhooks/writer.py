@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import FormantError, StoreUnavailable
@@ -27,7 +26,7 @@ MOST_WAITING = 1000
 CLOSING_S = 40.0
 """How long the last transaction may take: a statement of the store ends after 30 seconds."""
 
-_Waiting = tuple[Delivery, "Future[bool]"]
+_Waiting = tuple["Future[bool]", Delivery]
 
 
 class Writer:
@@ -43,7 +42,7 @@ class Writer:
     ) -> None:
         self._open_store = open_store
         self._on_stored = on_stored
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: dict[Future[bool], Delivery] = {}  # in the order in which they came
         self._changed = threading.Condition()
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name=f"formant-webhooks-{name}", daemon=True)
@@ -57,13 +56,12 @@ class Writer:
         :raises StoreUnavailable: too many are waiting.
         """
         future: Future[bool] = Future()
-        waiting = (delivery, future)
         with self._changed:
             if len(self._waiting) >= MOST_WAITING or self._is_closing:
                 raise StoreUnavailable("The call store is slower than events come", problem="busy")
-            self._waiting.append(waiting)
+            self._waiting[future] = delivery
             self._changed.notify()
-        future.add_done_callback(partial(self._take_out, waiting))
+        future.add_done_callback(self._take_out)
         return future
 
     def close(self) -> None:
@@ -73,11 +71,10 @@ class Writer:
             self._changed.notify()
         self._thread.join(CLOSING_S)
 
-    def _take_out(self, waiting: _Waiting, future: Future[bool]) -> None:
+    def _take_out(self, future: Future[bool]) -> None:
         if future.cancelled():
             with self._changed:
-                if waiting in self._waiting:
-                    self._waiting.remove(waiting)
+                self._waiting.pop(future, None)
 
     def _run(self) -> None:
         while batch := self._next():
@@ -90,13 +87,13 @@ class Writer:
                 self._changed.wait_for(lambda: self._waiting or self._is_closing)
                 if not self._waiting:
                     return []
-                some = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
-            if batch := [each for each in some if each[1].set_running_or_notify_cancel()]:
+                some = [(each, self._waiting.pop(each)) for each in [*islice(self._waiting, AT_ONCE)]]
+            if batch := [each for each in some if each[0].set_running_or_notify_cancel()]:
                 return batch
 
     def _store(self, batch: Sequence[_Waiting]) -> None:
         try:
-            were_new = record(self._open_store(), [delivery for delivery, _ in batch])
+            were_new = record(self._open_store(), [delivery for _, delivery in batch])
         except StoreUnavailable as error:
             if error.problem == "failed" and len(batch) > 1:  # one event must not keep out the others
                 for each in batch:
@@ -109,12 +106,12 @@ class Writer:
             log.error("Webhook events were not stored: %s", type(error).__name__)
             _fail(batch, StoreUnavailable("The call store could not be used", problem="failed"))
         else:
-            for (_, future), was_new in zip(batch, were_new, strict=True):
+            for (future, _), was_new in zip(batch, were_new, strict=True):
                 future.set_result(was_new)
             if any(were_new):
                 self._on_stored()
 
 
 def _fail(batch: Sequence[_Waiting], error: FormantError) -> None:
-    for _, future in batch:
+    for future, _ in batch:
         future.set_exception(error)
