@@ -1,12 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-report bench-store bench-wait clean
+.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-report bench-store bench-wait bench-webhooks clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.ready ## run example DAGs in a real Airflow against the sandbox, and show the calls
 	@$(BIN)/python scripts/demo.py
@@ -65,6 +65,9 @@ bench-store: .venv/.ready ## measure what a call costs with a call store, beside
 
 bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: requests, blocks, memory
 	@$(BIN)/python scripts/bench_wait.py
+
+bench-webhooks: .venv/.ready ## measure 200 webhooks a second into PostgreSQL; KILL=--kill kills both in between
+	@$(BIN)/python scripts/bench_webhooks.py $(KILL)
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .venv-* .airflow dist docs/_build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from formant_provider.api.config import (
     REGIONS,
     URL_NAMES,
 )
+from formant_provider.api.webhook_config import DEFAULT_KEEP_FOR, DEFAULT_TOLERANCE_S, MAX_TOLERANCE_S
 
 CONNECTION_TYPE = "formant"
 HOOK_NAME = "FormantAI"
@@ -94,6 +95,47 @@ CONN_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Across all tasks, workers and DAGs. Empty means no limit. Needs a store.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
+    "webhook_secret": {
+        "label": "Webhook secret",
+        "description": "The secret of the webhook targets in the FormantAI dashboard, 16 characters or more."
+        " While it is changed: new,old. Needs a store.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "webhook_tolerance": {
+        "label": "Webhook tolerance",
+        "description": "Seconds that the signed time of a webhook may be off. Empty means"
+        f" {DEFAULT_TOLERANCE_S}.",
+        "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_TOLERANCE_S},
+    },
+    "webhook_keep_for": {
+        "label": "Webhooks are kept for",
+        "description": "How long what webhooks bring is kept, such as 30d. Ends in s, m, h or d. Empty means"
+        f" {DEFAULT_KEEP_FOR.days}d.",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+CONFIG: dict[str, Any] = {
+    "formant": {
+        "description": "Options of the FormantAI provider.",
+        "options": {
+            "webhooks": {
+                "description": "Whether the API server receives webhooks, under ``/formant/webhooks/``."
+                " Whoever reaches the API server can send there; what is signed is accepted.",
+                "version_added": None,
+                "type": "boolean",
+                "example": None,
+                "default": "False",
+            },
+            "webhook_conn_ids": {
+                "description": "Connections whose webhooks are received there, separated by commas.",
+                "version_added": None,
+                "type": "string",
+                "example": "formant_default,formant_india",
+                "default": "formant_default",
+            },
+        },
+    }
 }
 
 
@@ -131,4 +173,5 @@ PROVIDER_INFO: dict[str, Any] = {
             "conn-fields": CONN_FIELDS,
         }
     ],
+    "config": CONFIG,
 }

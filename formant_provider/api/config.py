@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.store_config import STORE_KEYS, StoreConfig, read_store_config
+from formant_provider.api.webhook_config import WEBHOOK_KEYS, WebhookConfig, read_webhook_config
 
 REGIONS: Mapping[str, str] = {
     "global": "https://api.voice.formantai.com",
@@ -25,9 +26,8 @@ DEFAULT_REGION = "global"
 DEFAULT_CONNECT_TIMEOUT_S = 5.0
 DEFAULT_READ_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 120.0
-EXTRA_KEYS = frozenset(
-    {"region", "connect_timeout", "read_timeout", "conversation_url_template", *STORE_KEYS}
-)
+_OWN_KEYS = ("region", "connect_timeout", "read_timeout", "conversation_url_template")
+EXTRA_KEYS = frozenset({*_OWN_KEYS, *STORE_KEYS, *WEBHOOK_KEYS})
 URL_NAMES = ("agent_id", "conversation_id", "trace_id")
 
 
@@ -43,6 +43,7 @@ class ClientConfig:
         ``conversation_id`` and ``trace_id`` in braces; ``None`` when nobody said, since the vendor documents
         no such page.
     :param store: the call store of this connection; ``None`` without one.
+    :param webhooks: how its webhooks are accepted; ``None`` when they are not.
     """
 
     base_url: str
@@ -51,6 +52,7 @@ class ClientConfig:
     read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
     conversation_url_template: str | None = None
     store: StoreConfig | None = None
+    webhooks: WebhookConfig | None = None
 
     def conversation_url(self, **ids: object) -> str | None:
         """Return the page of one conversation; ``None`` when an id that the page needs is not known.
@@ -78,10 +80,10 @@ def read_config(
         form splits the port off, so ``port`` is put back.
     :param extra: may hold :data:`EXTRA_KEYS`; timeouts are seconds, as a number or as text.
     :param region: the task's, which comes before the connection's.
-    :param with_store: whether to read what it says of a call store.
+    :param with_store: whether to read what it says of a call store, and of webhooks, which need one.
     :raises InvalidInput: with the name of the field at fault.
     """
-    _refuse_misspelt(extra, ("region", *(STORE_KEYS if with_store else ())))
+    _refuse_misspelt(extra, ("region", *((*STORE_KEYS, *WEBHOOK_KEYS) if with_store else ())))
     region_url = _region_url(region, "the task") if region else _region_url(_text(extra.get("region")))
     return ClientConfig(
         base_url=_base_url(host.strip(), port) if host and host.strip() else region_url,
@@ -90,6 +92,7 @@ def read_config(
         read_timeout_s=_timeout_s(extra, "read_timeout", DEFAULT_READ_TIMEOUT_S),
         conversation_url_template=_url_template(_text(extra.get("conversation_url_template"))),
         store=read_store_config(extra) if with_store else None,
+        webhooks=read_webhook_config(extra) if with_store else None,
     )
 
 
@@ -114,7 +117,10 @@ def unknown_keys(extra: Mapping[str, object]) -> list[str]:
 
 
 def _refuse_misspelt(extra: Mapping[str, object], names: Iterable[str]) -> None:
-    """Refuse a key that is nearly one which must not be missed: another region, or no store and no limits."""
+    """Refuse a key that is nearly one which must not be missed: another region, or no store and no limits.
+
+    A private body that is kept for longer than somebody wrote is no less.
+    """
     for name in names:
         if name not in extra and (near := get_close_matches(name, unknown_keys(extra), n=1, cutoff=0.8)):
             raise InvalidInput("extra", f"has the unknown key {near[0]!r}; did you mean {name!r}?")

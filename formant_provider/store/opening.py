@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class NoStoreConnection(InvalidInput):
+    """There is no Airflow connection of the name, or Airflow cannot look it up: it tells the same."""
+
+
 class Kind(NamedTuple):
     """One kind of database, by Airflow's name of it.
 
@@ -126,7 +130,8 @@ def _read(conn_id: str) -> Any:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         pass
-    raise _refused(conn_id, "does not exist; create one of type postgres, mysql or sqlite")
+    reason = "does not exist; create one of type postgres, mysql or sqlite"
+    raise NoStoreConnection("store_conn_id", f"connection {conn_id!r} {reason}")
 
 
 def _make(conn_id: str, connection: Any) -> Engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ def record_outcome(
     ended_at: datetime | None,
     now: datetime,
     intent_id: str | None = None,
+    keeps_later: bool = False,
 ) -> bool:
     """Write down how the call ended that has one of these ids; return whether the store knows it.
 
@@ -40,10 +41,12 @@ def record_outcome(
     :param ended_at: when that ended, aware; ``None`` if unknown, which means now.
     :param intent_id: of the row of a call whose answer was lost: it is given the ids, if it has none yet, and
         whoever asks for the call again finds it.
+    :param keeps_later: whether to leave the outcome of an attempt that ended later.
     :raises SendAborted: the store does not answer.
     """
     trace_id, conversation_id = trace_id and fitting(trace_id), conversation_id and fitting(conversation_id)
-    changed = {"outcome": outcome[:NAME_LENGTH], "outcome_at": to_ms(ended_at or now)}
+    outcome_at = to_ms(ended_at or now)
+    changed = {"outcome": outcome[:NAME_LENGTH], "outcome_at": outcome_at}
     is_lost = intents.c.id == intent_id, intents.c.trace_id.is_(None), intents.c.conversation_id.is_(None)
     with store.writing() as conn:
         row = None
@@ -55,9 +58,26 @@ def record_outcome(
             changed |= _found(row, trace_id, conversation_id)
         if row is None:
             return False
+        if keeps_later and (row["outcome_at"] or 0) > outcome_at:
+            return True
         found = {"conversation_id": conversation_id or row["conversation_id"]}
         _write(store, conn, row, {**found, **changed}, now)
     return True
+
+
+def known_ids(store: Store, ids: Iterable[tuple[str | None, str | None]]) -> set[str | None]:
+    """Return those of some ids by which the store knows a call, with one query for each kind of id.
+
+    :param ids: the trace id and the conversation id of each call, some hundred of them.
+    """
+    found: set[str | None] = set()
+    columns = (intents.c.trace_id, intents.c.conversation_id)
+    with store.reading() as conn:
+        for column, of_calls in zip(columns, zip(*ids, strict=True), strict=False):
+            names = {fitting(name): name for name in of_calls if name}
+            wanted = select(column).where(column.in_(names), intents.c.kind == CALL)
+            found |= {names[name] for name in conn.execute(wanted).scalars()} if names else set()
+    return found
 
 
 def record_batch_outcome(

@@ -206,8 +206,14 @@ class Pace:
         over, at = self.ended(calls, others) if calls else [], datetime.now(UTC)
         for record in over:
             ended_at = to_moment(record.end_timestamp) if record.end_timestamp else None
-            ids = {"trace_id": record.trace_id, "conversation_id": record.conversation_id}
-            record_outcome(store, **ids, outcome=record.status or "", ended_at=ended_at, now=at)
+            record_outcome(
+                store,
+                trace_id=record.trace_id,
+                conversation_id=record.conversation_id,
+                outcome=record.status or "",
+                ended_at=ended_at,
+                now=at,
+            )
         return bool(over)
 
     def _standing(self, conn: Connection, intent_id: str) -> _Standing:

@@ -174,12 +174,29 @@ def write_cursor(store: Store, name: str, seq: int) -> None:
             conn.execute(update(cursors).where(row).values(seq=seq))
 
 
-def forget(store: Store, before: datetime) -> int:
-    """Delete the events that came before a moment; return how many there were."""
+def forget(
+    store: Store,
+    before: datetime,
+    *,
+    conn_id: str | None = None,
+    through: int | None = None,
+    most: int | None = None,
+) -> int:
+    """Delete the events that came before a moment; return how many there were.
+
+    :param conn_id: of which connection; ``None`` means of all.
+    :param through: the last number that may be deleted; ``None`` means any.
+    :param most: how many to delete at once, the oldest first; ``None`` means all.
+    """
+    seq = webhook_events.c.seq
+    old = [webhook_events.c.received_at < to_ms(before)]
+    old += [webhook_events.c.conn_id == fitting(conn_id)] if conn_id is not None else []
+    old += [seq <= through] if through is not None else []
     with store.writing() as conn:
-        return conn.execute(
-            delete(webhook_events).where(webhook_events.c.received_at < to_ms(before))
-        ).rowcount
+        if most is not None:
+            last = conn.execute(select(seq).where(*old).order_by(seq).offset(most - 1).limit(1)).scalar()
+            old += [seq <= last] if last is not None else []
+        return conn.execute(delete(webhook_events).where(*old)).rowcount
 
 
 def count_before(store: Store, before: datetime) -> int:

@@ -13,6 +13,7 @@ import pytest
 from formant_provider.api import config, errors, retry
 from formant_provider.api.retry import PATIENT
 from formant_provider.api.store_config import STORE_KEYS
+from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.core import paging
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
@@ -153,7 +154,7 @@ def test_every_connection_field_is_documented() -> None:
     rows = {code(name)[0]: (label, text) for name, _, label, text in table("Field", "Where it goes")}
     timeouts = ["connect_timeout", "read_timeout"]
     fields = ["password", "region", "host", "port", *timeouts, "conversation_url_template"]
-    assert list(rows) == [*fields, *STORE_KEYS]
+    assert list(rows) == [*fields, *STORE_KEYS, *WEBHOOK_KEYS]
     assert {name for name in rows if name in CONN_FIELDS} == set(CONN_FIELDS)
     labels = {name: field["label"] for name, field in CONN_FIELDS.items()} | UI_FIELD_BEHAVIOUR["relabeling"]
     labels |= dict.fromkeys(UI_FIELD_BEHAVIOUR["hidden-fields"], "hidden")

@@ -201,6 +201,7 @@ def test_the_form_of_airflow_3_1_comes_from_the_same_data() -> None:
     assert list(widgets) == list(connection_type["conn-fields"])
     assert widgets["region"]["schema"]["enum"] == list(REGIONS)
     assert widgets["store_secret"]["schema"]["format"] == "password"
+    assert widgets["webhook_secret"]["schema"]["format"] == "password"
     assert widgets["store_auto_upgrade"]["schema"]["type"] == ["boolean", "null"]
     assert widgets["max_concurrent_calls"]["schema"]["type"] == ["integer", "null"]
     assert behaviour["relabeling"] == connection_type["ui-field-behaviour"]["relabeling"]

@@ -53,6 +53,7 @@ PUBLIC = [
     "api.retry.Quota",
     "api.retry.RetryPolicy",
     "api.store_config.StoreConfig",
+    "api.webhook_config.WebhookConfig",
     "call_cap.CallCap",
     "calling_window.CallingWindow",
     "decorators.call.FormantCallDecoratedOperator",
