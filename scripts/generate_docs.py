@@ -13,7 +13,7 @@ A block of a page stands between two comments. Its first one says what is in it:
 several blocks, and all of them together must name each parameter. *layers* is what import-linter holds of a
 package, from the top down. *modules* is the table of a package's modules: the first line of each docstring,
 and what is imported; where one package has such a table, all have one. *table* is a list of the sandbox:
-faults, test-numbers.
+faults, test-numbers, webhook-faults.
 """
 
 from __future__ import annotations
@@ -251,8 +251,11 @@ def imported(path: Path) -> list[str]:
 
 def table(name: str) -> Table:
     """Return one of the sandbox's own lists."""
-    from formant_provider.sandbox import faults, numbers
+    from formant_provider.sandbox import faults, numbers, webhook_faults
 
+    if name == "webhook-faults":
+        meanings = webhook_faults.DESCRIPTIONS.items()
+        return head("Fault", "What happens"), {each.name: row(f"`{each}`", text) for each, text in meanings}
     if name == "faults":
         rows = {
             fault.name: row(f"`{fault}`", "after" if fault.after else "before", faults.DESCRIPTIONS[fault])

@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from formant_provider.sandbox.faults import Fault
     from formant_provider.sandbox.server import Sandbox
     from formant_provider.sandbox.settings import Settings
+    from formant_provider.sandbox.webhook_faults import WebhookFault
 
-__all__ = ["Fault", "Sandbox", "Settings"]
+__all__ = ["Fault", "Sandbox", "Settings", "WebhookFault"]
 
-_MODULES = {"Fault": "faults", "Sandbox": "server", "Settings": "settings"}
+_MODULES = {
+    "Fault": "faults",
+    "Sandbox": "server",
+    "Settings": "settings",
+    "WebhookFault": "webhook_faults",
+}
 
 
 def __getattr__(name: str) -> Any:

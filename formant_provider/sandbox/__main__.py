@@ -27,6 +27,8 @@ AMOUNTS = {
     "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
     "batch_calls_per_minute": "rows of a batch call that are called in a virtual minute",
     "batch_list_lag_reads": "list reads that leave a new batch call out",
+    "webhook_connections": "webhooks that are sent to a target at the same time",
+    "webhook_timeout_seconds": "real seconds within which the receiver of a webhook has to respond",
     "seconds_per_request": "virtual seconds by which a request moves the clock",
 }
 """Settings that are numbers, and the help of their options."""
@@ -41,6 +43,9 @@ FLAGS = {
     "echo_values_in_errors": "400 messages repeat the request",
 }
 """Settings that are on or off, and the help of the options that change them."""
+
+
+WEBHOOK_OPTIONS = ("secret", "agent_id", "events", "include_transcript")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +81,7 @@ def welcome(sandbox: Sandbox) -> str:
             f"  agents  {', '.join(map(str, sorted(sandbox.agents)))}",
             f"  clock   {sandbox.now():%Y-%m-%d %H:%M:%S} UTC, {sandbox.speed:g} virtual seconds per second",
             f"  faults, counts, time: {sandbox.base_url}/sandbox/",
+            f"  webhooks: {sandbox.base_url}/sandbox/webhooks",
             "",
             *_number_table(),
             "",
@@ -102,13 +108,20 @@ def _stop_signals() -> threading.Event:
 def _sandbox(arguments: argparse.Namespace) -> Sandbox:
     options = vars(arguments)
     options["agents"] = tuple(arguments.agents or Settings.agents)
-    return Sandbox(**options)
+    urls = options.pop("webhooks") or []
+    webhook = {name: options.pop(f"webhook_{name}") for name in WEBHOOK_OPTIONS}
+    sandbox = Sandbox(**options)
+    for url in urls:
+        sandbox.add_webhook(url, **webhook)
+    return sandbox
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return a parser whose results are settings by name."""
     parser = argparse.ArgumentParser(
-        prog="python -m formant_provider.sandbox", description="A local FormantAI Voice API on 127.0.0.1."
+        prog="python -m formant_provider.sandbox",
+        description="A local FormantAI Voice API on 127.0.0.1.",
+        epilog="Faults, also those of webhooks, are queued over HTTP: see GET /sandbox/.",
     )
     add = parser.add_argument
     add("--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes any free one")
@@ -134,7 +147,31 @@ def _parser() -> argparse.ArgumentParser:
         default = getattr(Settings, name)
         option = _option(f"no_{name}" if default else name)
         add(option, dest=name, action="store_false" if default else "store_true", help=meaning)
+    _add_webhook_options(parser)
     return parser
+
+
+def _add_webhook_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("webhooks", "sent when a call ends, to all of these URLs").add_argument
+    add(
+        "--webhook",
+        dest="webhooks",
+        action="append",
+        metavar="URL",
+        help="a target, up to 5 of them",
+    )
+    add("--webhook-secret", metavar="SECRET", help="what they are signed with, default unsigned")
+    agent_help = "only calls of this agent, default all"
+    add("--webhook-agent", dest="webhook_agent_id", type=int, metavar="ID", help=agent_help)
+    events_help = "only these, comma-separated, such as call.completed,call.busy; default all"
+    add("--webhook-events", type=_words, metavar="TYPES", help=events_help)
+    transcript_help = "events carry no transcript"
+    add(
+        "--no-webhook-transcript",
+        dest="webhook_include_transcript",
+        action="store_false",
+        help=transcript_help,
+    )
 
 
 def _option(name: str) -> str:
@@ -146,6 +183,10 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise ValueError(text)
     return port
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _limit(text: str) -> int | None:

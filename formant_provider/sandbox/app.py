@@ -61,7 +61,7 @@ def _handler(
             seen = _log(state, request)
             plan = _plan(state, request, endpoint)
             seen.fault = plan.fault
-            state.clock.advance(state.settings.seconds_per_request)
+            state.advance(state.settings.seconds_per_request)
         return await _respond(state, plan, http, seen)
 
     return handle

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from formant_provider.sandbox.batch_file import Rows
+from formant_provider.sandbox.batch_file import PHONE_COLUMN, Rows
 from formant_provider.sandbox.calls import Attempt
 from formant_provider.sandbox.numbers import COMPLETED, ENDINGS, Ending, ending_of
 from formant_provider.sandbox.redials import PlannedAttempt, plan_attempts
@@ -86,6 +86,10 @@ class Batch:
         """Return each row of the file by its columns, ``customer_phone`` among them."""
         return self._rows.cells()
 
+    def parameters(self, row: int) -> dict[str, str]:
+        """Return the other columns of a row. From the first time on, the whole file is in memory."""
+        return {name: value for name, value in self._all_cells[row].items() if name != PHONE_COLUMN}
+
     def phones(self) -> Iterator[str]:
         """Return the recipient of each row. A recipient rings once for each of their rows."""
         return map(self._rows.phone, range(len(self._rows)))
@@ -141,6 +145,10 @@ class Batch:
     @property
     def _rows_per_minute(self) -> int:
         return self._settings.batch_calls_per_minute
+
+    @cached_property
+    def _all_cells(self) -> list[dict[str, str]]:
+        return list(self._rows.cells())
 
     @cached_property
     def _series_by_group(self) -> list[list[AttemptSeries]]:

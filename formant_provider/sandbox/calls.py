@@ -22,6 +22,7 @@ class Attempt:
     :param ends_at: virtual time at which the call ends.
     :param recorded_at: virtual time from which the record can be read; None is never.
     :param redial: 0 for what a client placed, n for the n-th redial that the platform made of it.
+    :param inbound: whether the person called the agent.
     """
 
     tenant: str = field(repr=False)
@@ -35,6 +36,7 @@ class Attempt:
     recorded_at: datetime | None
     ending: Ending
     redial: int = 0
+    inbound: bool = False
 
     @property
     def conversation_id(self) -> str:

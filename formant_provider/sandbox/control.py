@@ -10,11 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from formant_provider.sandbox import faults
+from formant_provider.sandbox import faults, webhook_faults
 from formant_provider.sandbox.numbers import table_rows
-from formant_provider.sandbox.request_schemas import Advance, Inject, read_body
+from formant_provider.sandbox.request_schemas import AddWebhook, Advance, Inject, InjectWebhook, read_body
 from formant_provider.sandbox.responses import ApiError, invalid, not_found
 from formant_provider.sandbox.state import State
+from formant_provider.sandbox.webhook_targets import Target
 
 ANY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -29,6 +30,7 @@ def describe(state: State, _: bytes) -> dict[str, Any]:
         "endpoints": list(faults.ENDPOINTS),
         "control": [f"{method} {path}" for (method, path) in COMMANDS],
         "faults": {str(fault): meaning for fault, meaning in faults.DESCRIPTIONS.items()},
+        "webhook_faults": {str(fault): meaning for fault, meaning in webhook_faults.DESCRIPTIONS.items()},
         "numbers": table_rows(),
     }
 
@@ -45,7 +47,7 @@ def stats(state: State, _: bytes) -> dict[str, Any]:
 
 def advance(state: State, body: bytes) -> dict[str, Any]:
     """POST /sandbox/advance: move the clock."""
-    return {"now": state.clock.advance(read_body(Advance, body).seconds).isoformat()}
+    return {"now": state.advance(read_body(Advance, body).seconds).isoformat()}
 
 
 def inject(state: State, body: bytes) -> dict[str, Any]:
@@ -54,8 +56,37 @@ def inject(state: State, body: bytes) -> dict[str, Any]:
     return {"faults": state.faults.queued()}
 
 
+def show_webhooks(state: State, _: bytes) -> dict[str, Any]:
+    """GET /sandbox/webhooks: targets, what was sent to them, and how many attempts are due or being made."""
+    return {
+        "targets": [outbox.target.row() for outbox in state.webhooks.outboxes],
+        "deliveries": [{**vars(sent), "at": sent.at.isoformat()} for sent in state.webhooks.sent],
+        "due": state.webhooks.count_due(state.clock.now()),
+        "faults": state.webhooks.faults.queued(),
+    }
+
+
+def add_webhook(state: State, body: bytes) -> dict[str, Any]:
+    """POST /sandbox/webhooks: add a target."""
+    state.add_target(Target(**read_body(AddWebhook, body).model_dump()))
+    return show_webhooks(state, b"")
+
+
+def clear_webhooks(state: State, _: bytes) -> dict[str, Any]:
+    """DELETE /sandbox/webhooks: remove all targets."""
+    state.clear_targets()
+    return show_webhooks(state, b"")
+
+
+def inject_webhook(state: State, body: bytes) -> dict[str, Any]:
+    """POST /sandbox/webhook-faults: queue a fault of webhooks."""
+    fault = webhook_faults.QueuedWebhookFault(**read_body(InjectWebhook, body).model_dump())
+    state.webhooks.faults.add(fault)
+    return {"faults": state.webhooks.faults.queued()}
+
+
 def reset(state: State, _: bytes) -> dict[str, Any]:
-    """POST /sandbox/reset: forget calls, batch calls, keys, counts and faults; the clock keeps its time."""
+    """POST /sandbox/reset: forget calls, batch calls, keys, counts and faults; targets and the clock stay."""
     state.reset()
     return stats(state, b"")
 
@@ -73,6 +104,10 @@ COMMANDS: dict[tuple[str, str], Command] = {
     ("GET", "/sandbox/stats"): stats,
     ("POST", "/sandbox/advance"): advance,
     ("POST", "/sandbox/faults"): inject,
+    ("GET", "/sandbox/webhooks"): show_webhooks,
+    ("POST", "/sandbox/webhooks"): add_webhook,
+    ("DELETE", "/sandbox/webhooks"): clear_webhooks,
+    ("POST", "/sandbox/webhook-faults"): inject_webhook,
     ("POST", "/sandbox/reset"): reset,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -50,6 +50,11 @@ class Conversations:
         # One list for each tenant and agent, and one for each tenant with all agents (None).
         self._lists: dict[tuple[str, int | None], list[Entry]] = {}
         self._numbers_used = 0
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """All attempts that were added one by one, in that order."""
+        return self._attempts
 
     def add(self, attempt: Attempt, *, listed: bool = True) -> None:
         """Add an attempt, whose record appears when it is due.

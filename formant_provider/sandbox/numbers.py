@@ -77,6 +77,11 @@ def ending_of(phone: str) -> Ending:
     return ENDINGS.get(phone[-2:], COMPLETED)
 
 
+def agent_phone(agent_id: int) -> str:
+    """Return the number that an agent calls from and is called at: of another range set aside for fiction."""
+    return f"+121255501{agent_id % 100:02}"
+
+
 def table_rows() -> list[dict[str, str | int | None]]:
     """Return the whole table as plain rows, the default last under ``ends_in`` = ``any other``."""
     return [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from formant_provider.sandbox.calls import Attempt
 from formant_provider.sandbox.numbers import COMPLETED, Ending
 from formant_provider.sandbox.settings import Settings
 
@@ -59,3 +60,10 @@ def plan_attempt(
     else:
         recorded = ends + timedelta(seconds=delay / settings.call_speed)
     return PlannedAttempt(redial, starts, ends, recorded, ending)
+
+
+def next_redial_at(attempt: Attempt, settings: Settings) -> datetime | None:
+    """Return when the platform redials after this attempt; None when it was the last."""
+    if attempt.ending.talked or attempt.redial >= settings.platform_redials:
+        return None
+    return attempt.ends_at + timedelta(seconds=settings.platform_redial_after_seconds)

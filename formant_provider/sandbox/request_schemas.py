@@ -119,6 +119,25 @@ class Inject(Strict):
     retry_after: int | None = None
 
 
+class AddWebhook(Strict):
+    """Body of POST /sandbox/webhooks."""
+
+    url: str
+    secret: str | None = None
+    old_secret: str | None = None
+    agent_id: int | None = None
+    events: list[str] | None = None
+    include_transcript: bool = True
+
+
+class InjectWebhook(Strict):
+    """Body of POST /sandbox/webhook-faults."""
+
+    fault: str
+    times: int = 1
+    seconds: float | None = None
+
+
 S = TypeVar("S", bound=Strict)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -22,6 +22,9 @@ from formant_provider.sandbox.request_schemas import new_call
 from formant_provider.sandbox.server_thread import ServerThread
 from formant_provider.sandbox.settings import Settings
 from formant_provider.sandbox.state import State
+from formant_provider.sandbox.webhook_faults import QueuedWebhookFault
+from formant_provider.sandbox.webhook_targets import Target
+from formant_provider.sandbox.webhooks import SentWebhook
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,10 +61,12 @@ class Sandbox(Settings):
         server = ServerThread(build_app(self._state), self.host, self.port)
         server.start()
         self._server, self.port = server, server.port
+        self._state.senders.start()
 
     def stop(self) -> None:
         """Stop serving at once and close all connections. Does nothing when the sandbox does not run."""
         if self._server is not None:
+            self._state.senders.stop()
             self._server.stop()
             self._server = None
 
@@ -88,7 +93,7 @@ class Sandbox(Settings):
         :param seconds: virtual seconds, 0 or more.
         :raises ValueError: ``seconds`` is invalid.
         """
-        return self._state.clock.advance(seconds)
+        return self._state.advance(seconds)
 
     def place(
         self,
@@ -175,8 +180,77 @@ class Sandbox(Settings):
         with self._state.lock:
             self._state.faults.add(queued)
 
+    def add_webhook(
+        self,
+        url: str,
+        *,
+        secret: str | None = None,
+        old_secret: str | None = None,
+        agent_id: int | None = None,
+        events: Collection[str] | None = None,
+        include_transcript: bool = True,
+    ) -> None:
+        """Send webhooks of the calls that end from now on, while the sandbox runs.
+
+        :param url: http or https address; the certificate of an https one is checked.
+        :param secret: what events are signed with; None sends them unsigned.
+        :param old_secret: what the fault ``old_key`` signs with; None is the secret with ``-old`` behind it.
+        :param agent_id: the agent whose calls are meant; None is all of them.
+        :param events: event types, such as ``call.completed``; None is all of them.
+        :param include_transcript: events of completed calls have the transcript.
+        :raises ValueError: an argument is invalid, or the agent has five targets already.
+        """
+        target = Target(
+            url=url,
+            secret=secret,
+            old_secret=old_secret,
+            agent_id=agent_id,
+            events=None if events is None else frozenset(events),
+            include_transcript=include_transcript,
+        )
+        with self._state.lock:
+            self._state.add_target(target)
+
+    def clear_webhooks(self) -> None:
+        """Remove all targets of webhooks. What was not delivered yet will not be."""
+        with self._state.lock:
+            self._state.clear_targets()
+
+    def inject_webhook(self, fault: str, *, times: int = 1, seconds: float | None = None) -> None:
+        """Queue a fault of webhooks behind those already queued. It meets events as they come.
+
+        :param fault: a :class:`~formant_provider.sandbox.webhook_faults.WebhookFault` or its name.
+        :param times: how many events it meets; one for two targets is two.
+        :param seconds: virtual seconds, for the faults that have them; None is their default.
+        :raises ValueError: the fault is unknown, or a value does not apply to it.
+        """
+        queued = QueuedWebhookFault(fault, times, seconds)
+        with self._state.lock:
+            self._state.webhooks.faults.add(queued)
+
+    def deliver_webhooks(self, timeout: float = 30.0) -> None:
+        """Wait until all webhooks that are due by now were delivered, or failed for now.
+
+        :param timeout: real seconds.
+        :raises RuntimeError: the sandbox does not run.
+        :raises TimeoutError: some are not delivered within the time.
+        """
+        if self._server is None:
+            raise RuntimeError("webhooks are delivered while the sandbox runs")
+        if not self._state.senders.wait_until_delivered(timeout):
+            raise TimeoutError(f"webhooks are still due after {timeout:g} s")
+
+    @property
+    def deliveries(self) -> list[SentWebhook]:
+        """Every attempt to deliver a webhook that has ended, in that order. A copy."""
+        with self._state.lock:
+            return list(self._state.webhooks.sent)
+
     def reset(self) -> None:
-        """Forget calls, batch calls, used keys, spent limits, counts and faults. The clock keeps its time."""
+        """Forget calls, batch calls, used keys, spent limits, counts, faults and deliveries.
+
+        The clock keeps its time, and the targets of webhooks stay.
+        """
         with self._state.lock:
             self._state.reset()
 

@@ -19,6 +19,7 @@ ListOrder = Literal["newest_first", "oldest_first", "newest_end_first", "unorder
 RedialTraceId = Literal["same", "new"]
 ListNumbers = Literal["full", "masked", "none"]
 UncountedOutcomes = Literal["nowhere", "processed", "failed"]
+WebhookTimestampUnit = Literal["seconds", "milliseconds"]
 
 CHOICES: dict[str, Any] = {
     "receipt_conversation_id": ReceiptConversationId,
@@ -27,6 +28,7 @@ CHOICES: dict[str, Any] = {
     "list_numbers": ListNumbers,
     "redial_trace_id": RedialTraceId,
     "uncounted_outcomes": UncountedOutcomes,
+    "webhook_timestamp_unit": WebhookTimestampUnit,
 }
 """The settings that are one of a few words, and the type that names these."""
 
@@ -36,6 +38,8 @@ _POSITIVE = (
     "rate_window_seconds",
     "max_concurrent_calls",
     "batch_calls_per_minute",
+    "webhook_connections",
+    "webhook_timeout_seconds",
 )
 _NOT_NEGATIVE = (
     "results_delay_seconds",
@@ -93,6 +97,10 @@ class Settings:
         ``completed``, which are not the vendor's words; otherwise it stays ``pending``.
     :param uncounted_outcomes: where the metrics put outcomes that have no count of their own: nowhere, so
         that they never add up; in ``total_processed`` alone; or in ``failed_count`` as well.
+    :param webhook_connections: how many webhooks are sent to a target at the same time. With 1 they arrive in
+        the order of virtual time, one after the other.
+    :param webhook_timeout_seconds: real seconds within which the receiver of a webhook has to respond.
+    :param webhook_timestamp_unit: unit of the header ``X-FormantAI-Timestamp``.
     :param seconds_per_request: virtual seconds by which every vendor request moves the clock, once it is
         answered.
     :param echo_values_in_errors: the message of a 400 repeats the body of the request, as a careless vendor's
@@ -130,6 +138,9 @@ class Settings:
     batch_list_lag_reads: int = 0
     batch_status_moves: bool = False
     uncounted_outcomes: UncountedOutcomes = "nowhere"
+    webhook_connections: int = 1
+    webhook_timeout_seconds: float = 10.0
+    webhook_timestamp_unit: WebhookTimestampUnit = "seconds"
     seconds_per_request: float = 0.0
     echo_values_in_errors: bool = False
 

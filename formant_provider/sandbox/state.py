@@ -21,20 +21,30 @@ from formant_provider.sandbox.request_log import RequestLog
 from formant_provider.sandbox.request_schemas import CreateCall
 from formant_provider.sandbox.responses import not_found
 from formant_provider.sandbox.settings import Settings
+from formant_provider.sandbox.webhook_delivery import Senders
+from formant_provider.sandbox.webhook_targets import Target
+from formant_provider.sandbox.webhooks import Webhooks
 
 
 class State:
-    """The state behind one sandbox. Whoever reads or changes it, except for the clock, holds :attr:`lock`."""
+    """The state behind one sandbox. Whoever reads or changes it, except for the clock, holds :attr:`lock`.
+
+    :ivar changed: on that lock; notified when there may be webhooks to send.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lock = threading.RLock()
         self.clock = Clock(settings.start_at, settings.speed)
+        self.webhooks = Webhooks(settings)
+        self.changed = threading.Condition(self.lock)
+        self.senders = Senders(self.webhooks, self.clock, self.changed, settings)
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the settings and the time."""
+        """Forget everything but the settings, the targets of webhooks and the time."""
         settings = self.settings
+        self.webhooks.forget()
         self.calls: list[Call] = []
         self.redials: list[Call] = []
         self.batches = Batches(settings.list_order)
@@ -49,6 +59,37 @@ class State:
         # The chain of each id that a call may join, and the number of attempts of each chain.
         self._chains: dict[tuple[str, str], str] = {}
         self._attempts: Counter[str] = Counter()
+
+    def advance(self, seconds: float) -> datetime:
+        """Move the clock ahead and return the new time.
+
+        :raises ValueError: as :meth:`Clock.advance`.
+        """
+        now = self.clock.advance(seconds)
+        with self.changed:
+            self.changed.notify_all()
+        return now
+
+    def add_target(self, target: Target) -> None:
+        """Send webhooks of the calls that end from now on.
+
+        :raises ValueError: the agent does not exist, or has too many targets.
+        """
+        now = self.clock.now()
+        # What has ended by now is for the targets there were. Without one, no call was remembered.
+        self.webhooks.collect(now)
+        first = not self.webhooks.outboxes
+        self.senders.serve(self.webhooks.add(target))
+        if first:
+            for attempt in self.conversations.attempts:
+                self._announce(attempt, now)
+            for batch in self.batches:
+                self._announce_batch(batch, now)
+
+    def clear_targets(self) -> None:
+        """Send no webhooks any more."""
+        self.webhooks.clear()
+        self.changed.notify_all()
 
     def place(self, tenant: str, request: CreateCall, now: datetime) -> Call:
         """Check a request and accept the call.
@@ -86,6 +127,7 @@ class State:
             chain_id=_new_id(),
             attempt=1,
             trace_id=_new_id(),
+            inbound=True,
             **plan_attempt(answered(lasts_seconds), self.settings).fields_at(now),
         )
         self._attempts[call.chain_id] = 1
@@ -109,6 +151,7 @@ class State:
         )
         self.batches.add(batch)
         self.conversations.add_batch(batch)
+        self._announce_batch(batch, now)
         return batch
 
     def count_rings(self) -> Counter[str]:
@@ -177,6 +220,18 @@ class State:
         for joined_by in (call.chain_id, call.conversation_id):
             self._chains[call.tenant, joined_by] = call.chain_id
         self.conversations.add(call, listed=listed)
+        self._announce(call, call.starts_at)
+
+    def _announce(self, attempt: Attempt, after: datetime) -> None:
+        """Have webhooks sent of an attempt that ends after a time. The targets are those of the main key."""
+        if self.webhooks.outboxes and attempt.tenant == self.settings.api_key and attempt.ends_at > after:
+            self.webhooks.ends.add(attempt)
+            self.changed.notify_all()
+
+    def _announce_batch(self, batch: Batch, after: datetime) -> None:
+        if self.webhooks.outboxes and batch.tenant == self.settings.api_key:
+            self.webhooks.ends.add_batch(batch, after)
+            self.changed.notify_all()
 
 
 def _new_id() -> str:

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from formant_provider.sandbox import Sandbox
+from support.webhook_receiver import Receiver
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
 PHONE = "+14155550100"
@@ -92,3 +93,22 @@ def another() -> Callable[[Caller, str], Caller]:
         return Caller(caller.sandbox, key)
 
     return with_key
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of webhooks."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def watched(start: Callable[..., Caller], receiver: Receiver) -> Callable[..., Sandbox]:
+    """Start sandboxes whose clock stands at noon, with the receiver as a signed target of all agents."""
+
+    def start_one(*, target: dict[str, Any] | None = None, **settings: Any) -> Sandbox:
+        sandbox = start(**settings).sandbox
+        sandbox.add_webhook(receiver.url, **{"secret": "s3cret", **(target or {})})
+        return sandbox
+
+    return start_one

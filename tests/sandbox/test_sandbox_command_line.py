@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import requests
@@ -122,6 +125,27 @@ def test_the_switches_about_batch_calls_reach_the_sandbox():
         assert (metrics["failed_count"], metrics["in_progress_count"]) == (1, 0)
 
 
+def test_webhooks_are_options_too(receiver):
+    """Several targets, a secret, an agent, events, no transcript: all of it reaches the sandbox."""
+    switches = f"--speed 0 --webhook {receiver.url} --webhook {receiver.url}/2 --webhook-secret s3cret"
+    switches += " --webhook-agent 456 --webhook-events call.busy,call.completed --no-webhook-transcript"
+    with serving(f"{switches} --webhook-timestamp-unit milliseconds --webhook-connections 2") as send:
+        for phone in ("+14155550101", "+14155550102", "+14155550100"):
+            assert call(send, phone).ok
+        send("POST", "/sandbox/advance", json={"seconds": 142})
+        while send("GET", "/sandbox/webhooks").json()["due"]:
+            time.sleep(0.01)
+        targets = send("GET", "/sandbox/webhooks").json()["targets"]
+    assert [each["url"] for each in targets] == [receiver.url, f"{receiver.url}/2"]
+    assert sorted(receiver.types) == ["call.busy", "call.busy", "call.completed", "call.completed"]
+    assert {each.path for each in receiver.seen} == {"/", "/2"}
+    for got in receiver.seen:
+        digest = hmac.new(b"s3cret", got.content, hashlib.sha256).hexdigest()
+        assert got.headers["X-FormantAI-Signature"] == f"sha256={digest}"
+        assert len(got.headers["X-FormantAI-Timestamp"]) == 13
+        assert "transcript" not in got.event["data"]
+
+
 def run(*arguments):
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=10, check=False)
 
@@ -137,7 +161,14 @@ def test_a_taken_port_is_said_plainly():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--port", "70000"], ["--speed", "-1"], ["--start-at", "2026-03-18"], ["--host", "127.0.0.2"]],
+    [
+        ["--port", "70000"],
+        ["--speed", "-1"],
+        ["--start-at", "2026-03-18"],
+        ["--host", "127.0.0.2"],
+        ["--webhook", "nowhere"],
+        ["--webhook", "http://127.0.0.1", "--webhook-agent", "1"],
+    ],
 )
 def test_wrong_arguments_are_said_plainly(arguments):
     """A wrong value ends the command with 2 and its usage, not a traceback; no host is offered."""

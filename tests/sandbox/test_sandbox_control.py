@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta
 
 import pytest
 import requests
 
-from formant_provider.sandbox import Fault
+from formant_provider.sandbox import Fault, WebhookFault
 from formant_provider.sandbox.faults import ENDPOINTS
 
 PHONE = "+14155550100"
@@ -22,6 +23,7 @@ def test_the_sandbox_describes_itself(start):
     assert answer["agents"] == [7, 9]
     assert answer["endpoints"] == list(ENDPOINTS)
     assert list(answer["faults"]) == list(Fault)
+    assert list(answer["webhook_faults"]) == list(WebhookFault)
     assert [row["ends_in"] for row in answer["numbers"]][-2:] == ["09", "any other"]
     assert "POST /sandbox/faults" in answer["control"]
 
@@ -57,6 +59,11 @@ def test_a_fault_can_be_queued_over_http(start):
         ("faults", {"endpoint": "POST /v2/call", "fault": "garbage"}),
         ("faults", {"endpoint": "POST /v1/call", "fault": "garbage", "times": True}),
         ("faults", {"endpoint": "POST /v1/call", "fault": "garbage", "seconds": 1}),
+        ("webhooks", {}),
+        ("webhooks", {"url": "nowhere"}),
+        ("webhooks", {"url": "http://127.0.0.1", "agent_id": 1}),
+        ("webhooks", {"url": "http://127.0.0.1", "events": "call.busy"}),
+        ("webhook-faults", {"fault": "explosion"}),
     ],
 )
 def test_a_wrong_command_is_refused(start, command, body):
@@ -138,3 +145,54 @@ def test_control_requests_are_not_counted(start):
     assert control(api, "GET", "advance").status_code == 404
     assert api.send("GET", "/sandbox").status_code == 200
     assert api.sandbox.requests == []
+
+
+def test_webhooks_can_be_set_up_and_watched_over_http(start, receiver):
+    """Targets are added, listed without secrets and removed, and what was sent is there, without bodies."""
+    api = start()
+    wanted = {"url": receiver.url, "secret": "s3cret", "agent_id": 456, "events": ["call.busy"]}
+    assert control(api, "POST", "webhooks", wanted).json()["targets"] == [
+        {
+            "url": receiver.url,
+            "agent_id": 456,
+            "events": ["call.busy"],
+            "include_transcript": True,
+            "signed": True,
+        }
+    ]
+    assert control(api, "POST", "webhook-faults", {"fault": "late", "seconds": 60}).json() == {
+        "faults": [{"fault": "late", "times": 1}]
+    }
+    call = api.sandbox.place("+14155550102")
+    control(api, "POST", "advance", {"seconds": 65})
+    api.sandbox.deliver_webhooks()
+    answer = control(api, "GET", "webhooks")
+    assert not any(private in answer.text for private in ("s3cret", call.customer_phone))
+    (sent,) = answer.json()["deliveries"]
+    assert sent == {
+        "url": receiver.url,
+        "event_id": receiver.seen[0].event["event_id"],
+        "event_type": "call.busy",
+        "agent_id": 456,
+        "conversation_id": call.conversation_id,
+        "attempt": 1,
+        "at": "2026-03-18T12:01:05+00:00",
+        "status": 200,
+        "fault": "late",
+    }
+    assert (answer.json()["due"], answer.json()["faults"]) == (0, [])
+    assert control(api, "DELETE", "webhooks").json()["targets"] == []
+
+
+def test_what_is_still_due_is_counted_over_http(start, receiver):
+    """A test in another process can wait until nothing is."""
+    api, answered = start(), threading.Event()
+    receiver.answers.append(answered)
+    control(api, "POST", "webhooks", {"url": receiver.url})
+    for _ in range(2):
+        api.sandbox.place("+14155550102")
+    control(api, "POST", "advance", {"seconds": 5})
+    assert control(api, "GET", "webhooks").json()["due"] == 2
+    answered.set()
+    api.sandbox.deliver_webhooks()
+    assert control(api, "GET", "webhooks").json()["due"] == 0
