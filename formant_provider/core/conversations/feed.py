@@ -17,7 +17,7 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial

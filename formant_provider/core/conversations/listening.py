@@ -1,4 +1,4 @@
-"""Keeps where a feed is in the order of events, and how seldom it may poll while they come. Matches nothing."""
+"""Keeps where a feed is in the order of events, and says how seldom it may poll while they come."""
 
 from __future__ import annotations
 
