@@ -152,6 +152,11 @@ class Conversation:
         told = {name: getattr(listed, name) for name in names if getattr(self, name) is None}
         return replace(self, **told)
 
+    def at_the_times_of(self, listed: Conversation) -> Conversation:
+        """Return this record of a webhook with the times that the list has, which may be more exact."""
+        told = {name: time for name in _TIMES if (time := getattr(listed, name)) is not None}
+        return replace(self, **told)
+
 
 @dataclass(frozen=True)
 class Recording:

@@ -6,15 +6,17 @@ Vendor page: https://docs.formantai.com/webhooks/events
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import Conversation, iso_moment
 
 _LARGEST_ID = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class WebhookEvent:
     attempt: Attempt = Attempt()
     from_phone: str | None = field(default=None, repr=False)
     has_transcript: bool = False
+
+    def numbers(self) -> set[int]:
+        """Return who was called and who has called, each an integer of the digits of E.164; private."""
+        to_phone = self.conversation.contact_number if self.conversation else None
+        digits = (re.sub(r"\D", "", number or "") for number in (to_phone, self.from_phone))
+        return {int(number) for number in digits if number.isascii() and number}
 
     @classmethod
     def from_body(cls, body: bytes) -> WebhookEvent:
@@ -127,5 +135,6 @@ def _whole(value: object) -> int | None:
 
 
 def _epoch_ms(value: object) -> int | None:
+    """Return whole milliseconds, as the list has them of the same moment."""
     moment = iso_moment(value)
-    return None if moment is None else round(moment.timestamp() * 1000)
+    return None if moment is None else (moment - _EPOCH) // timedelta(milliseconds=1)

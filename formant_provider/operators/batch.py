@@ -148,7 +148,8 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         with ``.gz``: one row for each contact, with the outcome. Needs ``wait_for_completion``. ``None``
         writes none. (templated)
     :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
-        ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request.
+        ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request, but for
+        those that a webhook has told.
     :param recipients: how much of the numbers the report shows: ``"full"``, ``"masked"`` (the last four
         digits) or ``"none"``, which leaves out the column.
     :param reference_column: a column of the contacts, such as an id, to report as ``reference``, or ``None``.

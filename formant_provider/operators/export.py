@@ -63,7 +63,8 @@ class FormantExportConversationsOperator(BaseOperator):
         interval. (templated)
     :param fields: the columns, in this order. With ``failure_reason``, ``results`` or ``transcript`` among
         them, each conversation costs a request, and with ``trace_id`` each one whose ``trace_id`` is not in
-        the list. Default: all but ``transcript``.
+        the list. Those that a webhook has told are taken from the call store. Default: all but
+        ``transcript``.
     :param file_format: ``"jsonl"``, ``"csv"`` or ``"parquet"``, which needs pyarrow. ``None`` means as the
         name of the file ends; both must agree.
     :param recipients: how much of the numbers in ``contact_number`` is shown: ``"full"``, ``"masked"`` (the
@@ -109,6 +110,7 @@ class FormantExportConversationsOperator(BaseOperator):
         from formant_provider.tasks.failures import READING, ending_the_task
         from formant_provider.tasks.storage.files import to_file
         from formant_provider.tasks.storage.tables import check_format
+        from formant_provider.tasks.webhook_records import WebhookRecords
 
         with ending_the_task(READING):
             agent_id = to_agent_id(self.agent_id)
@@ -121,7 +123,8 @@ class FormantExportConversationsOperator(BaseOperator):
             )
             self._warn_if_fresh(interval)
             hook = FormantHook(self.formant_conn_id, self.region)
-            with hook.get_conn(PATIENT) as client, History(client, agent_id, interval) as history:
+            told = WebhookRecords(hook).of
+            with hook.get_conn(PATIENT) as client, History(client, agent_id, interval, told=told) as history:
                 history.read_list()
                 self.log.info("The interval has %s conversations of agent %s.", len(history), agent_id)
                 return self._write(history, folder, name, form, interval)
@@ -153,6 +156,12 @@ class FormantExportConversationsOperator(BaseOperator):
         written = write_file(folder, fill)
         counts = _summary(by_status, history.undated)
         self.log.info("Wrote %s conversations to %s, %s bytes.", counts["count"], written.uri, written.size)
+        if history.from_webhooks:
+            self.log.info(
+                "Of %s of them webhooks had told all; %s were read in detail.",
+                history.from_webhooks,
+                history.asked,
+            )
         if history.undated:
             self.log.warning(
                 "%s records do not say when they began, and are not in the file.", history.undated

@@ -199,6 +199,31 @@ def forget(
         return conn.execute(delete(webhook_events).where(*old)).rowcount
 
 
+def count_before(store: Store, before: datetime) -> int:
+    """Return how many events :func:`forget` would delete now."""
+    old = select(func.count()).where(webhook_events.c.received_at < to_ms(before))
+    with store.reading() as conn:
+        return conn.execute(old).scalar_one()
+
+
+def forget_people(store: Store, numbers: Collection[int]) -> int:
+    """Delete the events of calls to these people, or from them; return how many there were.
+
+    Who has called is in the body alone, so all events are read.
+
+    :param numbers: each an integer of the digits of E.164.
+    """
+    deleted, seq, is_last = 0, 0, False
+    while not is_last:
+        events, seq, is_last = events_after(store, seq)
+        theirs = [stored.seq for stored in events if not stored.event.numbers().isdisjoint(numbers)]
+        if theirs:
+            with store.writing() as conn:
+                found = webhook_events.c.seq.in_(theirs)
+                deleted += conn.execute(delete(webhook_events).where(found)).rowcount
+    return deleted
+
+
 def _row(store: Store, delivery: Delivery) -> dict[str, Any]:
     event, digests, told = delivery.event, store.digests, delivery.event.conversation
     number = told.contact_number if told else None

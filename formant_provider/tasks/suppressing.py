@@ -81,10 +81,12 @@ class AskedInConversations:
         """Return the digests of those people, each with when their last such conversation began."""
         from formant_provider.api.retry import PATIENT
         from formant_provider.core.conversations.history import History
+        from formant_provider.tasks.webhook_records import WebhookRecords
 
+        told = WebhookRecords(self.hook).of
         with (
             self.hook.get_conn(PATIENT) as client,
-            History(client, self.agent_id, self.interval) as history,
+            History(client, self.agent_id, self.interval, told=told) as history,
         ):
             history.read_list()
             # The oldest is first, so that the last moment stays.

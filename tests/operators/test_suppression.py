@@ -23,6 +23,7 @@ from support.scripted_server import Answer, ScriptedServer, Seen
 from support.stores import SECRET, connections_with
 from support.supervisor import FakeSupervisor, TaskKey
 from support.task_run import TaskRun, make_dag, run_task
+from support.webhook_events import store_events, webhook
 
 ASHA, RAVI, LEE = "+14155550100", "+14155550101", "+442079460018"
 DIGITS = re.compile(r"4155550|2079460")
@@ -303,6 +304,25 @@ def test_who_asked_for_it_in_a_conversation_is_put_on_the_list(store: Store, cha
     assert set(on_list(store)) == {digest(store, ASHA), digest(store, RAVI)}
     assert "1 conversations are not over" in run.log_text
     assert not DIGITS.search(left_of(run))
+
+
+def test_what_webhooks_have_told_is_not_read_in_detail(store: Store, channel: FakeSupervisor) -> None:
+    """But for a call from somebody: its event has the agent's number as the one that was called."""
+    said = {"do_not_call": True}
+    records = [record(1, ASHA, 1, said, end_timestamp=1), record(2, RAVI, 2, said, end_timestamp=1)]
+    began = [datetime.fromtimestamp(each["start_timestamp"] / 1000, UTC).isoformat() for each in records]
+    told = {"results": said, "from_phone": RAVI}
+    store_events(
+        store,
+        webhook("a", conversation_id="c1", started_at=began[0], to_phone=ASHA, results=said),
+        webhook("b", conversation_id="c2", started_at=began[1], to_phone="+14155550199", **told),
+    )
+    with answering(*records) as server:
+        run = from_conversations(channel, server)
+        details = [seen.path.rpartition("/")[2] for seen in server.seen if "?" not in seen.path]
+    assert run.state == "success", run.log_text
+    assert details == ["c2"]
+    assert set(on_list(store)) == {digest(store, ASHA), digest(store, RAVI)}
 
 
 CONDITIONS: list[tuple[dict[str, Any], set[int]]] = [

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,10 +23,12 @@ from formant_provider.store.__main__ import main
 from formant_provider.store.schema import events
 from formant_provider.store.secrets import new_secret
 from formant_provider.store.store import open_up
+from formant_provider.store.webhook_events import events_after
 from support.audit import NUMBERS, a_batch_call, a_call
 from support.databases import Database
 from support.stores import NUMBER, SECRET, new_store
 from support.supervisor import FakeSupervisor, supervised_by
+from support.webhook_events import store_events, webhook
 
 OLD = datetime.now(UTC) - timedelta(days=100)
 Run = Callable[..., tuple[int, str, str]]
@@ -203,6 +206,56 @@ def test_purge_keeps_what_it_is_told_that_another_cap_counts(run: Run, database:
         kept = run("purge", "--older-than", "90d", "--keep-for", length, "--dry-run", "--json")
         assert json.loads(kept[1])["intents"] == 0
     assert run("purge", "--older-than", "999999d", "--dry-run")[0] == 0
+
+
+def test_purge_deletes_what_webhooks_have_brought(run: Run, database: Database) -> None:
+    """As old as is asked for, since no cap counts it; a dry run says how many there are."""
+    store = new_store(database)
+    now = datetime.now(UTC)
+    for days in (100, 8, 6):
+        store_events(
+            store, webhook(str(days), conversation_id=str(days)), received_at=now - timedelta(days=days)
+        )
+    assert json.loads(run("purge", "--older-than", "7d", "--dry-run", "--json")[1])["webhook_events"] == 2
+    status, out, _ = run("purge", "--older-than", "7d")
+    assert status == 0
+    assert out.endswith("UTC, deleted: 2.\n")
+    assert len(events_after(store, 0).events) == 1
+
+
+def test_forget_deletes_what_webhooks_have_brought_of_people(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of calls to them and from them, in any spelling, and of nobody else."""
+    store = new_store(database)
+    monkeypatch.setattr(
+        "sys.stdin", SimpleNamespace(buffer=io.BytesIO(f"{NUMBER}\n+541145551234\n".encode()))
+    )
+    own, other = "+14155550199", "+14155550155"
+    calls = [
+        (NUMBER, own),
+        (own, NUMBER),
+        (NUMBER[1:], own),
+        ("+5491145551234", own),
+        (other, own),
+        (own, None),
+    ]
+    told = [
+        webhook(str(n), conversation_id=str(n), to_phone=to, from_phone=by)
+        for n, (to, by) in enumerate(calls)
+    ]
+    store_events(store, *told, {**webhook("nobody"), "data": {}})
+    assert run("forget", "-") == (0, "4 webhook events deleted.\n", "")
+    assert [each.event.event_id for each in events_after(store, 0).events] == ["4", "5", "nobody"]
+
+
+def test_forget_refuses_what_it_cannot_read_as_a_whole(run: Run, database: Database, tmp_path: Path) -> None:
+    """Nothing is deleted of a list with a slip, and no number is repeated."""
+    store = new_store(database)
+    store_events(store, webhook(to_phone=NUMBER))
+    (tmp_path / "list").write_text(f"{NUMBER}\n{NUMBER}x\n")
+    assert "cannot be read" in refused(run("forget", str(tmp_path / "list")))
+    assert len(events_after(store, 0).events) == 1
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from formant_provider.api.webhook_models import WebhookEvent
+from formant_provider.sandbox.calls import Attempt
+from formant_provider.sandbox.response_bodies import RESULTS, iso_z
 from formant_provider.store.store import Store
 from formant_provider.store.webhook_events import Delivery, record
 
@@ -53,3 +55,26 @@ def delivery(
 def store_events(store: Store, *events: dict[str, Any], received_at: datetime = AT) -> list[bool]:
     """Store events as the receiver does; return of each whether it was new."""
     return record(store, [delivery(event, received_at=received_at) for event in events])
+
+
+def webhook_of(attempt: Attempt, *, event_id: str | None = None, **changed: Any) -> dict[str, Any]:
+    """Return the event that tells how an attempt of the sandbox ended.
+
+    :param changed: as for :func:`webhook`.
+    """
+    ending = attempt.ending
+    told = {
+        "agent_id": attempt.agent_id,
+        "conversation_id": attempt.conversation_id,
+        "trace_id": attempt.trace_id,
+        "duration_seconds": ending.duration_seconds,
+        "started_at": iso_z(attempt.starts_at),
+        "ended_at": iso_z(attempt.ends_at),
+        "failure_reason": ending.failure_reason,
+        "to_phone": attempt.customer_phone,
+        "results": RESULTS if ending.talked else {},
+        "retry": {"attempt_number": attempt.redial + 1, "is_final_attempt": True},
+        "timestamp": iso_z(attempt.ends_at),
+    }
+    name = event_id or f"evt-{attempt.conversation_id}-{attempt.redial}"
+    return webhook(name, f"call.{ending.status}", **{**told, **changed})

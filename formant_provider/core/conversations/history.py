@@ -1,7 +1,8 @@
 """Reads the conversations that began within an interval: all of them, each once, the oldest first.
 
 The list is read first and as fast as it goes, since it shifts while calls come in; its records wait on disk.
-Then each is read in detail, if that is wanted. In memory, only ids and times grow with their number.
+Then each is read in detail, if that is wanted and no webhook has told it. In memory, only ids and times grow
+with their number.
 
 Vendor page: https://docs.formantai.com/platform/conversations
 """
@@ -11,9 +12,10 @@ from __future__ import annotations
 import calendar
 import json
 import logging
+import re
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -37,6 +39,11 @@ DETAIL_ONLY = frozenset({"failure_reason", "results", "transcript"})
 # A list may be sorted by the end of a call. A long one that began before the interval then stands before
 # shorter ones that began within it, so we continue until the list is further back than any call lasts.
 LONGEST_CALL = timedelta(hours=3)
+# Returns, by id, those of some conversations that webhooks have told, as their detail would have them; the
+# second argument is whether the transcript is wanted.
+Told = Callable[[Collection[str], bool], Mapping[str, Conversation]]
+_AT_ONCE = 500
+_SECOND_MS = 1000
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,9 @@ class History(ExitStack):
 
     :param max_pages: how many pages are read at most; a bound against one without an end.
     :param clock: tells seconds, from any moment on; progress is logged by it.
+    :param told: what is known of conversations without asking the API.
+    :ivar asked: how many conversations were read in detail.
+    :ivar from_webhooks: how many were not, since webhooks had told them.
     """
 
     def __init__(
@@ -94,6 +104,7 @@ class History(ExitStack):
         *,
         max_pages: int = MAX_PAGES,
         clock: Callable[[], float] = time.monotonic,
+        told: Told = lambda *_: {},
     ) -> None:
         super().__init__()
         self._client = client
@@ -102,7 +113,8 @@ class History(ExitStack):
         self._max_pages = max_pages
         self._places: dict[str, tuple[int, int]] = {}
         self._undated: set[str] = set()
-        self._details = 0
+        self._told = told
+        self.asked, self.from_webhooks = 0, 0
         self._progress = LogThrottle(clock)
         self._records = self.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
 
@@ -130,11 +142,16 @@ class History(ExitStack):
     def records(self, fields: Collection[str]) -> Iterator[Conversation]:
         """Yield the conversations that :meth:`read_list` found, the oldest first.
 
-        :param fields: what is wanted of them. If the list did not tell it, each is read in detail.
+        :param fields: what is wanted of them. If neither the list nor a webhook told it, each is read in
+            detail.
         """
         places = sorted((start, conversation_id, at) for conversation_id, (start, at) in self._places.items())
-        for _, _, at in places:
-            yield self.complete(self._kept(at), fields)
+        for first in range(0, len(places), _AT_ONCE):
+            records = [self._kept(at) for _, _, at in places[first : first + _AT_ONCE]]
+            wanted = [record.conversation_id for record in records if _lacks(record, fields)]
+            told = self._told(wanted, "transcript" in fields) if wanted else {}
+            for record in records:
+                yield self._told_of(record, told) or self.complete(record, fields)
 
     def _take(self, record: Conversation) -> None:
         if self._progress.is_due():
@@ -155,14 +172,37 @@ class History(ExitStack):
 
     def complete(self, record: Conversation, fields: Collection[str]) -> Conversation:
         """Return the record with all that its detail tells, if the list did not tell the wanted fields."""
-        if DETAIL_ONLY.isdisjoint(fields) and ("trace_id" not in fields or record.trace_id is not None):
+        if not _lacks(record, fields):
             return record
         detail = find_detail(self._client, record.conversation_id)
-        self._details += 1
+        self.asked += 1
         if self._progress.is_due():
-            log.info("%s of %s conversations are read in detail.", self._details, len(self))
+            log.info("%s of %s conversations are read in detail.", self.asked, len(self))
         known = {name: value for name, value in asdict(detail).items() if value is not None} if detail else {}
         return replace(record, **known)
+
+    def _told_of(self, record: Conversation, told: Mapping[str, Conversation]) -> Conversation | None:
+        """Return what webhooks told of a record of the list, with its times; ``None`` if that is another's.
+
+        Attempts may share an id, and of a call that came in, an event has our own number.
+        """
+        known = told.get(record.conversation_id)
+        if known is None or _digits(known) != _digits(record):
+            return None
+        times = record.start_timestamp or 0, known.start_timestamp or 0
+        if abs(times[0] - times[1]) >= _SECOND_MS:  # an event may leave out the fraction
+            return None
+        self.from_webhooks += 1
+        return known.at_the_times_of(record)
+
+
+def _lacks(record: Conversation, fields: Collection[str]) -> bool:
+    """Whether a record of the list does not tell what is wanted."""
+    return not DETAIL_ONLY.isdisjoint(fields) or ("trace_id" in fields and record.trace_id is None)
+
+
+def _digits(record: Conversation) -> str:
+    return re.sub(r"\D", "", record.contact_number or "")
 
 
 def _ms(moment: datetime) -> int:

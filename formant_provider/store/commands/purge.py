@@ -14,6 +14,7 @@ from formant_provider.store.commands.printing import add_json, show, user
 from formant_provider.store.commands.verify import FOUND, as_lines
 from formant_provider.store.purging import KEEP_FOR, LEAST_AGE, least_age, purge, would_purge
 from formant_provider.store.verify import verify
+from formant_provider.store.webhook_events import count_before, forget
 
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
@@ -25,6 +26,7 @@ _TEXT = f"""Delete calls, and what happened to them, that are older than a lengt
 What a call cap still counts is kept: everything of the last --keep-for, and of the cap of the connection.
 What a cap of another connection counts is not known here: name the longest with --keep-for.
 Everything of the last {_HOURS} hours is kept as well, and the do-not-call list. The store is verified before.
+What webhooks have brought is deleted as --older-than says, since no cap counts it.
 """
 
 
@@ -53,7 +55,9 @@ def add_to(subparsers: Any) -> None:
 def _purge(arguments: argparse.Namespace, store: Store) -> int:
     cap = arguments.config.call_cap
     age = least_age(arguments.older_than, arguments.keep_for, cap and cap[1])
-    before = datetime.now(UTC) - min(age, _LONGEST)
+    now = datetime.now(UTC)
+    before = now - min(age, _LONGEST)
+    heard_before = now - min(least_age(arguments.older_than), _LONGEST)
     if not arguments.unverified:
         report = verify(store)
         if report.count:
@@ -61,8 +65,10 @@ def _purge(arguments: argparse.Namespace, store: Store) -> int:
             return FOUND
     if arguments.dry_run:
         found = would_purge(store, before=before)
+        heard = count_before(store, heard_before)
     else:
         found = purge(store, before=before, by=user(), now=lambda: datetime.now(UTC), sleep=_pause)
+        heard = forget(store, heard_before)
     done = "would be deleted" if arguments.dry_run else "deleted"
     lines = [
         f"Older than {before:%Y-%m-%d %H:%M} UTC, {done}: {found.intents} calls and batch calls,"
@@ -72,7 +78,9 @@ def _purge(arguments: argparse.Namespace, store: Store) -> int:
         lines.append(
             f"What is younger than {_words(age)} stays: a call cap may count it, or a retry may need it."
         )
+    lines.append(f"Webhook events older than {heard_before:%Y-%m-%d %H:%M} UTC, {done}: {heard}.")
     data = {"before": before.isoformat(timespec="seconds"), "dry_run": arguments.dry_run, **asdict(found)}
+    data |= {"webhook_events_before": heard_before.isoformat(timespec="seconds"), "webhook_events": heard}
     show(arguments, data, lines)
     return 0
 

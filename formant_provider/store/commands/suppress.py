@@ -55,19 +55,20 @@ def add_to(subparsers: Any) -> None:
         actions, "remove", "take people off the list", remove, "{0.changed} removed, {0.unchanged} not on it."
     )
     shown = actions.add_parser("list", help="print the list, without numbers; or who of some people is on it")
-    _add_numbers(shown, nargs="*")
+    add_numbers(shown, nargs="*")
     shown.set_defaults(run=_print_list)
 
 
 def _add_change(actions: Any, name: str, text: str, change: Callable[..., Change], done: str) -> None:
     parser = actions.add_parser(name, help=text)
-    _add_numbers(parser, nargs="+")
+    add_numbers(parser, nargs="+")
     parser.add_argument("--reason", required=True, help="why, in at most 250 characters and without a number")
     parser.add_argument("--by", metavar="NAME", help="who says so (default: who is logged in)")
     parser.set_defaults(run=lambda arguments, store: _change(arguments, store, change, done))
 
 
-def _add_numbers(parser: argparse.ArgumentParser, nargs: str) -> None:
+def add_numbers(parser: argparse.ArgumentParser, nargs: str) -> None:
+    """Add the arguments that :func:`read_numbers` reads."""
     files = "a file, a folder or a pattern of files with numbers, as suppress= takes them, or a number"
     parser.add_argument("numbers", metavar="FILE|NUMBER", nargs=nargs, help=f"{files}; {_HINT}")
     country = "two letters, such as IN: where numbers without a country code are from"
@@ -78,7 +79,7 @@ def _change(arguments: argparse.Namespace, store: Store, change: Callable[..., C
     by, now = arguments.by or _user(), datetime.now(UTC)
     refuse_number("--by", by)
     decision = Decision(arguments.reason, by, now)  # before anything is read
-    numbers = _read(arguments.numbers, arguments.default_country)
+    numbers = read_numbers(arguments.numbers, arguments.default_country)
     # Without a moment: what a person decides here comes after all that was decided before.
     print(done.format(change(store, dict.fromkeys(digests_of(store, numbers)), decision)))
     return 0
@@ -95,7 +96,7 @@ def _print_list(arguments: argparse.Namespace, store: Store) -> int:
         for entry in listing(store):
             print(entry.recipient[:_SHOWN], _told(entry), sep="  ")
         return 0
-    numbers = sorted(_read(arguments.numbers, arguments.default_country))
+    numbers = sorted(read_numbers(arguments.numbers, arguments.default_country))
     digests = digests_of(store, numbers)
     with store.reading() as conn:
         found = entries_of(conn, digests)
@@ -108,8 +109,12 @@ def _told(entry: Suppression) -> str:
     return f"since {entry.since:%Y-%m-%d %H:%M} UTC  by {entry.by}: {entry.reason}"
 
 
-def _read(given: Iterable[str], default_country: str | None) -> set[int]:
-    """Read all that is given, or refuse it as a whole."""
+def read_numbers(given: Iterable[str], default_country: str | None) -> set[int]:
+    """Read all that is given, or refuse it as a whole.
+
+    :return: each number as an integer of the digits of E.164.
+    :raises InvalidInput: some of it cannot be read, or it holds no number.
+    """
     reader = NumberReader(default_country, renumber=True)
     places = [text for text in given if not _is_number(text)]
     lists: list[tuple[str, Any]] = [(text, NumbersInFiles(_parts(text), FileForm())) for text in places]

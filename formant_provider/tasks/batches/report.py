@@ -112,21 +112,48 @@ def write_report(
         is_listed = add_rows(report, results_uri, marker)
         if not is_listed and (there := _complete_report(results_uri, since)):
             return there
+        if is_listed:
+            _add_told(report, hook, placed["agent_id"], since)
         with _history(hook, placed, since) as history:
-            for record in history.records(fields=()):
-                if not is_listed and record.contact_number:
-                    report.add_recipient(record.contact_number)
-                report.add(record)
+            if not (is_listed and report.knows_all_ends):
+                _add_listed(report, history, is_listed=is_listed)
             uri = _write(report, history, results_uri, options)
+    _log_written(report, history, uri)
+    if is_listed and not options.keep_recipients:
+        delete_list(results_uri, is_complete=is_complete)
+    return _summary(uri, report.by_status, report.rejected)
+
+
+def _add_told(report: BatchReport, hook: FormantHook, agent_id: int, since: datetime) -> None:
+    """Add what webhooks have told of the agent's calls since."""
+    from formant_provider.tasks.webhook_records import WebhookRecords
+
+    for told in WebhookRecords(hook).since(agent_id, since):
+        report.add_told(told.record, told.sent_at, is_whole=told.is_whole, is_final=told.is_final)
+
+
+def _add_listed(report: BatchReport, history: History, *, is_listed: bool) -> None:
+    """Read the list of conversations, and add them."""
+    history.read_list()
+    for record in history.records(fields=()):
+        if not is_listed and record.contact_number:
+            report.add_recipient(record.contact_number)
+        report.add(record)
+
+
+def _log_written(report: BatchReport, history: History, uri: str) -> None:
     log.info(
         "The report on %s recipients and %s rejected rows is in %s.",
         report.by_status.total(),
         report.rejected,
         uri,
     )
-    if is_listed and not options.keep_recipients:
-        delete_list(results_uri, is_complete=is_complete)
-    return _summary(uri, report.by_status, report.rejected)
+    if report.from_webhooks:
+        log.info(
+            "Of %s recipients webhooks had told all; %s conversations were read in detail.",
+            report.from_webhooks,
+            history.asked,
+        )
 
 
 def _summary(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
@@ -136,7 +163,7 @@ def _summary(uri: str, by_status: Mapping[str, int] | None, rejected: int | None
 
 @contextmanager
 def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> Iterator[History]:
-    """Read which conversations the agent had since."""
+    """Give what reads which conversations the agent had since."""
     from formant_provider.api.retry import PATIENT
     from formant_provider.core.conversations.history import History, Interval
     from formant_provider.core.paging import MAX_PAGES
@@ -146,7 +173,6 @@ def _history(hook: FormantHook, placed: Mapping[str, Any], since: datetime) -> I
         hook.get_conn(PATIENT) as client,
         History(client, placed["agent_id"], span, max_pages=max_pages) as history,
     ):
-        history.read_list()
         yield history
 
 
@@ -214,7 +240,7 @@ def _rows(
     from formant_provider.tasks.storage.tables import row, shown_number
 
     fields = [name for name in columns if name in REPORT_COLUMNS]
-    for listed, record in report.rows():
+    for listed, record in report.rows(lambda record: history.complete(record, fields)):
         cells = dict.fromkeys(columns) | {
             "row_number": listed.row_number,
             "part": listed.part,
@@ -224,5 +250,5 @@ def _rows(
             "reason": listed.reason,
         }
         if record is not None:
-            cells |= row(history.complete(record, fields), fields)
+            cells |= row(record, fields)
         yield {name: cells[name] for name in columns}

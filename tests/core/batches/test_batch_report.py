@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from formant_provider.api.models import Conversation
 from formant_provider.core.batches.report import NO_RECORD, BatchReport
 from formant_provider.core.contacts.row_list import ListedRow
 
+SENT = datetime(2026, 3, 18, 10, tzinfo=UTC)
 NUMBERS = ["+14155550102", "+14155550100", "+14155550101"]
 
 
@@ -135,6 +137,66 @@ def test_a_row_that_is_not_called_has_no_conversation(report: BatchReport) -> No
     ]  # fmt: skip
     assert [record.conversation_id if record else None for _, record in rows] == ["c-1", None, None, None]
     assert (report.by_status, report.rejected, report.has_parts) == ({"completed": 1}, 3, True)
+
+
+def told(
+    report: BatchReport, record: Conversation, sent_s: int = 0, *, whole: bool = True, final: bool = True
+) -> None:
+    report.add_told(record, SENT + timedelta(seconds=sent_s), is_whole=whole, is_final=final)
+
+
+def test_what_events_tell_counts_as_what_the_list_tells(report: BatchReport) -> None:
+    """The newest attempt of a recipient, whichever side tells of it; one that both tell of is whole."""
+    listed(report, NUMBERS)
+    told(report, a_record("a", NUMBERS[0], 5000))
+    told(report, a_record("b", NUMBERS[1], 5000))
+    report.add(a_record("a", NUMBERS[0], 5999))
+    report.add(a_record("newer", NUMBERS[1], 6000))
+    read: list[str] = []
+
+    def complete(record: Conversation) -> Conversation:
+        read.append(record.conversation_id)
+        return record
+
+    rows = [record.conversation_id if record else None for _, record in report.rows(complete)]
+    assert (rows, read, report.from_webhooks) == (["a", "newer", None], ["newer"], 1)
+
+
+def test_the_last_event_of_an_attempt_counts(report: BatchReport) -> None:
+    """Whatever the order in which they came; one that tells no end counts less than one that does."""
+    listed(report, NUMBERS[:1])
+    told(report, a_record("c", status="completed"), 9)
+    told(report, a_record("c", status="failed"), 5)
+    told(report, a_record("c", status="in_progress"), 20, whole=False)
+    assert [record and record.status for _, record in report.rows()] == ["completed"]
+
+
+@pytest.mark.parametrize(
+    ("whole", "final", "number", "all_known"),
+    [
+        (True, True, NUMBERS[0], True),
+        (True, False, NUMBERS[0], False),
+        (False, True, NUMBERS[0], False),
+        (True, True, NUMBERS[1], False),
+    ],
+)
+def test_the_list_is_needed_unless_events_tell_the_end_of_each_recipient(
+    whole: bool, final: bool, number: str, all_known: bool, report: BatchReport
+) -> None:
+    """Of who is called: rows that were rejected have no end."""
+    report.add_rows([ListedRow(1, None, None, NUMBERS[0], {}), ListedRow(2, None, "invalid", "x", {})])
+    assert not report.knows_all_ends
+    told(report, a_record("c", number), whole=whole, final=final)
+    assert report.knows_all_ends is all_known
+
+
+def test_a_call_from_a_recipient_is_told_by_its_event(report: BatchReport) -> None:
+    """The list may have it under their number: its event has another as the one that was called."""
+    listed(report, NUMBERS)
+    report.add(a_record("ours", NUMBERS[0], 1000))
+    told(report, a_record("theirs", "+14155550199", 9000))
+    report.add(a_record("theirs", NUMBERS[0], 9000))
+    assert ids(report)[0] == (NUMBERS[0], "ours")
 
 
 # A process that has everything loaded, and joins recipients with a conversation for every fourth of them.

@@ -1,0 +1,115 @@
+"""Finds conversations of which the API need not be asked, since a webhook has told all that it would tell.
+
+A record that is not over, or lacks what its detail has, is read there. So is a transcript that came as text:
+the API gives it as a list of turns, and whoever reads a file or a result must find it in one form, whether a
+webhook came or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from formant_provider.core.conversations.statuses import COMPLETED, UNSUCCESSFUL, Endings
+from formant_provider.store.webhook_events import events_after, events_of_conversations, seq_before
+
+if TYPE_CHECKING:
+    from formant_provider.api.models import Conversation
+    from formant_provider.api.webhook_models import WebhookEvent
+    from formant_provider.store.store import Store
+
+
+@dataclass(frozen=True)
+class ToldAttempt:
+    """An attempt to reach somebody, as an event tells of it.
+
+    :param record: with the number that was called.
+    :param is_whole: whether the API would tell no more of it, but for a transcript.
+    :param is_final: whether the platform makes no further attempt.
+    """
+
+    record: Conversation
+    sent_at: datetime
+    is_whole: bool
+    is_final: bool
+
+
+def attempts_since(store: Store, agent_id: int, since: datetime) -> Iterator[ToldAttempt]:
+    """Yield what events tell of an agent's attempts that began since, page by page, in no order of theirs.
+
+    :param since: no event that came before is read.
+    :raises SendAborted: the store does not answer.
+    """
+    seq, is_last = seq_before(store, since), False
+    while not is_last:
+        events, seq, is_last = events_after(store, seq, agent_id=agent_id)
+        for stored in events:
+            told = _attempt(stored.event)
+            if told is not None and (told.record.start_timestamp or 0) >= since.timestamp() * 1000:
+                yield told
+
+
+def records_from_events(
+    store: Store, conversation_ids: Collection[str], *, needs_transcript: bool
+) -> dict[str, Conversation]:
+    """Return, by id, the conversations of which the API need not be asked.
+
+    Attempts of a call may share an id: the newest counts.
+
+    :param needs_transcript: whether what was said is needed, in the form in which the API gives it.
+    :raises SendAborted: the store does not answer.
+    """
+    newest: dict[str, WebhookEvent] = {}
+    for stored in events_of_conversations(store, conversation_ids):
+        event = stored.event
+        if event.conversation is not None:
+            known = newest.setdefault(event.conversation.conversation_id, event)
+            newest[event.conversation.conversation_id] = max(known, event, key=_place)
+    found = {}
+    for conversation_id, event in newest.items():
+        told = _attempt(event)
+        if told is not None and told.is_whole and (_has_transcript(told.record) or not needs_transcript):
+            found[conversation_id] = told.record
+    return found
+
+
+def record_from_event(store: Store, conversation_id: str, *, needs_transcript: bool) -> Conversation | None:
+    """Return a conversation if the API need not be asked of it; see :func:`records_from_events`."""
+    found = records_from_events(store, [conversation_id], needs_transcript=needs_transcript)
+    return found.get(conversation_id)
+
+
+def _place(event: WebhookEvent) -> tuple[int, datetime]:
+    return event.attempt.number or 0, event.sent_at
+
+
+def _attempt(event: WebhookEvent) -> ToldAttempt | None:
+    record = event.conversation
+    if record is None:
+        return None
+    is_final = event.attempt.is_final
+    if _nobody_connected(record) and not record.results:
+        record = replace(record, results=None)  # as the API has it where nobody talked
+    return ToldAttempt(
+        record,
+        event.sent_at,
+        is_whole=_is_whole(record),
+        # After an unsuccessful one of which that is not told, there may be one whose event was lost.
+        is_final=record.status == COMPLETED if is_final is None else is_final,
+    )
+
+
+def _is_whole(record: Conversation) -> bool:
+    if None in {record.start_timestamp, record.end_timestamp} or not Endings().is_over(record.status):
+        return False
+    return _nobody_connected(record) or None not in (record.duration_seconds, record.results)
+
+
+def _nobody_connected(record: Conversation) -> bool:
+    return record.status in UNSUCCESSFUL and not record.duration_seconds
+
+
+def _has_transcript(record: Conversation) -> bool:
+    return isinstance(record.transcript, list)
