@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-report bench-store bench-wait bench-webhooks clean
+.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-report bench-store bench-wait bench-webhooks clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -56,6 +56,9 @@ bench-batch: .venv/.ready ## measure what validating a million contacts costs, b
 
 bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls under the same faults
 	@$(BIN)/python scripts/bench_faults.py
+
+bench-latency: .venv/.ready ## measure how soon a task starts after a call: by webhooks, and by polling
+	@$(BIN)/python scripts/bench_latency.py
 
 bench-report: .venv/.ready ## count what a report on 40,000 people costs with and without webhooks
 	@$(BIN)/python scripts/bench_report.py
