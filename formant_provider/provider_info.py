@@ -158,7 +158,7 @@ PROVIDER_INFO: dict[str, Any] = {
     "hooks": _modules("hooks", "formant"),
     "operators": _modules("operators", "batch", "call", "export", "storage", "suppression"),
     "sensors": _modules("sensors", "batch", "conversation"),
-    "triggers": _modules("triggers", "batch", "conversation", "wait"),
+    "triggers": _modules("triggers", "batch", "conversation", "event", "wait"),
     "notifications": ["formant_provider.notifications.call.FormantCallNotifier"],
     "task-decorators": [
         {"name": "formant_call", "class-name": "formant_provider.decorators.call.formant_call_task"}

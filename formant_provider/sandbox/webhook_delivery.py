@@ -94,7 +94,7 @@ class _Sender(threading.Thread):
                 self._changed.notify_all()
 
     def abort(self) -> None:
-        """End soon, also out of the midst of a request."""
+        """End soon; a request that is under way is interrupted."""
         self._stopping = True
         connection = self._connection
         if connection is not None and connection.sock is not None:

@@ -70,6 +70,10 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--conn-id", metavar="ID", action="append", dest="conn_ids", help=text)
     parser.add_argument("--host", default=HOST, help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
+    forward = (
+        "where to forward events without numbers: redis://HOST/?channel=NAME, or sqs://REGION/ACCOUNT/QUEUE"
+    )
+    parser.add_argument("--forward", metavar="URL", help=forward)
     parser.set_defaults(run=serve)
     if COMMANDS:
         commands = parser.add_subparsers(metavar="COMMAND")
@@ -79,14 +83,20 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Receive webhooks until a signal comes; what was accepted is stored then."""
+    """Receive webhooks until a signal comes; what was accepted is stored then.
+
+    :raises InvalidInput: events cannot be forwarded to where they are to be.
+    """
     import uvicorn
 
     from formant_provider.webhooks.connections import Connections
+    from formant_provider.webhooks.forwarding import forwarder_to
     from formant_provider.webhooks.service import Service
 
+    connections = Connections(arguments.conn_ids or [CONN_ID])
+    readers = [forwarder_to(arguments.forward, connections.conn_ids)] if arguments.forward else []
     _log_to_stderr()
-    service = Service(Connections(arguments.conn_ids or [CONN_ID]))
+    service = Service(connections, readers)
     for conn_id in service.connections.conn_ids:
         _say_if_unusable(service, conn_id)
     config = uvicorn.Config(

@@ -62,7 +62,7 @@ def test_an_inbound_call_is_told_from_one_of_ours(
     assert inbound.conversation.contact_number == placed.from_phone == "+12125550156"
 
 
-def test_a_chain_of_redials_says_when_it_goes_on_and_ends() -> None:
+def test_a_chain_of_redials_says_when_it_continues_and_ends() -> None:
     """The next attempt starts when the one before has said, and the last says that it is the last."""
     with Sandbox(speed=0, platform_redials=1) as sandbox, Receiver() as receiver:
         sandbox.add_webhook(receiver.url)

@@ -99,14 +99,14 @@ def test_whoever_goes_away_leaves_nothing(receiver: Receiver) -> None:
 def test_a_slow_store_is_not_waited_for_longer_than_the_vendor_waits(database: Database) -> None:
     """It is answered 503, which the vendor repeats; the repeat is stored, or known if the first one was."""
     new_store(database)
-    with receiving(database, limits=Limits(store_s=0.4)) as receiver:
-        assert receiver.post(event("a")) == STORED
+    with receiving(database, limits=Limits(store_s=0.8)) as receiver:
+        wait_until(lambda: receiver.post(event("a")) in (STORED, KNOWN))  # the store is open from here on
         with held_up(database), captured_logs() as lines:
             assert receiver.post(event("b")) == NOT_STORED
             assert receiver.post(event("c")) == NOT_STORED
-        assert "not stored within 0.4 seconds" in lines.text
+        assert "not stored within 0.8 seconds" in lines.text
         assert receiver.post(event("b")) in (STORED, KNOWN)
-        assert receiver.post(event("c")) == STORED
+        assert receiver.post(event("c")) in (STORED, KNOWN)
         assert [each.event.event_id for each in receiver.stored()] == ["a", "b", "c"]
 
 

@@ -8,12 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from formant_provider.store.schema import cursors
 from formant_provider.store.webhook_events import events_after
 from formant_provider.webhooks.__main__ import command_line, main
 from support.databases import Database, postgres_database
+from support.queues import redis_server
 from support.stores import new_store
+from support.webhook_events import NUMBER
 from support.webhook_server import event, open_store, program, signature, wait_until
 
 STORED, KNOWN = (200, {"status": "stored"}), (200, {"status": "known"})
@@ -95,3 +98,37 @@ def test_headers_of_a_proxy_are_not_believed(sqlite: Database, tmp_path: Path) -
         assert running.post(body, headers=named)[0] == 401
         assert running.post(body, headers={**named, "X-FormantAI-Signature": signature(body)}) == STORED
     assert "203.0.113.7" not in (tmp_path / "receiver.log").read_text()
+
+
+def test_what_is_stored_is_forwarded(sqlite: Database, tmp_path: Path) -> None:
+    """To where ``--forward`` says, as soon as it is there, and without what is private."""
+    new_store(sqlite)
+    with redis_server(tmp_path) as server:
+        heard = server.client().pubsub(ignore_subscribe_messages=True)
+        heard.subscribe("calls")
+        heard.get_message(timeout=5)
+        with program(sqlite, tmp_path, "--forward", f"{server.url}?channel=calls") as running:
+            wait_until(lambda: read_cursors(sqlite))  # it begins with what comes after its start
+            assert running.post(event("a", transcript="said so")) == STORED
+            message = heard.get_message(timeout=10)
+    assert message is not None
+    assert json.loads(message["data"])["event_id"] == "a"
+    assert not [private for private in (NUMBER, "said so", "Asha") if private in str(message["data"])]
+
+
+def read_cursors(database: Database) -> bool:
+    """Whether a reader has noted where it begins."""
+    with open_store(database).reading() as conn:
+        names = conn.execute(select(cursors.c.name)).scalars().all()
+    return any(name.startswith("forward:") for name in names)
+
+
+def test_a_queue_that_cannot_be_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is received, and without the password that its URL may have."""
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # as it sets for its own process
+    assert main(["--forward", "amqp://user:secret-word@host/x"]) == 2
+    said = capsys.readouterr().err
+    assert "forward: must begin with redis://" in said
+    assert "secret-word" not in said
