@@ -60,8 +60,9 @@ bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls u
 bench-store: .venv/.ready ## measure what a call costs with a call store, beside Airflow's task state store
 	@$(BIN)/python scripts/bench_store.py
 
-bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: requests, blocks, memory
+bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs, and what webhooks save
 	@$(BIN)/python scripts/bench_wait.py
+	@$(BIN)/python scripts/bench_wake.py
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .venv-* .airflow dist docs/_build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
