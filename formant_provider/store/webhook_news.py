@@ -54,8 +54,8 @@ class WebhookNews:
             seq = page.seq
             if page.is_last:
                 break
-        heard_at = last_heard(store, agent_id) if question.asks_heard else None
-        return Answer(_told(found), seq, _came(found) or heard_at)
+        heard_at = last_heard(store, agent_id) if question.asks_heard else _came(found)
+        return Answer(_told(found), seq, heard_at)
 
 
 def newest_record(store: Store, known: Conversation, *, needs_transcript: bool) -> Conversation | None:

@@ -76,6 +76,27 @@ class Scene:
         return run
 
 
+class Attentive(FakeSupervisor):
+    """Notes which connections are asked for in a way that blocks."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.blocking: list[str] = []
+        self._is_async = False
+
+    def send(self, msg: Any) -> Any:
+        if type(msg).__name__ == "GetConnection" and not self._is_async:
+            self.blocking.append(msg.conn_id)
+        return super().send(msg)
+
+    async def asend(self, msg: Any) -> Any:
+        self._is_async = True
+        try:
+            return self.send(msg)
+        finally:
+            self._is_async = False
+
+
 @pytest.fixture
 def scene(make_sandbox: Callable[..., Sandbox]) -> Any:
     with sqlite_store() as database:
@@ -102,7 +123,7 @@ def test_an_event_wakes_whoever_waits(mode: str, scene: Scene) -> None:
 
 
 def test_an_event_wakes_with_postgresql_too(database: Database, make_sandbox: Any) -> None:
-    """The trigger reads the store's connection without blocking its event loop."""
+    """What is done is the same with each database."""
     if database.kind == "sqlite":
         pytest.skip("the others are with SQLite")
     scene = Scene(database, make_sandbox(speed=1))
@@ -146,13 +167,24 @@ def test_nothing_private_is_logged_of_events(scene: Scene) -> None:
         assert not [each for each in (f"{NUMBER}00", "said so", "intent", SECRET) if each in text]
 
 
+def test_a_trigger_reads_the_stores_connection_without_blocking(scene: Scene) -> None:
+    """Other triggers share its event loop."""
+    run = run_task(an_operator(poll_interval=300, timeout=60, deferrable=True), scene.channel)
+    channel = Attentive(scene.channel.connections)
+    scene.tell()
+    assert run_trigger(run.deferral, channel, timeout_s=20).event["status"] == "completed"
+    asked = [msg.conn_id for msg in channel.messages if type(msg).__name__ == "GetConnection"]
+    assert set(asked) == {"formant_default", "calls_db"}
+    assert channel.blocking == []
+
+
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])
 def test_a_store_that_cannot_be_opened_hinders_no_wait(mode: str, make_sandbox: Any) -> None:
     """Polls find the end as without webhooks; the trigger says once why."""
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(speed=70)  # the call takes two seconds
     with sqlite_store() as database:
         scene = Scene(database, sandbox)
-        task = an_operator(poll_interval=0.2, timeout=60, deferrable=True)
+        task = an_operator(poll_interval=0.5, timeout=60, deferrable=True)
         deferred = run_task(task, scene.channel)
         scene.channel.connections["calls_db"] = {"conn_type": "http"}
         if mode == "triggerer":
@@ -160,7 +192,8 @@ def test_a_store_that_cannot_be_opened_hinders_no_wait(mode: str, make_sandbox: 
             assert fired.event["status"] == "completed"
             text = fired.log_text
         else:
-            run = to_the_end(a_sensor(trace_id=sandbox.calls[0].trace_id, timeout=20), scene.channel)
+            sensor = a_sensor(trace_id=sandbox.calls[0].trace_id, timeout=20, poke_interval=0.5)
+            run = to_the_end(sensor, scene.channel)
             assert run.xcoms["status"] == "completed"
             text = run.log_text
     assert text.count("must be of type postgres, mysql or sqlite. Until it answers") == 1

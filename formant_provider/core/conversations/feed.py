@@ -191,8 +191,8 @@ class Feed(BaseFeed[Waiter]):
         index = WaiterIndex(due, self._recipients, self._clock)
         for record in self._own_records(due, index):
             listed.setdefault(record.conversation_id, record)
-        self._forget_all_but(listed)
         self._heard.keep(listed, index)
+        self._forget_all_but({*listed, *(each.conversation_id for each in self._heard.records())})
         told = (self._heard.of(record) for record in listed.values())
         records = [each for each in told if index.named_by(each) or not self._heard.came_in(each, index)]
         records.sort(key=lambda each: each.start_timestamp or 0)
