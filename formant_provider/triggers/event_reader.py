@@ -28,6 +28,7 @@ STORED_AFTER_S = 30.0
 # Airflow fails a trigger that has more than 1,024 events to take; each is small.
 MOST_UNCONFIRMED = 200
 _NOTED_EVERY_S = 60.0
+APART_S = 5.0
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Fired:
 
 
 class Part(NamedTuple):
-    """What is to be fired of all events up to a number; often nothing."""
+    """What is to be fired now, often nothing; with it, all events up to a number were fired."""
 
     fired: list[Fired]
     seq: int
@@ -53,6 +54,10 @@ class Part(NamedTuple):
 @dataclass
 class EventReader:
     """The events that one trigger waits for.
+
+    Airflow starts a run for the first event of several, and tells the run of what was stored up to then. What
+    is stored until the scheduler has made the run starts none, and waits for the event after it. So the
+    newest of several is fired alone, when there was time to make a run of those before; it takes them along.
 
     :param name: of its mark in the store.
     :param is_wanted: whether an event is waited for.
@@ -63,19 +68,26 @@ class EventReader:
     name: str
     is_wanted: Callable[[StoredEvent], bool]
     payload: Callable[[Told], dict[str, Any]]
+    clock: Callable[[], float] = time.monotonic
 
     async def parts(self) -> AsyncIterator[Part]:
         """Yield what came since the mark, and then what comes, at least once in some seconds.
 
         :raises InvalidInput: as :meth:`EventFeed.after`, and AirflowNotFoundException.
         """
-        seq = await self.feed.ask(partial(_begin, self.name))
+        seq = through = await self.feed.ask(partial(_begin, self.name))
         log.info("Webhook events are read on from number %s.", seq)
+        waiting: list[Fired] = []
+        last_at = -APART_S
         while True:
             stretch = await self.feed.after(seq)
-            wanted = [each for each in stretch.told if self.is_wanted(each.event)]
-            yield Part(self._fired(wanted, stretch.seq), stretch.seq)
             seq = stretch.seq
+            waiting += self._fired([each for each in stretch.told if self.is_wanted(each.event)], seq)
+            is_alone = len(waiting) == 1 and self.clock() - last_at >= APART_S
+            ready, waiting = (waiting, []) if is_alone else (waiting[:-1], waiting[-1:])
+            if ready:
+                last_at, through = self.clock(), ready[-1].seq
+            yield Part(ready, through if waiting else seq)
 
     async def note(self, seq: int) -> None:
         """Move the mark. It never goes back."""

@@ -41,6 +41,7 @@ RINGS = {
     "formant_decorated_call": {"+14155550150": 1, "+14155550151": 1, "+14155550152": 1},
     "formant_on_call": {"+14155550160": 1},
     "formant_suppression": {"+14155550171": 1},
+    "formant_events": {},
 }
 # It is meant to fail, and rings from a callback.
 FAILS = "formant_on_call"
