@@ -24,7 +24,7 @@ _TARGET = """Enter this in the FormantAI dashboard, for each agent:
   URL                {url}
   Secret             the first webhook_secret of connection {conn_id!r}
   Events             {events}
-  Include transcript yes, or it has to be read from the API
+  Include transcript yes, if tasks return it: else they read it from the API
   Recording URL      not needed
   Active             yes
 """
