@@ -57,14 +57,18 @@ bench-batch: .venv/.ready ## measure what validating a million contacts costs, b
 bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls under the same faults
 	@$(BIN)/python scripts/bench_faults.py
 
+bench-latency: .venv/.ready ## measure how soon a task starts after a call: by webhooks, and by polling
+	@$(BIN)/python scripts/bench_latency.py
+
 bench-report: .venv/.ready ## count what a report on 40,000 people costs with and without webhooks
 	@$(BIN)/python scripts/bench_report.py
 
 bench-store: .venv/.ready ## measure what a call costs with a call store, beside Airflow's task state store
 	@$(BIN)/python scripts/bench_store.py
 
-bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs: requests, blocks, memory
+bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs, and what webhooks save
 	@$(BIN)/python scripts/bench_wait.py
+	@$(BIN)/python scripts/bench_wake.py
 
 bench-webhooks: .venv/.ready ## measure 200 webhooks a second into PostgreSQL; KILL=--kill kills both in between
 	@$(BIN)/python scripts/bench_webhooks.py $(KILL)

@@ -34,6 +34,11 @@ class Attempt:
     most: int | None = None
     next_at: datetime | None = None
 
+    @property
+    def announced_at(self) -> datetime | None:
+        """When the platform calls again, if it has said that this attempt was not the last."""
+        return self.next_at if self.is_final is False else None
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Attempt:
         """Read ``data.retry``."""

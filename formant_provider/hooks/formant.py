@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from formant_provider.api.config import ClientConfig
     from formant_provider.api.fingerprints import Fingerprints
     from formant_provider.api.retry import RetryPolicy
+    from formant_provider.core.polling.news import News
     from formant_provider.store.store import Store
 
 
@@ -72,8 +73,37 @@ class FormantHook(BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection
 
-        connection = await get_async_connection(self.formant_conn_id)
-        return await asyncio.to_thread(_client, self._read(connection), retry_policy)
+        self._config = self._read(await get_async_connection(self.formant_conn_id))
+        return await asyncio.to_thread(_client, self._config, retry_policy)
+
+    def get_news(self) -> News | None:
+        """Return what webhooks have brought of calls; ``None`` when the connection names no call store.
+
+        What hinders it is said when it is asked: nothing that waits ends for that.
+        """
+        config = self.get_config().store
+        if config is None:
+            return None
+        try:
+            from formant_provider.store.opening import opener
+            from formant_provider.store.webhook_news import WebhookNews
+
+            return WebhookNews(opener(config))
+        except Exception as error:  # a secrets backend may raise anything
+            return _unanswered(error)
+
+    async def aget_news(self) -> News | None:
+        """Return the same for the connection as :meth:`aget_conn` has read it, without blocking."""
+        config = self._config.store if self._config else None
+        if config is None:
+            return None
+        try:
+            from formant_provider.store.opening import async_opener
+            from formant_provider.store.webhook_news import WebhookNews
+
+            return WebhookNews(await async_opener(config))
+        except Exception as error:  # as above
+            return _unanswered(error)
 
     @staticmethod
     def lasting_errors() -> tuple[type[Exception], ...]:
@@ -192,6 +222,12 @@ class FormantHook(BaseHook):
 def _warn_once(formant_conn_id: str, ignored: str) -> None:
     """Warn of keys in the extra that nothing reads, once a process: a poll reads the connection each time."""
     log.warning("The extra of connection %r has keys that nothing reads: %s.", formant_conn_id, ignored)
+
+
+def _unanswered(error: Exception) -> News:
+    from formant_provider.core.polling.news import Unanswered
+
+    return Unanswered(error)
 
 
 def _client(config: ClientConfig, retry_policy: RetryPolicy | None) -> FormantClient:

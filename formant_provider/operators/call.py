@@ -137,8 +137,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     :param max_inline_wait: longest wait for the API's rate limit that holds a worker, in seconds or as a
         ``timedelta``. When the API asks for more, the task is deferred if ``deferrable``, and fails in a way
         that Airflow may retry if not.
-    :param poll_interval: time between two looks, in seconds or as a ``timedelta``; longer when the API's
-        limits ask for it.
+    :param poll_interval: time between two looks, in seconds or as a ``timedelta``; longer where limits ask.
+    :param safety_poll_interval: the same while webhooks of the agent come, which end the wait at once.
     :param timeout: how long a try waits for the conversation, in seconds or as a ``timedelta``; counted from
         ``scheduled_for`` if that comes later.
     :param on_timeout: what the task does then: ``"fail"`` (without retries), ``"skip"``, or ``"return"``
@@ -205,6 +205,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         deferrable: bool | None = None,
         max_inline_wait: float | timedelta = 30,
         poll_interval: float | timedelta = 30,
+        safety_poll_interval: float | timedelta = 600,
         timeout: float | timedelta = 3600,
         on_timeout: OnTimeout = "fail",
         success_statuses: Collection[str] = SUCCESSFUL,
@@ -235,8 +236,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.timeout_s = options.time_to_wait("timeout", timeout)
         self.on_timeout = options.one_of("on_timeout", on_timeout, get_args(OnTimeout))
-        endings = (success_statuses, terminal_statuses, settle_for)
-        self.waiting = WaitOptions(poll_interval, *endings, on_unsuccessful, include_transcript)
+        endings = (success_statuses, terminal_statuses, settle_for, on_unsuccessful, include_transcript)
+        self.waiting = WaitOptions(poll_interval, *endings, safety_poll_interval)
         self._limit, self._stopped = LimitWait(), False
         chosen = {"timeout": timeout, "retries": self.retries, "wait_for_completion": wait_for_completion}
         self.check_options(self.given, chosen)

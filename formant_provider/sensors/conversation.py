@@ -62,6 +62,10 @@ class FormantConversationSensor(WaitingSensor):
         ``"skip"`` or ``"succeed"``.
     :param include_transcript: whether ``return_value`` holds ``transcript`` as well. XCom is plain text in
         Airflow's database.
+    :param safety_poll_interval: time between two looks at the API while webhooks of this agent are in the
+        connection's call store, in seconds or as a ``timedelta``: they are read about once a second, or at
+        each look in the modes ``"poke"`` and ``"reschedule"``. ``poke_interval`` applies when that is longer,
+        when none has come for a day, without ``agent_id``, and always in mode ``"reschedule"``.
     :param deferrable: whether to wait in the triggerer. ``None`` means Airflow's
         ``[operators] default_deferrable``.
     :raises ValueError: at parse time, an option is invalid.
@@ -98,6 +102,7 @@ class FormantConversationSensor(WaitingSensor):
         settle_for: float | timedelta = 0,
         on_unsuccessful: OnUnsuccessful = "fail",
         include_transcript: bool = False,
+        safety_poll_interval: float | timedelta = 600,
         deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -117,6 +122,7 @@ class FormantConversationSensor(WaitingSensor):
             settle_for,
             on_unsuccessful,
             include_transcript,
+            safety_poll_interval,
         )
         self.deferrable = deferrable_or_default(deferrable)
         self.operator_extra_links = links_of(self)
@@ -159,6 +165,7 @@ class FormantConversationSensor(WaitingSensor):
             recipient=self.hook.fingerprints(agent_id).mark(recipient),
             endings=self.waiting.endings,
             poll_interval_s=self.waiting.poll_interval_s,
+            safety_interval_s=self.waiting.safety_interval_s,
         )
 
     def trigger(self, context: Context, deadline: datetime) -> ConversationTrigger:

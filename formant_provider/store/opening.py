@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -46,6 +47,7 @@ KINDS = {
     "postgres": Kind("PostgresHook", "postgresql", "postgres"),
     "mysql": Kind("MySqlHook", "mysql", "mysql"),
 }
+_MISSING = "does not exist; create one of type postgres, mysql or sqlite"
 _FIELDS = ("conn_type", "host", "port", "login", "password", "schema", "extra")
 
 # By process and connection: an engine that was open when a process forked belongs to the parent. It stays
@@ -74,6 +76,17 @@ def opener(config: StoreConfig) -> Callable[[], Store]:
     :raises InvalidInput: as :func:`engine_of`.
     """
     return partial(_opened, engine_of(config), config)
+
+
+async def async_opener(config: StoreConfig) -> Callable[[], Store]:
+    """Return the same as :func:`opener`, without blocking the event loop.
+
+    :raises InvalidInput: as :func:`engine_of`.
+    """
+    connection = await _read_async(config.conn_id)
+    # To read an extra Airflow may ask its supervisor for it to be masked, which blocks.
+    engine = await asyncio.to_thread(_engine_for, config, connection)
+    return partial(_opened, engine, config)
 
 
 def _opened(engine: Engine, config: StoreConfig) -> Store:
@@ -111,7 +124,10 @@ def engine_of(config: StoreConfig) -> Engine:
     :raises InvalidInput: the Airflow connection does not exist, is of another type, cannot be used, or what
         its type needs is not installed; nothing was sent.
     """
-    connection = _read(config.conn_id)
+    return _engine_for(config, _read(config.conn_id))
+
+
+def _engine_for(config: StoreConfig, connection: Any) -> Engine:
     key, contents = (os.getpid(), config.conn_id), tuple(getattr(connection, name) for name in _FIELDS)
     before = _engines.get(key)
     if before is not None and before[0] == contents:
@@ -130,8 +146,18 @@ def _read(conn_id: str) -> Any:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         pass
-    reason = "does not exist; create one of type postgres, mysql or sqlite"
-    raise NoStoreConnection("store_conn_id", f"connection {conn_id!r} {reason}")
+    raise NoStoreConnection("store_conn_id", f"connection {conn_id!r} {_MISSING}")
+
+
+async def _read_async(conn_id: str) -> Any:
+    from airflow.providers.common.compat.connection import get_async_connection
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    try:
+        return await get_async_connection(conn_id)
+    except AirflowNotFoundException:
+        pass
+    raise NoStoreConnection("store_conn_id", f"connection {conn_id!r} {_MISSING}")
 
 
 def _make(conn_id: str, connection: Any) -> Engine:
@@ -162,6 +188,7 @@ def _engine(conn_id: str, kind: Kind, connection: Any) -> Engine | None:
     name = connection.conn_type
     hook_class = getattr(import_module(f"airflow.providers.{name}.hooks.{name}"), kind.hook)
     hook = hook_class(**{f"{name}_conn_id": conn_id})
+    hook.get_connection = lambda _: connection  # it was read already, and a trigger's thread cannot
     try:
         arguments = {"connect_args": _given(connection)} if kind.dialect != "sqlite" else {}
         return tune(hook.get_sqlalchemy_engine({**options(kind.dialect), **arguments}))

@@ -15,6 +15,7 @@ Word = TypeVar("Word", bound=str)
 _OF_CALL_WAITING = (
     "redial_on",
     "poll_interval",
+    "safety_poll_interval",
     "timeout",
     "on_timeout",
     "success_statuses",

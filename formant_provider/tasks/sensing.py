@@ -55,6 +55,7 @@ class WaitingSensor(PrivateFields, BaseSensorOperator):
         with self.waiting_for_it():
             if self._look is None:
                 self._look = Look(self.hook, self.trigger(context, now()))
+                self._look.waiter.deadline = now() + timedelta(seconds=self.timeout)
                 self.recall(self._look.waiter, context)
             self._look.once()
         if self._look.waiter.outcome is None:

@@ -13,6 +13,9 @@ from airflow.providers.common.compat.sdk import conf
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
+    from formant_provider.api.client import FormantClient
+    from formant_provider.api.retry import RetryPolicy
+    from formant_provider.core.polling.waits import BaseFeed
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.triggers.shared import WaitingTrigger
 
@@ -66,12 +69,20 @@ def wait_here(hook: FormantHook, trigger: WaitingTrigger) -> Any:
     wait_for(
         waiter,
         Polling(feed, RateLimiter(now), now, hook.lasting_errors()),
-        lambda: hook.reread().get_conn(once),
+        lambda: _open_client(hook, feed, once),
         deadline=datetime.fromisoformat(trigger.deadline),
         now=now,
         sleep=time.sleep,
     )
     return trigger.ended(waiter)
+
+
+def _open_client(hook: FormantHook, feed: BaseFeed[Any], policy: RetryPolicy) -> FormantClient:
+    """Open a client, and let the feed know whom to ask for news, with the connection as it is now."""
+    client = hook.reread().get_conn(policy)
+    if feed.hears:
+        feed.news = hook.get_news()
+    return client
 
 
 class Look:
@@ -87,6 +98,7 @@ class Look:
         self._trigger = trigger
         self._feed = trigger.feed(now)
         self._limiter = RateLimiter(now)
+        self._polled_at: datetime | None = None
         self.waiter = self._feed.join(trigger.watched())
 
     def end(self) -> Any:
@@ -108,10 +120,12 @@ class Look:
         from formant_provider.core.flows import run
 
         try:
-            with self._hook.reread().get_conn(RetryPolicy(max_attempts=1)) as client:
+            with _open_client(self._hook, self._feed, RetryPolicy(max_attempts=1)) as client:
                 self._feed.use(client)
-                run(self._feed.poll(), client)
-                self._limiter.on_success(client.quota)
+                if not self._has_heard():
+                    run(self._feed.poll(), client)
+                    self._polled_at = now()
+                    self._limiter.on_success(client.quota)
         except FormantError as error:
             if not may_repeat(error):
                 raise
@@ -119,6 +133,19 @@ class Look:
             log.warning("%s. Waiting continues.", error)
         if self.waiter.error:
             raise self.waiter.error
+
+    def _has_heard(self) -> bool:
+        """Ask for news; return whether they will do for this look."""
+        question = self._feed.ask()
+        if question is None:
+            return False
+        self._feed.hear(question.ask())
+        if self.waiter.is_done:
+            return True
+        if self._polled_at is None:
+            return False
+        next_at = self._polled_at + timedelta(seconds=self._feed.pause_s(self._polled_at))
+        return self._feed.interval_s() < self._feed.pause_s(self._polled_at) and now() < next_at
 
 
 def now() -> datetime:

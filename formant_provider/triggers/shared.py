@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from formant_provider.hooks.formant import FormantHook
 
 if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
     from formant_provider.core.polling.async_poller import Poller
     from formant_provider.core.polling.pacing import RateLimiter
     from formant_provider.core.polling.waits import BaseFeed, Now
@@ -169,5 +170,12 @@ def _shared_poller(trigger: WaitingTrigger) -> Poller[Any]:
         hook, once = FormantHook(*place), RetryPolicy(max_attempts=1)
         limiter = shared.limiters.setdefault(place, RateLimiter(utc_now))
         feed = trigger.feed(utc_now)
-        shared.pollers[key] = Poller(feed, limiter, lambda: hook.aget_conn(once), hook.lasting_errors())
+
+        async def open_client() -> FormantClient:
+            client = await hook.aget_conn(once)
+            if feed.hears:  # the store's connection is read with each client, as it may have been changed
+                feed.news = await hook.aget_news()
+            return client
+
+        shared.pollers[key] = Poller(feed, limiter, open_client, hook.lasting_errors())
     return shared.pollers[key]

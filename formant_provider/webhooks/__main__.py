@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import FormantError
+from formant_provider.webhooks import check
 
 if TYPE_CHECKING:
     from formant_provider.webhooks.service import Service
 
-COMMANDS: tuple[ModuleType, ...] = ()
+COMMANDS: tuple[ModuleType, ...] = (check,)
 """Modules with ``add_to(subparsers)``, whose parsers set ``run``: a function of the arguments."""
 CONN_ID = "formant_default"
 HOST, PORT = "127.0.0.1", 8088

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Any
 
 
@@ -42,17 +43,21 @@ class ScriptedServer:
     """Gives the answers in turn, the last one for ever.
 
     :param script: answers, or functions from the request to an answer.
+    :param tls: speaks https with this.
     """
 
-    def __init__(self, *script: Script) -> None:
+    def __init__(self, *script: Script, tls: SSLContext | None = None) -> None:
         self._script = list(script)
         self.seen: list[Seen] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._origin = "https://localhost" if tls else "http://127.0.0.1"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     @property
     def base_url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._origin}:{self._server.server_port}"
 
     def __enter__(self) -> ScriptedServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

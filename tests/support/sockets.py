@@ -56,14 +56,23 @@ def with_tls(
     certificate: Path, act: Callable[[socket.socket, Received], None]
 ) -> Callable[[socket.socket, Received], None]:
     """Do so behind TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context = server_context(certificate)
 
     def secured(connection: socket.socket, received: Received) -> None:
         with context.wrap_socket(connection, server_side=True) as tls:
             act(tls, received)
 
     return secured
+
+
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """Return what a server speaks TLS with.
+
+    :param certificate: a file with its key in it as well.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
 
 
 def write_certificate(path: Path, host: str) -> Path:

@@ -6,8 +6,10 @@
                         └─ does not tell whose it is, is over, and ─► detail ─► by its trace id, or else as
                            may be with a recipient somebody waits for           the only one in its time
 
-A detail is read once for each record that has ended, and remembered for as long as somebody waits. What is
-read is a flow (see :mod:`formant_provider.core.flows`): others send, and others wait.
+A detail is read once for each record that has ended, and remembered for as long as somebody waits. Events of
+webhooks go the same way: with an id that somebody waits for one ends the wait between two polls, and else it
+stands for the detail of a record in the list. While events come, the list is seldom read. What is read is a
+flow (see :mod:`formant_provider.core.flows`): others send, and others wait.
 
 Vendor page: https://docs.formantai.com/platform/conversations
 """
@@ -15,8 +17,7 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,6 +27,8 @@ from formant_provider.api.errors import FormantError, InvalidRequest, NotFound
 from formant_provider.api.fingerprints import Fingerprints
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
+from formant_provider.core.conversations.heard import Heard
+from formant_provider.core.conversations.listening import Listening
 from formant_provider.core.conversations.matching import (
     Ownership,
     Reading,
@@ -34,12 +37,13 @@ from formant_provider.core.conversations.matching import (
     by_recipient,
     calls_of_others,
 )
-from formant_provider.core.conversations.redials import Redials
+from formant_provider.core.conversations.redials import Redials, Related, settles_at, unread
 from formant_provider.core.conversations.statuses import Endings, is_known
 from formant_provider.core.conversations.waiter_index import WaiterIndex, reads_since_ms
 from formant_provider.core.conversations.waiters import Waiter, Watch
 from formant_provider.core.flows import Flow
 from formant_provider.core.paging import recent
+from formant_provider.core.polling.news import Answer, AskNews, Told
 from formant_provider.core.polling.waits import BaseFeed, Now
 from formant_provider.core.vendor_clock import VendorClock
 
@@ -56,6 +60,8 @@ class Feed(BaseFeed[Waiter]):
         ``conversation_id``, and its detail is read in every poll.
     """
 
+    hears = True
+
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
         self._recipients = Fingerprints("", agent_id)
@@ -65,6 +71,15 @@ class Feed(BaseFeed[Waiter]):
         self._unknown_statuses: set[str] = set()
         self._clock = VendorClock(now)
         self._has_traces = False
+        self._heard = Heard()
+        self._listening = Listening(agent_id)
+
+    def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
+        """Begin to wait; served from the next poll on, or by the first event."""
+        waiter = super().join(watch, on_done)
+        waiter.joined_at = self._now()
+        self._listening.join(waiter)
+        return waiter
 
     def leave(self, waiter: Waiter) -> None:
         """Stop waiting, whether there was an outcome or not."""
@@ -72,6 +87,8 @@ class Feed(BaseFeed[Waiter]):
         self._ownership.waiter_left(waiter)
         if not self.waiters:
             self._details = {}  # but what was one call's is still not assigned to another
+            self._heard = Heard()
+            self._listening.rest()
 
     def use(self, client: FormantClient) -> None:
         """Recognise recipients as this client does, whose API key may not be that of the last one."""
@@ -89,8 +106,7 @@ class Feed(BaseFeed[Waiter]):
 
     def poll(self) -> Flow[None]:
         """Look once for everybody whose conversation can have begun."""
-        now = self._now()
-        due = [each for each in self.waiters if not each.outcome and self._due_at(each.watch) <= now]
+        due = self._due()
         if self._agent_id is None:
             yield from self._read_details(due)
         elif due:
@@ -98,9 +114,65 @@ class Feed(BaseFeed[Waiter]):
         for waiter in due:
             waiter.looks += 1
 
+    def _due(self) -> list[Waiter]:
+        now = self._now()
+        return [each for each in self.waiters if not each.outcome and self._due_at(each.watch) <= now]
+
+    def ask(self) -> AskNews | None:
+        """Return what to ask of the store, for everybody whose conversation can have begun."""
+        due = self._due() if self.news is not None else []
+        return AskNews(self.news, self._listening.question(due)) if self.news and due else None
+
+    def hear(self, answer: Answer | str) -> None:
+        """End the waits whose conversations events tell of by an id; anything else takes the list."""
+        told = self._listening.take(answer)
+        if not told:
+            return
+        waiters = [each for each in self.waiters if not each.outcome]
+        index = WaiterIndex(waiters, self._recipients, self._clock)
+        own = _own_traces(waiters)
+        of_use = [each for each in told if self._take_in(each, own, index)]
+        records = self._own_records(waiters, index)
+        for record in records if of_use else ():
+            if self._is_over(record, index.endings):
+                for waiter in by_id(record, index):
+                    self._assign(record, waiter)
+        next(self._settle(waiters, records, index, is_listed=False), None)
+
+    def _take_in(self, told: Told, own: Collection[str | None], index: WaiterIndex) -> bool:
+        """Keep what may be of use to somebody who waits; return whether it is."""
+        record = told.record
+        is_named = bool(index.named_by(record)) or record.trace_id in own
+        if not is_named and not index.awaits(record.contact_number) and not index.awaits(told.from_phone):
+            return False
+        if self._heard.add(told):
+            self._details.pop(record.conversation_id, None)
+        if not is_named and not self._heard.came_in(record, index):
+            for waiter in index.with_recipient_of(record):
+                waiter.is_hinted |= waiter.watch.trace_id is None or record.trace_id is None
+        return True
+
+    def _own_records(self, waiters: Collection[Waiter], index: WaiterIndex) -> list[Conversation]:
+        """Return the records that events have told and that bear an id of a call that is waited for."""
+        own = _own_traces(waiters)
+        found = [each for each in self._heard.records() if index.named_by(each) or each.trace_id in own]
+        return sorted(found, key=lambda each: each.start_timestamp or 0)
+
+    def pause_s(self, polled_at: datetime) -> float:
+        """Return the seconds between two polls: more than the interval while events come."""
+        waiters = [each for each in self.waiters if not each.outcome]
+        between = polled_at, self._now()
+        return self._listening.pause_s(waiters, self.interval_s(), between, self._settles_at)
+
+    def _settles_at(self, waiter: Waiter, record: Conversation) -> datetime:
+        told = self._heard.attempt(record)
+        return settles_at(waiter, record, told, self._clock) - self._clock.ahead
+
     def _read_details(self, due: list[Waiter]) -> Flow[None]:
         self._forget_all_but({str(waiter.watch.conversation_id) for waiter in due})
         for waiter in due:
+            if waiter.outcome:  # an event has come meanwhile
+                continue
             bare = Conversation(str(waiter.watch.conversation_id), agent_id=None, status=None)
             record = yield from self._detail(bare, [waiter.watch.endings])
             if record and self._is_over(record, [waiter.watch.endings]):
@@ -115,10 +187,15 @@ class Feed(BaseFeed[Waiter]):
             listed[record.conversation_id] = record
 
         yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
-        self._forget_all_but(listed)
-        records = sorted(listed.values(), key=lambda each: each.start_timestamp or 0)
-        self._has_traces |= any(record.trace_id is not None for record in records)
+        self._has_traces |= any(record.trace_id is not None for record in listed.values())
         index = WaiterIndex(due, self._recipients, self._clock)
+        for record in self._own_records(due, index):
+            listed.setdefault(record.conversation_id, record)
+        self._heard.keep(listed, index)
+        self._forget_all_but({*listed, *(each.conversation_id for each in self._heard.records())})
+        told = (self._heard.of(record) for record in listed.values())
+        records = [each for each in told if index.named_by(each) or not self._heard.came_in(each, index)]
+        records.sort(key=lambda each: each.start_timestamp or 0)
         unnamed: list[Reading] = []
         for record in filter(index.is_relevant, records):
             reading = yield from self._reading(record, index)
@@ -145,12 +222,12 @@ class Feed(BaseFeed[Waiter]):
         self._ownership.note(record, waiter)
         waiter.take(record, self._now())
 
-    def _settle(self, due: list[Waiter], records: list[Conversation], index: WaiterIndex) -> Flow[None]:
+    def _settle(
+        self, due: list[Waiter], records: list[Conversation], index: WaiterIndex, *, is_listed: bool = True
+    ) -> Flow[None]:
         """End the waits whose conversations count."""
         known = [self._details.get(record.conversation_id, record) for record in records]
-        related = _Related(known, self._recipients).to
-        belongs = partial(belongs_to_other, index=index, ownership=self._ownership)
-        redials = Redials(belongs, self._clock, related, self._detail, self._has_traces)
+        redials = self._redials(known, index, is_listed=is_listed)
         for waiter in due:
             while waiter.record and not waiter.outcome:
                 attempt = yield from redials.judge(waiter, waiter.record)
@@ -160,6 +237,13 @@ class Feed(BaseFeed[Waiter]):
                     waiter.end(attempt)
                 else:
                     self._assign(attempt, waiter)
+
+    def _redials(self, records: list[Conversation], index: WaiterIndex, *, is_listed: bool) -> Redials:
+        related = Related(records, self._recipients).to
+        belongs = partial(belongs_to_other, index=index, ownership=self._ownership)
+        read = self._detail if is_listed else unread
+        told = self._heard.attempt
+        return Redials(belongs, self._clock, related, read, self._has_traces, told, is_listed)
 
     def _forget_all_but(self, names: Collection[str]) -> None:
         self._details = {name: detail for name, detail in self._details.items() if name in names}
@@ -203,20 +287,5 @@ class Feed(BaseFeed[Waiter]):
         return False
 
 
-class _Related:
-    """Finds the records of one call or with one person, in the order in which they are given."""
-
-    def __init__(self, records: Sequence[Conversation], recipients: Fingerprints) -> None:
-        self._recipients = recipients
-        self._records: dict[str | None, list[Conversation]] = defaultdict(list)
-        for record in records:
-            for name in {recipients.mark(record.contact_number), record.trace_id}:
-                self._records[name].append(record)
-
-    def to(self, waiter: Waiter) -> list[Conversation]:
-        """Return those that may be of a waiter's call."""
-        watch, record = waiter.watch, waiter.record
-        own = self._recipients.mark(record.contact_number) if record else None
-        names = {own or watch.recipient, watch.trace_id, record.trace_id if record else None} - {None}
-        found = {each.conversation_id: each for name in names for each in self._records.get(name, [])}
-        return sorted(found.values(), key=lambda each: each.start_timestamp or 0)
+def _own_traces(waiters: Collection[Waiter]) -> set[str | None]:
+    return {waiter.record.trace_id for waiter in waiters if waiter.record} - {None}

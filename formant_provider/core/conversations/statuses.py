@@ -1,7 +1,8 @@
 """Decides what ends a wait for a conversation. The only place that says which status is final.
 
 A wait ends when the status of its conversation is final (:meth:`Endings.is_over`), and, after an unsuccessful
-one, when its record has stayed the newest for ``settle_for`` (:meth:`Endings.counts`). Else it ends at its
+one, when its record has stayed the newest for ``settle_for``, or when an event has said that it was the last
+attempt (:meth:`Endings.counts_at`). A redial that an event has announced is waited for. Else it ends at its
 deadline, or with an error that does not pass (:mod:`formant_provider.core.polling.loop`); a temporary error
 never ends it.
 
@@ -19,13 +20,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from formant_provider.api.models import Conversation, ReceiptStatus
+from formant_provider.api.webhook_models import Attempt
 
 COMPLETED = "completed"
+NOTHING_TOLD = Attempt()
 # Each is final for one attempt to talk. Whether the platform makes a further one, a record does not tell.
 UNSUCCESSFUL = frozenset({"no_answer", "busy", "failed", "unreachable", "socket_failure", "telephony_failed"})
 FINAL = UNSUCCESSFUL | {COMPLETED}
 # Words that need no warning: those of the receipt, and what the counts of a batch suggest.
 _GOING_ON = frozenset({*ReceiptStatus, "in_progress", "pending", "pending_retry"})
+# How long after the announced time of a redial its record may still come: it has to ring, talk and end.
+REDIAL_ENDS_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,43 @@ class Endings:
         """Whether this is an expected status."""
         return status in self.successful
 
-    def counts(self, record: Conversation, *, now: datetime, seen_at: datetime) -> bool:
+    def counts(
+        self,
+        record: Conversation,
+        *,
+        now: datetime,
+        seen_at: datetime,
+        attempt: Attempt = NOTHING_TOLD,
+    ) -> bool:
         """Whether a record that is over, and the newest of its recipient, ends the wait.
 
         :param now: the current time, aware.
-        :param seen_at: when the record was first seen to be over, for one that does not say when it ended.
+        :param seen_at: as in :meth:`counts_at`.
+        :param attempt: as in :meth:`counts_at`.
         """
-        if self.is_success(record.status) or not self.settle_for:
+        at_once = self.counts_at_once(record, attempt)
+        return at_once or now >= self.counts_at(record, seen_at=seen_at, attempt=attempt)
+
+    def counts_at(
+        self, record: Conversation, *, seen_at: datetime, attempt: Attempt = NOTHING_TOLD
+    ) -> datetime:
+        """Return from when on a record that is over, and the newest of its recipient, ends the wait.
+
+        :param seen_at: when the record was first seen to be over, for one that does not say when it ended.
+        :param attempt: what an event has said of redials after it.
+        """
+        over = min(ended(record) or seen_at, seen_at)
+        if self.counts_at_once(record, attempt):
+            return over
+        if attempt.announced_at is not None:
+            return attempt.announced_at + max(self.settle_for, REDIAL_ENDS_WITHIN)
+        return over + self.settle_for
+
+    def counts_at_once(self, record: Conversation, attempt: Attempt = NOTHING_TOLD) -> bool:
+        """Whether a record that is over ends the wait whatever comes after it."""
+        if self.is_success(record.status) or attempt.is_final:
             return True
-        return now - min(ended(record) or seen_at, seen_at) >= self.settle_for
+        return not self.settle_for and attempt.announced_at is None
 
 
 def is_known(status: str | None) -> bool:

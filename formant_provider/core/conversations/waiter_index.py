@@ -68,6 +68,11 @@ class WaiterIndex:
         mark = self._recipients.mark(record.contact_number)
         return self._lost if mark is None else self._by_recipient.get(mark, [])
 
+    def awaits(self, number: str | None) -> bool:
+        """Whether somebody waits for a call with this number."""
+        mark = self._recipients.mark(number)
+        return mark is not None and bool(self._by_recipient.get(mark))
+
     def tells_recipient(self, record: Conversation) -> bool:
         """Whether the record says whom it is with."""
         return self._recipients.mark(record.contact_number) is not None

@@ -10,9 +10,15 @@ from typing import Any
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.statuses import Endings
 from formant_provider.core.paging import CLOCK_SKEW_MS
-from formant_provider.core.polling.waits import DEFAULT_POLL_INTERVAL_S, BaseWaiter
+from formant_provider.core.polling.waits import (
+    DEFAULT_POLL_INTERVAL_S,
+    DEFAULT_SAFETY_INTERVAL_S,
+    BaseWaiter,
+)
 
 CLOCK_SKEW = timedelta(milliseconds=CLOCK_SKEW_MS)
+# A call that began so long before somebody waits for it may be over already.
+FRESH_FOR = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Watch:
         known.
     :param has_begun: whether the call was due when this was written, so that it is looked for at once, even
         where the clock is behind that of the machine that wrote it.
+    :param safety_interval_s: seconds between two looks while webhooks tell of this agent's calls.
     """
 
     since: datetime
@@ -39,6 +46,7 @@ class Watch:
     poll_interval_s: float = DEFAULT_POLL_INTERVAL_S
     until: datetime | None = None
     has_begun: bool = False
+    safety_interval_s: float = DEFAULT_SAFETY_INTERVAL_S
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` makes the same watch of: plain values."""
@@ -54,6 +62,7 @@ class Watch:
             "settle_for_s": endings.settle_for.total_seconds(),
             "until": self.until.isoformat() if self.until else None,
             "has_begun": self.has_begun,
+            "safety_interval_s": self.safety_interval_s,
         }
 
     @classmethod
@@ -73,6 +82,8 @@ class Watch:
             ),
             until=datetime.fromisoformat(until) if until else None,
             has_begun=fields["has_begun"],
+            # A trigger of a version before webhooks does not have it.
+            safety_interval_s=fields.get("safety_interval_s", DEFAULT_SAFETY_INTERVAL_S),
         )
 
     @property
@@ -92,6 +103,8 @@ class Waiter(BaseWaiter):
         ``formant_provider.core.conversations.matching``.
     :ivar likely: the only candidate as yet, while others may still appear.
     :ivar keeps_trace: whether a redial of this call by the platform bore its trace id.
+    :ivar joined_at: when the wait began in this process.
+    :ivar is_hinted: whether an event may be of its call, which only the list can tell.
     """
 
     watch: Watch
@@ -102,6 +115,13 @@ class Waiter(BaseWaiter):
     candidates: int = 0
     likely: Conversation | None = None
     keeps_trace: bool = False
+    joined_at: datetime | None = None
+    is_hinted: bool = False
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the wait began with the call, so that it was not over before."""
+        return self.joined_at is not None and self.joined_at - self.watch.since < FRESH_FOR
 
     @property
     def call(self) -> object:

@@ -1,7 +1,7 @@
 """Polls for many waiters in one event loop, which it never blocks: requests are sent by threads.
 
 Each poller has a thread of its own while it asks, so one whose server hangs holds up no other, and nothing
-else in this event loop.
+else in this event loop. Questions for news, one a second for each poller, share a few threads that stay.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.core.polling.loop import OpenClient, Pause, Polling, Steps
+from formant_provider.core.polling.loop import OpenClient, Pause, Polling, Step, Steps
+from formant_provider.core.polling.news import Answer, AskNews
 from formant_provider.core.polling.pacing import RateLimiter
 from formant_provider.core.polling.waits import BaseFeed, WaiterT, utc_now
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # The longest sleep by one clock alone: the wall clock may be set, and a machine be put to sleep.
 LONGEST_SLEEP_S = 60.0
+# A store that hangs must not keep polls from the vendor: after so long it counts as one that does not answer.
+NEWS_TIMEOUT_S = 10.0
+_NEWS_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="formant-news")
 
 
 class Poller(Generic[WaiterT]):
@@ -57,6 +61,7 @@ class Poller(Generic[WaiterT]):
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = self._feed.join(watch, on_done=lambda: _settle(future))
+        waiter.deadline = deadline
         self._futures[waiter] = future
         self._wake()
         try:
@@ -104,20 +109,29 @@ class Poller(Generic[WaiterT]):
                     future.set_exception(error)
 
     async def _carry_out(self, steps: Steps) -> None:
-        step, loop = next(steps), asyncio.get_running_loop()
+        step = next(steps)
         while True:
-            # The thread is given up for a pause, as the client is.
-            thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="formant-poll")
-            try:
-                while not isinstance(step, Pause):
-                    if isinstance(step, OpenClient):
-                        step = steps.send(await self._opened())
-                    else:
-                        step = steps.send(await loop.run_in_executor(thread, step))
-            finally:
-                thread.shutdown(wait=False)
-            await self._sleep(step)
-            step = next(steps)
+            if isinstance(step, Pause):
+                await self._sleep(step)
+                step = next(steps)
+            elif isinstance(step, AskNews):
+                step = steps.send(await _answer_to(step))
+            else:
+                step = await self._request(step, steps)
+
+    async def _request(self, step: Step, steps: Steps) -> Step:
+        """Carry out a step and what follows up to the next pause, in one thread, which is then given up."""
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="formant-poll")
+        try:
+            while not isinstance(step, Pause | AskNews):
+                if isinstance(step, OpenClient):
+                    step = steps.send(await self._opened())
+                else:
+                    step = steps.send(await loop.run_in_executor(thread, step))
+        finally:
+            thread.shutdown(wait=False)
+        return step
 
     async def _opened(self) -> FormantClient | Exception:
         try:
@@ -133,6 +147,14 @@ class Poller(Generic[WaiterT]):
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), min(pause.seconds, LONGEST_SLEEP_S))
+
+
+async def _answer_to(question: AskNews) -> Answer | str:
+    asked = asyncio.get_running_loop().run_in_executor(_NEWS_THREADS, question.ask)
+    try:
+        return await asyncio.wait_for(asked, NEWS_TIMEOUT_S)
+    except TimeoutError:
+        return f"The call store has not answered within {NEWS_TIMEOUT_S:g} s"
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
+from formant_provider.core.polling.news import AskNews
 from formant_provider.core.polling.pacing import RateLimiter
 from formant_provider.core.polling.waits import BaseFeed, BaseWaiter, Now
 
@@ -34,6 +35,8 @@ REFUSALS_TO_BELIEVE = 3
 # Where connections are kept may be away for a moment, and Airflow then says that there is none.
 GONE_TO_BELIEVE = 5
 LONGEST_OPENING_PAUSE_S = 60.0
+# How often a feed asks for news between its requests.
+NEWS_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class OpenClient:
     """Open a client that sends every request once. The steps close it."""
 
 
-Step: TypeAlias = "Pause | OpenClient | Callable[[], Outcome]"
-# Sent to a step is what came of it: of a pause nothing, of a request its outcome, else a client or an error.
+Step: TypeAlias = "Pause | OpenClient | AskNews | Callable[[], Outcome]"
+# Sent to a step is what came of it: of a pause nothing, of a request its outcome, of a question its answer,
+# else a client or an error.
 Steps: TypeAlias = Generator[Step, Any, None]
 
 
@@ -74,6 +78,7 @@ class Polling:
         self._now = now
         self._lasting = lasting
         self._polled_at: datetime | None = None
+        self._asked_at: datetime | None = None
         self._requests = 0
         self._client: FormantClient | None = None
 
@@ -87,6 +92,8 @@ class Polling:
         try:
             while True:
                 yield from self._pause_for(self._wait_s)
+                if (yield from self._ask_news()) and self._wait_s() > 0:
+                    continue
                 self._requests, self._polled_at = 0, self._now()
                 error = yield from self._carry_out(self._feed.poll())
                 if error is None:
@@ -107,15 +114,35 @@ class Polling:
         due_at, now = self._feed.due_at(), self._now()
         waits = [self._limiter.wait_s(), (due_at - now).total_seconds() if due_at else 0.0]
         if self._polled_at:
-            interval_s = self._limiter.interval_s(self._feed.interval_s(), self._requests)
+            interval_s = self._limiter.interval_s(self._feed.pause_s(self._polled_at), self._requests)
             waits.append((self._polled_at - now).total_seconds() + interval_s)
         return max(waits)
 
     def _pause_for(self, wait_s: Callable[[], float]) -> Steps:
-        """Pause for as long as there is something to wait for."""
+        """Pause for as long as there is something to wait for, and ask for news meanwhile."""
         while (seconds := wait_s()) > 0:
             self._close()  # a connection that rests is soon a dead one
-            yield Pause(seconds)
+            if not (yield from self._ask_news()):
+                news_s = self._news_due_s()
+                yield Pause(min(seconds, news_s if news_s > 0 else NEWS_INTERVAL_S))
+
+    def _ask_news(self) -> Generator[Step, Any, bool]:
+        """Ask for news if it is time to; return whether that was done."""
+        question = self._feed.ask() if self._news_due_s() <= 0 else None
+        if question is None:
+            return False
+        answer = yield question
+        self._asked_at = self._now()
+        self._feed.hear(answer)
+        return True
+
+    def _news_due_s(self) -> float:
+        """Return the seconds until news may be asked for."""
+        if self._feed.news is None:
+            return math.inf
+        if self._asked_at is None:
+            return 0.0
+        return (self._asked_at - self._now()).total_seconds() + NEWS_INTERVAL_S
 
     def _carry_out(self, flow: Flow[None]) -> Generator[Step, Any, FormantError | None]:
         """Carry out a flow, and repeat what may be repeated; return the error that ended it, if one did."""
@@ -196,7 +223,7 @@ def wait_for(
     :raises FormantError: what ended this wait alone.
     :raises Exception: what keeps ``open_client`` from returning a client, if it does not pass.
     """
-    began = now()
+    began, waiter.deadline = now(), deadline
     with closing(polling.steps()) as steps:
         step = next(steps)
         while not waiter.is_done:
@@ -210,6 +237,8 @@ def wait_for(
                 sleep(min(step.seconds, left.total_seconds()))
             elif isinstance(step, OpenClient):
                 outcome = _opened(open_client)
+            elif isinstance(step, AskNews):
+                outcome = step.ask()
             else:
                 outcome = step()
             step = steps.send(outcome)

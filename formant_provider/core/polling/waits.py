@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from formant_provider.api.errors import FormantError
 from formant_provider.core.flows import Flow
+from formant_provider.core.polling.news import Answer, AskNews, News
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
 DEFAULT_POLL_INTERVAL_S = 30.0
+DEFAULT_SAFETY_INTERVAL_S = 600.0
 # A first look may have to wait for the API's rate limit, or for a long list.
 FIRST_LOOK = timedelta(minutes=2)
 
@@ -28,6 +30,7 @@ class BaseWaiter:
     :ivar outcome: what ended the wait.
     :ivar error: what ended this wait alone.
     :ivar looks: polls that looked for it.
+    :ivar deadline: when it gives up, aware; ``None`` when nobody has said.
     """
 
     watch: Any
@@ -35,6 +38,7 @@ class BaseWaiter:
     outcome: Any = None
     error: FormantError | None = None
     looks: int = 0
+    deadline: datetime | None = None
 
     @property
     def is_done(self) -> bool:
@@ -64,7 +68,12 @@ class BaseFeed(ABC, Generic[WaiterT]):
 
     :param waiter: makes one who waits.
     :param now: tells the current time, aware.
+    :cvar hears: whether there may be news for it.
+    :ivar news: what may tell of ends without a poll; ``None`` when there is nothing of that kind.
     """
+
+    hears: ClassVar[bool] = False
+    news: News | None = None
 
     def __init__(self, waiter: Callable[[Any, Callable[[], None] | None], WaiterT], now: Now) -> None:
         self.waiters: list[WaiterT] = []
@@ -84,6 +93,17 @@ class BaseFeed(ABC, Generic[WaiterT]):
         """Return the seconds between two polls that the most impatient waiter asked for."""
         intervals = (waiter.watch.poll_interval_s for waiter in self.waiters)
         return min(intervals, default=DEFAULT_POLL_INTERVAL_S)
+
+    def pause_s(self, polled_at: datetime) -> float:  # noqa: ARG002 - for those who hear
+        """Return the seconds from the end of a poll to the next; longer than the interval if news will do."""
+        return self.interval_s()
+
+    def ask(self) -> AskNews | None:
+        """Return what to ask for news; ``None`` when there is nothing to ask, or nobody."""
+        return None
+
+    def hear(self, answer: Answer | str) -> None:
+        """Take in an answer, or the text of what kept it from coming."""
 
     def use(self, client: FormantClient) -> None:
         """Take note of the client that sends from now on."""

@@ -1,6 +1,7 @@
 """Waits for the conversation of a call that was placed, and ends the task as it went.
 
-What a trigger returns holds ids alone, so the worker reads the record once more before it pushes it.
+What a trigger returns holds ids alone, so the worker reads the record once more before it pushes it: from an
+event of the call store if there is one, or else from the API.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def push_outcome(
     """
     from formant_provider.core.conversations.statuses import moment_text
 
-    record = _read(hook, end)
+    record = _read(hook, end, include_transcript=options.include_transcript)
     result = {**end.receipt, "conversation_id": record.conversation_id}
     result["trace_id"] = record.trace_id or result.get("trace_id")
     result["agent_id"] = record.agent_id or result.get("agent_id")
@@ -161,12 +162,15 @@ def _record(
     record_in_store(hook, write)
 
 
-def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
+def _read(hook: FormantHook, end: WaitEnd, *, include_transcript: bool) -> Conversation:
     """Read the record in detail. Whatever hinders it, what the wait has found out is pushed."""
     from formant_provider.api.errors import FormantError
     from formant_provider.api.models import Conversation
 
     known = Conversation(str(end.conversation_id), agent_id=None, status=end.status, **end.known)
+    told = _told(hook, known, include_transcript=include_transcript)
+    if told is not None:
+        return told.filled_from(known)
     try:
         record = _read_patiently(hook, known.conversation_id)
     except Exception as error:  # the call is over, whatever it is
@@ -178,6 +182,21 @@ def _read(hook: FormantHook, end: WaitEnd) -> Conversation:
         )
         return known
     return record.filled_from(known)
+
+
+def _told(hook: FormantHook, known: Conversation, *, include_transcript: bool) -> Conversation | None:
+    """Return the record as an event of the call store has it; ``None`` when the API has to be asked."""
+    try:
+        store = hook.get_store()
+        if store is None:
+            return None
+        from formant_provider.store.webhook_news import newest_record
+
+        found = newest_record(store, known, needs_transcript=include_transcript)
+    except Exception as error:  # the API is there to be asked
+        log.warning("The call store could not be read (%s).", type(error).__name__)
+        return None
+    return found
 
 
 def _read_patiently(hook: FormantHook, conversation_id: str) -> Conversation:

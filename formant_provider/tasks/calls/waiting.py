@@ -32,6 +32,8 @@ class WaitOptions:
     :param settle_for: how long the record of an unsuccessful attempt must stay the newest of its recipient.
     :param on_unsuccessful: how the task ends after any other outcome.
     :param include_transcript: whether the result holds what was said.
+    :param safety_poll_interval: between two looks while webhooks tell of the agent's calls, in seconds or as
+        a ``timedelta``; ``poll_interval`` if that is longer.
     :raises ValueError: an option is invalid.
     """
 
@@ -41,6 +43,7 @@ class WaitOptions:
     settle_for: float | timedelta
     on_unsuccessful: OnUnsuccessful
     include_transcript: bool
+    safety_poll_interval: float | timedelta
 
     def __post_init__(self) -> None:
         one_of("on_unsuccessful", self.on_unsuccessful, get_args(OnUnsuccessful))
@@ -49,11 +52,18 @@ class WaitOptions:
         seconds("settle_for", self.settle_for)
         if self.poll_interval_s <= 0:
             raise ValueError(f"poll_interval must be above 0; not {self.poll_interval!r}")
+        if self.safety_interval_s <= 0:
+            raise ValueError(f"safety_poll_interval must be above 0; not {self.safety_poll_interval!r}")
 
     @property
     def poll_interval_s(self) -> float:
         """Seconds between two looks."""
         return seconds("poll_interval", self.poll_interval)
+
+    @property
+    def safety_interval_s(self) -> float:
+        """Seconds between two looks while webhooks tell of the agent's calls."""
+        return seconds("safety_poll_interval", self.safety_poll_interval)
 
     @property
     def endings(self) -> Endings:
@@ -102,5 +112,6 @@ def watch_for(
         recipient=hook.fingerprints(call.agent_id).mark(call.recipient),
         endings=options.endings,
         poll_interval_s=options.poll_interval_s,
+        safety_interval_s=options.safety_interval_s,
         until=getattr(placement, "until", None),
     )

@@ -1,0 +1,96 @@
+"""What events tell of a conversation, beside what the list tells of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from formant_provider.api.models import Conversation
+from formant_provider.api.webhook_models import Attempt
+from formant_provider.core.conversations.heard import Heard, is_same_attempt
+from formant_provider.core.conversations.statuses import Endings
+from formant_provider.core.polling.news import Answer, Told
+from support.feeds import AGENT, NOON_MS, Board, outcome_of, reading, row
+from support.ledgers import NOON, NUMBER
+
+TRACE = "t-1"
+
+
+def told(name: str, start_s: float = 0.0, attempt: Attempt | None = None, **fields: Any) -> Told:
+    """Return what an event tells of an attempt that began so many seconds after noon."""
+    record = Conversation.from_json(row(name, start_s, **{"trace_id": TRACE, **fields}))
+    sent_at = datetime.fromtimestamp((NOON_MS + start_s * 1000) / 1000 + 60, UTC)
+    return Told(record, attempt or Attempt(), None, sent_at)
+
+
+def test_an_attempt_that_the_list_knows_replaces_the_one_that_was_told() -> None:
+    """Attempts may share an id, and the event of the last one be lost."""
+    board = Board([row("chain", status="busy", trace_id=TRACE)])
+    with reading(board) as reader:
+        waiter = reader.join(TRACE, endings=Endings(settle_for=timedelta(hours=1)))
+        reader.poll()
+        attempt = Attempt(number=1, is_final=False, next_at=NOON + timedelta(minutes=5))
+        reader.feed.hear(Answer([told("chain", status="busy", attempt=attempt)], 1, NOON))
+        board.rows = [row("chain", 300, trace_id=TRACE)]
+        reader.poll(400)
+        assert outcome_of(waiter) == "chain"
+        assert waiter.outcome is not None
+        assert waiter.outcome.status == "completed"
+
+
+def test_the_first_attempt_of_another_call_is_no_redial() -> None:
+    """An event has told its number; without one it would be taken, being alone."""
+    ends = {}
+    for number in (None, 1, 2):
+        board = Board([row("one", status="busy", trace_id=TRACE)])
+        with reading(board) as reader:
+            waiter = reader.join(TRACE, endings=Endings(settle_for=timedelta(minutes=7)))
+            reader.poll()
+            board.rows.insert(0, row("two", 300, trace_id="t-2"))
+            reader.feed.hear(Answer([told("two", 300, Attempt(number=number), trace_id="t-2")], 1, NOON))
+            reader.poll(700)
+            ends[number] = outcome_of(waiter)
+    assert ends == {None: "two", 1: "one", 2: "two"}
+
+
+def test_an_event_spares_the_detail_of_its_record() -> None:
+    """Where the list has no trace ids."""
+    board = Board([row("c-1"), row("c-2")], {"c-1": {"trace_id": "t-9"}, "c-2": {"trace_id": "t-8"}})
+    with reading(board) as reader:
+        waiter = reader.join(TRACE)
+        reader.feed.use(reader.client)
+        reader.feed.hear(Answer([told("c-1", trace_id="t-9")], 1, NOON))
+        reader.poll()
+        assert (outcome_of(waiter), board.asked_details) == (None, ["c-2"])
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0, 1, 0)])
+@pytest.mark.parametrize("has_numbers", [True, False])
+def test_the_newest_attempt_counts_in_whatever_order_they_come(
+    order: tuple[int, ...], has_numbers: bool
+) -> None:
+    """By its number, or else by when it began."""
+    attempts = [told("c", 300 * n, Attempt(number=n + 1 if has_numbers else None)) for n in range(3)]
+    heard = Heard()
+    for n in order:
+        heard.add(attempts[n])
+    assert list(heard.records()) == [attempts[2].record]
+    assert not heard.add(attempts[2])
+
+
+def test_times_that_differ_by_a_fraction_are_of_one_attempt() -> None:
+    """An event has whole seconds, a record milliseconds."""
+    one = Conversation.from_json(row("c", 0.9))
+    assert is_same_attempt(one, Conversation.from_json(row("c", 0)))
+    assert not is_same_attempt(one, Conversation.from_json(row("c", 60)))
+    assert is_same_attempt(one, Conversation("c", AGENT, "busy"))
+
+
+def test_an_unknown_status_ends_no_wait() -> None:
+    """Nor does an event of a kind that is not documented."""
+    with reading(Board()) as reader:
+        waiter = reader.join(TRACE, recipient=NUMBER)
+        reader.feed.hear(Answer([told("c", status="transferred")], 1, NOON))
+        assert waiter.record is None
