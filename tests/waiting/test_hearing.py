@@ -45,6 +45,18 @@ def test_an_event_ends_the_wait_between_two_polls(hearing: Any) -> None:
     assert h.requests() == before == {"lists": 1, "details": 0}
 
 
+def test_what_has_come_is_heard_before_the_first_look(hearing: Any) -> None:
+    """A triggerer that was away asks for no record of which it was told."""
+    h = hearing(trace_id_in_list=False)
+    calls = [h.place(), h.place("10")]
+    h.sandbox.advance(200)
+    h.tell(*map(told_of, calls))
+    waiters = [h.join(call) for call in calls]
+    h.let_pass(1)
+    assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
+    assert h.requests()["details"] == 0
+
+
 def test_a_thousand_calls_take_two_list_requests_and_no_detail(hearing: Any) -> None:
     """All calls of one agent that end within ten minutes, each told of when it has ended."""
     h = hearing(trace_id_in_list=False)

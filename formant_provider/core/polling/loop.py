@@ -182,6 +182,7 @@ class Polling:
             if not isinstance(opened, Exception):
                 self._client = opened
                 self._feed.use(opened)
+                yield from self._ask_news()  # which may spare what is asked next
                 return opened
             in_a_row = in_a_row + 1 if isinstance(opened, self._lasting) else 0
             if in_a_row >= GONE_TO_BELIEVE:
