@@ -1,4 +1,4 @@
-"""Tells feeds what webhooks have brought, and the end of a wait what an event holds of its conversation."""
+"""Tells feeds what webhooks have brought."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.models import Conversation
-from formant_provider.core.conversations.heard import is_newer, is_same_attempt
-from formant_provider.core.conversations.statuses import COMPLETED
 from formant_provider.core.polling.news import Answer, Question, Told
 from formant_provider.store.webhook_events import (
     StoredEvent,
@@ -56,28 +53,6 @@ class WebhookNews:
                 break
         heard_at = last_heard(store, agent_id) if question.asks_heard else _came(found)
         return Answer(_told(found), seq, heard_at)
-
-
-def newest_record(store: Store, known: Conversation, *, needs_transcript: bool) -> Conversation | None:
-    """Return the record of an attempt as its newest event has it.
-
-    ``None`` means that there is no such event, or that it lacks what the record may have.
-
-    :param known: what is known of the attempt: all attempts of a call may share one conversation id.
-    :param needs_transcript: whether the event has to hold what was said.
-    """
-    newest: Told | None = None
-    has_transcript = False
-    for stored in events_of_conversations(store, [known.conversation_id]):
-        told = _of(stored)
-        if told is None or told.record.status != known.status or not is_same_attempt(told.record, known):
-            continue
-        if newest is None or is_newer(told, newest):
-            newest, has_transcript = told, stored.event.has_transcript
-    if newest is None or (needs_transcript and not has_transcript):
-        return None
-    lacks_results = newest.record.status == COMPLETED and newest.record.results is None
-    return None if lacks_results else newest.record
 
 
 def _begin(store: Store, question: Question) -> int:

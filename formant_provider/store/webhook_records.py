@@ -7,11 +7,13 @@ webhook came or not.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from formant_provider.core.conversations.heard import is_same_attempt
 from formant_provider.core.conversations.statuses import COMPLETED, UNSUCCESSFUL, Endings
 from formant_provider.store.webhook_events import events_after, events_of_conversations, seq_before
 
@@ -61,24 +63,37 @@ def records_from_events(
     :param needs_transcript: whether what was said is needed, in the form in which the API gives it.
     :raises SendAborted: the store does not answer.
     """
-    newest: dict[str, WebhookEvent] = {}
+    events: dict[str, list[WebhookEvent]] = defaultdict(list)
     for stored in events_of_conversations(store, conversation_ids):
-        event = stored.event
-        if event.conversation is not None:
-            known = newest.setdefault(event.conversation.conversation_id, event)
-            newest[event.conversation.conversation_id] = max(known, event, key=_place)
-    found = {}
-    for conversation_id, event in newest.items():
-        told = _attempt(event)
-        if told is not None and told.is_whole and (_has_transcript(told.record) or not needs_transcript):
-            found[conversation_id] = told.record
-    return found
+        if stored.event.conversation is not None:
+            events[stored.event.conversation.conversation_id].append(stored.event)
+    found = {name: _whole(told, needs_transcript=needs_transcript) for name, told in events.items()}
+    return {name: record for name, record in found.items() if record is not None}
 
 
-def record_from_event(store: Store, conversation_id: str, *, needs_transcript: bool) -> Conversation | None:
-    """Return a conversation if the API need not be asked of it; see :func:`records_from_events`."""
-    found = records_from_events(store, [conversation_id], needs_transcript=needs_transcript)
-    return found.get(conversation_id)
+def record_of_attempt(store: Store, known: Conversation, *, needs_transcript: bool) -> Conversation | None:
+    """Return the record of one attempt if the API need not be asked of it.
+
+    :param known: what is known of the attempt: all attempts of a call may share one conversation id.
+    :param needs_transcript: as for :func:`records_from_events`.
+    :raises SendAborted: the store does not answer.
+    """
+    told = [stored.event for stored in events_of_conversations(store, [known.conversation_id])]
+    of_attempt = [event for event in told if event.conversation and _is_of(event.conversation, known)]
+    return _whole(of_attempt, needs_transcript=needs_transcript)
+
+
+def _is_of(record: Conversation, attempt: Conversation) -> bool:
+    return record.status == attempt.status and is_same_attempt(record, attempt)
+
+
+def _whole(events: Collection[WebhookEvent], *, needs_transcript: bool) -> Conversation | None:
+    """Return what the newest of some events tells, if it is all that the API would tell."""
+    newest = max(events, key=_place, default=None)
+    told = _attempt(newest) if newest is not None else None
+    if told is None or not told.is_whole or (needs_transcript and not _has_transcript(told.record)):
+        return None
+    return told.record
 
 
 def _place(event: WebhookEvent) -> tuple[int, datetime]:

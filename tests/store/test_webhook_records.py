@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from formant_provider.api.models import Conversation
 from formant_provider.store.store import Store
-from formant_provider.store.webhook_records import attempts_since, record_from_event, records_from_events
+from formant_provider.store.webhook_records import attempts_since, record_of_attempt, records_from_events
 from support.databases import Database
 from support.stores import new_store
 from support.webhook_events import AT, NUMBER, store_events, webhook
@@ -22,17 +23,15 @@ def store(database: Database) -> Store:
 
 
 def is_told(store: Store, *, needs_transcript: bool = False) -> bool:
-    return record_from_event(store, "conv_1", needs_transcript=needs_transcript) is not None
+    return bool(records_from_events(store, ["conv_1"], needs_transcript=needs_transcript))
 
 
 def test_an_event_tells_the_record_of_its_conversation(store: Store) -> None:
     """With the names, units and moments that the API has."""
     store_events(store, webhook())
-    record = record_from_event(store, "conv_1", needs_transcript=False)
-    assert record is not None
+    (record,) = records_from_events(store, ["conv_1", "conv_2"], needs_transcript=False).values()
     assert (record.contact_number, record.status, record.results) == (NUMBER, "completed", {"intent": "pay"})
     assert (record.start_timestamp, record.end_timestamp) == (1773827880000, 1773827940000)
-    assert record_from_event(store, "conv_2", needs_transcript=False) is None
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -97,3 +96,24 @@ def test_all_attempts_since_a_moment_are_told(store: Store) -> None:
     told = list(attempts_since(store, 456, AT))
     assert [attempt.record.conversation_id for attempt in told] == [str(n) for n in range(600)]
     assert [attempt.is_final for attempt in told] == [True, False, False, True] * 150
+
+
+def test_of_attempts_that_share_an_id_each_has_its_own_record(store: Store) -> None:
+    """Whoever has waited for the second reads what the second has told, and not the first one's."""
+    store_events(
+        store,
+        webhook("a", "call.no_answer", retry={"attempt_number": 1}, duration_seconds=None, results=None),
+        webhook(
+            "b",
+            retry={"attempt_number": 2},
+            started_at="2026-03-18T10:28:00Z",
+            ended_at="2026-03-18T10:29:00Z",
+        ),
+    )
+    second = Conversation("conv_1", 456, "completed", start_timestamp=1773829680000)
+    record = record_of_attempt(store, second, needs_transcript=False)
+    assert record is not None
+    assert record.end_timestamp == 1773829740000
+    first = Conversation("conv_1", 456, "no_answer", start_timestamp=1773827880000)
+    assert record_of_attempt(store, first, needs_transcript=False) is not None
+    assert record_of_attempt(store, second, needs_transcript=True) is None

@@ -140,20 +140,24 @@ def test_a_look_in_mode_poke_asks_the_store_and_not_the_vendor(scene: Scene) -> 
     assert reads(scene.sandbox) == {"list": 1, "detail": 0}
 
 
-@pytest.mark.parametrize("has_transcript", [True, False])
-def test_what_was_said_is_taken_from_where_it_is(has_transcript: bool, scene: Scene) -> None:
-    """From the event if its target includes it, else from the record."""
+@pytest.mark.parametrize(
+    ("told", "is_used"), [("said so", False), ([{"role": "agent"}], True), (None, False)]
+)
+def test_what_was_said_has_one_form_whether_a_webhook_came_or_not(
+    told: object, is_used: bool, scene: Scene
+) -> None:
+    """As the API has it, a list of turns: an event with a text, or without any, leaves it to the record."""
     scene.sandbox.place(f"{NUMBER}00")
     call = scene.sandbox.calls[0]
     scene.sandbox.advance(200)
-    scene.tell(**({"transcript": "said so"} if has_transcript else {}))
+    scene.tell(**({"transcript": told} if told else {}))
     sensor = a_sensor(trace_id=call.trace_id, include_transcript=True, timeout=60)
     run = to_the_end(sensor, scene.channel)
     assert run.state == "success", run.log_text
     said = run.xcoms["return_value"]["transcript"]
-    assert (said == "said so") is has_transcript
-    assert said
-    assert reads(scene.sandbox)["detail"] == (0 if has_transcript else 1)
+    assert [turn["role"] for turn in said][0] == "agent"
+    assert (said == told) is is_used
+    assert reads(scene.sandbox)["detail"] == (0 if is_used else 1)
 
 
 def test_nothing_private_is_logged_of_events(scene: Scene) -> None:

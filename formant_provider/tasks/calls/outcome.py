@@ -190,9 +190,9 @@ def _told(hook: FormantHook, known: Conversation, *, include_transcript: bool) -
         store = hook.get_store()
         if store is None:
             return None
-        from formant_provider.store.webhook_news import newest_record
+        from formant_provider.store.webhook_records import record_of_attempt
 
-        found = newest_record(store, known, needs_transcript=include_transcript)
+        found = record_of_attempt(store, known, needs_transcript=include_transcript)
     except Exception as error:  # the API is there to be asked
         log.warning("The call store could not be read (%s).", type(error).__name__)
         return None
