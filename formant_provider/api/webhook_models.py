@@ -15,6 +15,8 @@ from typing import Any
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import Conversation, iso_moment
 
+# What `python -m formant_provider.webhooks check` sends: it tells of no call, and nobody acts on it.
+CHECK_EVENT = "formant.check"
 _LARGEST_ID = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -77,6 +79,11 @@ class WebhookEvent:
         to_phone = self.conversation.contact_number if self.conversation else None
         digits = (re.sub(r"\D", "", number or "") for number in (to_phone, self.from_phone))
         return {int(number) for number in digits if number.isascii() and number}
+
+    @property
+    def is_check(self) -> bool:
+        """Whether it was sent to try the way from a public URL to the store."""
+        return self.event_type == CHECK_EVENT
 
     @classmethod
     def from_body(cls, body: bytes) -> WebhookEvent:

@@ -102,6 +102,7 @@ class FormantConversationEventTrigger(BaseEventTrigger):
         record = stored.event.conversation
         return (
             stored.conn_id == self.conn_id
+            and not stored.event.is_check
             and (self.event_types is None or stored.event.event_type in self.event_types)
             and (self.agent_id is None or (record is not None and record.agent_id == self.agent_id))
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.webhooks.probe import EVENT_TYPE, Answer, probe
+from formant_provider.api.webhook_models import CHECK_EVENT
+from formant_provider.webhooks.probe import Answer, probe
 
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
@@ -128,7 +129,7 @@ def _about_signed(answer: Answer) -> Finding:
 def _about_store(store: Store, seq: int, event_id: str) -> Finding:
     from formant_provider.store.webhook_events import events_after
 
-    page = events_after(store, seq, event_types={EVENT_TYPE})
+    page = events_after(store, seq, event_types={CHECK_EVENT})
     if any(each.event.event_id == event_id for each in page.events):
         return Finding(True, f"It is in the call store ({store.where}).")
     text = "It is not in the call store of this connection: the receiver has another store_conn_id, or its"

@@ -81,7 +81,8 @@ class Forwarder:
         return sent == len(wanted) and not page.is_last
 
     def _is_wanted(self, stored: StoredEvent) -> bool:
-        return self._conn_ids is None or stored.conn_id in self._conn_ids
+        is_ours = self._conn_ids is None or stored.conn_id in self._conn_ids
+        return is_ours and not stored.event.is_check
 
     def _send(self, payloads: Sequence[dict[str, Any]]) -> int:
         """Return how many of them were sent."""

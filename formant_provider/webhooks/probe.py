@@ -7,9 +7,9 @@ import uuid
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from formant_provider.api.webhook_models import CHECK_EVENT
 from formant_provider.api.webhook_signature import HEADER, signature
 
-EVENT_TYPE = "formant.check"
 # The vendor waits as long for an answer.
 TIMEOUT_S = 10
 _ANOTHER = "Something else than the receiver answered. Look at where the proxy leads this path to."
@@ -83,7 +83,7 @@ def probe(url: str, conn_id: str, secret: str | None, *, timeout_s: float = TIME
 
 def _body(event_id: str) -> bytes:
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    event = {"event_id": event_id, "event_type": EVENT_TYPE, "timestamp": moment, "data": {}}
+    event = {"event_id": event_id, "event_type": CHECK_EVENT, "timestamp": moment, "data": {}}
     return json.dumps(event).encode()
 
 
@@ -91,7 +91,7 @@ def _headers(event_id: str, body: bytes, secret: str | None) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
         "X-FormantAI-Event-Id": event_id,
-        "X-FormantAI-Event-Type": EVENT_TYPE,
+        "X-FormantAI-Event-Type": CHECK_EVENT,
         "X-FormantAI-Timestamp": str(int(datetime.now(UTC).timestamp())),
     }
     if secret is not None:

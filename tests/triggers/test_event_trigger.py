@@ -117,6 +117,18 @@ def test_only_what_is_waited_for_is_fired(world: World) -> None:
     assert told_of(in_a_triggerer(world.channel, story).fired) == ["a", "b"]
 
 
+def test_an_event_that_only_tries_the_way_starts_no_dag(world: World) -> None:
+    """`check` sends it: also a trigger for all types of events leaves it out."""
+
+    async def story(triggerer: EventTriggerer) -> None:
+        await begun(triggerer, world, Trigger())
+        world.bring("check", event_type="formant.check")
+        world.bring("a", LAST)
+        await triggerer.until(lambda: len(triggerer.fired) == 1)
+
+    assert told_of(in_a_triggerer(world.channel, story).fired) == ["a"]
+
+
 def test_what_came_while_no_triggerer_ran_is_fired_by_the_next(world: World) -> None:
     """In order, and nothing is missing."""
 

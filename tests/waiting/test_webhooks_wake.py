@@ -155,7 +155,7 @@ def test_what_was_said_has_one_form_whether_a_webhook_came_or_not(
     run = to_the_end(sensor, scene.channel)
     assert run.state == "success", run.log_text
     said = run.xcoms["return_value"]["transcript"]
-    assert [turn["role"] for turn in said][0] == "agent"
+    assert next(turn["role"] for turn in said) == "agent"
     assert (said == told) is is_used
     assert reads(scene.sandbox)["detail"] == (0 if is_used else 1)
 

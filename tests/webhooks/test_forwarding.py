@@ -139,6 +139,7 @@ def test_only_events_of_the_connections_that_are_received_for_are_forwarded(
     forwarder.advance(store)
     listener = Listener(server, "mine")
     record(store, [delivery(webhook(each), conn_id=each) for each in ("other", "mine")])
+    record(store, [delivery(webhook("check", "formant.check", conversation_id="none"), conn_id="mine")])
     forwarder.advance(store)
     assert told(listener.messages()) == ["mine"]
 
