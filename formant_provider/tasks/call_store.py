@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pendulum
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
     from formant_provider.api.store_config import StoreConfig
     from formant_provider.core.conversations.over import Going
-    from formant_provider.core.ledger import IntentT, Ledger
+    from formant_provider.core.ledger import IntentT
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
     from formant_provider.store.intents import Asked
     from formant_provider.store.ledger import StoreLedger
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
+    from formant_provider.tasks.ledger import InMemoryLedger, TaskStateLedger
     from formant_provider.tasks.run import TaskRun
 
 log = logging.getLogger(__name__)
@@ -81,16 +82,20 @@ class CallStore:
         kind: type[IntentT],
         asked: Asked,
         admission: Admission,
-        before: Ledger[IntentT],
+        before: TaskStateLedger[IntentT] | InMemoryLedger[IntentT],
         pace: Pace | None = None,
     ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
         :param before: the one of a task without a store, in Airflow.
         """
+        from formant_provider.store.beside import Beside
         from formant_provider.store.intents import BATCH_CALL, kind_of
         from formant_provider.store.ledger import StoreLedger
 
+        is_first = self.knows_all and self.run.try_number == 1
+        # What Airflow does not know, a store does that knows all: nothing has to be assumed.
+        ledger = before.beside_a_store() if self.knows_all else before
         return StoreLedger(
             self.store,
             kind,
@@ -99,18 +104,11 @@ class CallStore:
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             lease=self.lease,
-            guesses=self.knows_all and self.run.try_number == 1 and kind_of(asked) != BATCH_CALL,
-            before=self._before(before),
+            guesses=is_first and kind_of(asked) != BATCH_CALL,
+            beside=None if is_first else Beside(ledger, self.began, self.run.try_number),
             relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
-
-    def _before(self, ledger: Any) -> Any:
-        """Return the ledger of a task without a store, as far as there is use for it."""
-        if not self.knows_all:
-            return ledger
-        # What it does not know, the store does: nothing has to be assumed.
-        return None if self.run.try_number == 1 else replace(ledger, assumed=None)
 
 
 def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = None) -> CallStore | None:
