@@ -54,6 +54,7 @@ class Asked:
     :param map_index: the row of a mapped task; -1 of another.
     :param asked_by: who started the run, in a word.
     :param account: digest of the account that the call is placed with.
+    :param knew_all: whether the store then knew of all that this row of the task had asked for before.
     :raises InvalidInput: no database can hold the agent, or the reference.
     """
 
@@ -68,6 +69,7 @@ class Asked:
     reference: str | None = None
     asked_by: str | None = None
     account: str | None = None
+    knew_all: bool = False
 
     def __post_init__(self) -> None:
         if self.agent_id > _LARGEST:
@@ -105,6 +107,7 @@ def first_row(asked: Asked, digests: Digests, *, now: datetime) -> dict[str, Any
         "asked_by": asked.asked_by,
         "account": asked.account,
         "asked_at": to_ms(now),
+        "knew_all": asked.knew_all,
         "outcome": None,
         "outcome_at": None,
         "version": 0,

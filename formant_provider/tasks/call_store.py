@@ -42,8 +42,8 @@ class CallStore:
     """The store of a task.
 
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know. The
-        run is younger than the store, and this is its first try, or an earlier one has asked the store as
-        well: before, the connection may have named no store, or another one, or this one was restored.
+        run is younger than the store, and this is its first try, or its tries have asked the store from the
+        first one on: else the connection may have named no store, or another one, or this one was restored.
     :param began: since when it has to know of them, aware.
     :param account: digest of the account that the connection leads to.
     :param limits: what the connection says of the store.
@@ -99,7 +99,7 @@ class CallStore:
         return StoreLedger(
             self.store,
             kind,
-            replace(asked, account=self.account),
+            replace(asked, account=self.account, knew_all=self.knows_all),
             admission,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
@@ -111,9 +111,12 @@ class CallStore:
         )
 
 
-def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = None) -> CallStore | None:
+def call_store_of(
+    hook: FormantHook, run: TaskRun, entry: str, *, began: datetime | None = None
+) -> CallStore | None:
     """Return the store of a task's connection; ``None`` when it names none.
 
+    :param entry: the one of Airflow's task state store, of a task without a call store.
     :param began: since when the store has to know all; ``None`` means what matters to a call of this run.
     :raises InvalidInput: it cannot be used.
     :raises SendAborted: its database does not answer.
@@ -125,15 +128,18 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
     began = began or _earliest(run, now)
-    knows_all = store.knows_since(began, now=now) and _asks_as_before(store, run)
+    knows_all = store.knows_since(began, now=now) and _asks_from_the_start(store, run, entry)
     return CallStore(store, run, lease, knows_all, began, account, config.store)
 
 
-def _asks_as_before(store: Store, run: TaskRun) -> bool:
-    from formant_provider.store.positions import has_asked
+def _asks_from_the_start(store: Store, run: TaskRun, entry: str) -> bool:
+    """Whether all earlier tries of this position have asked the store, as far as can be told."""
+    from formant_provider.store.positions import knew_all, knows
+    from formant_provider.tasks.ledger import keys_in
 
-    is_first = run.try_number == 1 and not run.was_cleared
-    return is_first or has_asked(store, (*run.task_id, run.map_index))
+    if run.is_first:
+        return True
+    return knew_all(store, (*run.task_id, run.map_index)) and knows(store, keys_in(run, entry))
 
 
 def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:

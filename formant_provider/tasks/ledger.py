@@ -106,21 +106,13 @@ class TaskStateLedger(Generic[IntentT]):
 
         :raises SendAborted: the store does not answer, or holds something that this version cannot read.
         """
-        try:
-            position = self.run.store.get(self._entry, default=None)
-        except Exception as error:
-            raise SendAborted(
-                f"Airflow's task state store could not be read ({type(error).__name__})"
-            ) from error
+        position = _kept(self.run, self._entry)
         is_whole = self.assumed is None if self.from_the_start is None else self.from_the_start
         self._position = position or {"from_the_start": is_whole, "calls": {}}
         try:
             return self._read(self._position)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SendAborted(
-                f"The entry {self._entry} of the task state store cannot be read ({type(error).__name__});"
-                " see whether this call was placed, then correct or delete it"
-            ) from error
+            raise _unreadable(self._entry, error) from error
 
     def _read(self, position: Mapping[str, Any]) -> IntentT | None:
         record = position["calls"].get(self.key)
@@ -156,6 +148,32 @@ class TaskStateLedger(Generic[IntentT]):
     def ids_of_others(self) -> Collection[str]:
         """Return nothing: an entry knows its own position alone."""
         return ()
+
+
+def keys_in(run: TaskRun, entry: str) -> Collection[str]:
+    """Return the keys of all calls of which the entry of this position tells.
+
+    :raises SendAborted: as :meth:`TaskStateLedger.read`.
+    """
+    position = None if run.store is None else _kept(run, entry)
+    try:
+        return [] if not position else list(position["calls"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _unreadable(entry, error) from error
+
+
+def _kept(run: TaskRun, entry: str) -> Any:
+    try:
+        return run.store.get(entry, default=None)
+    except Exception as error:
+        raise SendAborted(f"Airflow's task state store could not be read ({type(error).__name__})") from error
+
+
+def _unreadable(entry: str, error: Exception) -> SendAborted:
+    return SendAborted(
+        f"The entry {entry} of the task state store cannot be read ({type(error).__name__});"
+        " see whether this call was placed, then correct or delete it"
+    )
 
 
 def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ def _intents() -> None:
         sa.Column("asked_by", NAME),
         sa.Column("account", DIGEST),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
+        sa.Column("knew_all", sa.Boolean, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
         sa.Column("trace_id", NAME),
