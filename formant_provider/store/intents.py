@@ -151,13 +151,15 @@ def people_in(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def call_at(intent: BaseIntent) -> datetime:
     """Return when the person is called, as far as that is known."""
-    if isinstance(intent.receipt, CallReceipt) and intent.receipt.scheduled_at:
-        return intent.receipt.scheduled_at
-    if isinstance(intent, Intent) and intent.sends:
+    if not isinstance(intent, Intent):
+        return intent.written_at
+    if intent.receipt is not None and (known := intent.called_at or intent.receipt.scheduled_at):
+        return known
+    if intent.sends:
         last = intent.sends[-1]
         # At the latest: two calls must not be closer than a cap says because one of them was slow.
         return last.scheduled_for or last.ended_at or last.at
-    return intent.written_at
+    return intent.called_at or intent.written_at
 
 
 def vouched(row: Mapping[str, Any]) -> dict[str, Any]:

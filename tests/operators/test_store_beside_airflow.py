@@ -177,3 +177,32 @@ def test_a_call_that_airflow_alone_knows_is_told_to_the_store(world: World) -> N
     world.try_call()
     assert world.try_call(run_id="another run", call_cap=CallCap(1)).state == "skipped"
     assert world.sandbox.rings == {ANNA: 1}
+
+
+@pytest.mark.parametrize(("calls_before", "ends"), [(1, "found"), (2, "unconfirmed")])
+def test_a_call_that_others_placed_without_the_store_counts_from_when_it_rang(
+    calls_before: int, ends: str, world: World
+) -> None:
+    """They used its own name some minutes ago: no cap takes it for a call of the day before."""
+    named: dict[str, Any] = {"idempotency_key": "loan 7", "lookup_timeout": 0}
+    world.try_call(store=False, run_id="without a store", **named)
+    if calls_before == 2:
+        world.try_call(store=False, run_id="another without a store")
+    world.clock.lapse(300)
+    over_store = world.try_call(**named)
+    assert over_store.xcoms["return_value"]["placement"] == ends, over_store.log_text
+    capped = world.try_call(run_id="another run", call_cap=CallCap(1, "1d"))
+    assert capped.state == "skipped", capped.log_text
+    assert world.sandbox.rings == {ANNA: calls_before}
+
+
+def test_a_call_that_was_found_days_after_it_counts_from_when_it_rang(world: World) -> None:
+    """Found and read by its record, it does not hold up a cap for longer than it has to."""
+    named: dict[str, Any] = {"idempotency_key": "loan 7", "lookup_timeout": 0}
+    world.try_call(store=False, run_id="without a store", **named)
+    world.clock.lapse(23 * HOUR)
+    assert world.try_call(**named).xcoms["return_value"]["placement"] == "found"
+    world.clock.lapse(2 * HOUR)
+    again = world.try_call(run_id="another run", call_cap=CallCap(1, "1d"))
+    assert again.xcoms["return_value"]["placement"] == "placed", again.log_text
+    assert world.sandbox.rings == {ANNA: 2}
