@@ -84,6 +84,7 @@ calls = Table(
     Column("attempt", Integer, nullable=False),
     Column("call_at", BigInteger, nullable=False),
     Column("counted", Boolean, nullable=False),  # it may have been placed
+    Column("upload", Integer),  # the newest that they are in, of a batch call
     PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     Index("formant_calls_recipient", "recipient", "call_at"),
 )

@@ -75,6 +75,7 @@ def _calls() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
         sa.Column("counted", sa.Boolean, nullable=False),
+        sa.Column("upload", sa.Integer),
         sa.PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     )
     make_index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
