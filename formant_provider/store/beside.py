@@ -36,7 +36,7 @@ class Beside(Generic[IntentT]):
     ledger: OfTries[IntentT]
     since: datetime
     try_number: int
-    _told: IntentT | None = field(default=None, init=False)
+    _told: str | None = field(default=None, init=False)
 
     def completed(self, known: IntentT | None, *, in_try: int) -> tuple[IntentT | None, bool]:
         """Return what both know, and whether it is a call of which the store has to be told.
@@ -46,7 +46,6 @@ class Beside(Generic[IntentT]):
         """
         theirs = self.ledger.read()
         told_in_try = self.ledger.written_in_try
-        self._told = theirs if told_in_try else None
         if known is None:
             return theirs, theirs is not None and theirs.receipt is not None
         if theirs is not None and told_in_try and _knows_more(theirs, told_in_try, known, in_try):
@@ -60,11 +59,9 @@ class Beside(Generic[IntentT]):
 
         :raises SendAborted: it cannot be told; most often a newer try of this task has taken over.
         """
-        told = self._told
-        is_told = told is not None and attempt_of(told) == attempt_of(intent)
-        if not (is_told and told is not None and (told.sent is Sent.UNCLEAR or told.receipt is not None)):
+        if self._told != intent.key:  # once in each try
             self.ledger.claim(intent)
-            self._told = intent
+            self._told = intent.key
 
     def _doubted(self, known: IntentT) -> IntentT:
         """Return what is known where a try in between told neither: it may have sent the call.

@@ -206,3 +206,17 @@ def test_a_call_that_was_found_days_after_it_counts_from_when_it_rang(world: Wor
     again = world.try_call(run_id="another run", call_cap=CallCap(1, "1d"))
     assert again.xcoms["return_value"]["placement"] == "placed", again.log_text
     assert world.sandbox.rings == {ANNA: 2}
+
+
+@needs_state_store
+@pytest.mark.parametrize("after_s", [HOUR, DAY])
+def test_airflow_is_told_of_the_newest_send(after_s: float, world: World) -> None:
+    """A refused call is sent again by a later try: once there is no store, it is found by that send."""
+    for _ in range(2):
+        world.meet(Fault.RATE_LIMIT)
+        world.try_call()
+    world.clock.lapse(HOUR)
+    assert world.try_call().xcoms["return_value"]["placement"] == "placed"
+    world.clock.lapse(after_s)
+    assert world.try_call(store=False).xcoms["return_value"]["placement"] == "found"
+    assert world.sandbox.rings == {ANNA: 1}
