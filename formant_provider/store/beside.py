@@ -66,9 +66,10 @@ class Beside(Generic[IntentT]):
     def _doubted(self, known: IntentT) -> IntentT:
         """Return what is known where a try in between told neither: it may have sent the call.
 
-        A batch call is looked for in any case before it is uploaded again.
+        A batch call is looked for in any case before it is uploaded again, and so is what came of the call
+        before a redial: a try that found no reason for one has written nothing.
         """
-        if not isinstance(known, Intent):
+        if not isinstance(known, Intent) or known.last_receipt is not None:
             return known
         since = min(self.since, known.shared_since or self.since)
         return replace(known, sent=Sent.UNCLEAR, shared_since=since)
