@@ -17,6 +17,7 @@ from support.clocks import Clock
 from support.databases import Database
 from support.stores import sqlite_store
 from support.task_run import TaskRun, make_dag, run_task
+from support.versions import needs_state_store
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_a_position_that_had_no_store_at_first_vouches_for_nobody(
     assert receipt_of(moved)["placement"] == "found", moved.log_text
 
 
+@needs_state_store
 @pytest.mark.parametrize("after_s", [HOUR, DAY_LATER])
 def test_a_position_that_had_no_store_in_between_vouches_for_nobody(
     after_s: float, world: World, database: Database
@@ -81,6 +83,7 @@ def run_batch(world: World, people: list[str], index: int, try_number: int = 1) 
     return run_task(batch_calls(*people), world.channel, map_index=index, **at)
 
 
+@needs_state_store
 def test_a_batch_call_that_had_no_store_at_first_is_uploaded_once(world: World, database: Database) -> None:
     """It moves to a row that has asked the store for another one since: it is looked for, and found."""
     for row in (0, 1):
