@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, or_, select, union_all
+from sqlalchemy import and_, bindparam, case, func, or_, select, union_all
 
 from formant_provider.api.errors import NotAdmitted
 from formant_provider.api.models import utc_text
@@ -30,10 +30,12 @@ _FROM_RESERVED_TO_UPLOADED = timedelta(hours=6)
 # The two timeouts of a connection, and what the upload of a batch call may take.
 _LONGEST_SEND_MS = 3_600_000
 _SUPPRESSED_AT = select(people.c.suppressed_at).where(people.c.recipient == bindparam("recipient"))
+_UPLOAD = select(func.max(calls.c.upload)).where(calls.c.intent_id == bindparam("of_id")).scalar_subquery()
 _SUPPRESSED_IN = (
     select(calls.c.recipient)
     .join(people, people.c.recipient == calls.c.recipient)
     .where(calls.c.intent_id == bindparam("of_id"), calls.c.counted, people.c.suppressed_at.is_not(None))
+    .where(calls.c.upload == _UPLOAD)  # whom an earlier one may have called is called by it, or not
     .limit(1)
 )
 SUPPRESSED, CAPPED = "suppressed", "capped"
@@ -105,7 +107,7 @@ def is_suppressed(conn: Connection, recipient: str) -> bool:
 def is_anyone_suppressed(conn: Connection, batch_call: str) -> bool:
     """Whether somebody whom a batch call is about to call is on the do-not-call list by now.
 
-    :param batch_call: the id of its intent.
+    :param batch_call: the id of its intent; its newest upload is asked about.
     """
     return conn.execute(_SUPPRESSED_IN, {"of_id": batch_call}).first() is not None
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from formant_provider.api.errors import FormantError, StoreMisconfigured, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -175,6 +179,30 @@ def again(transact: Callable[P, T]) -> Callable[P, T]:
         return transact(*args, **kwargs)
 
     return run
+
+
+def patiently(
+    transact: Callable[[], None],
+    pauses_s: Sequence[float],
+    *,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], None],
+) -> None:
+    """Run what is one transaction again for as long as the store does not answer.
+
+    :param pauses_s: before each further time. Once as much time has passed as they are long, it is the last.
+    :raises StoreUnavailable: it did not answer in the end.
+    """
+    give_up_at = now() + timedelta(seconds=sum(pauses_s))
+    for pause_s in pauses_s:
+        try:
+            return transact()
+        except StoreUnavailable as error:
+            if now() >= give_up_at:
+                raise
+            log.warning("%s. What the API answered is written again in %s s.", error, pause_s)
+        sleep(pause_s)
+    return transact()
 
 
 def as_ours(error: Exception, where: str) -> FormantError:

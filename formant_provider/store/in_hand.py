@@ -16,6 +16,19 @@ log = logging.getLogger(__name__)
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
+def busy_s(row: Mapping[str, Any], process: str, task: str, *, try_number: int, now: int) -> float:
+    """Return for how many seconds another process may still be at work on a row.
+
+    :param process: this one's name, which begins with that of its task, as all of them do.
+    :param now: milliseconds since 1970.
+    """
+    if row["sending_until"] is None or row["sending_by"] == process:
+        return 0.0
+    if row["sending_by"].startswith(task) and row["try_number"] < try_number:
+        return 0.0  # Airflow has given it up
+    return float(row["sending_until"] - now) / 1000
+
+
 def row_at_rest(
     store: Store,
     intent_id: str,

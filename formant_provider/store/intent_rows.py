@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 
 from formant_provider.api.errors import Superseded
 from formant_provider.store.intents import CHANGING
-from formant_provider.store.schema import intents
+from formant_provider.store.kinds import payload_of
+from formant_provider.store.schema import calls, events, intents
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -21,6 +22,13 @@ _LOCK = _FIND.with_for_update()
 _IDS_OF_OTHERS = select(intents.c.trace_id, intents.c.conversation_id).where(
     intents.c.recipient == bindparam("of_recipient"), intents.c.id != bindparam("of_id")
 )
+# A row tells the ids of its newest attempt alone.
+_REDIALLED = (
+    select(calls.c.intent_id)
+    .join(intents, intents.c.id == calls.c.intent_id)
+    .where(intents.c.recipient == bindparam("of_recipient"), intents.c.id != bindparam("of_id"))
+)
+_TOLD_OF_REDIALLED = select(events.c.payload).where(events.c.subject.in_(_REDIALLED))
 _UPDATE = (
     update(intents)
     .where(intents.c.id == bindparam("of_id"), intents.c.version == bindparam("of_version"))
@@ -77,9 +85,13 @@ def prolong(conn: Connection, intent_id: str, process: str, until: int) -> None:
 
 
 def ids_of_others(conn: Connection, intent_id: str, recipient: str) -> set[str]:
-    """Return trace ids and conversations of all other rows about a recipient."""
-    found = conn.execute(_IDS_OF_OTHERS, {"of_recipient": recipient, "of_id": intent_id}).all()
-    return {id_ for row in found for id_ in row if id_}
+    """Return trace ids and conversations of all other rows about a recipient, of each attempt."""
+    named = {"of_recipient": recipient, "of_id": intent_id}
+    found = [tuple(row) for row in conn.execute(_IDS_OF_OTHERS, named)]
+    for text in conn.execute(_TOLD_OF_REDIALLED, named).scalars():
+        told = payload_of(text)
+        found.append((told.get("trace_id"), told.get("conversation_id")))
+    return {id_ for ids in found for id_ in ids if id_}
 
 
 def superseded() -> Superseded:

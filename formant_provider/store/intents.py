@@ -54,6 +54,7 @@ class Asked:
     :param map_index: the row of a mapped task; -1 of another.
     :param asked_by: who started the run, in a word.
     :param account: digest of the account that the call is placed with.
+    :param knew_all: whether the store then knew of all that this row of the task had asked for before.
     :raises InvalidInput: no database can hold the agent, or the reference.
     """
 
@@ -68,6 +69,7 @@ class Asked:
     reference: str | None = None
     asked_by: str | None = None
     account: str | None = None
+    knew_all: bool = False
 
     def __post_init__(self) -> None:
         if self.agent_id > _LARGEST:
@@ -105,6 +107,7 @@ def first_row(asked: Asked, digests: Digests, *, now: datetime) -> dict[str, Any
         "asked_by": asked.asked_by,
         "account": asked.account,
         "asked_at": to_ms(now),
+        "knew_all": asked.knew_all,
         "outcome": None,
         "outcome_at": None,
         "version": 0,
@@ -148,13 +151,15 @@ def people_in(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def call_at(intent: BaseIntent) -> datetime:
     """Return when the person is called, as far as that is known."""
-    if isinstance(intent.receipt, CallReceipt) and intent.receipt.scheduled_at:
-        return intent.receipt.scheduled_at
-    if isinstance(intent, Intent) and intent.sends:
+    if not isinstance(intent, Intent):
+        return intent.written_at
+    if intent.receipt is not None and (known := intent.called_at or intent.receipt.scheduled_at):
+        return known
+    if intent.sends:
         last = intent.sends[-1]
         # At the latest: two calls must not be closer than a cap says because one of them was slow.
         return last.scheduled_for or last.ended_at or last.at
-    return intent.written_at
+    return intent.called_at or intent.written_at
 
 
 def vouched(row: Mapping[str, Any]) -> dict[str, Any]:

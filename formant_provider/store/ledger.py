@@ -8,7 +8,6 @@ one that died leaves a doubt, and a newer try of the same task does not wait for
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from sqlalchemy import insert
 
-from formant_provider.api.errors import SendAborted, StoreUnavailable, Superseded
-from formant_provider.core.ledger import IntentT, Ledger, Sent, note
+from formant_provider.api.errors import SendAborted, Superseded
+from formant_provider.core.ledger import IntentT, Sent, note
 from formant_provider.store import intents as rows
 from formant_provider.store.admission import Admission, is_anyone_suppressed
 from formant_provider.store.bulk import people_of
 from formant_provider.store.events import append
-from formant_provider.store.failures import again
-from formant_provider.store.in_hand import row_at_rest
+from formant_provider.store.failures import again, patiently
+from formant_provider.store.in_hand import busy_s, row_at_rest
 from formant_provider.store.intent_rows import find_row, ids_of_others, insert_row, prolong, update_row
 from formant_provider.store.schema import calls
 from formant_provider.store.store import to_ms
@@ -33,10 +32,9 @@ from formant_provider.store.uploads import count_people, give_back
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from formant_provider.store.beside import Beside
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
-
-log = logging.getLogger(__name__)
 
 _FORGOTTEN = "The call store was purged meanwhile"
 _UPLOADS_TAKE_TIMES = 60  # as long as the request of a call
@@ -55,8 +53,7 @@ class StoreLedger(Generic[IntentT]):
     :param relies_since: since when the store has to know of all calls, when nothing of this one is in it;
         ``None`` means that nothing follows from that.
     :param pace: in whose turn the call is placed; ``None`` means at once.
-    :param before: the ledger of a task without a store, which may know what the store does not, and is told
-        what is sent; ``None`` in a first try.
+    :param beside: what Airflow knows, and is told; ``None`` in a first try.
     :ivar people: of a batch call: how many, and the digest of who they are, once its contacts were read.
     :ivar claim_before: until when it may be sent for the first time, if there is a limit.
     """
@@ -69,7 +66,7 @@ class StoreLedger(Generic[IntentT]):
     sleep: Callable[[float], None]
     lease: timedelta
     guesses: bool = False
-    before: Ledger[IntentT] | None = None
+    beside: Beside[IntentT] | None = None
     pace: Pace | None = None
     relies_since: datetime | None = None
     is_durable = True
@@ -102,12 +99,20 @@ class StoreLedger(Generic[IntentT]):
         if self._row is None:
             if self._was_there:  # to the core it would be a call that nobody has ever asked for
                 raise SendAborted(f"{_FORGOTTEN}: what the store knew of this call is gone")
-            self._known = self.before.read() if self.before else None
+            self._known = None
         else:
             self._known = rows.intent_of(self._row, self.kind, self.asked.key)
             self.people = rows.people_in(self._row)
             place = tuple(self._row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
             self.is_of_others = place != self.asked.place
+        if self.beside is not None:
+            known, is_news = self.beside.completed(self._known, in_try=(self._row or {}).get("try_number", 0))
+            if known is not None and is_news:  # what nobody can tell the store any more, once it is lost
+                try:
+                    self._write(known)
+                except Superseded:
+                    return self.read()
+            self._known = known
         return self._known
 
     def ids_of_others(self) -> set[str]:
@@ -121,12 +126,12 @@ class StoreLedger(Generic[IntentT]):
 
     def claim(self, intent: IntentT) -> None:
         """Remember that this is sent now, if nobody else is at it, the person may be called, and in turn."""
-        if self.before is not None and not self._may_have_been_placed(intent):
-            self.before.claim(intent)  # or what is there would be believed once there is no store
         if self.pace is None:
             self._claim(intent)
         else:
             self.pace.claim(self.store, self.id, lambda: self._claim(intent))
+        if self.beside is not None:  # not before the person is admitted: nothing takes it back
+            self.beside.mark(intent)
 
     @again
     def _claim(self, intent: IntentT) -> None:
@@ -157,16 +162,8 @@ class StoreLedger(Generic[IntentT]):
 
         :raises SendAborted: the store does not answer, or another process has taken over.
         """
-        give_up_at = self.now() + timedelta(seconds=sum(_PAUSES_S))
-        for pause_s in _PAUSES_S if intent.receipt is not None else ():
-            try:
-                return self._write(intent)
-            except StoreUnavailable as error:
-                if self.now() >= give_up_at:
-                    raise
-                log.warning("%s. What the API answered is written again in %s s.", error, pause_s)
-            self.sleep(pause_s)
-        return self._write(intent)
+        pauses_s = _PAUSES_S if intent.receipt is not None else ()
+        patiently(lambda: self._write(intent), pauses_s, now=self.now, sleep=self.sleep)
 
     @again
     def _write(self, intent: IntentT) -> None:
@@ -226,16 +223,12 @@ class StoreLedger(Generic[IntentT]):
     def _row_at_rest(self) -> dict[str, Any] | None:
         """Return the row, after those who are at work on it."""
         longest_s = self.lease.total_seconds() * (1 if self.asked.recipient else _UPLOADS_TAKE_TIMES)
-        return row_at_rest(self.store, self.id, self._busy_s, longest_s=longest_s, sleep=self.sleep)
+        try_number = self.asked.try_number
 
-    def _busy_s(self, row: Mapping[str, Any]) -> float:
-        """Return for how many seconds another process may still be at work on the row."""
-        if row["sending_until"] is None or row["sending_by"] == self._process:
-            return 0.0
-        is_of_this_task = row["sending_by"].startswith(self._task)
-        if is_of_this_task and row["try_number"] < self.asked.try_number:
-            return 0.0  # Airflow has given it up
-        return float(row["sending_until"] - to_ms(self.now())) / 1000
+        def left_s(row: Mapping[str, Any]) -> float:
+            return busy_s(row, self._process, self._task, try_number=try_number, now=to_ms(self.now()))
+
+        return row_at_rest(self.store, self.id, left_s, longest_s=longest_s, sleep=self.sleep)
 
     def _put(
         self,

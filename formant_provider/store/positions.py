@@ -1,10 +1,15 @@
-"""Has a task asked from this position before? Then its earlier tries were those of this store."""
+"""What the store knows of a position: one row of a task, in a run, whose tries may ask for different calls.
+
+The first of them has none before it. If it asked a store that knew of its whole run, those that ask later
+vouch for each other, as far as nothing tells of a try that had no store.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
 
 from formant_provider.store.schema import intents
 
@@ -12,15 +17,30 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 _PLACE = ("dag_id", "run_id", "task_id", "map_index")
-_ASKED = select(intents.c.id).where(*(intents.c[name] == bindparam(f"of_{name}") for name in _PLACE)).limit(1)
+_OF_POSITION = [intents.c[name] == bindparam(f"of_{name}") for name in _PLACE]
+_KNEW_ALL = select(intents.c.id).where(*_OF_POSITION, intents.c.knew_all.is_(True)).limit(1)
+_COUNT = select(func.count()).where(intents.c.id.in_(bindparam("ids", expanding=True)))
 
 
-def has_asked(store: Store, place: tuple[str, str, str, int]) -> bool:
-    """Whether this row of this task, in this run, has asked the store for any call.
+def knew_all(store: Store, place: tuple[str, str, str, int]) -> bool:
+    """Whether a try of this position has asked the store that knew of all tries before it.
 
     :param place: DAG, run, task and map index.
     :raises SendAborted: the store does not answer.
     """
     named = {f"of_{name}": value for name, value in zip(_PLACE, place, strict=True)}
     with store.reading() as conn:
-        return conn.execute(_ASKED, named).first() is not None
+        return conn.execute(_KNEW_ALL, named).first() is not None
+
+
+def knows(store: Store, keys: Collection[str]) -> bool:
+    """Whether all these calls, or batch calls, are in the store.
+
+    :param keys: the idempotency key of the first attempt of each.
+    :raises SendAborted: the store does not answer.
+    """
+    ids = {store.digests.idempotency_key(key) for key in keys}
+    if not ids:
+        return True
+    with store.reading() as conn:
+        return int(conn.execute(_COUNT, {"ids": list(ids)}).scalar_one()) == len(ids)

@@ -116,9 +116,9 @@ class Reservation(Asking):
             capped = self._capped(conn, known, now, other_than=ledger.id)
             reserved = [one for one, key in known.items() if key not in capped]
             if ledger.was_sent:
-                reserved = who_is_new(conn, ledger.id, reserved)
-            row = {"intent_id": ledger.id, "attempt": self._upload, "call_at": to_ms(now)}
-            row["counted"] = not ledger.was_sent
+                reserved = who_is_new(conn, ledger.id, reserved, self._upload)
+            row = {"intent_id": ledger.id, "attempt": self._upload, "upload": self._upload}
+            row |= {"call_at": to_ms(now), "counted": not ledger.was_sent}
             put_all(conn, calls, reserved, row, keep="call_at")
         return capped
 

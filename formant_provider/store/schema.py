@@ -54,6 +54,7 @@ intents = Table(
     Column("asked_by", _name),
     Column("account", _digest),  # of the vendor, whose limits hold for it
     Column("asked_at", BigInteger, nullable=False),
+    Column("knew_all", Boolean, nullable=False),  # then: the store, of what its run had asked for before
     Column("state", String(16), nullable=False),  # never, refused, unclear or placed
     Column("call_at", BigInteger, nullable=False),  # when the person is called, by the newest attempt
     Column("trace_id", _name),
@@ -83,6 +84,7 @@ calls = Table(
     Column("attempt", Integer, nullable=False),
     Column("call_at", BigInteger, nullable=False),
     Column("counted", Boolean, nullable=False),  # it may have been placed
+    Column("upload", Integer),  # the newest that they are in, of a batch call
     PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     Index("formant_calls_recipient", "recipient", "call_at"),
 )

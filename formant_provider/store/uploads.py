@@ -2,7 +2,7 @@
 
 Those of a first upload count from when they are reserved. An upload that may have been accepted is never
 taken back, so a further one is an attempt of its own, whose people count for good once it is claimed, and
-which can be given back alone until then. Who is in both has a row already.
+which can be given back alone until then. Who is in both has a row already, which tells of the newest.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _OWN = calls.c.intent_id == bindparam("of_id")
 _IS_RESERVED = calls.c.counted == false()
-_LAST = select(func.max(calls.c.attempt)).where(_OWN)
+# Also those of a process that died, whose marks are still there.
+_LAST = select(func.max(calls.c.upload)).where(_OWN)
 _PEOPLE = select(calls.c.recipient).where(_OWN)
 _COUNT = update(calls).where(_OWN).values(counted=True, call_at=bindparam("at"))
 _GIVE_BACK = delete(calls).where(_OWN)
@@ -32,10 +33,13 @@ def next_upload(conn: Connection, intent_id: str) -> int:
     return int(conn.execute(_LAST, {"of_id": intent_id}).scalar() or 0) + 1
 
 
-def who_is_new(conn: Connection, intent_id: str, recipients: Sequence[str]) -> list[str]:
-    """Return, in their order, those who are in no upload up to now."""
-    known = _PEOPLE.where(among(calls.c.recipient, conn.dialect.name), calls.c.counted)
-    found = set(conn.execute(known, {"of_id": intent_id, "recipients": list(recipients)}).scalars())
+def who_is_new(conn: Connection, intent_id: str, recipients: Sequence[str], upload: int) -> list[str]:
+    """Return, in their order, those who are in no upload up to now; the others' rows tell of this one."""
+    theirs = among(calls.c.recipient, conn.dialect.name), calls.c.counted
+    named = {"of_id": intent_id, "recipients": list(recipients)}
+    found = set(conn.execute(_PEOPLE.where(*theirs), named).scalars())
+    if found:
+        conn.execute(update(calls).where(_OWN, *theirs).values(upload=upload), named)
     return [one for one in recipients if one not in found]
 
 

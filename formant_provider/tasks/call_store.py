@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pendulum
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
     from formant_provider.api.store_config import StoreConfig
     from formant_provider.core.conversations.over import Going
-    from formant_provider.core.ledger import IntentT, Ledger
+    from formant_provider.core.ledger import IntentT
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
     from formant_provider.store.intents import Asked
     from formant_provider.store.ledger import StoreLedger
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
+    from formant_provider.tasks.ledger import InMemoryLedger, TaskStateLedger
     from formant_provider.tasks.run import TaskRun
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ class CallStore:
     """The store of a task.
 
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know. The
-        run is younger than the store, and this is its first try, or an earlier one has asked the store as
-        well: before, the connection may have named no store, or another one, or this one was restored.
+        run is younger than the store, and this is its first try, or its tries have asked the store from the
+        first one on: else the connection may have named no store, or another one, or this one was restored.
     :param began: since when it has to know of them, aware.
     :param account: digest of the account that the connection leads to.
     :param limits: what the connection says of the store.
@@ -81,41 +82,41 @@ class CallStore:
         kind: type[IntentT],
         asked: Asked,
         admission: Admission,
-        before: Ledger[IntentT],
+        before: TaskStateLedger[IntentT] | InMemoryLedger[IntentT],
         pace: Pace | None = None,
     ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
         :param before: the one of a task without a store, in Airflow.
         """
+        from formant_provider.store.beside import Beside
         from formant_provider.store.intents import BATCH_CALL, kind_of
         from formant_provider.store.ledger import StoreLedger
 
+        is_first = self.knows_all and self.run.try_number == 1
+        # What Airflow does not know, a store does that knows all: nothing has to be assumed.
+        ledger = before.beside_a_store() if self.knows_all else before
         return StoreLedger(
             self.store,
             kind,
-            replace(asked, account=self.account),
+            replace(asked, account=self.account, knew_all=self.knows_all),
             admission,
             now=lambda: pendulum.now("UTC"),
             sleep=time.sleep,
             lease=self.lease,
-            guesses=self.knows_all and self.run.try_number == 1 and kind_of(asked) != BATCH_CALL,
-            before=self._before(before),
+            guesses=is_first and kind_of(asked) != BATCH_CALL,
+            beside=None if is_first else Beside(ledger, self.began, self.run.try_number),
             relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
 
-    def _before(self, ledger: Any) -> Any:
-        """Return the ledger of a task without a store, as far as there is use for it."""
-        if not self.knows_all:
-            return ledger
-        # What it does not know, the store does: nothing has to be assumed.
-        return None if self.run.try_number == 1 else replace(ledger, assumed=None)
 
-
-def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = None) -> CallStore | None:
+def call_store_of(
+    hook: FormantHook, run: TaskRun, entry: str, *, began: datetime | None = None
+) -> CallStore | None:
     """Return the store of a task's connection; ``None`` when it names none.
 
+    :param entry: the one of Airflow's task state store, of a task without a call store.
     :param began: since when the store has to know all; ``None`` means what matters to a call of this run.
     :raises InvalidInput: it cannot be used.
     :raises SendAborted: its database does not answer.
@@ -127,15 +128,18 @@ def call_store_of(hook: FormantHook, run: TaskRun, *, began: datetime | None = N
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
     began = began or _earliest(run, now)
-    knows_all = store.knows_since(began, now=now) and _asks_as_before(store, run)
+    knows_all = store.knows_since(began, now=now) and _asks_from_the_start(store, run, entry)
     return CallStore(store, run, lease, knows_all, began, account, config.store)
 
 
-def _asks_as_before(store: Store, run: TaskRun) -> bool:
-    from formant_provider.store.positions import has_asked
+def _asks_from_the_start(store: Store, run: TaskRun, entry: str) -> bool:
+    """Whether all earlier tries of this position have asked the store, as far as can be told."""
+    from formant_provider.store.positions import knew_all, knows
+    from formant_provider.tasks.ledger import keys_in
 
-    is_first = run.try_number == 1 and not run.was_cleared
-    return is_first or has_asked(store, (*run.task_id, run.map_index))
+    if run.is_first:
+        return True
+    return knew_all(store, (*run.task_id, run.map_index)) and knows(store, keys_in(run, entry))
 
 
 def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:

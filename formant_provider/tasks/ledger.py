@@ -17,14 +17,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from formant_provider.api.errors import SendAborted
 from formant_provider.core.batches.decision import BatchIntent
 from formant_provider.core.ledger import IntentT, Sent
 
 if TYPE_CHECKING:
-    from formant_provider.core.ledger import Ledger
     from formant_provider.tasks.run import TaskRun
 
 CALLS_ENTRY = "formant_calls"
@@ -33,7 +32,7 @@ BATCHES_ENTRY = "formant_batch_calls"
 
 def ledger_for(
     run: TaskRun, kind: type[IntentT], key: str, *, doubt_since: datetime | None = None
-) -> Ledger[IntentT]:
+) -> TaskStateLedger[IntentT] | InMemoryLedger[IntentT]:
     """Return the ledger of the call, or batch call, named ``key``, as durable as this Airflow allows.
 
     :param doubt_since: when this try, before it was deferred, may have sent the call, aware.
@@ -75,16 +74,25 @@ class TaskStateLedger(Generic[IntentT]):
     :param kind: what the record is read as that has this ``key``.
     :param assumed: what has to be assumed of earlier sends when the entry is gone; ``None`` when there were
         none.
+    :param from_the_start: whether a new entry tells of all that was sent from this position; ``None`` means,
+        if nothing has to be assumed.
+    :ivar written_in_try: the try that wrote what was read last; 0 when nobody did.
     """
 
     run: TaskRun
     kind: type[IntentT]
     key: str
     assumed: IntentT | None
+    from_the_start: bool | None = None
     is_durable = True
     is_guess = False
     is_of_others = False
+    written_in_try: int = field(default=0, init=False)
     _position: dict[str, Any] | None = field(default=None, init=False)
+
+    def beside_a_store(self) -> Self:
+        """Return the same where a store knows of all that nobody has written down here."""
+        return replace(self, assumed=None, from_the_start=self.assumed is None)
 
     @property
     def _entry(self) -> str:
@@ -98,27 +106,21 @@ class TaskStateLedger(Generic[IntentT]):
 
         :raises SendAborted: the store does not answer, or holds something that this version cannot read.
         """
-        try:
-            position = self.run.store.get(self._entry, default=None)
-        except Exception as error:
-            raise SendAborted(
-                f"Airflow's task state store could not be read ({type(error).__name__})"
-            ) from error
-        self._position = position or {"from_the_start": self.assumed is None, "calls": {}}
+        position = _kept(self.run, self._entry)
+        is_whole = self.assumed is None if self.from_the_start is None else self.from_the_start
+        self._position = position or {"from_the_start": is_whole, "calls": {}}
         try:
             return self._read(self._position)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SendAborted(
-                f"The entry {self._entry} of the task state store cannot be read ({type(error).__name__});"
-                " see whether this call was placed, then correct or delete it"
-            ) from error
+            raise _unreadable(self._entry, error) from error
 
     def _read(self, position: Mapping[str, Any]) -> IntentT | None:
         record = position["calls"].get(self.key)
+        self.written_in_try = 0 if record is None else int(record["try_number"])
         if record is None:
             return None if position["from_the_start"] else self.assumed
-        known, written_in_try = self.kind.from_json(record), int(record["try_number"])
-        if self.run.is_mapped and written_in_try < self.run.try_number - 1 and known.receipt is None:
+        known = self.kind.from_json(record)
+        if self.run.is_mapped and self.written_in_try < self.run.try_number - 1 and known.receipt is None:
             return replace(known, sent=Sent.UNCLEAR)  # in between, this position was another's
         return known
 
@@ -127,7 +129,9 @@ class TaskStateLedger(Generic[IntentT]):
 
         :raises SendAborted: it was not written. Most often a newer try of this task has taken over.
         """
-        position = self._position or {"from_the_start": True, "calls": {}}
+        if self._position is None:  # what is there of other calls has to stay
+            self.read()
+        position: Any = self._position
         record = intent.to_json() | {"try_number": self.run.try_number}
         position = {**position, "calls": {**position["calls"], self.key: record}}
         try:
@@ -137,13 +141,39 @@ class TaskStateLedger(Generic[IntentT]):
                 "The intent to call could not be written to Airflow's task state store"
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
             ) from error
-        self._position = position
+        self._position, self.written_in_try = position, self.run.try_number
 
     claim = write
 
     def ids_of_others(self) -> Collection[str]:
         """Return nothing: an entry knows its own position alone."""
         return ()
+
+
+def keys_in(run: TaskRun, entry: str) -> Collection[str]:
+    """Return the keys of all calls of which the entry of this position tells.
+
+    :raises SendAborted: as :meth:`TaskStateLedger.read`.
+    """
+    position = None if run.store is None else _kept(run, entry)
+    try:
+        return [] if not position else list(position["calls"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _unreadable(entry, error) from error
+
+
+def _kept(run: TaskRun, entry: str) -> Any:
+    try:
+        return run.store.get(entry, default=None)
+    except Exception as error:
+        raise SendAborted(f"Airflow's task state store could not be read ({type(error).__name__})") from error
+
+
+def _unreadable(entry: str, error: Exception) -> SendAborted:
+    return SendAborted(
+        f"The entry {entry} of the task state store cannot be read ({type(error).__name__});"
+        " see whether this call was placed, then correct or delete it"
+    )
 
 
 def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
@@ -164,6 +194,11 @@ class InMemoryLedger(Generic[IntentT]):
     is_durable = False
     is_guess = False
     is_of_others = False
+    written_in_try = 0
+
+    def beside_a_store(self) -> Self:
+        """Return the same where a store knows of all that this process does not."""
+        return replace(self, assumed=None)
 
     def read(self) -> IntentT | None:
         """Return what this process wrote, or what has to be assumed of those before."""

@@ -82,6 +82,11 @@ class TaskRun:
         """Whether the run was cleared before, all of it or tasks of it."""
         return (getattr(self.context["dag_run"], "clear_number", None) or 0) > 0
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this is its first try, and none of another row came before it that was cleared since."""
+        return self.try_number == 1 and not self.was_cleared
+
     def is_current(self) -> bool:
         """Tell whether the task is still this process's own, as far as Airflow tells.
 

@@ -252,6 +252,42 @@ def test_a_further_upload_that_comes_too_late_is_kept_back(store: Store, clock: 
     assert rows(store) == len(KEYS)
 
 
+def listed(store: Store, clock: Clock, key: int) -> None:
+    """Put somebody on the do-not-call list."""
+    add(store, {store.digests.recipient(f"+{key}"): clock()}, Decision("asked", "a test", clock()))
+
+
+def test_who_asked_not_to_be_called_since_an_earlier_upload_keeps_back_none_without_them(
+    store: Store, clock: Clock
+) -> None:
+    """The first may have called them, and is not taken back; they are not in the second, which is sent."""
+    uploaded(store, clock)
+    listed(store, clock, KEYS[1])
+    further = begun(store, clock, try_number=2)
+    admitted(further, [KEYS[0], THIRD])
+    further.ledger.claim(BatchIntent("key", NOW, Sent.UNCLEAR))
+    assert times(store, clock) == {KEYS[0]: 1, KEYS[1]: 1, THIRD: 1}
+    assert verify(store).count == 0
+
+
+def test_who_is_in_a_further_upload_and_asks_not_to_be_called_keeps_it_back(
+    store: Store, clock: Clock
+) -> None:
+    """Also somebody who was in the first; the next try leaves them out, and is sent."""
+    uploaded(store, clock)
+    doubt = BatchIntent("key", NOW, Sent.UNCLEAR)
+    further = begun(store, clock, try_number=2)
+    admitted(further)
+    listed(store, clock, KEYS[0])
+    with pytest.raises(SendAborted, match="do-not-call list"):
+        further.ledger.claim(doubt)
+    further.release()
+    third = begun(store, clock, try_number=3)
+    admitted(third, KEYS[1:])
+    third.ledger.claim(doubt)
+    assert verify(store).count == 0
+
+
 def test_what_was_uploaded_is_not_released(store: Store, clock: Clock) -> None:
     """A doubt keeps its people."""
     reservation = begun(store, clock)

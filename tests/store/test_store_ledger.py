@@ -237,6 +237,20 @@ def test_what_a_next_try_would_learn_anew_does_not_wait(store: Store, server: Po
     assert pauses == []
 
 
+def test_the_ids_of_each_attempt_are_known_to_be_of_that_call(store: Store) -> None:
+    """Whoever looks for another call to the same person takes none of them for its own."""
+    ledger = ledger_in(store, Intent, asked())
+    ledger.read()
+    for attempt in (1, 2, 3):
+        doubt = replace(DOUBT, attempt=attempt)
+        ledger.claim(doubt)
+        receipt = CallReceipt(456, f"t{attempt}", "initiated", f"c{attempt}", None)
+        ledger.write(replace(doubt, receipt=receipt))
+    ids = {f"{letter}{attempt}" for letter in "tc" for attempt in (1, 2, 3)}
+    assert ledger_in(store, Intent, asked("another key")).ids_of_others() == ids
+    assert ledger.ids_of_others() == set()
+
+
 def purged(store: Store, before: datetime) -> None:
     purge(store, before=before, by="test", now=lambda: datetime.now(UTC), sleep=lambda _: None)
 

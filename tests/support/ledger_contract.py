@@ -35,6 +35,7 @@ INTENTS: dict[str, BaseIntent] = {
         looked_at=LATER,
         earlier=("c0", "c1"),
         refused="capped",
+        called_at=LATER,
         last_receipt=CallReceipt(456, "t0", "initiated", "c0", None),
         last_at=NOON,
     ),

@@ -32,12 +32,14 @@ class Intent(BaseIntent):
     :param earlier: ids of conversations with the recipient that were there before it was first sent.
     :param refused: why no call was allowed when this was last to be sent, in a word, such as ``"capped"``;
         ``None`` once it is sent.
+    :param called_at: when the person was called, of a call that was found; of one that may have been placed
+        at an unknown time, when that was learnt, aware. ``None``: the sends tell.
     :param last_receipt: of the call that a redial follows; ``last_at`` is when that was written down.
     """
 
     READERS: ClassVar[Readers] = {
         **BaseIntent.READERS,
-        **dict.fromkeys(("shared_since", "used_since", "looked_at", "last_at"), _moment),
+        **dict.fromkeys(("shared_since", "used_since", "looked_at", "called_at", "last_at"), _moment),
         **dict.fromkeys(("spent_keys", "attempt"), int),
         **dict.fromkeys(("receipt", "last_receipt"), CallReceipt.from_json),
         "sends": lambda sends: tuple(from_plain(SendRecord, send, _SEND_READERS) for send in sends),
@@ -54,6 +56,7 @@ class Intent(BaseIntent):
     looked_at: datetime | None = None
     earlier: tuple[str, ...] = ()
     refused: str | None = None
+    called_at: datetime | None = None
     last_receipt: CallReceipt | None = None
     last_at: datetime | None = None
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import (
@@ -166,7 +166,9 @@ class CallPlacing:
         except FormantError as error:
             self._noted(intent, sending, error)
             raise
-        intent = replace(intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt)
+        intent = replace(
+            intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt, called_at=None
+        )
         note(self.ledger, intent)
         return self._placed(intent, Result.PLACED)
 
@@ -202,9 +204,12 @@ class CallPlacing:
             return self._placed(intent, result)
         if done.result is Result.FOUND and finding.record is not None:
             receipt = self._receipt(intent, finding.record)
-            note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt))
+            called_at = self._called_at(finding.record)
+            note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt, called_at=called_at))
             return Placement(Result.FOUND, receipt, first_of(finding.spans))
         if intent.sent is Sent.UNCLEAR:  # only a write tells a process that another one has taken over
+            if not intent.sends:  # at the latest: two calls must not be closer than a cap says
+                intent = replace(intent, called_at=intent.called_at or self.callbacks.now())
             with may_have_been_placed():
                 self.ledger.write(intent)
         since = first_of(finding.spans)
@@ -217,6 +222,13 @@ class CallPlacing:
             )
         until = max(span.end for span in finding.spans) if done.is_traceable else None
         return Placement(Result.UNCONFIRMED, None, since, until)
+
+    def _called_at(self, record: Conversation) -> datetime | None:
+        """Return when a call began that was found; ``None`` when its record does not say."""
+        began_ms = record.start_timestamp
+        if began_ms is None:
+            return None
+        return min(datetime.fromtimestamp(began_ms / 1000, UTC), self.callbacks.now())
 
     @staticmethod
     def _placed(intent: Intent, result: Result) -> Placement:

@@ -114,10 +114,11 @@ class BatchPlacer:
         from formant_provider.core.batches.placement import BatchPlacing
         from formant_provider.core.placing import Callbacks
         from formant_provider.tasks.call_store import call_store_of
+        from formant_provider.tasks.ledger import BATCHES_ENTRY
 
         self.cap.check(self.task.hook)
         request, options, run = self.request, self.task.placing, self.run
-        store = call_store_of(self.task.hook, run, began=run.run_began)
+        store = call_store_of(self.task.hook, run, BATCHES_ENTRY, began=run.run_began)
         ledger = self._ledger(store)
         known = ledger.read()
         is_placed = known is not None and known.receipt is not None and not ledger.is_of_others
@@ -126,10 +127,11 @@ class BatchPlacer:
         # Somebody may have used a name of the user's before there was a store.
         knows_all = store is not None and store.knows_all and not run.own_name
         policy = BatchPolicy(
-            taken_since=None if knows_all else run.batch_taken_since,
+            # Later on a look costs little, and nothing else keeps an upload from being made twice.
+            taken_since=None if knows_all and run.is_first else run.batch_taken_since,
             lookup_timeout_s=seconds("lookup_timeout", options.lookup_timeout),
             resubmit_if_missing=options.resubmit_if_missing,
-            was_cleared=run.was_cleared,
+            was_cleared=run.was_cleared and not knows_all,
         )
         callbacks = Callbacks(lambda: pendulum.now("UTC"), time.sleep, self._check_before_send)
         try:

@@ -147,10 +147,11 @@ class CallPlacer:
         from formant_provider.core.calls.placement import CallPlacing
         from formant_provider.core.pace import PaceExceeded
         from formant_provider.tasks.call_store import call_store_of
+        from formant_provider.tasks.ledger import CALLS_ENTRY
 
         began, call, run = pendulum.now("UTC"), self.call, self.run
         self.check()
-        store = call_store_of(self.hook, run)
+        store = call_store_of(self.hook, run, CALLS_ENTRY)
         knows_all = store is not None and store.knows_all
         policy = Policy(
             # A name of the user's own may have been used by a connection without this store.

@@ -45,6 +45,7 @@ def _intents() -> None:
         sa.Column("asked_by", NAME),
         sa.Column("account", DIGEST),
         sa.Column("asked_at", sa.BigInteger, nullable=False),
+        sa.Column("knew_all", sa.Boolean, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
         sa.Column("trace_id", NAME),
@@ -74,6 +75,7 @@ def _calls() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("call_at", sa.BigInteger, nullable=False),
         sa.Column("counted", sa.Boolean, nullable=False),
+        sa.Column("upload", sa.Integer),
         sa.PrimaryKeyConstraint("intent_id", "recipient", "attempt"),
     )
     make_index("formant_calls_recipient", "formant_calls", ["recipient", "call_at"])
