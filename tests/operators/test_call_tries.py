@@ -73,8 +73,8 @@ def test_the_ledger_holds_nothing_private(channel: FakeSupervisor, sandbox: Sand
     run = run_task(an_operator(parameters=parameters, metadata="a note"), channel)
     entry = the_entry(run)
     assert list(run.state_store[CALLS_ENTRY]["calls"]) == [entry["key"]]
-    times = {"written_at", "shared_since", "used_since", "looked_at", "sends"}
-    ids = {"key", "redials", "receipt", "earlier"}
+    times = {"written_at", "shared_since", "used_since", "looked_at", "sends", "last_at"}
+    ids = {"key", "redials", "receipt", "earlier", "last_receipt"}
     assert set(entry) == {"sent", "spent_keys", "attempt", "try_number", "refused", *times, *ids}
     assert set(entry["sends"][0]) == {"at", "ended_at", "scheduled_for", "ahead_s"}
     assert entry["receipt"]["trace_id"] == sandbox.calls[0].trace_id
