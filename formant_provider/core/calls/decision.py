@@ -7,7 +7,7 @@ decision says and asks again with what it has learnt. The first line that applie
 What is known                                              What follows
 =========================================================  ================================================
 **The ledger has a receipt: the call was placed**
-no redial is wanted                                        ``Done``: placed
+no redial is wanted, or none is due to this try            ``Done``: placed
 it is not known how it ended                               ``Look`` at the last call
 it did not end as ``redial_on`` names, or not for sure     ``Done``: placed
 a redial is not allowed now                                ``Done``: placed
@@ -144,7 +144,7 @@ def may_still_be_sent(send: Send, now: datetime, timing: Timing | None) -> bool:
 
 def _after_receipt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
     placed = Done(Result.PLACED, intent)
-    if not policy.redial_on:
+    if not policy.redial_on or intent.attempt >= policy.try_number:
         return placed
     if facts.since_last_call is None:
         return Look(At.LAST_CALL, intent)

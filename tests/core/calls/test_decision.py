@@ -92,7 +92,8 @@ INTENTS: dict[str, Intent] = {
     "assumed 24 h": unclear(DAY, sends=()),
 }
 POLICIES: dict[str, dict[str, Any]] = {
-    "redial": {"redial_on": frozenset({"busy"})},
+    "redial": {"redial_on": frozenset({"busy"}), "try_number": 2},
+    "first try": {"try_number": 1},
     "old run": {"look_since": NOW - 30 * HOUR},
     "cleared": {"was_cleared": True},
 }
@@ -136,6 +137,7 @@ placed                    | redial           | was busy, others reached    | pla
 placed                    | redial           | only others reached         | placed
 placed                    | redial           | was busy                    | look at TIMING
 placed                    | redial           | was busy; allowed           | send redial
+placed                    | redial; first try | was busy; allowed         | placed
 placed                    | redial           | was busy; at six            | send redial, in 6:00:00
 placed                    | redial           | was busy; closed            | placed
 
