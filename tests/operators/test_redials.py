@@ -10,9 +10,13 @@ import pendulum
 import pytest
 
 from formant_provider.operators.call import FormantCreateCallOperator
-from formant_provider.sandbox import Sandbox
+from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.store.store import open_up
+from formant_provider.store.verify import verify
+from support.calls import CREATE_CALL
 from support.clocks import Clock
-from support.stores import connections_with, sqlite_store
+from support.databases import Database
+from support.stores import SECRET, connections_with, sqlite_store
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
 from support.versions import needs_state_store
@@ -28,6 +32,7 @@ class World:
     sandbox: Sandbox
     channel: FakeSupervisor
     clock: Clock
+    database: Database
 
     def __post_init__(self) -> None:
         self._began = pendulum.now("UTC")
@@ -40,6 +45,11 @@ class World:
     def rings(self) -> int:
         return self.sandbox.rings[PERSON]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the call store has nothing that nobody has written."""
+        return verify(open_up(self.database.engine(), "the test", SECRET)).findings == []
+
 
 @pytest.fixture(params=["call store", pytest.param("task state", marks=needs_state_store)])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
@@ -47,7 +57,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         connections: Any = connections_with(database, sandbox, is_set_up=False)
         if request.param == "task state":
             connections = {"formant_default": sandbox.connection_uri()}
-        yield World(sandbox, FakeSupervisor(connections), Clock(sandbox, monkeypatch))
+        yield World(sandbox, FakeSupervisor(connections), Clock(sandbox, monkeypatch), database)
 
 
 only_in_a_store = pytest.mark.parametrize("world", ["call store"], indirect=True)
@@ -92,3 +102,78 @@ def test_a_first_try_redials_nobody(world: World) -> None:
     assert len({run.xcoms["trace_id"] for run in runs}) == 1
     assert world.run(a_call("dag_3", idempotency_key="loan 7"), 2, run_id="run_3").xcoms["trace_id"]
     assert world.rings == 2
+
+
+def refuse_a_redial(world: World, operator: Any, **attempt: Any) -> TaskRun:
+    """Place a call that is not answered, and let the API refuse its redial in the second try."""
+    first = world.run(operator, **attempt)
+    world.clock.lapse(DAY)
+    world.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT_NO_HEADERS, times=4)
+    refused = world.run(operator, 2, **attempt)
+    assert refused.state == "up_for_retry", refused.log_text
+    assert world.rings == 1
+    return first
+
+
+def test_who_was_reached_after_a_redial_was_refused_is_not_called_again(world: World) -> None:
+    """Whoever phones in meanwhile has been talked to: the task keeps the ids of its call."""
+    operator = a_call()
+    first = refuse_a_redial(world, operator)
+    world.clock.lapse(60)
+    world.sandbox.receive(PERSON, lasts_seconds=30)
+    world.clock.lapse(HOUR)
+    for try_number in (3, 4):
+        assert world.run(operator, try_number).xcoms["trace_id"] == first.xcoms["trace_id"]
+    assert world.rings == 1
+
+
+def test_a_redial_that_was_refused_is_placed_only_by_who_wants_it(world: World) -> None:
+    """Without ``redial_on``, and in a first try of another DAG, its call is the one that was placed."""
+    named = {"idempotency_key": "loan 7"}
+    first = refuse_a_redial(world, a_call(**named))
+    world.clock.lapse(60)
+    plain = world.run(a_call(**named, redial_on=()), 3, clear_number=1)
+    assert plain.xcoms["trace_id"] == first.xcoms["trace_id"], plain.log_text
+    assert world.rings == 1
+    assert world.run(a_call(**named), 4).xcoms["trace_id"] != first.xcoms["trace_id"]
+    assert world.rings == 2
+
+
+@only_in_a_store
+@pytest.mark.parametrize("redial_on", [(), {"no_answer"}])
+def test_a_redial_that_was_refused_is_not_placed_for_another_dag(redial_on: Any, world: World) -> None:
+    """It asks for the call of that name, and that was placed: it gets its ids."""
+    first = refuse_a_redial(world, a_call(idempotency_key="loan 7"))
+    other = world.run(a_call("other", idempotency_key="loan 7", redial_on=redial_on), run_id="other")
+    assert other.xcoms["trace_id"] == first.xcoms["trace_id"], other.log_text
+    assert (other.xcoms["return_value"]["placement"], world.rings) == ("found", 1)
+
+
+def test_a_redial_of_a_row_that_was_refused_is_placed_a_day_later(world: World) -> None:
+    """Although the run is older than the vendor remembers, its own receipt counts, not what others may do."""
+    operator = rows_of(PERSON, "+14155550110")
+    first = refuse_a_redial(world, operator, map_index=0)
+    world.clock.lapse(DAY)
+    third = world.run(operator, 3, map_index=0)
+    assert third.xcoms["return_value"]["placement"] == "placed", third.log_text
+    assert third.xcoms["trace_id"] != first.xcoms["trace_id"]
+    assert world.rings == 2
+
+
+@only_in_a_store
+def test_a_redial_goes_on_in_a_run_that_is_older_than_its_store(world: World) -> None:
+    """Of whom the store need not know all: each try counts on, and the chain of events stays whole."""
+    began = {"run_after": pendulum.datetime(2025, 12, 1), "run_started_at": pendulum.datetime(2025, 12, 1)}
+    with make_dag():
+        operator = FormantCreateCallOperator.partial(**OPTIONS, max_lateness=None).expand(
+            parameters=[{"customer_phone": PERSON}] * 2
+        )
+    for row in (0, 1):
+        world.run(operator, map_index=row, **began)
+        world.clock.lapse(60)
+    world.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT_NO_HEADERS, times=4)
+    for try_number, rings in ((2, 1), (3, 2), (4, 3)):
+        world.run(operator, try_number, map_index=0, **began)
+        assert world.rings == rings
+        world.clock.lapse(60)
+    assert world.is_whole

@@ -66,6 +66,7 @@ def in_words(decision: Decision) -> str:
 
 
 PLACED = unclear(receipt=CallReceipt(agent_id=456, trace_id="t1", status="initiated"))
+OF_REDIAL = {"attempt": 2, "last_receipt": PLACED.receipt, "last_at": NOW - DAY, "redials": "c1"}
 REFUSED = intent(sent=Sent.REFUSED)
 SHARED = intent(shared_since=NOW - 2 * HOUR)
 NEXT = intent(spent_keys=1)
@@ -84,9 +85,8 @@ INTENTS: dict[str, Intent] = {
     "in doubt 1 h, used 24 h": unclear(used_since=NOW - DAY),
     "in doubt, looked 1 h ago": unclear(looked_at=NOW - HOUR),
     "in doubt, looked 12 h ago": unclear(looked_at=NOW - KEY_PROTECTS / 2),
-    "redial refused": intent(
-        attempt=2, sent=Sent.REFUSED, last_receipt=PLACED.receipt, last_at=NOW - DAY, redials="c1"
-    ),
+    "redial refused": intent(sent=Sent.REFUSED, **OF_REDIAL),
+    "redial in doubt": unclear(**OF_REDIAL),
     # That an earlier try has sent is assumed: no send is written down.
     "assumed 1 h": unclear(sends=()),
     "assumed 24 h": unclear(DAY, sends=()),
@@ -204,10 +204,30 @@ shared key                | old run          | scheduled perhaps           | ref
 shared key                | old run          | no others                   | look at TIMING
 shared key                | old run          | no others; allowed          | send first key
 shared key                | old run; cleared | no others; closed           | refuse: CallNotAllowed
-redial refused            | redial           |                             | look at TIMING
-redial refused            | redial           | closed                      | placed
-redial refused            | redial; cleared  | closed                      | placed
-redial refused            | redial           | allowed                     | send first key
+redial refused            | redial           |                             | look at LAST_CALL
+redial refused            | redial           | was busy                    | look at TIMING
+redial refused            | redial           | was busy; closed            | placed
+redial refused            | redial; cleared  | was busy; closed            | placed
+redial refused            | redial           | was busy; allowed           | send first key
+redial refused            | redial; old run  | was busy; allowed           | send first key
+redial refused            | redial           | was busy, others reached    | placed
+redial refused            | redial           | was reached                 | placed
+redial refused            | redial; old run  | was reached                 | placed
+redial refused            | redial; first try |                            | placed
+redial refused            |                  |                             | placed
+redial refused            | old run; cleared |                             | placed
+redial refused            | redial           | allowed; 1 key used up      | send first key
+redial in doubt           | redial           |                             | look at TIMING
+redial in doubt           | redial           | allowed                     | look at LAST_CALL
+redial in doubt           | redial           | allowed; was busy           | send first key
+redial in doubt           | redial           | allowed; was reached        | look at CALL
+redial in doubt           | redial           | allowed; was busy, others reached | look at CALL
+redial in doubt           | redial           | allowed; was reached; a record    | found
+redial in doubt           | redial           | allowed; was reached; 2 records   | unconfirmed
+redial in doubt           | redial           | closed                      | look at CALL
+redial in doubt           | redial           | allowed; was busy; 409      | look at CALL
+redial in doubt           | redial; first try | allowed                    | placed
+redial in doubt           |                  | allowed                     | placed
 """
 ROWS = [line for line in TABLE.splitlines() if line]
 
