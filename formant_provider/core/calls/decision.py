@@ -29,6 +29,7 @@ otherwise                                                  ``Look`` for the call
 a conversation is proven to be its                         ``Done``: found
 the last look failed                                       ``Refuse``: that error
 other conversations with the recipient are there           ``Done``: unconfirmed
+the API has said before that somebody else used the key    ``Done``: unconfirmed
 otherwise                                                  ``Refuse``: its outcome is unknown
 **Never sent, or every send was refused**
 a row that was moved may have sent it over a day ago       ``Look`` for a call of others
@@ -228,7 +229,7 @@ def _instead_of_sending(intent: Intent, now: datetime, finding: Finding) -> Deci
         return Done(Result.FOUND, intent, finding)
     if finding.error is not None:
         return Refuse(finding.error)
-    if not finding.is_empty:
+    if not finding.is_empty or intent.used_since is not None:
         return Done(Result.UNCONFIRMED, intent, finding, is_traceable=is_known)
     text = (
         f"An earlier try, at {utc_text(intent.written_at)} or later, did not learn what came of this call; no"

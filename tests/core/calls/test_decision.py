@@ -90,6 +90,7 @@ INTENTS: dict[str, Intent] = {
     # That an earlier try has sent is assumed: no send is written down.
     "assumed 1 h": unclear(sends=()),
     "assumed 24 h": unclear(DAY, sends=()),
+    "assumed 24 h, used": unclear(DAY, sends=(), used_since=NOW - DAY),
 }
 POLICIES: dict[str, dict[str, Any]] = {
     "redial": {"redial_on": frozenset({"busy"}), "try_number": 2},
@@ -161,6 +162,11 @@ in doubt 24 h             |                  | allowed; 2 records          | unc
 in doubt 24 h             |                  | allowed; no record          | refuse: CallOutcomeUnknown
 in doubt 24 h             |                  | allowed; look failed        | refuse: ServerError
 in doubt 1 h, used 24 h   |                  | allowed                     | look at CALL
+in doubt 1 h, used 24 h   |                  | allowed; no record          | unconfirmed
+in doubt 1 h, used 24 h   |                  | allowed; a record           | found
+in doubt 1 h, used 24 h   |                  | closed; no record           | unconfirmed
+in doubt 1 h, used 24 h   |                  | allowed; look failed        | refuse: ServerError
+assumed 24 h, used        |                  | allowed; no record          | unconfirmed, for ever
 in doubt 1 h              |                  | closed                      | look at CALL
 in doubt 1 h              | cleared          | closed                      | look at CALL
 in doubt 1 h              |                  | too late                    | look at CALL
