@@ -9,9 +9,11 @@ from typing import Any
 import pendulum
 import pytest
 
+from formant_provider.call_cap import CallCap
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
-from formant_provider.store.store import open_up
+from formant_provider.store.history import of_dag
+from formant_provider.store.store import Store, open_up
 from formant_provider.store.verify import verify
 from support.calls import CREATE_CALL
 from support.clocks import Clock
@@ -48,7 +50,11 @@ class World:
     @property
     def is_whole(self) -> bool:
         """Whether the call store has nothing that nobody has written."""
-        return verify(open_up(self.database.engine(), "the test", SECRET)).findings == []
+        return verify(self.store).findings == []
+
+    @property
+    def store(self) -> Store:
+        return open_up(self.database.engine(), "the test", SECRET)
 
 
 @pytest.fixture(params=["call store", pytest.param("task state", marks=needs_state_store)])
@@ -176,4 +182,28 @@ def test_a_redial_goes_on_in_a_run_that_is_older_than_its_store(world: World) ->
         world.run(operator, try_number, map_index=0, **began)
         assert world.rings == rings
         world.clock.lapse(60)
+    assert world.is_whole
+
+
+@only_in_a_store
+def test_a_redial_that_was_refused_leaves_the_ids_of_the_call_before_it(world: World) -> None:
+    """The person was rung: the row has the ids of that and how it ended, and the history tells of a call."""
+    operator = a_call()
+    first = refuse_a_redial(world, operator)
+    capped = world.run(a_call(call_cap=CallCap(1, per="7d")), 3)
+    assert capped.xcoms["trace_id"] == first.xcoms["trace_id"], capped.log_text
+    (asked,) = of_dag(world.store, "dag", None)["asked"]
+    told = {name: asked[name] for name in ("state", "trace_id", "conversation_id", "outcome", "call_at")}
+    assert told == {
+        "state": "placed",
+        "trace_id": first.xcoms["trace_id"],
+        "conversation_id": first.xcoms["conversation_id"],
+        "outcome": "no_answer",
+        "call_at": asked["sends"][0]["at"],
+    }
+    assert world.is_whole
+    last = world.run(operator, 4)
+    assert world.rings == 2
+    (asked,) = of_dag(world.store, "dag", None)["asked"]
+    assert (asked["state"], asked["trace_id"]) == ("placed", last.xcoms["trace_id"])
     assert world.is_whole
