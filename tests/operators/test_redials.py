@@ -190,6 +190,8 @@ def test_a_redial_that_was_refused_leaves_the_ids_of_the_call_before_it(world: W
     """The person was rung: the row has the ids of that and how it ended, and the history tells of a call."""
     operator = a_call()
     first = refuse_a_redial(world, operator)
+    dry = world.run(a_call(dry_run=True), 3)
+    assert dry.xcoms["trace_id"] == first.xcoms["trace_id"], dry.log_text
     capped = world.run(a_call(call_cap=CallCap(1, per="7d")), 3)
     assert capped.xcoms["trace_id"] == first.xcoms["trace_id"], capped.log_text
     (asked,) = of_dag(world.store, "dag", None)["asked"]
