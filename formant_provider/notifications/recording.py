@@ -233,6 +233,7 @@ def _again(known: Intent, now: datetime) -> tuple[Intent, Sent]:
         return replace(known, written_at=now, sent=Sent.UNCLEAR, sends=sends), known.sent
     if not known.key_protects(now):
         attempt = replace(known, written_at=now, attempt=known.attempt + 1, receipt=None, used_since=None)
+        attempt = replace(attempt, last_receipt=known.receipt, last_at=known.written_at)
         return replace(attempt, sent=Sent.UNCLEAR, sends=sends), Sent.NEVER
     if known.receipt is not None:
         raise Superseded("The call store has a call about this event that was placed before")

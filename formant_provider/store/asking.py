@@ -37,7 +37,8 @@ class CallAsking:
         if row is None:
             return None, False
         place = tuple(row[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
-        return intent_of(dict(row), Intent, self.asked.key).receipt, place != self.asked.place
+        known = intent_of(dict(row), Intent, self.asked.key)
+        return known.receipt or known.last_receipt, place != self.asked.place
 
     def refuse(self, call_at: datetime, *, now: datetime) -> None:
         """Refuse a call that would not be placed for this moment.

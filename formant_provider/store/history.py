@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
-from formant_provider.store.intents import BATCH_CALL, COUNTED
+from formant_provider.store.intents import BATCH_CALL, COUNTED, PLACED
 from formant_provider.store.kinds import KEPT, payload_of
 from formant_provider.store.schema import calls, intents, people
 from formant_provider.store.store import to_moment, to_ms
@@ -80,8 +80,8 @@ def _as_told(row: dict[str, Any], told: Sequence[Told]) -> dict[str, Any]:
         "asked_at": _moment(row["asked_at"]),
         **{name: row[name] for name in _AS_IT_IS},
         "people": intents_told[-1].get("people", {}).get("count") if row["kind"] == BATCH_CALL else None,
+        **_last_call(row, intents_told[-1]),
         "reason": intents_told[-1].get("refused"),
-        "call_at": _moment(row["call_at"]) if row["state"] in COUNTED else None,
         "outcome_at": _moment(row["outcome_at"]),
         "sends": [
             {"attempt": attempt, **{name: sends[attempt, at].get(name) for name in _OF_SEND}}
@@ -89,6 +89,15 @@ def _as_told(row: dict[str, Any], told: Sequence[Told]) -> dict[str, Any]:
         ],
         "events": [{"seq": each.seq, "at": _moment(each.at), "kind": each.kind} for each in told],
     }
+
+
+def _last_call(row: dict[str, Any], intent: dict[str, Any]) -> dict[str, Any]:
+    """Return state and time of the newest call: while a redial is not sent, of the call before it."""
+    if row["state"] in COUNTED:
+        return {"state": row["state"], "call_at": _moment(row["call_at"])}
+    if intent.get("last_receipt"):
+        return {"state": PLACED, "call_at": intent.get("last_at")}
+    return {"state": row["state"], "call_at": None}
 
 
 def _changes(told: Sequence[Told]) -> list[dict[str, Any]]:

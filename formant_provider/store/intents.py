@@ -128,7 +128,7 @@ def columns_of(intent: BaseIntent, people: Mapping[str, Any] | None = None) -> d
     return {
         "state": intent.sent.value if intent.receipt is None else PLACED,
         "call_at": to_ms(call_at(intent)),
-        **_ids_of(intent.receipt),
+        **_ids_of(_last_receipt(intent)),
         "intent": json.dumps(plain, sort_keys=True, separators=(",", ":")),
     }
 
@@ -182,6 +182,13 @@ def attempt_of(intent: BaseIntent) -> int:
 def _plain(text: str) -> str:
     """Return a text without half of a surrogate pair, which no database takes, and NUL, which some refuse."""
     return text.encode(errors="replace").decode().replace("\x00", "?")
+
+
+def _last_receipt(intent: BaseIntent) -> object | None:
+    """Return the newest receipt: while a redial is not sent, that of the call before it."""
+    if isinstance(intent, Intent) and intent.receipt is None and intent.sent is not Sent.UNCLEAR:
+        return intent.last_receipt
+    return intent.receipt
 
 
 def _ids_of(receipt: object) -> dict[str, Any]:

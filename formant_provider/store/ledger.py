@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from sqlalchemy import insert
-
 from formant_provider.api.errors import SendAborted, Superseded
 from formant_provider.core.ledger import IntentT, Sent, note
 from formant_provider.store import intents as rows
-from formant_provider.store.admission import Admission, is_anyone_suppressed
+from formant_provider.store.admission import Admission, is_anyone_suppressed, upserted
 from formant_provider.store.bulk import people_of
 from formant_provider.store.events import append
 from formant_provider.store.failures import again, patiently
@@ -143,8 +141,6 @@ class StoreLedger(Generic[IntentT]):
                     self.people = people_of(conn, self.store.digests, self.id)
             row = self._put(conn, intent, self._at_work(now), now, sends=True)
             self._refuse_late(now)
-            if not self._may_have_been_placed(intent):
-                self._keep_attempt(conn, intent)
             # Also before a further send of the same: the one before may not have been accepted.
             if row["recipient"] is not None:
                 self.admission.admit(conn, row, now=now)
@@ -245,6 +241,7 @@ class StoreLedger(Generic[IntentT]):
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
         if self._row is not None:
             update_row(conn, self.id, known["version"], changed)
+            self._keep_attempt(conn, intent)
             return {**known, **changed}
         try:
             insert_row(conn, {**known, **changed})
@@ -273,20 +270,14 @@ class StoreLedger(Generic[IntentT]):
             columns["call_at"] = row["call_at"]
         return columns
 
-    def _may_have_been_placed(self, intent: IntentT) -> bool:
-        """Whether this attempt may have been placed before, so that it counts as a call already."""
-        known = self._known
-        if known is None or rows.attempt_of(known) != rows.attempt_of(intent):
-            return False
-        return known.sent is Sent.UNCLEAR or known.receipt is not None
-
     def _keep_attempt(self, conn: Connection, intent: IntentT) -> None:
-        """Let the attempt before a redial count as well, whose place in the row the redial takes."""
+        """Let the attempt before a redial count as well, whose place in the row it takes, sent or not."""
         row, known = self._row, self._known
-        if row is None or known is None or rows.attempt_of(known) == rows.attempt_of(intent):
+        if row is None or known is None or rows.attempt_of(known) >= rows.attempt_of(intent):
             return
         named = {"intent_id": row["id"], "recipient": row["recipient"], "attempt": rows.attempt_of(known)}
-        conn.execute(insert(calls), {**named, "call_at": row["call_at"], "counted": True})
+        kept = {**named, "call_at": row["call_at"], "counted": True}
+        conn.execute(upserted(conn, calls, kept, keep="call_at"))
 
     def _append(self, conn: Connection, kind: str, row: Mapping[str, Any], now: datetime) -> None:
         digests, event = self.store.digests, rows.as_event(row)

@@ -73,7 +73,7 @@ def attempts_in(payloads: Iterable[Mapping[str, Any]]) -> Attempts:
     for payload in payloads:
         with suppress(TypeError, ValueError):  # of an event that somebody has edited
             found |= {number: (who, at) for number, who, at in payload.get(ATTEMPTS, [])}
-        if before is not None and _attempt(before) != _attempt(payload):
+        if before is not None and _attempt(before) < _attempt(payload):
             found[_attempt(before)] = (before.get("recipient", ""), before.get("call_at", 0))
         before = payload
     return found

@@ -167,6 +167,23 @@ def test_a_name_rings_again_after_a_day(sandbox: Sandbox, channel: FakeSuperviso
     assert [row["state"] for row in rows(store)] == ["placed", "never"]
 
 
+def test_a_page_that_is_refused_after_a_day_leaves_the_ids_of_the_one_before(
+    channel: FakeSupervisor, store: Store
+) -> None:
+    """The person was called once under this name, and the row says which call that was."""
+    page(channel, idempotency_key="tonight")
+    [before] = rows(store)
+    grow_old(store, 48)
+    with Sandbox(api_key="key-1234567", speed=0) as later:
+        channel.connections["formant_default"]["host"] = later.base_url
+        later.inject(CALL, Fault.RATE_LIMIT_NO_HEADERS, times=4)
+        page(channel, idempotency_key="tonight")
+        assert later.rings == {}
+    [row] = rows(store)
+    assert (row["state"], row["trace_id"]) == ("refused", before["trace_id"])
+    assert before["trace_id"]
+
+
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_deadline_is_on_record(how: str, sandbox: Sandbox, channel: FakeSupervisor, store: Store) -> None:
     """Also where the triggerer calls; there is one call for it, whoever is told of it again."""

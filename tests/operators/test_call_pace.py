@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from formant_provider.call_cap import CallCap
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Sandbox
+from formant_provider.store.store import open_up
+from formant_provider.store.verify import verify
 from support.databases import Database
-from support.stores import connections_with
+from support.stores import SECRET, connections_with
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 
@@ -79,6 +82,28 @@ def test_a_task_that_is_tried_again_has_kept_its_place(
             resumed = run_task(a_call(nth), channel, resume_event={"give_up_at": kept[0]})
         assert resumed.state == "success", resumed.log_text
     assert sandbox.rings == {numbered(nth): 1 for nth in range(3)}
+
+
+def test_a_redial_that_waits_for_its_turn_leaves_the_call_before_it_counted(
+    database: Database, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """Meanwhile no cap admits what it would not have admitted; nothing of the first call is forgotten."""
+    parameters, person = {"customer_phone": "+14155550102"}, "+14155550102"  # is busy
+    waits = {"wait_for_completion": True, "deferrable": True, "retries": 3}
+    redialled = a_call(0, parameters=parameters, redial_on={"busy"}, **waits)
+    run_task(redialled, channel)
+    sandbox.advance(600)
+    second = run_task(redialled, channel, try_number=2)
+    assert "until" in second.trigger_kwargs, second.log_text
+    capped = run_task(a_call(1, parameters=parameters, call_cap=CallCap(1, per="7d")), channel)
+    assert capped.xcoms["return_value"]["reason"] == "capped", capped.log_text
+    store = open_up(database.engine(), "the test", SECRET)
+    assert verify(store).findings == []
+    pass_time(database, 63)
+    resumed = run_task(redialled, channel, try_number=2, resume_event=second.trigger_kwargs)
+    assert resumed.state == "deferred", resumed.log_text
+    assert sandbox.rings == {person: 2}
+    assert verify(store).findings == []
 
 
 def test_a_turn_beyond_a_day_is_waited_for(

@@ -159,3 +159,25 @@ def test_a_name_of_ones_own_may_have_been_used_without_the_store(
     run = run_task(a_call(idempotency_key="loan 7", lookup_timeout=0), channel)
     assert run.xcoms["return_value"]["placement"] in {"found", "unconfirmed"}, run.log_text
     assert sandbox.rings == {NUMBER: 1}
+
+
+@pytest.mark.parametrize("has_store", [True, pytest.param(False, marks=needs_state_store)])
+def test_a_call_that_the_api_knows_stays_unconfirmed_until_it_is_on_record(
+    has_store: bool, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """Of a name of one's own, whoever asks while it lasts: nobody is told that its outcome is unknown."""
+    if not has_store:
+        channel.connections["formant_default"] = sandbox.connection_uri()
+    named = {"idempotency_key": "loan 7", "lookup_timeout": 0}
+    sandbox.inject(CALL, Fault.ERROR_503_AFTER)
+    first = run_task(a_call(**named), channel)
+    cleared = run_task(a_call(**named), channel, try_number=2, clear_number=1)
+    other = run_task(a_call(**named), channel, run_id="another run")
+    for run in (first, cleared, other):
+        assert run.state == "success", run.log_text
+        assert run.xcoms["return_value"]["placement"] == "unconfirmed"
+    sandbox.advance(600)
+    found = run_task(a_call(**named), channel, try_number=3, clear_number=2)
+    assert found.xcoms["return_value"]["placement"] == "found", found.log_text
+    assert found.xcoms["trace_id"] == sandbox.calls[0].trace_id
+    assert sandbox.rings == {NUMBER: 1}

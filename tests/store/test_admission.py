@@ -20,6 +20,7 @@ from formant_provider.store.admission import Admission
 from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.schema import events, intents
 from formant_provider.store.store import Store
+from formant_provider.store.verify import verify
 from support.databases import Database
 from support.stores import LEASE, asked, ledger_in, new_store
 
@@ -219,6 +220,23 @@ def test_a_redial_is_one_more_call(store: Store) -> None:
         redial(1, cap=1)
     redial(1, cap=2)
     capped(store, "b", 2)
+
+
+@pytest.mark.parametrize("became", [Sent.NEVER, Sent.REFUSED])
+def test_a_redial_that_is_not_sent_leaves_the_call_before_it_counted(became: Sent, store: Store) -> None:
+    """It waits for its turn, or was refused: the count loses nothing, and has both once it is sent."""
+    placed(store, "a")
+    again = ledger_in(store, Intent, asked("a", task_id="a", try_number=2), now=lambda: START + DAY / 2)
+    known = again.read()
+    assert known is not None
+    held_up = Intent("a", START + DAY / 2, became, attempt=2, last_receipt=known.receipt, last_at=START)
+    for _ in range(2):  # however often it comes to nothing
+        again.write(held_up)
+        assert verify(store).findings == []
+        capped(store, "b", 13, Admission(CapRule(1, DAY)))
+    again.claim(in_doubt("a", START + DAY / 2, attempt=2))
+    capped(store, "b", 13)
+    assert verify(store).findings == []
 
 
 def test_of_many_at_once_as_many_are_admitted_as_the_cap_says(store: Store) -> None:

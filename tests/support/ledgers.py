@@ -176,6 +176,7 @@ class Tries(BaseTries):
     :param api_key: ``None`` means the one that the sandbox takes.
     :param base_url: ``None`` means the sandbox's; another server's keeps the sandbox as a clock.
     :param oversleeps_s: how much longer every pause between two sends lasts than it was meant to.
+    :param try_number: of the last try, counted.
     """
 
     sandbox: Sandbox
@@ -189,16 +190,19 @@ class Tries(BaseTries):
     api_key: str | None = None
     base_url: str | None = None
     oversleeps_s: float = 0.0
+    try_number: int = 0
 
     def __post_init__(self) -> None:
         self.taken_since = self.taken_since or self.sandbox.now()
 
     def place(self, **chosen: Any) -> Placement:
         """One try, in a process of its own."""
+        self.try_number += 1
         policy: dict[str, Any] = {
             "taken_since": self.taken_since,
             "lookup_timeout_s": self.lookup_timeout_s,
             "redial_on": self.redial_on,
+            "try_number": self.try_number,
         }
         callbacks: dict[str, Any] = {"now": self.sandbox.now, "sleep": self.sandbox.advance}
         for name, value in chosen.items():

@@ -7,7 +7,7 @@ decision says and asks again with what it has learnt. The first line that applie
 What is known                                              What follows
 =========================================================  ================================================
 **The ledger has a receipt: the call was placed**
-no redial is wanted                                        ``Done``: placed
+no redial is wanted, or none is due to this try            ``Done``: placed
 it is not known how it ended                               ``Look`` at the last call
 it did not end as ``redial_on`` names, or not for sure     ``Done``: placed
 a redial is not allowed now                                ``Done``: placed
@@ -18,16 +18,21 @@ four keys of this call were used up so in this try         ``Refuse``: try later
 otherwise                                                  ``Look`` for the call
 a conversation is proven to be its                         ``Done``: found
 otherwise                                                  ``Done``: unconfirmed
+**A redial was begun, and is not known to be placed**
+none is wanted any more, or due to this try                ``Done``: placed, the call before it
+no send may have been accepted                             as of the call before it
+somebody was reached since, and a send may have been       ``Look`` for the call
+otherwise                                                  as follows
 **An earlier send may have been accepted: in doubt**
 a call is allowed now, and the key still protects          ``Send`` again, with the same key
 otherwise                                                  ``Look`` for the call
 a conversation is proven to be its                         ``Done``: found
 the last look failed                                       ``Refuse``: that error
 other conversations with the recipient are there           ``Done``: unconfirmed
+the API has said before that somebody else used the key    ``Done``: unconfirmed
 otherwise                                                  ``Refuse``: its outcome is unknown
 **Never sent, or every send was refused**
 a row that was moved may have sent it over a day ago       ``Look`` for a call of others
-a redial is not allowed now                                ``Done``: placed, the call before it
 a call is not allowed now, in a run that was cleared,      ``Look`` for a call of others
 and others may have the key
 a call of others is there, by this task's trace ids        ``Done``: found
@@ -42,22 +47,21 @@ Vendor page on idempotency: https://docs.formantai.com/api-reference/formant-ai-
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
 from formant_provider.api.errors import CallNotAllowed, CallOutcomeUnknown, FormantError, RetryableError
-from formant_provider.api.models import CallReceipt, Conversation, utc_text
+from formant_provider.api.models import utc_text
 from formant_provider.core.calls.facts import At, Facts, Policy, Timing
 from formant_provider.core.calls.intent import Intent
+from formant_provider.core.calls.redial import begun_again, call_before, is_due, last_to_redial, redial_of
 from formant_provider.core.conversations.lookup import Finding
 from formant_provider.core.keys import KEY_PROTECTS, key_of
 from formant_provider.core.ledger import Sent
 from formant_provider.core.placing import Result
 
 MAX_KEYS_PER_TRY = 4
-MOST_EARLIER = 50
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def decide(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decis
         return _after_used_key(intent, facts)
     if facts.keys_used_up:
         return _after_refused_key(intent, facts)
+    if intent.last_receipt is not None:
+        return _redial_begun(intent, now, policy, facts)
     if intent.sent is Sent.UNCLEAR:
         return _in_doubt(intent, now, policy, facts)
     return _not_in_doubt(intent, now, policy, facts)
@@ -142,53 +148,41 @@ def may_still_be_sent(send: Send, now: datetime, timing: Timing | None) -> bool:
     return is_in_time and send.intent.key_protects(now)
 
 
-def _after_receipt(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
+def _after_receipt(
+    intent: Intent, now: datetime, policy: Policy, facts: Facts, begun: Intent | None = None
+) -> Decision:
+    """Say whether a call that was placed is placed again, where an earlier try may have ``begun`` to."""
     placed = Done(Result.PLACED, intent)
-    if not policy.redial_on:
+    if not is_due(intent, policy):
         return placed
-    if facts.since_last_call is None:
+    since = facts.since_last_call
+    if since is None:
         return Look(At.LAST_CALL, intent)
-    last = _last_to_redial(intent.receipt, facts.since_last_call, policy.redial_on)
+    last = last_to_redial(intent.receipt, since, policy.redial_on)
     if last is None:
         return placed
-    attempt = intent.attempt + 1
-    seen = [*intent.earlier, *(record.conversation_id for record in facts.since_last_call)]
-    redial = Intent(
-        key_of(first=facts.key, attempt=attempt, spent=0),
-        now,
-        attempt=attempt,
-        shared_since=intent.written_at if intent.shared_since is not None else None,
-        redials=last.conversation_id,
-        last_receipt=intent.receipt,
-        last_at=intent.written_at,
-        earlier=tuple(dict.fromkeys(seen))[-MOST_EARLIER:],
-    )
+    seen = [record.conversation_id for record in since]
+    redial = begun_again(begun, last, now) if begun else redial_of(intent, last, now, facts.key, seen)
     if facts.timing is None:
         return Look(At.TIMING, redial)
     if facts.timing.error is not None:
         return replace(placed, why=f"{facts.timing.error}. No further call is placed.")
-    why = f"The last conversation ended as {last.status}: placing call number {attempt}."
+    why = f"The last conversation ended as {last.status}: placing call number {redial.attempt}."
     return Send(redial, facts.timing.moment, why)
 
 
-def _last_to_redial(
-    receipt: CallReceipt | None, records: Sequence[Conversation], redial_on: Collection[str]
-) -> Conversation | None:
-    """Return the last conversation of a call that is to be called again; ``None`` when it is not.
-
-    The platform redials by itself, perhaps under trace ids of its own, and others call the same person. So
-    every conversation with the recipient since this call has to have ended as named: whoever was reached
-    meanwhile, or is talking right now, is left alone.
-    """
-    own = [record for record in records if receipt and _is_of(record, receipt)]
-    others = [record for record in records if record.start_timestamp is not None]
-    return own[-1] if own and all(record.status in redial_on for record in [*own, *others]) else None
-
-
-def _is_of(record: Conversation, receipt: CallReceipt) -> bool:
-    if receipt.trace_id is None or record.trace_id is None:
-        return record.conversation_id == receipt.conversation_id
-    return record.trace_id == receipt.trace_id
+def _redial_begun(intent: Intent, now: datetime, policy: Policy, facts: Facts) -> Decision:
+    """Say what comes of a redial that an earlier try has begun: it is asked again whether it is due."""
+    last = call_before(intent)
+    again = _after_receipt(last, now, policy, facts, begun=intent)
+    if intent.sent is not Sent.UNCLEAR or not is_due(last, policy):
+        return again  # a doubt stays on record, for the task whose redial it is
+    decided = _in_doubt(intent, now, policy, facts)
+    if not isinstance(decided, Send):
+        return decided
+    if isinstance(again, Done):  # somebody was reached meanwhile, perhaps by this very redial
+        return Look(At.CALL, intent)
+    return again if isinstance(again, Look) else decided
 
 
 def _after_refused_key(intent: Intent, facts: Facts) -> Decision:
@@ -235,7 +229,7 @@ def _instead_of_sending(intent: Intent, now: datetime, finding: Finding) -> Deci
         return Done(Result.FOUND, intent, finding)
     if finding.error is not None:
         return Refuse(finding.error)
-    if not finding.is_empty:
+    if not finding.is_empty or intent.used_since is not None:
         return Done(Result.UNCONFIRMED, intent, finding, is_traceable=is_known)
     text = (
         f"An earlier try, at {utc_text(intent.written_at)} or later, did not learn what came of this call; no"
@@ -266,9 +260,6 @@ def _not_allowed(
     intent: Intent, of_others: Intent | None, policy: Policy, facts: Facts, error: FormantError
 ) -> Decision:
     """Say what comes of a call that must not be sent now, and that no try has placed as far as is known."""
-    if intent.last_receipt is not None:  # a redial: the call before it was placed
-        last = replace(intent, receipt=intent.last_receipt, written_at=intent.last_at or intent.written_at)
-        return Done(Result.PLACED, last, why=f"{error}. No further call is placed.")
     has_looked = facts.others is not None or intent.looked_at is not None
     if policy.was_cleared and of_others is not None and not has_looked:
         return Look(At.OTHERS, of_others)

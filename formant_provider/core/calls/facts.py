@@ -20,10 +20,13 @@ class Policy(BasePolicy):
     :param look_since: when somebody else can have placed the call so long ago that the vendor has forgotten
         its key, aware: then it is looked for before it is sent. ``None``: nobody can have.
     :param redial_on: statuses of a conversation after which a further try places a further call.
+    :param try_number: which try of the task this is, from 1 on: each is due one call, so the first never
+        redials, and who shares a call with others redials it no oftener than if there were no others.
     """
 
     look_since: datetime | None = None
     redial_on: frozenset[str] = frozenset()
+    try_number: int = 1
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,8 @@ class Looking:
         return client.server_date or self.callbacks.now()
 
     def _last_call(self, intent: Intent, facts: Facts) -> Facts:
-        began = intent.sends[0].span if intent.sends else Span(intent.written_at, intent.written_at)
+        written = Span(intent.written_at, intent.written_at, is_exact=False)
+        began = intent.sends[0].span if intent.sends else written
         with may_have_been_placed():
             return replace(facts, since_last_call=tuple(self._search().since(began)))
 

@@ -159,6 +159,7 @@ class CallPlacer:
             look_since=None if knows_all else run.look_since,
             was_cleared=run.was_cleared,
             redial_on=self.options.redial_on,
+            try_number=run.try_number,
             lookup_timeout_s=self.options.lookup_timeout_s,
         )
         callbacks = CallCallbacks(

@@ -66,6 +66,7 @@ def in_words(decision: Decision) -> str:
 
 
 PLACED = unclear(receipt=CallReceipt(agent_id=456, trace_id="t1", status="initiated"))
+OF_REDIAL = {"attempt": 2, "last_receipt": PLACED.receipt, "last_at": NOW - DAY, "redials": "c1"}
 REFUSED = intent(sent=Sent.REFUSED)
 SHARED = intent(shared_since=NOW - 2 * HOUR)
 NEXT = intent(spent_keys=1)
@@ -84,15 +85,16 @@ INTENTS: dict[str, Intent] = {
     "in doubt 1 h, used 24 h": unclear(used_since=NOW - DAY),
     "in doubt, looked 1 h ago": unclear(looked_at=NOW - HOUR),
     "in doubt, looked 12 h ago": unclear(looked_at=NOW - KEY_PROTECTS / 2),
-    "redial refused": intent(
-        attempt=2, sent=Sent.REFUSED, last_receipt=PLACED.receipt, last_at=NOW - DAY, redials="c1"
-    ),
+    "redial refused": intent(sent=Sent.REFUSED, **OF_REDIAL),
+    "redial in doubt": unclear(**OF_REDIAL),
     # That an earlier try has sent is assumed: no send is written down.
     "assumed 1 h": unclear(sends=()),
     "assumed 24 h": unclear(DAY, sends=()),
+    "assumed 24 h, used": unclear(DAY, sends=(), used_since=NOW - DAY),
 }
 POLICIES: dict[str, dict[str, Any]] = {
-    "redial": {"redial_on": frozenset({"busy"})},
+    "redial": {"redial_on": frozenset({"busy"}), "try_number": 2},
+    "first try": {"try_number": 1},
     "old run": {"look_since": NOW - 30 * HOUR},
     "cleared": {"was_cleared": True},
 }
@@ -136,6 +138,7 @@ placed                    | redial           | was busy, others reached    | pla
 placed                    | redial           | only others reached         | placed
 placed                    | redial           | was busy                    | look at TIMING
 placed                    | redial           | was busy; allowed           | send redial
+placed                    | redial; first try | was busy; allowed         | placed
 placed                    | redial           | was busy; at six            | send redial, in 6:00:00
 placed                    | redial           | was busy; closed            | placed
 
@@ -159,6 +162,11 @@ in doubt 24 h             |                  | allowed; 2 records          | unc
 in doubt 24 h             |                  | allowed; no record          | refuse: CallOutcomeUnknown
 in doubt 24 h             |                  | allowed; look failed        | refuse: ServerError
 in doubt 1 h, used 24 h   |                  | allowed                     | look at CALL
+in doubt 1 h, used 24 h   |                  | allowed; no record          | unconfirmed
+in doubt 1 h, used 24 h   |                  | allowed; a record           | found
+in doubt 1 h, used 24 h   |                  | closed; no record           | unconfirmed
+in doubt 1 h, used 24 h   |                  | allowed; look failed        | refuse: ServerError
+assumed 24 h, used        |                  | allowed; no record          | unconfirmed, for ever
 in doubt 1 h              |                  | closed                      | look at CALL
 in doubt 1 h              | cleared          | closed                      | look at CALL
 in doubt 1 h              |                  | too late                    | look at CALL
@@ -202,10 +210,30 @@ shared key                | old run          | scheduled perhaps           | ref
 shared key                | old run          | no others                   | look at TIMING
 shared key                | old run          | no others; allowed          | send first key
 shared key                | old run; cleared | no others; closed           | refuse: CallNotAllowed
-redial refused            | redial           |                             | look at TIMING
-redial refused            | redial           | closed                      | placed
-redial refused            | redial; cleared  | closed                      | placed
-redial refused            | redial           | allowed                     | send first key
+redial refused            | redial           |                             | look at LAST_CALL
+redial refused            | redial           | was busy                    | look at TIMING
+redial refused            | redial           | was busy; closed            | placed
+redial refused            | redial; cleared  | was busy; closed            | placed
+redial refused            | redial           | was busy; allowed           | send first key
+redial refused            | redial; old run  | was busy; allowed           | send first key
+redial refused            | redial           | was busy, others reached    | placed
+redial refused            | redial           | was reached                 | placed
+redial refused            | redial; old run  | was reached                 | placed
+redial refused            | redial; first try |                            | placed
+redial refused            |                  |                             | placed
+redial refused            | old run; cleared |                             | placed
+redial refused            | redial           | allowed; 1 key used up      | send first key
+redial in doubt           | redial           |                             | look at TIMING
+redial in doubt           | redial           | allowed                     | look at LAST_CALL
+redial in doubt           | redial           | allowed; was busy           | send first key
+redial in doubt           | redial           | allowed; was reached        | look at CALL
+redial in doubt           | redial           | allowed; was busy, others reached | look at CALL
+redial in doubt           | redial           | allowed; was reached; a record    | found
+redial in doubt           | redial           | allowed; was reached; 2 records   | unconfirmed
+redial in doubt           | redial           | closed                      | look at CALL
+redial in doubt           | redial           | allowed; was busy; 409      | look at CALL
+redial in doubt           | redial; first try | allowed                    | placed
+redial in doubt           |                  | allowed                     | placed
 """
 ROWS = [line for line in TABLE.splitlines() if line]
 

@@ -222,6 +222,53 @@ def test_a_redial_that_was_limited_and_is_not_allowed_later_leaves_the_call_befo
     assert (task.rings, task.ledger.last.receipt == first.receipt) == (2, False)
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_who_is_reached_while_a_redial_was_refused_or_waits_is_not_rung(waits: bool, start: Start) -> None:
+    """What was decided before it is asked again: the task has the ids of its call, and nobody is rung."""
+    task = after_a_call(start, sends=1)
+    first = task.ledger.last
+    if waits:
+        task.fail(check_before_send=lambda: SendAborted("Its turn has not come"))
+    else:
+        task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
+        task.fail()
+    task.sandbox.receive(task.call.recipient, lasts_seconds=30)
+    task.sandbox.advance(600)
+    placement = task.place()
+    assert (placement.result, placement.receipt) == (Result.PLACED, first.receipt)
+    assert (placement.since, task.rings) == (first.written_at, 1)
+
+
+def test_who_is_reached_after_a_redial_died_before_its_send_is_not_rung(start: Start) -> None:
+    """It may have been placed, so it is looked for; the call in which the person was reached is not its."""
+    task = after_a_call(start, "no_answer")
+    task.die(check_before_send=on_ask(1, Died()))
+    task.sandbox.advance(600)
+    task.sandbox.receive(task.call.recipient, lasts_seconds=30)
+    task.sandbox.advance(600)
+    placement = task.place()
+    assert (placement.result, placement.receipt) == (Result.UNCONFIRMED, None)
+    assert task.rings == 1
+
+
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_a_redial_that_is_wanted_no_more_is_not_placed(in_doubt: bool, start: Start) -> None:
+    """``redial_on`` was taken out since, or another task asks: the call before it is the call."""
+    task = after_a_call(start, sends=1)
+    first = task.ledger.last
+    if in_doubt:
+        task.die(check_before_send=on_ask(1, Died()))
+    else:
+        task.sandbox.inject(CREATE_CALL, Fault.RATE_LIMIT)
+        task.fail()
+    for changed in ({"redial_on": frozenset()}, {"try_number": 1}):
+        placement = task.place(**changed)
+        assert (placement.result, placement.receipt) == (Result.PLACED, first.receipt)
+    assert task.rings == 1
+    assert task.place().result is Result.PLACED
+    assert task.rings == 2
+
+
 def test_a_redial_that_is_aborted_is_not_sent(start: Start) -> None:
     """A task stopped before its redial rings nobody; the next try redials."""
     task = after_a_call(start)
