@@ -14,6 +14,7 @@ from airflow.api_fastapi.core_api.datamodels.connections import ConnectionRespon
 
 from formant_provider.api.config import REGIONS
 from formant_provider.api.store_config import STORE_KEYS
+from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.sandbox import Sandbox
 from support.calls import NUMBER, an_operator
 from support.supervisor import FakeSupervisor
@@ -91,7 +92,8 @@ def form() -> dict[str, Any]:
 def test_the_form_shows_its_fields_on_every_airflow(form: dict[str, Any]) -> None:
     """The region is a choice of two with a default; the timeouts are numbers that may be left out."""
     fields = form["extra_fields"]
-    shown = ["region", "connect_timeout", "read_timeout", "conversation_url_template", *STORE_KEYS]
+    shown = ["region", "connect_timeout", "read_timeout", "conversation_url_template"]
+    shown += [*STORE_KEYS, *WEBHOOK_KEYS]
     assert list(fields) == shown
     assert fields["region"]["value"] == "global"
     assert fields["region"]["schema"]["enum"] == list(REGIONS)

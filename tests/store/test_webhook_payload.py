@@ -118,6 +118,7 @@ def an_intent(n: int) -> dict[str, Any]:
         "task_id": "call",
         "map_index": n,
         "reference": f"LN-{n}" if n < 2 else None,
+        "knew_all": True,
         "asked_at": 0,
         "state": "placed",
         "call_at": 0,
