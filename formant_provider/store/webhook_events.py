@@ -2,7 +2,7 @@
 
 Events are numbered in the order in which they were committed, under one lock, so whoever has read up to a
 number has read all up to it. An event that is delivered again is known by its id, and one that another target
-of the same agent sends under an id of its own by what it tells: conversation, type and attempt.
+of the same agent sends under an id of its own by what it tells: conversation, call, type and attempt.
 """
 
 from __future__ import annotations
@@ -243,11 +243,17 @@ def _row(store: Store, delivery: Delivery) -> dict[str, Any]:
 
 
 def _happening(event: WebhookEvent) -> tuple[object, ...]:
-    """Return what an event tells. All attempts of a call may share one conversation id."""
-    told = event.conversation
+    """Return what an event tells, if that can be told from what another one tells.
+
+    All attempts of a call, and further calls to the same person, may share one conversation id.
+    """
+    told, number = event.conversation, event.attempt.number
     if told is None:
         return ()
-    return told.conversation_id, event.event_type, event.attempt.number or told.start_timestamp
+    at = told.end_timestamp if told.start_timestamp is None else told.start_timestamp
+    if number is None and at is None:
+        return ()
+    return told.conversation_id, event.event_type, told.trace_id, number, at
 
 
 def _known(conn: Connection, rows: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:

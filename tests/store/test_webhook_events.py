@@ -58,6 +58,26 @@ def test_attempts_without_a_number_are_told_by_their_beginning(store: Store) -> 
     assert store_events(store, first, second) == [True, True]
 
 
+def test_further_calls_that_share_a_conversation_id_are_each_stored(store: Store) -> None:
+    """Each has an attempt 1: by its trace id, or by when it began, it is another one."""
+    retry = {"attempt_number": 1}
+    later = "2026-03-18T11:58:00Z"
+    told = [
+        webhook("a", retry=retry),
+        webhook("b", retry=retry, trace_id="trace_2"),
+        webhook("c", retry=retry, started_at=later),
+        webhook("d", retry=retry, started_at=later),
+    ]
+    assert store_events(store, *told) == [True, True, True, False]
+
+
+def test_attempts_that_say_little_are_told_by_their_end_or_not_at_all(store: Store) -> None:
+    """Of two that say neither number nor time nobody knows whether they are one: both are stored."""
+    ends = ["2026-03-18T10:00:00Z", "2026-03-18T10:30:00Z", "2026-03-18T10:30:00Z", None, None]
+    told = [webhook(str(n), retry=None, started_at=None, ended_at=end) for n, end in enumerate(ends)]
+    assert store_events(store, *told) == [True, True, False, True, True]
+
+
 def test_events_that_name_no_conversation_are_known_by_their_ids_alone(store: Store) -> None:
     """An event of a type to come may tell of something else."""
     events = [{**webhook(name, "agent.updated"), "data": {}} for name in ("a", "b", "a")]
