@@ -181,18 +181,20 @@ def forget(
     before: datetime,
     *,
     conn_id: str | None = None,
+    besides: Collection[str] = (),
     through: int | None = None,
     most: int | None = None,
 ) -> int:
     """Delete the events that came before a moment; return how many there were.
 
-    :param conn_id: of which connection; ``None`` means of all.
+    :param conn_id: of which connection; ``None`` means of all but ``besides``.
     :param through: the last number that may be deleted; ``None`` means any.
     :param most: how many to delete at once, the oldest first; ``None`` means all.
     """
     seq = webhook_events.c.seq
     old = [webhook_events.c.received_at < to_ms(before)]
     old += [webhook_events.c.conn_id == fitting(conn_id)] if conn_id is not None else []
+    old += [webhook_events.c.conn_id.not_in([fitting(each) for each in besides])] if besides else []
     old += [seq <= through] if through is not None else []
     with store.writing() as conn:
         if most is not None:
@@ -211,8 +213,7 @@ def count_before(store: Store, before: datetime) -> int:
 def forget_people(store: Store, numbers: Collection[int]) -> int:
     """Empty the events of calls to these people, or from them; return how many there were.
 
-    Digests stay, by which an event that is delivered again is known, and not stored again. Who has called is in
-    the body alone, so all events are read.
+    Digests stay: an event that is delivered again is not stored again. All events are read for it.
 
     :param numbers: each an integer of the digits of E.164.
     """

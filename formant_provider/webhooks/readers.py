@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from formant_provider.api.errors import FormantError, StoreMisconfigured, StoreUnavailable
 from formant_provider.api.log_throttle import LogThrottle
+from formant_provider.api.webhook_config import DEFAULT_KEEP_FOR
 from formant_provider.core.conversations.statuses import FINAL, ended
 from formant_provider.store.outcomes import known_ids, record_outcome
 from formant_provider.store.webhook_events import events_after, forget, last_seq, read_cursor, write_cursor
@@ -96,6 +98,8 @@ def _is_over(record: Conversation) -> bool:
 class Retention:
     """Deletes events once an hour: those that are older than their connection says.
 
+    Those of a connection that is not named go by the longest time of those that are, at least 30 days.
+
     One whose outcome is not written down yet stays.
 
     :param keep_for: returns of each connection how long its events are kept.
@@ -119,12 +123,12 @@ class Retention:
         """Delete some; an hour later, the next ones."""
         if self._clock() < self._next.get(store.where, 0):
             return False
-        through = read_cursor(store, OUTCOMES) or 0
-        deleted = 0
-        for conn_id, length in self._keep_for().items():
-            before = self._now() - length
-            some = forget(store, before, conn_id=conn_id, through=through, most=_FORGET_AT_ONCE)
-            deleted = max(deleted, some)
+        through, lengths = read_cursor(store, OUTCOMES) or 0, self._keep_for()
+        delete = partial(forget, store, through=through, most=_FORGET_AT_ONCE)
+        longest = max([DEFAULT_KEEP_FOR, *lengths.values()])
+        deleted = delete(self._now() - longest, besides=list(lengths))
+        for conn_id, length in lengths.items():
+            deleted = max(deleted, delete(self._now() - length, conn_id=conn_id))
         if deleted < _FORGET_AT_ONCE:
             self._next[store.where] = self._clock() + _FORGET_EVERY_S
             return False

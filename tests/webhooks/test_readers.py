@@ -213,6 +213,17 @@ def test_old_events_are_deleted(store: Store, clocks: Clocks) -> None:
     assert left(store) == ["b"]
 
 
+def test_events_of_a_connection_that_is_named_no_more_are_deleted(store: Store, clocks: Clocks) -> None:
+    """After 30 days, or the longest time of the connections that are named."""
+    store_events(store, webhook())
+    write_cursor(store, "outcomes", 1)
+    clocks.gone = timedelta(days=40)
+    retention(clocks, renamed=50).advance(store)
+    assert left(store) == ["evt_1"]
+    retention(clocks, renamed=1).advance(store)
+    assert left(store) == []
+
+
 def test_an_event_stays_until_its_outcome_is_written_down(store: Store, clocks: Clocks) -> None:
     """However old it is: the reader of outcomes may have been interrupted for long."""
     store_events(store, webhook("a", conversation_id="a"), webhook("b", conversation_id="b"))
