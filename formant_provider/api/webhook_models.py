@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,10 @@ from formant_provider.api.models import Conversation, iso_moment
 CHECK_EVENT = "formant.check"
 _LARGEST_ID = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# How far from its event a redial may be announced: what is farther is a slip, and times are reckoned with it.
+_BEFORE, _AFTER = timedelta(days=1), timedelta(days=60)
+_DEEPEST = 100  # as deep as lists and objects may lie in each other
+_MOST_DIGITS = 20  # of a phone number; E.164 has 15
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Attempt:
     :param number: of this attempt, from 1 on.
     :param is_final: whether the platform calls no more; ``None`` when it does not say.
     :param most: how many attempts there are at most.
-    :param next_at: when the platform calls again, aware; ``None`` when it does not say.
+    :param next_at: when the platform calls again, in UTC; ``None`` when it does not say, or no moment near
+        the event.
     """
 
     number: int | None = None
@@ -42,14 +47,17 @@ class Attempt:
         return self.next_at if self.is_final is False else None
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Attempt:
-        """Read ``data.retry``."""
-        is_final = data.get("is_final_attempt")
+    def from_json(cls, data: Mapping[str, Any], sent_at: datetime) -> Attempt:
+        """Read ``data.retry``.
+
+        :param sent_at: the moment of the event.
+        """
+        is_final, next_at = data.get("is_final_attempt"), _utc(data.get("next_retry_at"))
         return cls(
             number=_whole(data.get("attempt_number")),
             is_final=is_final if isinstance(is_final, bool) else None,
             most=_whole(data.get("max_attempts")),
-            next_at=iso_moment(data.get("next_retry_at")),
+            next_at=next_at if next_at and -_BEFORE <= next_at - sent_at <= _AFTER else None,
         )
 
 
@@ -59,7 +67,7 @@ class WebhookEvent:
 
     :param event_id: the same for each delivery of it.
     :param event_type: such as ``call.completed``; may be one that is not documented.
-    :param sent_at: the moment that the vendor has signed, aware.
+    :param sent_at: the moment that the vendor has signed, in UTC.
     :param conversation: the record of the attempt, with ``to_phone`` as its ``contact_number``; ``None`` when
         the event names no conversation.
     :param from_phone: who called; private.
@@ -78,7 +86,7 @@ class WebhookEvent:
         """Return who was called and who has called, each an integer of the digits of E.164; private."""
         to_phone = self.conversation.contact_number if self.conversation else None
         digits = (re.sub(r"\D", "", number or "") for number in (to_phone, self.from_phone))
-        return {int(number) for number in digits if number.isascii() and number}
+        return {int(number) for number in digits if number.isascii() and 0 < len(number) <= _MOST_DIGITS}
 
     @property
     def is_check(self) -> bool:
@@ -89,24 +97,24 @@ class WebhookEvent:
     def from_body(cls, body: bytes) -> WebhookEvent:
         """Read the body of a webhook. Fields that are not known are ignored here.
 
-        :raises InvalidInput: it is no JSON object, or lacks its id, its type or its time.
+        :raises InvalidInput: it is no JSON object, or too deep, or lacks its id, its type or its time.
         """
         try:
             data = json.loads(body)
         except (ValueError, RecursionError):
             data = None
-        if not isinstance(data, Mapping):
-            raise InvalidInput("body", "must be a JSON object")
+        if not isinstance(data, Mapping) or not _is_shallow(data):
+            raise InvalidInput("body", f"must be a JSON object of at most {_DEEPEST} levels")
         for name in ("event_id", "event_type"):
             if not isinstance(data.get(name), str) or not data[name].strip():
                 raise InvalidInput(name, "must be text")
-        sent_at = iso_moment(data.get("timestamp"))
+        sent_at = _utc(data.get("timestamp"))
         if sent_at is None:
             raise InvalidInput("timestamp", "must be a moment in ISO 8601")
-        return cls(data["event_id"], data["event_type"], sent_at, **_told(data.get("data")))
+        return cls(data["event_id"], data["event_type"], sent_at, **_told(data.get("data"), sent_at))
 
 
-def _told(data: object) -> dict[str, Any]:
+def _told(data: object, sent_at: datetime) -> dict[str, Any]:
     """Return what the event tells of a call."""
     data = _mapping(data)
     call = _mapping(data.get("call"))
@@ -127,7 +135,7 @@ def _told(data: object) -> dict[str, Any]:
     from_phone = call.get("from_phone")
     return {
         "conversation": record if record.conversation_id else None,
-        "attempt": Attempt.from_json(_mapping(data.get("retry"))),
+        "attempt": Attempt.from_json(_mapping(data.get("retry")), sent_at),
         "from_phone": from_phone if isinstance(from_phone, str) else None,
         "has_transcript": transcript is not None,
     }
@@ -137,8 +145,30 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _is_shallow(value: object) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [each for above in level for each in _within(above) if isinstance(each, dict | list)]
+        if not level:
+            return True
+    return False
+
+
+def _within(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _utc(value: object) -> datetime | None:
+    """Return a moment in UTC; ``None`` also for one that lies before the year 1, or after 9999, there."""
+    moment = iso_moment(value)
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def _epoch_ms(value: object) -> int | None:

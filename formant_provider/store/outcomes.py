@@ -46,7 +46,7 @@ def record_outcome(
     """
     trace_id, conversation_id = trace_id and fitting(trace_id), conversation_id and fitting(conversation_id)
     outcome_at = to_ms(ended_at or now)
-    changed = {"outcome": outcome[:NAME_LENGTH], "outcome_at": outcome_at}
+    changed = {"outcome": fitting(outcome[:NAME_LENGTH]), "outcome_at": outcome_at}
     is_lost = intents.c.id == intent_id, intents.c.trace_id.is_(None), intents.c.conversation_id.is_(None)
     with store.writing() as conn:
         row = None
@@ -96,7 +96,7 @@ def record_batch_outcome(
         row = _locked(conn, *wanted)
         if row is None:
             return False
-        _write(store, conn, row, {"outcome": outcome[:NAME_LENGTH], "outcome_at": to_ms(now)}, now)
+        _write(store, conn, row, {"outcome": fitting(outcome[:NAME_LENGTH]), "outcome_at": to_ms(now)}, now)
     return True
 
 

@@ -2,7 +2,7 @@
 
 Events are numbered in the order in which they were committed, under one lock, so whoever has read up to a
 number has read all up to it. An event that is delivered again is known by its id, and one that another target
-of the same agent sends under an id of its own by what it tells: conversation, type and attempt.
+of the same agent sends under an id of its own by what it tells: conversation, call, type and attempt.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cryptography.fernet import InvalidToken
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
+from formant_provider.api.errors import InvalidInput
 from formant_provider.api.webhook_models import WebhookEvent
 from formant_provider.store.failures import again
 from formant_provider.store.intents import fitting
@@ -35,6 +36,7 @@ _KEYS_AT_ONCE = 500
 _LAST = select(cursors.c.seq).where(cursors.c.name == LAST_EVENT)
 _LOCKED_LAST = _LAST.with_for_update()
 _ADD = insert(webhook_events).values({column.name: bindparam(column.name) for column in webhook_events.c})
+_EMPTY: dict[str, Any] = {"body": "", "recipient": None, "trace_id": None, "conversation_id": None}
 _MOVE = update(cursors).where(cursors.c.name == LAST_EVENT).values(seq=bindparam("new_seq"))
 
 
@@ -179,18 +181,20 @@ def forget(
     before: datetime,
     *,
     conn_id: str | None = None,
+    besides: Collection[str] = (),
     through: int | None = None,
     most: int | None = None,
 ) -> int:
     """Delete the events that came before a moment; return how many there were.
 
-    :param conn_id: of which connection; ``None`` means of all.
+    :param conn_id: of which connection; ``None`` means of all but ``besides``.
     :param through: the last number that may be deleted; ``None`` means any.
     :param most: how many to delete at once, the oldest first; ``None`` means all.
     """
     seq = webhook_events.c.seq
     old = [webhook_events.c.received_at < to_ms(before)]
     old += [webhook_events.c.conn_id == fitting(conn_id)] if conn_id is not None else []
+    old += [webhook_events.c.conn_id.not_in([fitting(each) for each in besides])] if besides else []
     old += [seq <= through] if through is not None else []
     with store.writing() as conn:
         if most is not None:
@@ -207,21 +211,21 @@ def count_before(store: Store, before: datetime) -> int:
 
 
 def forget_people(store: Store, numbers: Collection[int]) -> int:
-    """Delete the events of calls to these people, or from them; return how many there were.
+    """Empty the events of calls to these people, or from them; return how many there were.
 
-    Who has called is in the body alone, so all events are read.
+    Digests stay: an event that is delivered again is not stored again. All events are read for it.
 
     :param numbers: each an integer of the digits of E.164.
     """
-    deleted, seq, is_last = 0, 0, False
+    emptied, seq, is_last = 0, 0, False
     while not is_last:
         events, seq, is_last = events_after(store, seq)
         theirs = [stored.seq for stored in events if not stored.event.numbers().isdisjoint(numbers)]
         if theirs:
             with store.writing() as conn:
                 found = webhook_events.c.seq.in_(theirs)
-                deleted += conn.execute(delete(webhook_events).where(found)).rowcount
-    return deleted
+                emptied += conn.execute(update(webhook_events).where(found).values(_EMPTY)).rowcount
+    return emptied
 
 
 def _row(store: Store, delivery: Delivery) -> dict[str, Any]:
@@ -243,11 +247,17 @@ def _row(store: Store, delivery: Delivery) -> dict[str, Any]:
 
 
 def _happening(event: WebhookEvent) -> tuple[object, ...]:
-    """Return what an event tells. All attempts of a call may share one conversation id."""
-    told = event.conversation
+    """Return what an event tells, if that can be told from what another one tells.
+
+    All attempts of a call, and further calls to the same person, may share one conversation id.
+    """
+    told, number = event.conversation, event.attempt.number
     if told is None:
         return ()
-    return told.conversation_id, event.event_type, event.attempt.number or told.start_timestamp
+    at = told.end_timestamp if told.start_timestamp is None else told.start_timestamp
+    if number is None and at is None:
+        return ()
+    return told.conversation_id, event.event_type, told.trace_id, number, at
 
 
 def _known(conn: Connection, rows: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
@@ -271,9 +281,14 @@ def _events(store: Store, rows: Iterable[Row[Any]]) -> list[StoredEvent]:
 
 
 def _event(store: Store, row: Row[Any]) -> StoredEvent | None:
+    if not row.body:
+        return None
     try:
         event = WebhookEvent.from_body(store.digests.unsealed(row.body))
     except InvalidToken:
         log.warning("Webhook event %s of the call store cannot be read: it was changed there.", row.seq)
+        return None
+    except InvalidInput as error:  # another version of this package has taken it
+        log.warning("Webhook event %s of the call store cannot be read: %s.", row.seq, error)
         return None
     return StoredEvent(row.seq, row.conn_id, to_moment(row.received_at), event)

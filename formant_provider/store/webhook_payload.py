@@ -43,7 +43,7 @@ def public_payload(
     :param reference: of the call, as :func:`references` finds it.
     :param results: names of the conversation's results to tell; a dot leads into one of them. A value is
         ``None`` when there is none, or when it is no short JSON value. What is written as an international
-        phone number is left out of texts; a number in another form is not recognised.
+        phone number is left out of texts, keys as well; a number in another form is not recognised.
     """
     event, told = stored.event, stored.event.conversation
     return {
@@ -104,8 +104,8 @@ def _found(results: object, name: str) -> Any:
 
 def _short(value: Any) -> Any:
     if isinstance(value, Mapping):
-        plain = {_sendable(str(key)): _scalar(each) for key, each in value.items()}
-        return plain if len(plain) <= MOST_ITEMS else None
+        plain = {name: _scalar(each) for key, each in value.items() if (name := _scalar(key)) is not None}
+        return plain if len(value) <= MOST_ITEMS else None
     if isinstance(value, list):
         return [_scalar(each) for each in value] if len(value) <= MOST_ITEMS else None
     return _scalar(value)

@@ -11,13 +11,15 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import FormantError, StoreMisconfigured, StoreUnavailable
 from formant_provider.api.log_throttle import LogThrottle
+from formant_provider.api.webhook_config import DEFAULT_KEEP_FOR
 from formant_provider.core.conversations.statuses import FINAL, ended
 from formant_provider.store.outcomes import known_ids, record_outcome
-from formant_provider.store.webhook_events import events_after, forget, read_cursor, write_cursor
+from formant_provider.store.webhook_events import events_after, forget, last_seq, read_cursor, write_cursor
 
 if TYPE_CHECKING:
     from formant_provider.api.models import Conversation
@@ -58,22 +60,34 @@ class Outcomes:
         """Do so for a page of events."""
         seq = read_cursor(store, self.name) or 0
         page = events_after(store, seq)
-        records = [record for each in page.events if (record := each.event.conversation) and _is_over(record)]
-        known = known_ids(store, [(record.trace_id, record.conversation_id) for record in records])
-        for record in records:
+        told = ((each.seq, each.event.conversation) for each in page.events)
+        records = {number: record for number, record in told if record and _is_over(record)}
+        known = known_ids(store, [(record.trace_id, record.conversation_id) for record in records.values()])
+        for number, record in records.items():
             if {record.trace_id, record.conversation_id} & known:
-                record_outcome(
-                    store,
-                    trace_id=record.trace_id,
-                    conversation_id=record.conversation_id,
-                    outcome=record.status or "",
-                    ended_at=ended(record),
-                    now=datetime.now(UTC),
-                    keeps_later=True,
-                )
+                _write(store, number, record)
         if page.seq > seq:
             write_cursor(store, self.name, page.seq)
         return not page.is_last
+
+
+def _write(store: Store, seq: int, record: Conversation) -> None:
+    """Write down how a call ended. What no database takes is left out, and holds up no other."""
+    try:
+        record_outcome(
+            store,
+            trace_id=record.trace_id,
+            conversation_id=record.conversation_id,
+            outcome=record.status or "",
+            ended_at=ended(record),
+            now=datetime.now(UTC),
+            keeps_later=True,
+        )
+    except Exception as error:
+        if isinstance(error, StoreUnavailable | StoreMisconfigured) and error.problem != "failed":
+            raise
+        last_seq(store)  # if it does not answer this either, it is not for the record
+        log.warning("The outcome in webhook event %s is not written down: %s", seq, type(error).__name__)
 
 
 def _is_over(record: Conversation) -> bool:
@@ -83,6 +97,8 @@ def _is_over(record: Conversation) -> bool:
 
 class Retention:
     """Deletes events once an hour: those that are older than their connection says.
+
+    Those of a connection that is not named go by the longest time of those that are, at least 30 days.
 
     One whose outcome is not written down yet stays.
 
@@ -107,12 +123,12 @@ class Retention:
         """Delete some; an hour later, the next ones."""
         if self._clock() < self._next.get(store.where, 0):
             return False
-        through = read_cursor(store, OUTCOMES) or 0
-        deleted = 0
-        for conn_id, length in self._keep_for().items():
-            before = self._now() - length
-            some = forget(store, before, conn_id=conn_id, through=through, most=_FORGET_AT_ONCE)
-            deleted = max(deleted, some)
+        through, lengths = read_cursor(store, OUTCOMES) or 0, self._keep_for()
+        delete = partial(forget, store, through=through, most=_FORGET_AT_ONCE)
+        longest = max([DEFAULT_KEEP_FOR, *lengths.values()])
+        deleted = delete(self._now() - longest, besides=list(lengths))
+        for conn_id, length in lengths.items():
+            deleted = max(deleted, delete(self._now() - length, conn_id=conn_id))
         if deleted < _FORGET_AT_ONCE:
             self._next[store.where] = self._clock() + _FORGET_EVERY_S
             return False

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import FormantError
+from formant_provider.api.webhook_config import MOST_KEEP_FOR
 from formant_provider.webhooks.app import create_app
 from formant_provider.webhooks.health import Health
 from formant_provider.webhooks.readers import Outcomes, Reader, ReaderThread, Retention
@@ -54,5 +55,5 @@ class Service:
             try:
                 lengths[conn_id] = self.connections.read(conn_id).usable()[0].keep_for
             except FormantError:  # it says nothing now, so its events stay
-                continue
+                lengths[conn_id] = MOST_KEEP_FOR
         return lengths

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.webhook_models import WebhookEvent
@@ -17,6 +17,7 @@ from formant_provider.store.webhook_events import (
     events_after,
     events_of_conversations,
     forget,
+    forget_people,
     last_heard,
     last_seq,
     read_cursor,
@@ -56,6 +57,26 @@ def test_attempts_without_a_number_are_told_by_their_beginning(store: Store) -> 
     first = webhook("a", "call.busy", retry=None)
     second = webhook("b", "call.busy", retry=None, started_at="2026-03-18T10:30:00Z")
     assert store_events(store, first, second) == [True, True]
+
+
+def test_further_calls_that_share_a_conversation_id_are_each_stored(store: Store) -> None:
+    """Each has an attempt 1: by its trace id, or by when it began, it is another one."""
+    retry = {"attempt_number": 1}
+    later = "2026-03-18T11:58:00Z"
+    told = [
+        webhook("a", retry=retry),
+        webhook("b", retry=retry, trace_id="trace_2"),
+        webhook("c", retry=retry, started_at=later),
+        webhook("d", retry=retry, started_at=later),
+    ]
+    assert store_events(store, *told) == [True, True, True, False]
+
+
+def test_attempts_that_say_little_are_told_by_their_end_or_not_at_all(store: Store) -> None:
+    """Of two that say neither number nor time nobody knows whether they are one: both are stored."""
+    ends = ["2026-03-18T10:00:00Z", "2026-03-18T10:30:00Z", "2026-03-18T10:30:00Z", None, None]
+    told = [webhook(str(n), retry=None, started_at=None, ended_at=end) for n, end in enumerate(ends)]
+    assert store_events(store, *told) == [True, True, False, True, True]
 
 
 def test_events_that_name_no_conversation_are_known_by_their_ids_alone(store: Store) -> None:
@@ -123,6 +144,20 @@ def test_what_is_old_is_deleted_and_numbers_go_on(store: Store) -> None:
     assert [each.seq for each in events_after(store, 0).events] == [last_seq(store)] == [2]
 
 
+def test_who_was_forgotten_stays_so_when_an_event_is_delivered_again(store: Store, caplog) -> None:
+    """By the same target or another one: digests stay, until they are as old as other events."""
+    store_events(store, webhook("a"), webhook("b", conversation_id="y", to_phone="+14155550155"))
+    assert forget_people(store, {int(NUMBER)}) == 1
+    assert forget_people(store, {int(NUMBER)}) == 0
+    assert store_events(store, webhook("a"), webhook("c")) == [False, False]
+    assert [each.event.event_id for each in events_after(store, 0).events] == ["b"]
+    with store.engine.connect() as conn:
+        row = conn.execute(select(webhook_events).where(webhook_events.c.seq == 1)).one()
+    assert (row.body, row.recipient, row.trace_id, row.conversation_id) == ("", None, None, None)
+    assert not caplog.text
+    assert forget(store, AT + timedelta(seconds=1)) == 2
+
+
 def test_the_database_holds_nothing_that_can_be_read(store: Store) -> None:
     """Neither numbers nor results nor what was said: they are encrypted with a key of the store."""
     store_events(store, webhook("evt", transcript="said so", results={"intent": "promise to pay"}))
@@ -140,6 +175,18 @@ def test_an_event_that_was_changed_in_the_database_is_left_out(store: Store, cap
     store_events(store, webhook("a", conversation_id="x"), webhook("b", conversation_id="y"))
     with store.engine.begin() as conn:
         conn.execute(update(webhook_events).where(webhook_events.c.seq == 1).values(body="other"))
+    page = events_after(store, 0)
+    assert ([each.seq for each in page.events], page.seq) == ([2], 2)
+    assert "Webhook event 1 of the call store cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("body", [b"not json", b"{}", b"[" * 5000])
+def test_a_stored_body_that_cannot_be_read_is_left_out(store: Store, caplog, body: bytes) -> None:
+    """Another version of this package may have taken it: the rest of its page is read."""
+    store_events(store, webhook("a", conversation_id="x"), webhook("b", conversation_id="y"))
+    with store.engine.begin() as conn:
+        sealed = store.digests.sealed(body)
+        conn.execute(update(webhook_events).where(webhook_events.c.seq == 1).values(body=sealed))
     page = events_after(store, 0)
     assert ([each.seq for each in page.events], page.seq) == ([2], 2)
     assert "Webhook event 1 of the call store cannot be read" in caplog.text

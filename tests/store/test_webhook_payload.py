@@ -77,6 +77,8 @@ def test_the_moment_of_the_next_attempt_is_told() -> None:
         ("half \ud83d of a pair, \x00", "half ? of a pair, ?"),
         (f"call {NUMBER} back", "call +... back"),
         ({"phone": "+1 415 555 0101"}, {"phone": "+..."}),
+        ({NUMBER: "yes", "x" * (LONGEST_TEXT + 1): 1}, {"+...": "yes"}),
+        (dict.fromkeys(map(str, range(MOST_ITEMS + 1))), None),
     ],
 )
 def test_a_chosen_result_is_told_if_it_is_short_and_plain(value: Any, told: Any) -> None:

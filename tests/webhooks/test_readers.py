@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.calls.intent import Intent
@@ -78,6 +78,42 @@ def test_each_attempt_s_end_takes_the_place_of_the_one_before(store: Store) -> N
     store_events(store, told[2], told[1])
     read_all(store)
     assert outcomes(store)["trace_1"] == ("completed", "call.completed")
+
+
+@pytest.mark.parametrize("status", ["ended\x00", "ended \ud800", "ended " * 100])
+def test_a_status_that_no_database_takes_is_written_in_a_form_that_it_takes(
+    store: Store, status: str
+) -> None:
+    """It holds up neither the outcomes that follow, nor the deletion of what is old."""
+    place(store)
+    place(store, "trace_2")
+    store_events(
+        store, webhook("a", status=status), webhook("b", conversation_id="conv_2", trace_id="trace_2")
+    )
+    read_all(store)
+    told = outcomes(store)
+    assert str(told["trace_1"][0]).startswith("ended")
+    assert told["trace_2"][0] == "completed"
+    assert verify(store).count == 0
+
+
+def test_an_outcome_that_cannot_be_written_holds_up_no_other(sqlite: Database) -> None:
+    """Its number is logged; what a database that does not answer has missed is written later."""
+    store = new_store(sqlite)
+    place(store)
+    place(store, "trace_2")
+    store_events(store, webhook("a", "call.busy"), webhook("b", conversation_id="conv_2", trace_id="trace_2"))
+    with store.writing() as conn:
+        conn.execute(
+            text(
+                "CREATE TRIGGER refusing BEFORE UPDATE ON formant_intents WHEN NEW.outcome = 'busy'"
+                " BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        )
+    with captured_logs() as lines:
+        read_all(store)
+    assert outcomes(store) == {"trace_1": (None, None), "trace_2": ("completed", "conv_2")}
+    assert "The outcome in webhook event 1 is not written down" in lines.text
 
 
 def test_what_is_no_end_is_no_outcome(store: Store) -> None:
@@ -175,6 +211,17 @@ def test_old_events_are_deleted(store: Store, clocks: Clocks) -> None:
     clocks.gone += timedelta(seconds=1)
     retention(clocks, formant_default=30).advance(store)
     assert left(store) == ["b"]
+
+
+def test_events_of_a_connection_that_is_named_no_more_are_deleted(store: Store, clocks: Clocks) -> None:
+    """After 30 days, or the longest time of the connections that are named."""
+    store_events(store, webhook())
+    write_cursor(store, "outcomes", 1)
+    clocks.gone = timedelta(days=40)
+    retention(clocks, renamed=50).advance(store)
+    assert left(store) == ["evt_1"]
+    retention(clocks, renamed=1).advance(store)
+    assert left(store) == []
 
 
 def test_an_event_stays_until_its_outcome_is_written_down(store: Store, clocks: Clocks) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 _TEXT = """Delete the webhook events of calls to some people, or from them: numbers, results and transcripts.
+Digests of each event stay as long as other events, so that one that is sent again is not stored again.
 What else the store has of them is a digest. It stays, since it keeps them from being called too often, or
 against their will. FormantAI has records of its own.
 """
