@@ -129,7 +129,13 @@ def _add_told(report: BatchReport, hook: FormantHook, agent_id: int, since: date
     from formant_provider.tasks.webhook_records import WebhookRecords
 
     for told in WebhookRecords(hook).since(agent_id, since):
-        report.add_told(told.record, told.sent_at, is_whole=told.is_whole, is_final=told.is_final)
+        report.add_told(
+            told.record,
+            told.sent_at,
+            is_whole=told.is_whole,
+            is_final=told.is_final,
+            from_phone=told.from_phone,
+        )
 
 
 def _add_listed(report: BatchReport, history: History, *, is_listed: bool) -> None:
