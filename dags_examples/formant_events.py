@@ -15,7 +15,6 @@ CONVERSATIONS = Asset(
         AssetWatcher(
             name="webhooks",
             trigger=FormantConversationEventTrigger(
-                event_types=["call.completed", "call.no_answer", "call.busy", "call.failed"],
                 results=["intent"],
             ),
         )

@@ -14,6 +14,12 @@ _NUMBER = re.compile(r"\s*(?:tel:)?[+\d\s().\-/\u2010-\u2015]+", re.IGNORECASE)
 _FEWEST_DIGITS = 7
 
 
+def whole_digits(number: str | None) -> str:
+    """Return the digits of a number, however it is written; no digits for none, and for a part of one."""
+    digits = re.sub(r"\D", "", number) if number and _NUMBER.fullmatch(number) else ""
+    return digits if len(digits) >= _FEWEST_DIGITS else ""
+
+
 class Fingerprints:
     """Turns numbers into marks, for one API key and one agent, whose marks can be compared with no others."""
 
@@ -31,8 +37,8 @@ class Fingerprints:
         return self._marks[number]
 
     def _mark(self, number: str) -> str | None:
-        digits = re.sub(r"\D", "", number) if _NUMBER.fullmatch(number) else ""
-        return f"{self._sign}.{self._digest(digits, 16)}" if len(digits) >= _FEWEST_DIGITS else None
+        digits = whole_digits(number)
+        return f"{self._sign}.{self._digest(digits, 16)}" if digits else None
 
     def seal(self, text: str) -> str:
         """Return what tells a private text from others, and nothing else of it."""

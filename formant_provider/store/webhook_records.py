@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,12 +30,14 @@ class ToldAttempt:
     :param record: with the number that was called.
     :param is_whole: whether the API would tell no more of it, but for a transcript.
     :param is_final: whether the platform makes no further attempt.
+    :param from_phone: who has called; private.
     """
 
     record: Conversation
     sent_at: datetime
     is_whole: bool
     is_final: bool
+    from_phone: str | None = field(default=None, repr=False)
 
 
 def attempts_since(store: Store, agent_id: int, since: datetime) -> Iterator[ToldAttempt]:
@@ -113,6 +115,7 @@ def _attempt(event: WebhookEvent) -> ToldAttempt | None:
         is_whole=_is_whole(record),
         # After an unsuccessful one of which that is not told, there may be one whose event was lost.
         is_final=record.status == COMPLETED if is_final is None else is_final,
+        from_phone=event.from_phone,
     )
 
 

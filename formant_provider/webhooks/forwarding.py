@@ -53,7 +53,7 @@ class Forwarder:
         conn_ids: Collection[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = f"forward:{hashlib.sha256(queue.where.encode()).hexdigest()[:32]}"
+        self.name = _mark(queue.where, conn_ids)
         self._queue = queue
         self._results = results
         self._conn_ids = conn_ids
@@ -107,6 +107,12 @@ class Forwarder:
             log.warning("Events wait to be forwarded to %s: %s", self._queue.where, _says(error))
         self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2 or SHORTEST_PAUSE_S)
         self._again_at = self._clock() + self._pause_s
+
+
+def _mark(where: str, conn_ids: Collection[str] | None) -> str:
+    """Return the name of a forwarder's mark: two that forward other connections' events have two."""
+    whose = "" if conn_ids is None else json.dumps(sorted(set(conn_ids)))
+    return f"forward:{hashlib.sha256(f'{where}{whose}'.encode()).hexdigest()[:32]}"
 
 
 def _says(error: Exception) -> str:

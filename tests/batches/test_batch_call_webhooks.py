@@ -50,8 +50,9 @@ class World:
         contacts = [{"customer_phone": number} for number in self.numbers]
         options: dict[str, Any] = {"results_uri": str(self.path), "results_fields": FIELDS, **WAIT}
         self.task = a_batch_call(contacts, deferrable=True, keep_recipients=True, **options)
-        deferral = run_task(self.task, self.channel).deferral
-        self.event = run_trigger(deferral, self.channel, timeout_s=20).event
+        run = run_task(self.task, self.channel)
+        self.placed_at: str = run.trigger_kwargs["receipt"]["placed_at"]
+        self.event = run_trigger(run.deferral, self.channel, timeout_s=20).event
 
     def attempts(self, row: int = 0) -> list[Attempt]:
         (batch,) = self.sandbox.batches
@@ -166,6 +167,17 @@ def test_events_of_other_agents_and_of_earlier_calls_are_not_taken(make_world: A
         webhook_of(attempt, event_id="a", conversation_id="other agent", agent_id=123),
         webhook_of(attempt, event_id="b", conversation_id="earlier", started_at=earlier),
     )
+    world.report()
+    assert (world.ids(), world.requests) == ([attempt.conversation_id], (1, 1))
+
+
+@ON_SQLITE
+def test_the_end_of_an_earlier_call_does_not_stand_for_one_whose_event_was_lost(make_world: Any) -> None:
+    """Though it began so shortly before that by other clocks it may be of this batch call: the list tells."""
+    world = make_world([NUMBERS[0]])
+    (attempt,) = world.attempts()
+    earlier = datetime.fromisoformat(world.placed_at) - timedelta(seconds=40)
+    world.tell(webhook_of(attempt, conversation_id="earlier", started_at=earlier.isoformat()))
     world.report()
     assert (world.ids(), world.requests) == ([attempt.conversation_id], (1, 1))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,8 +19,9 @@ from formant_provider.api.errors import InvalidInput
 from formant_provider.sandbox import Sandbox
 from formant_provider.store import opening
 from formant_provider.store.store import Store, open_up
-from formant_provider.store.webhook_events import read_cursor
+from formant_provider.store.webhook_events import last_seq, read_cursor
 from formant_provider.triggers.event import FormantConversationEventTrigger as Trigger
+from formant_provider.triggers.events.feed import EventFeed
 from formant_provider.triggers.events.reader import fired
 from support.databases import Database
 from support.event_triggers import HAS_CONFIRMATIONS, EventTriggerer, in_a_triggerer, told_of
@@ -275,6 +278,37 @@ def test_many_triggers_ask_the_store_once_a_second(world: World) -> None:
     assert sorted(told_of(triggerer.fired)) == sorted(f"for {n}" for n in range(20))
     looks = [query for query in queries if re.search(r"from formant_webhook_events\s+where", query, re.I)]
     assert 2 <= len(looks) <= 10
+
+
+def test_a_reader_hears_that_nothing_came_once_a_second_however_many_there_are(world: World) -> None:
+    """Else the newest of several events would be held back the longer the more triggers there are."""
+
+    async def story(_triggerer: EventTriggerer) -> None:
+        feed = EventFeed("formant_default")
+        await feed.after(0)
+        began = time.monotonic()
+        for _ in range(2):
+            await asyncio.gather(*(feed.after(0) for _ in range(20)))
+        assert time.monotonic() - began < 6
+
+    in_a_triggerer(world.channel, story)
+
+
+def test_a_store_that_hangs_holds_up_no_other(world: World) -> None:
+    """However many triggers ask it, those of another connection are answered."""
+    world.channel.connections["other"] = world.channel.connections["formant_default"]
+    is_over = threading.Event()
+
+    async def story(_triggerer: EventTriggerer) -> None:
+        hanging = [asyncio.create_task(EventFeed("other").ask(lambda _: is_over.wait(20))) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        try:
+            assert await asyncio.wait_for(EventFeed("formant_default").ask(last_seq), 5) == 0
+        finally:
+            is_over.set()
+        await asyncio.gather(*hanging)
+
+    in_a_triggerer(world.channel, story)
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)

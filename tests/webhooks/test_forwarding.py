@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.store.store import Store, open_up
+from formant_provider.store.webhook_events import record
 from formant_provider.webhooks.forwarding import Forwarder, forwarder_to
 from formant_provider.webhooks.queues import queue_of
 from support.log_capture import captured_logs
@@ -133,8 +134,6 @@ def test_only_events_of_the_connections_that_are_received_for_are_forwarded(
     server: RedisServer, store: Store
 ) -> None:
     """A store may be shared with others."""
-    from formant_provider.store.webhook_events import record
-
     forwarder = forwarder_to(f"{server.url}?channel=mine", conn_ids=["mine"])
     forwarder.advance(store)
     listener = Listener(server, "mine")
@@ -142,6 +141,30 @@ def test_only_events_of_the_connections_that_are_received_for_are_forwarded(
     record(store, [delivery(webhook("check", "formant.check", conversation_id="none"), conn_id="mine")])
     forwarder.advance(store)
     assert told(listener.messages()) == ["mine"]
+
+
+class ListQueue:
+    """A queue that takes everything."""
+
+    where, at_once = "a list", 10
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def send(self, messages: Sequence[tuple[dict[str, Any], str]]) -> None:
+        self.sent += [payload for payload, _ in messages]
+
+
+def test_two_receivers_of_other_connections_forward_from_one_store_to_one_queue(store: Store) -> None:
+    """Each goes on where it was itself: what the one passes over is the other's."""
+    queue = ListQueue()
+    forwarders = [Forwarder(queue, conn_ids=names) for names in (["a"], ["b", "c"])]
+    for each in forwarders:
+        each.advance(store)
+    record(store, [delivery(webhook(name, conversation_id=name), conn_id=name) for name in "abc"])
+    for each in [*forwarders, Forwarder(queue, conn_ids=["c", "b", "c"])]:
+        each.advance(store)
+    assert told(queue.sent) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("name", ["calls", "calls.fifo"])

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
+from formant_provider.api.fingerprints import whole_digits
 from formant_provider.api.models import Conversation
 from formant_provider.core.contacts.row_list import ListedRow
 
@@ -36,7 +37,7 @@ create table listed (
 create table conversation (
     digits text primary key, start integer, rank integer, is_told integer, is_final integer, record text
 );
-create table told (conversation_id text, digits text, primary key (conversation_id, digits)) without rowid;
+create table came_in (conversation_id text, digits text, primary key (conversation_id, digits)) without rowid;
 """
 _LIST = "insert or ignore into listed values (null, ?, ?, ?, ?, ?, ?)"
 # An event may leave out the fraction of a moment that the list has.
@@ -46,11 +47,12 @@ set start = excluded.start, rank = excluded.rank, is_told = excluded.is_told, is
     record = excluded.record
 where (excluded.start / 1000, excluded.rank, excluded.start) >= (start / 1000, rank, start)
 """
-_SOMEBODY_ELSES = "select 1 from told where conversation_id = ? and digits <> ?"
+_CAME_IN = "select 1 from came_in where conversation_id = ? and digits = ?"
 _NOT_OVER = """
 select 1 from listed left join conversation using (digits)
 where digits is not null and is_final is not 1 limit 1
 """
+_NOTE_CALLER = "insert or ignore into came_in values (?, ?)"
 # Of one attempt, what an event tells of its end counts most, and of two events the later one.
 _UNFINISHED, _FROM_LIST = -1, 0
 _ROWS = """
@@ -92,23 +94,36 @@ class BatchReport:
     def add(self, record: Conversation) -> None:
         """Note a conversation of the list; of several with one person the newest counts.
 
-        One is passed over of which an event has told that somebody else was called: it may be a call from the
-        recipient, under whose number it is listed.
+        One is passed over of which an event has told that it is a call from the recipient, under whose number
+        it may be listed.
         """
         digits = _digits(record.contact_number)
-        if not self._database.execute(_SOMEBODY_ELSES, (record.conversation_id, digits)).fetchone():
+        if not self._database.execute(_CAME_IN, (record.conversation_id, digits)).fetchone():
             self._add(record, digits, _FROM_LIST, is_told=False, is_final=False)
 
-    def add_told(self, record: Conversation, sent_at: datetime, *, is_whole: bool, is_final: bool) -> None:
+    def add_told(
+        self,
+        record: Conversation,
+        sent_at: datetime,
+        *,
+        is_whole: bool,
+        is_final: bool,
+        from_phone: str | None = None,
+    ) -> None:
         """Note what an event tells; of several of one person the newest counts.
+
+        One that hides who was called tells nothing: the list may know.
 
         :param is_whole: whether its detail need not be read.
         :param is_final: whether no further attempt is made.
+        :param from_phone: who has called.
         """
-        digits = _digits(record.contact_number)
-        self._database.execute("insert or ignore into told values (?, ?)", (record.conversation_id, digits))
-        rank = round(sent_at.timestamp() * 1000) if is_whole else _UNFINISHED
-        self._add(record, digits, rank, is_told=is_whole, is_final=is_whole and is_final)
+        called, caller = whole_digits(record.contact_number), whole_digits(from_phone)
+        if caller and caller != called:
+            self._database.execute(_NOTE_CALLER, (record.conversation_id, caller))
+        if called:
+            rank = round(sent_at.timestamp() * 1000) if is_whole else _UNFINISHED
+            self._add(record, called, rank, is_told=is_whole, is_final=is_whole and is_final)
 
     @property
     def knows_all_ends(self) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_END = timedelta(days=3650)
+_CLOCKS_AGREE_WITHIN = timedelta(seconds=5)
 RECIPIENT = "customer_phone"
 # Columns that results_fields may name.
 REPORT_COLUMNS = tuple(name for name in COLUMNS if name not in {"contact_number", "agent_id", "transcript"})
@@ -107,13 +108,14 @@ def write_report(
     from formant_provider.core.batches.report import BatchReport
     from formant_provider.core.paging import CLOCK_SKEW_MS
 
-    since = datetime.fromisoformat(placed["placed_at"]) - timedelta(milliseconds=CLOCK_SKEW_MS)
+    placed_at = datetime.fromisoformat(placed["placed_at"])
+    since = placed_at - timedelta(milliseconds=CLOCK_SKEW_MS)
     with tempfile.TemporaryDirectory(prefix="formant-report-") as place, BatchReport(Path(place)) as report:
         is_listed = add_rows(report, results_uri, marker)
         if not is_listed and (there := _complete_report(results_uri, since)):
             return there
         if is_listed:
-            _add_told(report, hook, placed["agent_id"], since)
+            _add_told(report, hook, placed["agent_id"], since, placed_at)
         with _history(hook, placed, since) as history:
             if not (is_listed and report.knows_all_ends):
                 _add_listed(report, history, is_listed=is_listed)
@@ -124,12 +126,25 @@ def write_report(
     return _summary(uri, report.by_status, report.rejected)
 
 
-def _add_told(report: BatchReport, hook: FormantHook, agent_id: int, since: datetime) -> None:
-    """Add what webhooks have told of the agent's calls since."""
+def _add_told(
+    report: BatchReport, hook: FormantHook, agent_id: int, since: datetime, placed_at: datetime
+) -> None:
+    """Add what webhooks have told of the agent's calls since.
+
+    An attempt that began before is an earlier call's, unless the clocks differ by more than usual: the list
+    tells whether one of ours followed.
+    """
     from formant_provider.tasks.webhook_records import WebhookRecords
 
+    begins_ms = (placed_at - _CLOCKS_AGREE_WITHIN).timestamp() * 1000
     for told in WebhookRecords(hook).since(agent_id, since):
-        report.add_told(told.record, told.sent_at, is_whole=told.is_whole, is_final=told.is_final)
+        report.add_told(
+            told.record,
+            told.sent_at,
+            is_whole=told.is_whole,
+            is_final=told.is_final and (told.record.start_timestamp or 0) >= begins_ms,
+            from_phone=told.from_phone,
+        )
 
 
 def _add_listed(report: BatchReport, history: History, *, is_listed: bool) -> None:

@@ -55,7 +55,7 @@ class EventFeed:
         self._store: Store | None = None
         self._newest: Stretch | None = None
         self._turn = asyncio.Lock()
-        self._due = 0.0
+        self._asked_at = self._due = 0.0
         self._pause_s = 0.0
         self._refused_at: float | None = None
 
@@ -67,10 +67,14 @@ class EventFeed:
         """
         if self._newest is not None and seq < self._newest.after:
             return await self.ask(partial(_read, seq))  # it has a lot to read, and holds up nobody
+        came_at = _now()
         async with self._turn:
             newest = self._newest
-            if newest is None or not newest.after <= seq < newest.seq:
+            # Whoever waited while it was read need not ask again, also when nothing had come.
+            through = -1 if newest is None else newest.seq - (self._asked_at < came_at)
+            if newest is None or not newest.after <= seq <= through:
                 await asyncio.sleep(self._due - _now())
+                self._asked_at = _now()
                 newest = self._newest = await self.ask(partial(_read, seq))
                 self._due = _now() + (LOOK_EVERY_S if newest.is_last else 0)
         later = [each for each in newest.told if each.event.seq > seq]
@@ -85,7 +89,7 @@ class EventFeed:
         while True:
             try:
                 store = self._store = self._store or await aopen_store(self._conn_id)
-                found = await in_thread(partial(work, store))
+                found = await in_thread(self._conn_id, partial(work, store))
             except FormantHook.lasting_errors():
                 self._store, self._refused_at = None, _now()
                 raise

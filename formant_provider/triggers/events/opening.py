@@ -1,4 +1,7 @@
-"""The call store in a triggerer: opened and asked in a few threads, so that no event loop is blocked."""
+"""The call store in a triggerer: opened and asked in a thread for each connection, and not in the event loop.
+
+So a store that does not answer holds up nobody who asks another.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST_THREADS = 2
-
 
 async def aopen_store(conn_id: str) -> Store:
     """Return the call store that a formant connection names.
@@ -25,20 +26,23 @@ async def aopen_store(conn_id: str) -> Store:
     """
     from formant_provider.api.errors import InvalidInput
 
-    store = await in_thread(FormantHook(conn_id).get_store)
+    store = await in_thread(conn_id, FormantHook(conn_id).get_store)
     if store is None:
         reason = f"of connection {conn_id!r} is missing: events of webhooks are read from its call store"
         raise InvalidInput("store_conn_id", reason)
     return store
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run what blocks. It may read Airflow's connections, as on 3.1 work in no other kind of thread may."""
+async def in_thread(conn_id: str, work: Callable[[], T]) -> T:
+    """Run what blocks, in the one thread of a connection.
+
+    It may read Airflow's connections, as on 3.1 work in no other kind of thread may.
+    """
     from asgiref.sync import sync_to_async
 
-    return await sync_to_async(work, thread_sensitive=False, executor=_threads())()
+    return await sync_to_async(work, thread_sensitive=False, executor=_thread(conn_id))()
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MOST_THREADS, "formant-store")
+def _thread(conn_id: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, f"formant-store-{conn_id}")

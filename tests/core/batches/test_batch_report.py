@@ -140,9 +140,16 @@ def test_a_row_that_is_not_called_has_no_conversation(report: BatchReport) -> No
 
 
 def told(
-    report: BatchReport, record: Conversation, sent_s: int = 0, *, whole: bool = True, final: bool = True
+    report: BatchReport,
+    record: Conversation,
+    sent_s: int = 0,
+    *,
+    whole: bool = True,
+    final: bool = True,
+    caller: str | None = None,
 ) -> None:
-    report.add_told(record, SENT + timedelta(seconds=sent_s), is_whole=whole, is_final=final)
+    sent_at = SENT + timedelta(seconds=sent_s)
+    report.add_told(record, sent_at, is_whole=whole, is_final=final, from_phone=caller)
 
 
 def test_what_events_tell_counts_as_what_the_list_tells(report: BatchReport) -> None:
@@ -194,9 +201,29 @@ def test_a_call_from_a_recipient_is_told_by_its_event(report: BatchReport) -> No
     """The list may have it under their number: its event has another as the one that was called."""
     listed(report, NUMBERS)
     report.add(a_record("ours", NUMBERS[0], 1000))
-    told(report, a_record("theirs", "+14155550199", 9000))
+    told(report, a_record("theirs", "+14155550199", 9000), caller=NUMBERS[0])
     report.add(a_record("theirs", NUMBERS[0], 9000))
     assert ids(report)[0] == (NUMBERS[0], "ours")
+
+
+@pytest.mark.parametrize("called", [None, "", "+1415555**02", "+1******0102", "unknown", "0014155550102"])
+@pytest.mark.parametrize("caller", [None, "+14155550199", "+1415****199"])
+def test_an_event_that_hides_who_was_called_takes_nobody_out_of_the_report(
+    called: str | None, caller: str | None, report: BatchReport
+) -> None:
+    """Who was reached has the record of the list, also when the number in its event is missing or masked."""
+    listed(report, NUMBERS)
+    told(report, a_record("c", called), caller=caller)
+    assert not report.knows_all_ends
+    report.add(a_record("c", NUMBERS[0]))
+    assert ids(report) == [(NUMBERS[0], "c"), (NUMBERS[1], None), (NUMBERS[2], None)]
+
+
+def test_a_part_of_a_number_is_nobodys(report: BatchReport) -> None:
+    """The digits that are left of one may be all those of somebody else."""
+    listed(report, ["+141555502"])
+    told(report, a_record("c", "+1415555**02"))
+    assert ids(report) == [("+141555502", None)]
 
 
 # A process that has everything loaded, and joins recipients with a conversation for every fourth of them.
