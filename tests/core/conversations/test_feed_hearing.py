@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,3 +95,54 @@ def test_an_unknown_status_ends_no_wait() -> None:
         waiter = reader.join(TRACE, recipient=NUMBER)
         reader.feed.hear(Answer([told("c", status="transferred")], 1, NOON))
         assert waiter.record is None
+
+
+@pytest.mark.parametrize("status", ["in_progress", "transferred", None])
+def test_an_event_that_is_not_final_hides_no_end_in_the_list(status: str | None) -> None:
+    """Whatever it says, and in whatever order events come: the record of the list ends the wait."""
+    board = Board()
+    with reading(board) as reader:
+        waiter = reader.join(TRACE)
+        reader.feed.hear(Answer([told("c", status=status, end_timestamp=None)], 1, NOON))
+        reader.poll()
+        assert outcome_of(waiter) is None
+        board.rows = [row("c", 12, trace_id=TRACE)]
+        reader.poll(60)
+        assert outcome_of(waiter) == "c"
+
+
+def test_an_end_that_was_told_is_not_forgotten_for_what_is_told_after_it() -> None:
+    """A later event of the same attempt with no status, as of a recording, changes nothing."""
+    end, later = told("c", attempt=Attempt(1)), told("c", 20, Attempt(1), status=None)
+    heard = Heard()
+    assert (heard.add(end), heard.add(later)) == (True, False)
+    assert list(heard.records()) == [end.record]
+
+
+def test_one_bad_event_ends_nobodys_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """It is skipped, and logged by its number and the type of the error; all others count."""
+    never = Attempt(1, is_final=False, next_at=datetime.max.replace(tzinfo=UTC))
+    with reading(Board()) as reader:
+        first, second = reader.join(TRACE), reader.join("t-2")
+        bad = replace(told("bad", status="busy", attempt=never), seq=7)
+        reader.feed.hear(Answer([bad, told("good", trace_id="t-2")], 2, NOON))
+        assert (first.error, outcome_of(second)) == (None, "good")
+    assert [each.message for each in caplog.records] == ["Webhook event 7 is skipped: OverflowError."]
+
+
+def test_a_redial_is_waited_for_if_its_time_is_told_and_not_whether_the_attempt_was_the_last() -> None:
+    """A time is announcement enough, unless the attempt is said to be the last."""
+    at = NOON + timedelta(minutes=5)
+    announced = [Attempt(1, is_final=is_final, next_at=at).announced_at for is_final in (None, False, True)]
+    assert announced == [at, at, None]
+
+
+def test_a_start_that_the_list_puts_seconds_later_is_of_the_same_attempt() -> None:
+    """The time of the redial that an event has announced stays known."""
+    board = Board([row("c", 4, status="busy", trace_id=TRACE)])
+    with reading(board) as reader:
+        waiter = reader.join(TRACE)
+        attempt = Attempt(1, is_final=False, next_at=NOON + timedelta(minutes=20))
+        reader.feed.hear(Answer([told("c", 1, attempt, status="busy")], 1, NOON))
+        reader.poll(60)
+        assert outcome_of(waiter) is None
