@@ -147,6 +147,7 @@ class Feed(BaseFeed[Waiter]):
         is_named = bool(index.named_by(record)) or record.trace_id in own
         if not is_named and not index.awaits(record.contact_number) and not index.awaits(told.from_phone):
             return False
+        self._ownership.note_start(record)
         if self._heard.add(told, index.endings):
             self._details.pop(record.conversation_id, None)
         if not is_named and not self._heard.came_in(record, index):
@@ -187,6 +188,7 @@ class Feed(BaseFeed[Waiter]):
 
         def take(record: Conversation) -> None:
             listed[record.conversation_id] = record
+            self._ownership.note_start(record)
 
         yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._has_traces |= any(record.trace_id is not None for record in listed.values())

@@ -146,3 +146,30 @@ def test_a_start_that_the_list_puts_seconds_later_is_of_the_same_attempt() -> No
         reader.feed.hear(Answer([told("c", 1, attempt, status="busy")], 1, NOON))
         reader.poll(60)
         assert outcome_of(waiter) is None
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_an_attempt_that_its_redial_has_replaced_is_still_a_rival(is_told: bool) -> None:
+    """Under one id the list has the newest only; who called in the same seconds is not taken for the call."""
+    own = row("own", 10, status="no_answer", trace_id=TRACE)
+    board = Board([] if is_told else [own])
+    with reading(board) as reader:
+        waiter = reader.join(None, until=NOON + timedelta(seconds=20))
+        reader.poll()
+        if is_told:
+            attempt = Attempt(1, is_final=False, next_at=NOON + timedelta(seconds=53))
+            reader.feed.hear(Answer([told("own", 10, attempt, status="no_answer")], 1, NOON))
+        board.rows = [row("own", 53, status="busy", trace_id=TRACE), row("in", 4, trace_id="t-2")]
+        reader.poll(600)
+        assert (outcome_of(waiter), waiter.candidates) == (None, 2)
+
+
+def test_a_lost_call_is_its_own_whichever_attempt_the_list_has() -> None:
+    """Its first attempt began in time, and it is the only one."""
+    board = Board([row("own", 10, status="no_answer", trace_id=TRACE)])
+    with reading(board) as reader:
+        waiter = reader.join(None, until=NOON + timedelta(seconds=20))
+        reader.poll()
+        board.rows = [row("own", 53, trace_id=TRACE)]
+        reader.poll(600)
+        assert outcome_of(waiter) == "own"
