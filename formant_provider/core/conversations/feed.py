@@ -247,7 +247,8 @@ class Feed(BaseFeed[Waiter]):
         belongs = partial(belongs_to_other, index=index, ownership=self._ownership)
         read = self._detail if is_listed else unread
         told = self._heard.attempt
-        return Redials(belongs, self._clock, related, read, self._has_traces, told, is_listed)
+        first = self._heard.is_call_of_its_own
+        return Redials(belongs, self._clock, related, read, self._has_traces, told, is_listed, first)
 
     def _forget_all_but(self, names: Collection[str]) -> None:
         self._details = {name: detail for name, detail in self._details.items() if name in names}

@@ -14,7 +14,7 @@ from formant_provider.core.conversations.statuses import Endings, moment
 from formant_provider.core.conversations.waiter_index import WaiterIndex
 from formant_provider.core.polling.news import Told
 
-# An event and the list may each take another moment for the start: that of the dialling, or of the answer. Two
+# An event and the list may take another moment for the start, that of the dialling or of the answer. Two
 # attempts are farther apart: one has to ring and to be given up before the platform waits for the next.
 _SAME_WITHIN_MS = 30_000
 _USUAL = (Endings(),)
@@ -27,6 +27,7 @@ class Heard:
 
     def __init__(self) -> None:
         self._told: dict[str, Told] = {}
+        self._first: dict[str, str] = {}  # trace ids of which the first attempt was told
 
     def __bool__(self) -> bool:
         """Whether anything is known."""
@@ -38,6 +39,8 @@ class Heard:
         :param endings: of those who wait.
         """
         name = told.record.conversation_id
+        if told.record.trace_id is not None and told.attempt.number == 1:
+            self._first[told.record.trace_id] = name
         before = self._told.get(name)
         if before is not None and not is_newer(told, before, endings):
             return False
@@ -73,6 +76,10 @@ class Heard:
             return Attempt(is_final=False, next_at=moment(told.record.start_timestamp or 0))
         return told.attempt
 
+    def is_call_of_its_own(self, record: Conversation) -> bool:
+        """Whether the first attempt was told of the call that this record names."""
+        return record.trace_id in self._first
+
     def came_in(self, record: Conversation, index: WaiterIndex) -> bool:
         """Whether somebody who is waited for has called, and was not called."""
         told = self._told.get(record.conversation_id)
@@ -85,6 +92,7 @@ class Heard:
             for name, told in self._told.items()
             if name in names or index.awaits(told.record.contact_number) or index.awaits(told.from_phone)
         }
+        self._first = {trace: name for trace, name in self._first.items() if name in self._told}
 
 
 def came_in(told: Told, index: WaiterIndex) -> bool:

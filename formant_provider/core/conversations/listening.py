@@ -104,8 +104,9 @@ class Listening:
 def hear_all(
     told: Sequence[Told], hear: Callable[[Sequence[Told]], None], forget: Callable[[Told], None]
 ) -> None:
-    """Let all be heard at once or, if that fails, one by one, without those that cannot be: one event that is
-    unlike all others must not end everybody's wait.
+    """Let all be heard at once or, if that fails, one by one, without those that cannot be.
+
+    One event that is unlike all others must not end everybody's wait.
     """
     try:
         hear(told)

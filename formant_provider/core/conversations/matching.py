@@ -63,7 +63,7 @@ class Ownership:
     def __init__(self) -> None:
         self._calls: dict[str, object] = {}
         self._traces: set[str] = set()
-        self._starts: dict[str, set[float]] = {}
+        self._starts: dict[str, set[int]] = {}
 
     def note_start(self, record: Conversation) -> None:
         """Remember when an attempt began: of those that share an id only the newest is on record."""
@@ -72,7 +72,7 @@ class Ownership:
 
     def attempts(self, record: Conversation) -> Iterator[Conversation]:
         """Return the record as of each attempt under its id that is known to have begun."""
-        starts = self._starts.get(record.conversation_id, set()) | {record.start_timestamp}
+        starts = {*self._starts.get(record.conversation_id, ()), record.start_timestamp}
         return (replace(record, start_timestamp=start) for start in starts)
 
     def note(self, record: Conversation, waiter: Waiter) -> None:

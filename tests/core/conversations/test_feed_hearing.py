@@ -173,3 +173,30 @@ def test_a_lost_call_is_its_own_whichever_attempt_the_list_has() -> None:
         board.rows = [row("own", 53, trace_id=TRACE)]
         reader.poll(600)
         assert outcome_of(waiter) == "own"
+
+
+def test_a_redial_on_record_counts_though_the_attempt_before_was_said_to_be_the_last() -> None:
+    """What happened is better evidence than a flag."""
+    with reading(Board()) as reader:
+        waiter = reader.join(TRACE, endings=Endings(settle_for=timedelta(minutes=10)))
+        last = Attempt(1, is_final=True)
+        events = [told("one", 1, last, status="busy"), told("two", 60, Attempt(2, is_final=True))]
+        reader.feed.hear(Answer(events, 2, NOON))
+        assert outcome_of(waiter) == "two"
+
+
+def test_the_second_attempt_of_another_call_is_no_redial() -> None:
+    """Its first attempt was told, under another trace id."""
+    board = Board([row("one", status="busy", trace_id=TRACE)])
+    with reading(board) as reader:
+        waiter = reader.join(TRACE, endings=Endings(settle_for=timedelta(minutes=7)))
+        reader.feed.use(reader.client)
+        reader.poll()
+        events = [
+            told("two", 100, Attempt(1), trace_id="t-2", status="busy"),
+            told("two", 300, Attempt(2), trace_id="t-2"),
+        ]
+        reader.feed.hear(Answer(events, 2, NOON))
+        board.rows.insert(0, row("two", 300, trace_id="t-2"))
+        reader.poll(700)
+        assert outcome_of(waiter) == "one"
