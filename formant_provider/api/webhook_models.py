@@ -43,8 +43,8 @@ class Attempt:
 
     @property
     def announced_at(self) -> datetime | None:
-        """When the platform calls again, if it has said that this attempt was not the last."""
-        return self.next_at if self.is_final is False else None
+        """When the platform calls again, unless it has said that this attempt was the last."""
+        return None if self.is_final else self.next_at
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], sent_at: datetime) -> Attempt:

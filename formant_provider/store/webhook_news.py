@@ -72,7 +72,7 @@ def _of(stored: StoredEvent) -> Told | None:
     event = stored.event
     if event.conversation is None:
         return None
-    return Told(event.conversation, event.attempt, event.from_phone, event.sent_at)
+    return Told(event.conversation, event.attempt, event.from_phone, event.sent_at, stored.seq)
 
 
 def _came(events: Iterable[StoredEvent]) -> datetime | None:

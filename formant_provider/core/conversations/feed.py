@@ -17,7 +17,7 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,7 +28,7 @@ from formant_provider.api.fingerprints import Fingerprints
 from formant_provider.api.models import Conversation
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.conversations.heard import Heard
-from formant_provider.core.conversations.listening import Listening
+from formant_provider.core.conversations.listening import Listening, hear_all
 from formant_provider.core.conversations.matching import (
     Ownership,
     Reading,
@@ -126,8 +126,10 @@ class Feed(BaseFeed[Waiter]):
     def hear(self, answer: Answer | str) -> None:
         """End the waits whose conversations events tell of by an id; anything else takes the list."""
         told = self._listening.take(answer)
-        if not told:
-            return
+        if told:
+            hear_all(told, self._hear, self._heard.drop)
+
+    def _hear(self, told: Sequence[Told]) -> None:
         waiters = [each for each in self.waiters if not each.outcome]
         index = WaiterIndex(waiters, self._recipients, self._clock)
         own = _own_traces(waiters)
@@ -145,7 +147,8 @@ class Feed(BaseFeed[Waiter]):
         is_named = bool(index.named_by(record)) or record.trace_id in own
         if not is_named and not index.awaits(record.contact_number) and not index.awaits(told.from_phone):
             return False
-        if self._heard.add(told):
+        self._ownership.note_start(record)
+        if self._heard.add(told, index.endings):
             self._details.pop(record.conversation_id, None)
         if not is_named and not self._heard.came_in(record, index):
             for waiter in index.with_recipient_of(record):
@@ -185,6 +188,7 @@ class Feed(BaseFeed[Waiter]):
 
         def take(record: Conversation) -> None:
             listed[record.conversation_id] = record
+            self._ownership.note_start(record)
 
         yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._has_traces |= any(record.trace_id is not None for record in listed.values())
@@ -193,7 +197,7 @@ class Feed(BaseFeed[Waiter]):
             listed.setdefault(record.conversation_id, record)
         self._heard.keep(listed, index)
         self._forget_all_but({*listed, *(each.conversation_id for each in self._heard.records())})
-        told = (self._heard.of(record) for record in listed.values())
+        told = (self._heard.of(record, index.endings) for record in listed.values())
         records = [each for each in told if index.named_by(each) or not self._heard.came_in(each, index)]
         records.sort(key=lambda each: each.start_timestamp or 0)
         unnamed: list[Reading] = []
@@ -243,7 +247,8 @@ class Feed(BaseFeed[Waiter]):
         belongs = partial(belongs_to_other, index=index, ownership=self._ownership)
         read = self._detail if is_listed else unread
         told = self._heard.attempt
-        return Redials(belongs, self._clock, related, read, self._has_traces, told, is_listed)
+        first = self._heard.is_call_of_its_own
+        return Redials(belongs, self._clock, related, read, self._has_traces, told, is_listed, first)
 
     def _forget_all_but(self, names: Collection[str]) -> None:
         self._details = {name: detail for name, detail in self._details.items() if name in names}

@@ -101,6 +101,26 @@ class Listening:
         self._since = min(moment, self._since or moment)
 
 
+def hear_all(
+    told: Sequence[Told], hear: Callable[[Sequence[Told]], None], forget: Callable[[Told], None]
+) -> None:
+    """Let all be heard at once or, if that fails, one by one, without those that cannot be.
+
+    One event that is unlike all others must not end everybody's wait.
+    """
+    try:
+        hear(told)
+    except Exception:  # whatever it is, it will come again for the one event that it is of
+        for each in told:
+            forget(each)
+        for each in told:
+            try:
+                hear([each])
+            except Exception as error:  # its text may hold anything
+                forget(each)
+                log.warning("Webhook event %s is skipped: %s.", each.seq, type(error).__name__)
+
+
 def _list_wanted_at(
     waiter: Waiter, polled_at: datetime, interval_s: float, settles_at: SettlesAt
 ) -> Iterator[datetime]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from formant_provider.api.models import Conversation
@@ -63,6 +63,17 @@ class Ownership:
     def __init__(self) -> None:
         self._calls: dict[str, object] = {}
         self._traces: set[str] = set()
+        self._starts: dict[str, set[int]] = {}
+
+    def note_start(self, record: Conversation) -> None:
+        """Remember when an attempt began: of those that share an id only the newest is on record."""
+        if record.start_timestamp is not None:
+            self._starts.setdefault(record.conversation_id, set()).add(record.start_timestamp)
+
+    def attempts(self, record: Conversation) -> Iterator[Conversation]:
+        """Return the record as of each attempt under its id that is known to have begun."""
+        starts = {*self._starts.get(record.conversation_id, ()), record.start_timestamp}
+        return (replace(record, start_timestamp=start) for start in starts)
 
     def note(self, record: Conversation, waiter: Waiter) -> None:
         """Remember whose the conversation is."""
@@ -71,6 +82,7 @@ class Ownership:
     def keep(self, conversation_ids: Container[str]) -> None:
         """Forget all conversations but these."""
         self._calls = {name: call for name, call in self._calls.items() if name in conversation_ids}
+        self._starts = {name: starts for name, starts in self._starts.items() if name in conversation_ids}
         # A call that was assigned some record keeps its trace id, whatever else bears it.
         self._traces = {call for call in self._calls.values() if isinstance(call, str)}
 
@@ -114,7 +126,8 @@ def by_recipient(
     for reading in readings:
         for waiter in index.with_recipient_of(reading.record):
             is_told_by_trace = has_traces and waiter.watch.trace_id is not None
-            if not is_told_by_trace and _may_be(waiter, reading.record, clock):
+            attempts = ownership.attempts(reading.record)
+            if not is_told_by_trace and any(_may_be(waiter, each, clock) for each in attempts):
                 offers[waiter].append(reading)
     matches: list[Match] = []
     taken: dict[str, object] = {}

@@ -47,11 +47,13 @@ class Redials:
     has_traces: bool
     told: Callable[[Conversation], Attempt]
     is_listed: bool = True
+    is_call_of_its_own: Callable[[Conversation], bool] = lambda _: False
 
     def judge(self, waiter: Waiter, attempt: Conversation) -> Flow[Conversation | None]:
         """Return the attempt if it ends the wait, or one that has taken its place; ``None``: neither yet."""
         endings = waiter.watch.endings
-        if endings.counts_at_once(attempt, self._told(attempt, waiter)):
+        at_once = endings.counts_at_once(attempt, self._told(attempt, waiter))
+        if at_once and not self._is_outdated(attempt, waiter):
             return attempt
         later = yield from self._later_than(attempt, waiter)
         if later is None:
@@ -61,6 +63,15 @@ class Redials:
         if redial is None:
             return attempt if self._counts(waiter, attempt) else None
         return redial if endings.is_over(redial.status) else None
+
+    def _is_outdated(self, attempt: Conversation, waiter: Waiter) -> bool:
+        """Whether a redial of the call is on record, though its attempt was said to be the last."""
+        endings, began = waiter.watch.endings, attempt.start_timestamp or 0
+        if endings.is_success(attempt.status) or not endings.settle_for:
+            return False
+        return any(
+            waiter.is_own(each) and (each.start_timestamp or 0) > began for each in self.related(waiter)
+        )
 
     def _counts(self, waiter: Waiter, attempt: Conversation) -> bool:
         counts_at = settles_at(waiter, attempt, self._told(attempt, waiter), self.clock)
@@ -104,7 +115,11 @@ class Redials:
         """Whether it began while the attempt settled, and was placed at all."""
         if record.trace_id is None and self.has_traces:
             return False  # it came in, or is of a kind of its own
-        if self.told(record).number == 1 or not waiter.watch.endings.settle_for:
+        if (
+            self.told(record).number == 1
+            or self.is_call_of_its_own(record)
+            or not waiter.watch.endings.settle_for
+        ):
             return False  # it is the first attempt of another call, or the first record was to decide
         if record.start_timestamp is None or attempt.start_timestamp is None:
             return False

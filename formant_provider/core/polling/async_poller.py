@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LONGEST_SLEEP_S = 60.0
 # A store that hangs must not keep polls from the vendor: after so long it counts as one that does not answer.
 NEWS_TIMEOUT_S = 10.0
-_NEWS_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="formant-news")
+# A store that hangs holds one thread for each poller, and must leave some to the others.
+_NEWS_THREADS = ThreadPoolExecutor(max_workers=32, thread_name_prefix="formant-news")
 
 
 class Poller(Generic[WaiterT]):
@@ -53,6 +54,7 @@ class Poller(Generic[WaiterT]):
         self._changed = asyncio.Event()
         self._futures: dict[WaiterT, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._asked: Future[Answer | str] | None = None
 
     async def wait(self, watch: Any, deadline: datetime) -> WaiterT:
         """Wait until what is watched is over or the time is up; what came of it is in the waiter.
@@ -115,7 +117,7 @@ class Poller(Generic[WaiterT]):
                 await self._sleep(step)
                 step = next(steps)
             elif isinstance(step, AskNews):
-                step = steps.send(await _answer_to(step))
+                step = steps.send(await self._answer_to(step))
             else:
                 step = await self._request(step, steps)
 
@@ -133,6 +135,14 @@ class Poller(Generic[WaiterT]):
             thread.shutdown(wait=False)
         return step
 
+    async def _answer_to(self, question: AskNews) -> Answer | str:
+        """Ask, unless the last question is under way yet: a store that hangs is asked one thing at a time."""
+        if self._asked is None or self._asked.done():
+            self._asked = _NEWS_THREADS.submit(question.ask)
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(asyncio.wrap_future(self._asked), NEWS_TIMEOUT_S)
+        return f"The call store has not answered within {NEWS_TIMEOUT_S:g} s"
+
     async def _opened(self) -> FormantClient | Exception:
         try:
             return await self._open_client()
@@ -147,14 +157,6 @@ class Poller(Generic[WaiterT]):
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), min(pause.seconds, LONGEST_SLEEP_S))
-
-
-async def _answer_to(question: AskNews) -> Answer | str:
-    asked = asyncio.get_running_loop().run_in_executor(_NEWS_THREADS, question.ask)
-    try:
-        return await asyncio.wait_for(asked, NEWS_TIMEOUT_S)
-    except TimeoutError:
-        return f"The call store has not answered within {NEWS_TIMEOUT_S:g} s"
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -22,12 +22,14 @@ class Told:
     :param record: as if it had been read in detail, less what was said.
     :param from_phone: who called; private.
     :param sent_at: when the vendor wrote the event, aware.
+    :param seq: the number of the event, for the log.
     """
 
     record: Conversation
     attempt: Attempt
     from_phone: str | None = field(repr=False)
     sent_at: datetime
+    seq: int = 0
 
 
 @dataclass(frozen=True)
