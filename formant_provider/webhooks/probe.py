@@ -22,7 +22,8 @@ _ADVICE = {
     400: "The receiver does not accept the event. Its clock and that of this machine may differ by more than"
     " webhook_tolerance.",
     401: "The receiver does not accept the signature. Either it has another webhook_secret (it reads a"
-    " changed connection within a minute, but what is in the environment only when it starts), or the proxy changes the body: it must pass it on byte by byte.",
+    " changed connection within a minute, but what is in the environment only when it starts), or the proxy"
+    " changes the body: it must pass it on byte by byte.",
     403: f"Something in front of the receiver refuses, such as a firewall. {_LET_IN}",
     404: "There is no receiver for this connection at this path. Start it with --conn-id {conn_id}, or name"
     " the connection in [formant] webhook_conn_ids of the plugin; and let the proxy keep the path.",

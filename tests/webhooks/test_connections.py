@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from support.databases import Database
 from support.supervisor import FakeSupervisor
-from support.webhook_server import Receiver, event
+from support.webhook_server import Receiver, event, receiving
 
 STORED = (200, {"status": "stored"})
 
@@ -51,3 +52,11 @@ def test_webhooks_are_received_while_airflow_hangs(receiver: Receiver, release: 
     receiver.channel.connections = working
     receiver.clock.ahead += 61
     assert receiver.post(event("c")) == STORED
+
+
+def test_an_id_with_a_slash_has_its_path(sqlite: Database) -> None:
+    """Airflow allows such ids."""
+    with receiving(sqlite, ("team/a",)) as receiver:
+        receiver.connect("team/a")
+        assert receiver.post(event(), conn_id="team/a") == STORED
+        assert receiver.post(event(), conn_id="team")[0] == 404
