@@ -47,7 +47,7 @@ def read_webhook_config(extra: Mapping[str, object]) -> WebhookConfig | None:
     :raises InvalidInput: with the name of the field at fault; also for a secret without a call store, and for
         an option without a secret.
     """
-    given = {name: _text(extra.get(name)) for name in WEBHOOK_KEYS}
+    given = {name: _given(name, extra.get(name)) for name in WEBHOOK_KEYS}
     if not given[WEBHOOK_SECRET]:
         for name, text in given.items():
             if text:
@@ -56,11 +56,21 @@ def read_webhook_config(extra: Mapping[str, object]) -> WebhookConfig | None:
     if not _text(extra.get(STORE_CONN_ID)):
         reason = f"needs a call store, which holds what comes; name its connection in {STORE_CONN_ID}"
         raise InvalidInput(WEBHOOK_SECRET, reason)
+    secrets = _secrets(given[WEBHOOK_SECRET])
+    if set(secrets) & {each.strip() for each in _text(extra.get("store_secret")).split(",")}:
+        raise InvalidInput(WEBHOOK_SECRET, "must differ from the store_secret, which nobody else may know")
     return WebhookConfig(
-        secrets=_secrets(given[WEBHOOK_SECRET]),
+        secrets=secrets,
         tolerance=_tolerance(given["webhook_tolerance"]),
         keep_for=_keep_for(given["webhook_keep_for"]),
     )
+
+
+def _given(name: str, value: object) -> str:
+    """Return a value as text; a list of secrets, as text, would be a secret that nobody has."""
+    if not isinstance(value, str | int | float | None) or isinstance(value, bool):
+        raise InvalidInput(name, "must be text or a number")
+    return _text(value)
 
 
 def _text(value: object) -> str:

@@ -113,6 +113,8 @@ def _sandbox(arguments: argparse.Namespace) -> Sandbox:
     sandbox = Sandbox(**options)
     for url in urls:
         sandbox.add_webhook(url, **webhook)
+    if urls and not webhook["secret"]:
+        print("webhooks are not signed without --webhook-secret, so a receiver refuses them", file=sys.stderr)
     return sandbox
 
 

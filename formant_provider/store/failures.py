@@ -62,7 +62,8 @@ PROBLEMS = {
     "no_tables": Problem(
         False,
         "has no tables, or not those of this version",
-        "Run `python -m formant_provider.store upgrade`, or set store_auto_upgrade.",
+        "Run `python -m formant_provider.store upgrade`, or set store_auto_upgrade. For SQLite check the path"
+        " first: a wrong one makes an empty file.",
     ),
     "no_rights": Problem(
         False,

@@ -16,11 +16,11 @@ from contextlib import redirect_stdout
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.webhooks import check
 
 if TYPE_CHECKING:
-    from formant_provider.webhooks.service import Service
+    from formant_provider.webhooks.connections import Connections
 
 COMMANDS: tuple[ModuleType, ...] = (check,)
 """Modules with ``add_to(subparsers)``, whose parsers set ``run``: a function of the arguments."""
@@ -69,7 +69,7 @@ def command_line() -> argparse.ArgumentParser:
     text = f"a formant connection to receive for; may be given several times (default: {CONN_ID})"
     parser.add_argument("--conn-id", metavar="ID", action="append", dest="conn_ids", help=text)
     parser.add_argument("--host", default=HOST, help="the address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
+    parser.add_argument("--port", type=_port, default=PORT, help="default: %(default)s")
     forward = (
         "where to forward events without numbers: redis://HOST/?channel=NAME, or sqs://REGION/ACCOUNT/QUEUE"
     )
@@ -85,7 +85,8 @@ def command_line() -> argparse.ArgumentParser:
 def serve(arguments: argparse.Namespace) -> int:
     """Receive webhooks until a signal comes; what was accepted is stored then.
 
-    :raises InvalidInput: events cannot be forwarded to where they are to be.
+    :raises InvalidInput: events cannot be forwarded to where they are to be, or a connection does not exist
+        or cannot be used.
     """
     import uvicorn
 
@@ -96,9 +97,9 @@ def serve(arguments: argparse.Namespace) -> int:
     connections = Connections(arguments.conn_ids or [CONN_ID])
     readers = [forwarder_to(arguments.forward, connections.conn_ids)] if arguments.forward else []
     _log_to_stderr()
+    for conn_id in connections.conn_ids:
+        _refuse_unusable(connections, conn_id)
     service = Service(connections, readers)
-    for conn_id in service.connections.conn_ids:
-        _say_if_unusable(service, conn_id)
     config = uvicorn.Config(
         service.app,
         host=arguments.host,
@@ -129,9 +130,19 @@ def serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say_if_unusable(service: Service, conn_id: str) -> None:
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError("must be from 1 to 65535")
+    return port
+
+
+def _refuse_unusable(connections: Connections, conn_id: str) -> None:
+    """Refuse what somebody has to correct; a database that does not answer now may soon do."""
     try:
-        service.connections.store(conn_id)
+        connections.store(conn_id)
+    except InvalidInput:
+        raise
     except FormantError as error:
         log.warning("Webhooks for connection %r cannot be stored now: %s", conn_id, error)
 

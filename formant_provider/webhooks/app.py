@@ -28,7 +28,8 @@ def create_app(receiver: Receiver, health: Health) -> Starlette:
         try:
             answer = await receiver.receive(
                 request.path_params["conn_id"],
-                headers.getlist(SIGNATURE),
+                # White space around a value is none of it (RFC 9110, 5.5), and not each server takes it off.
+                [value.strip(" \t") for value in headers.getlist(SIGNATURE)],
                 headers.get("content-length"),
                 request.stream(),
             )
@@ -44,7 +45,7 @@ def create_app(receiver: Receiver, health: Health) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/webhooks/{conn_id}", receive, methods=["POST"]),
+            Route("/webhooks/{conn_id:path}", receive, methods=["POST"]),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={404: not_found, 405: not_found},

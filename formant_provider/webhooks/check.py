@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.webhook_models import CHECK_EVENT
@@ -25,7 +26,7 @@ _TARGET = """Enter this in the FormantAI dashboard, for each agent:
   URL                {url}
   Secret             the first webhook_secret of connection {conn_id!r}
   Events             {events}
-  Include transcript yes, if tasks return it: else they read it from the API
+  Include transcript no: it is read from the API, which gives it as turns
   Recording URL      not needed
   Active             yes
 """
@@ -39,6 +40,11 @@ class Finding(NamedTuple):
 
     is_well: bool
     text: str
+    is_note: bool = False
+
+    def __str__(self) -> str:
+        mark = "WRONG" if not self.is_well else "note" if self.is_note else "ok"
+        return f"{mark:<5}  {self.text}"
 
 
 def add_to(subparsers: Any) -> None:
@@ -70,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(_TARGET.format(url=url, conn_id=conn_id, events=events), flush=True)
     is_well = True
     for finding in _findings(url, conn_id, secret, store):
-        print(f"{'ok   ' if finding.is_well else 'WRONG'}  {finding.text}", flush=True)
+        print(finding, flush=True)
         is_well &= finding.is_well
     print(_WELL if is_well else "\nCorrect this, and run the command again.")
     return 0 if is_well else FOUND
@@ -82,6 +88,8 @@ def _refuse_invalid(url: str) -> None:
         is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_url = False
+    if is_url and "@" in parts.netloc:
+        raise InvalidInput("--url", "must be without a user and a password")
     if not is_url:
         raise InvalidInput("--url", "must be a URL such as https://hooks.example/webhooks/formant_default")
 
@@ -109,14 +117,24 @@ def _findings(url: str, conn_id: str, secret: str, store: Store) -> Iterator[Fin
 
 def _about_url(url: str, conn_id: str) -> Iterator[Finding]:
     parts = urlsplit(url)
-    is_https = parts.scheme == "https"
-    yield Finding(is_https, "The URL is https." if is_https else "FormantAI sends to https URLs only.")
+    is_https, is_here = parts.scheme == "https", _is_loopback(parts.hostname or "")
+    text = "The URL is https." if is_https else "FormantAI sends to https URLs only."
+    if is_here and not is_https:
+        text += " This one is of this machine alone."
+    yield Finding(is_https or is_here, text, is_note=not is_https)
     path = f"/webhooks/{conn_id}"
-    keeps = parts.path.endswith(path)
+    keeps = unquote(parts.path).endswith(path)
     text = (
         f"The path ends in {path}." if keeps else f"The path does not end in {path}: the proxy must add that."
     )
-    yield Finding(True, text)
+    yield Finding(True, text, is_note=not keeps)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _about_signed(answer: Answer) -> Finding:

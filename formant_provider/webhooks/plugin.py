@@ -6,6 +6,7 @@ application is made at its first request, which reaches the API server alone.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.plugins_manager import AirflowPlugin
@@ -13,6 +14,8 @@ from airflow.providers.common.compat.sdk import conf
 
 if TYPE_CHECKING:
     from formant_provider.webhooks.service import Service
+
+log = logging.getLogger(__name__)
 
 URL_PREFIX = "/formant"
 SECTION = "formant"
@@ -36,7 +39,14 @@ class LazyApp:
 
 
 def _apps() -> list[Any]:
-    if not conf.getboolean(SECTION, "webhooks", fallback=False):
+    try:
+        is_on = conf.getboolean(SECTION, "webhooks", fallback=False)
+    except Exception as error:  # a typing error must not keep Airflow from starting
+        log.warning(
+            "[%s] webhooks is no boolean, so no webhook is received: %s", SECTION, type(error).__name__
+        )
+        return []
+    if not is_on:
         return []
     return [{"app": LazyApp(), "url_prefix": URL_PREFIX, "name": "formant webhooks"}]
 

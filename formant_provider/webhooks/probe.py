@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from formant_provider.api.webhook_models import CHECK_EVENT
 from formant_provider.api.webhook_signature import HEADER, signature
+from formant_provider.webhooks.asking import Questions
 
 # The vendor waits as long for an answer.
 TIMEOUT_S = 10
@@ -20,7 +22,8 @@ _ADVICE = {
     400: "The receiver does not accept the event. Its clock and that of this machine may differ by more than"
     " webhook_tolerance.",
     401: "The receiver does not accept the signature. Either it has another webhook_secret (it reads a"
-    " changed connection within a minute), or the proxy changes the body: it must pass it on byte by byte.",
+    " changed connection within a minute, but what is in the environment only when it starts), or the proxy"
+    " changes the body: it must pass it on byte by byte.",
     403: f"Something in front of the receiver refuses, such as a firewall. {_LET_IN}",
     404: "There is no receiver for this connection at this path. Start it with --conn-id {conn_id}, or name"
     " the connection in [formant] webhook_conn_ids of the plugin; and let the proxy keep the path.",
@@ -38,10 +41,15 @@ _TLS = (
     "The certificate is not accepted: it is for another name, has expired, is self-signed, or the server"
     " sends it without its intermediate certificates."
 )
+_NO_TLS = "TLS was not agreed on. Does this port speak https? Plain http is often at another one."
 _LATE = "No answer came within 10 seconds, which is how long FormantAI waits."
 _CLOSED = (
     "No connection was made. Is the proxy running at this host and port, and does the firewall let it in?"
 )
+_BROKEN = (
+    "A connection was made, but what came back is no whole HTTP response. Look at what listens at this port."
+)
+_MOST_BYTES = 1024 * 1024
 
 
 class Answer(NamedTuple):
@@ -63,22 +71,38 @@ def probe(url: str, conn_id: str, secret: str | None, *, timeout_s: float = TIME
     """Send one event, of a type and with an id of its own; redirects are not followed.
 
     :param secret: with which it is signed; ``None`` leaves the signature out.
-    :param timeout_s: seconds to wait for a connection, and for an answer.
+    :param timeout_s: seconds until the whole answer has to be there.
     """
     import requests
 
     event_id = f"check_{uuid.uuid4().hex}"
     body = _body(event_id)
     try:
-        response = requests.post(
-            url, data=body, headers=_headers(event_id, body, secret), timeout=timeout_s, allow_redirects=False
-        )
+        post = partial(_post, url, body, _headers(event_id, body, secret), timeout_s)
+        response, content = Questions().ask(url, post, timeout_s)
+    except TimeoutError:
+        return Answer(event_id, None, advice=_LATE)
     except requests.RequestException as error:
         return Answer(event_id, None, advice=_about(error))
     if response.ok and not response.is_redirect:
-        is_stored = _says_stored(response.content)
+        is_stored = _says_stored(content)
         return Answer(event_id, response.status_code, is_stored, "" if is_stored else _ANOTHER)
     return Answer(event_id, response.status_code, advice=_advice(response, conn_id))
+
+
+def _post(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> tuple[Any, bytes]:
+    """Return the response and its body; a drop now and then outlasts the timeout of each read."""
+    import requests
+
+    content = b""
+    with requests.post(
+        url, data=body, headers=headers, timeout=timeout_s, allow_redirects=False, stream=True
+    ) as response:
+        for chunk in response.iter_content(65536):
+            content += chunk
+            if len(content) > _MOST_BYTES:
+                break
+    return response, content
 
 
 def _body(event_id: str) -> bytes:
@@ -120,10 +144,12 @@ def _about(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.exceptions.SSLError):
-        return _TLS
+        return _TLS if "certificate" in str(error).lower() else _NO_TLS
     if isinstance(error, requests.exceptions.ReadTimeout):
         return _LATE
     text = str(error)
     if "NameResolutionError" in text or "Failed to resolve" in text:
         return _NO_NAME
+    if isinstance(error, requests.exceptions.ChunkedEncodingError) or "Connection aborted" in text:
+        return _BROKEN
     return _CLOSED

@@ -107,6 +107,21 @@ def test_a_wrong_field_is_refused_by_its_name(field: str, value: object) -> None
     assert not isinstance(value, str) or len(value) < 5 or value not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", WEBHOOK_KEYS)
+@pytest.mark.parametrize("value", [[SECRET, OLDER], {"new": SECRET}, True])
+def test_what_is_neither_text_nor_a_number_is_refused(field: str, value: object) -> None:
+    """A list of secrets, written as text, would be one secret that nobody has."""
+    with pytest.raises(InvalidInput) as caught:
+        read(**{field: value})
+    assert (caught.value.field, caught.value.reason) == (field, "must be text or a number")
+
+
+def test_the_secret_of_the_store_is_no_webhook_secret() -> None:
+    """The vendor is given the one, and must not have the other; also not among several."""
+    with pytest.raises(InvalidInput, match="must differ from the store_secret"):
+        read(webhook_secret=f"{SECRET},{GIVEN['store_secret']}")
+
+
 def test_a_secret_without_a_store_is_refused() -> None:
     """What comes has to be kept before it is answered."""
     with pytest.raises(InvalidInput) as caught:

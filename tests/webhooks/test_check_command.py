@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ import requests
 from formant_provider.webhooks import check, probe
 from formant_provider.webhooks.__main__ import main
 from support.scripted_server import Answer, ScriptedServer, Seen
-from support.sockets import server_context, write_certificate
+from support.sockets import Received, answer, server_context, serving, write_certificate
 from support.stores import SECRET as STORE_SECRET
 from support.webhook_server import OTHER, SECRET, Receiver
 
@@ -55,7 +56,7 @@ def stored(_seen: Seen) -> Answer:
 
 
 def findings(printed: str) -> list[str]:
-    return [line for line in printed.splitlines() if line.startswith(("ok", "WRONG"))]
+    return [line for line in printed.splitlines() if line.startswith(("ok", "note", "WRONG"))]
 
 
 def test_it_ends_with_0_when_the_event_came_and_the_unsigned_one_was_refused(
@@ -132,18 +133,68 @@ def test_a_way_that_takes_unsigned_events_is_wrong(run_check: Check, receiver: R
     assert "invent" in printed
 
 
-def test_a_url_that_the_vendor_would_not_take_is_wrong(run_check: Check, receiver: Receiver) -> None:
+def test_a_url_that_the_vendor_would_not_take_is_wrong(
+    run_check: Check, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Plain http; another path is fine if the event arrives, since a proxy may change it."""
 
     def rewrite(seen: Seen) -> Answer:
         return leads_to(receiver)(replace(seen, path=PATH))
 
     with ScriptedServer(rewrite) as server:
-        status, printed, _ = run_check(f"{server.base_url}/formant")
+        monkeypatch.setenv("http_proxy", server.base_url)  # so that a host of any name leads there
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        status, printed, _ = run_check("http://hooks.example/formant")
     assert status == 1
     assert findings(printed)[0].startswith("WRONG  FormantAI sends to https URLs only")
     assert "the proxy must add that" in printed
     assert sum(line.startswith("WRONG") for line in findings(printed)) == 1
+
+
+def test_a_url_of_this_machine_may_be_http(run_check: Check, receiver: Receiver) -> None:
+    """For whoever tries it with the sandbox; it is noted that the vendor does not send there."""
+    status, printed, _ = run_check(receiver.url(PATH))
+    assert status == 0
+    assert findings(printed)[0].startswith("note   FormantAI sends to https URLs only")
+
+
+NO_ANSWERS: list[tuple[bytes, str, str]] = [
+    (b"", "http", "no whole HTTP response"),
+    (b"garbage\r\n\r\n", "http", "no whole HTTP response"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nshort", "http", "no whole HTTP response"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "https", "Does this port speak https?"),
+]
+
+
+@pytest.mark.parametrize(("text", "scheme", "words"), NO_ANSWERS)
+def test_what_is_no_http_is_told_from_no_connection(text: bytes, scheme: str, words: str) -> None:
+    """Somebody listens there, and it is not the receiver."""
+    with serving(answer(text)) as server:
+        url = f"{scheme}://127.0.0.1:{server.port}{PATH}"
+        assert words in probe.probe(url, "formant_default", SECRET, timeout_s=5).advice
+
+
+def test_an_answer_that_drips_is_too_late() -> None:
+    """The whole of it has to be there in time, and not only its next byte."""
+    is_over = threading.Event()
+
+    def drip(connection: socket.socket, _: Received) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+        while not is_over.wait(0.05):
+            connection.sendall(b"x")
+
+    with serving(drip) as server:
+        url = f"http://127.0.0.1:{server.port}{PATH}"
+        assert "within 10 seconds" in probe.probe(url, "formant_default", SECRET, timeout_s=0.5).advice
+        is_over.set()
+
+
+def test_a_password_in_the_url_is_not_printed(run_check: Check) -> None:
+    """It is refused: the vendor's dashboard has no field for it."""
+    status, out, err = run_check("https://user:secret-word@hooks.invalid/webhooks/formant_default")
+    assert (status, out) == (2, "")
+    assert "--url: must be without" in err
+    assert "secret-word" not in err
 
 
 def test_no_connection_says_where_it_ends(

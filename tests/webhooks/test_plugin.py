@@ -129,6 +129,12 @@ def test_other_components_load_nothing_for_it(tmp_path: Path) -> None:
     assert not [name for name in loaded if name.startswith(tuple(HEAVY))]
 
 
+def test_a_switch_that_is_no_boolean_is_off(tmp_path: Path) -> None:
+    """Every component of Airflow imports the plugin, and starts all the same."""
+    count, _ = run(LOADED, folder=tmp_path, AIRFLOW__FORMANT__WEBHOOKS="perhaps")
+    assert count == 0
+
+
 def test_airflow_finds_the_plugin_by_its_entry_point() -> None:
     """What is installed with the package leads to it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

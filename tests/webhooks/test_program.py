@@ -95,6 +95,33 @@ def test_the_command_line_says_what_it_takes(capsys: pytest.CaptureFixture[str])
     assert "--conn-id ID" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["0", "70000", "-1"])
+def test_a_port_that_cannot_be_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the range, before anything else is done."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--port", port])
+    assert ended.value.code == 2
+    assert "must be from 1 to 65535" in capsys.readouterr().err
+
+
+def test_a_connection_that_does_not_exist_is_refused_at_the_start(sqlite: Database, tmp_path: Path) -> None:
+    """With exit code 2 and its name: a misspelt id must not look like a healthy service."""
+    new_store(sqlite)
+    with program(sqlite, tmp_path, "--conn-id", "formant_defualt") as running:
+        assert running.process.wait(30) == 2
+    log = (tmp_path / "receiver.log").read_text()
+    assert "connection 'formant_defualt' does not exist" in log
+    assert "Traceback" not in log
+
+
+def test_a_store_without_tables_is_refused_at_the_start(sqlite: Database, tmp_path: Path) -> None:
+    """With exit code 2, and the command that makes them."""
+    Path(sqlite.connection["host"]).write_bytes(b"")
+    with program(sqlite, tmp_path) as running:
+        assert running.process.wait(30) == 2
+    assert "formant_provider.store upgrade" in (tmp_path / "receiver.log").read_text()
+
+
 def test_what_is_stored_is_forwarded(sqlite: Database, tmp_path: Path) -> None:
     """To where ``--forward`` says, as soon as it is there, and without what is private."""
     new_store(sqlite)

@@ -77,6 +77,14 @@ def test_the_bytes_are_what_is_signed(receiver: Receiver) -> None:
     assert receiver.post(pretty) == STORED
 
 
+def test_white_space_around_the_signature_is_none_of_it(receiver: Receiver) -> None:
+    """As HTTP has it: a proxy may add some, or take it off."""
+    body = json.dumps(event()).encode()
+    head = f"POST /webhooks/formant_default HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    answer = receiver.raw(f"{head}{HEADER}: \t{signature(body)} \t\r\n\r\n".encode(), body)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
 # Made by `openssl dgst -sha256 -hmac`, and none by our code.
 LITERAL = (
     b'{"event_id": "evt_1", "event_type": "call.completed", "timestamp": "2026-03-18T10:00:00Z", "data": {}}'
