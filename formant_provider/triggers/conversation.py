@@ -22,7 +22,8 @@ class WaitEnd(WaitResult):
     :param status: of the same record.
     :param others: how many conversations with the recipient ended meanwhile and belong to other calls.
     :param candidates: how many calls may be this one, where no trace id tells; of several, none is taken.
-    :param known: what else the poll knew of the record: its trace id, its times and its duration.
+    :param known: what else was known of the record: its trace id, its times and its duration.
+    :param was_heard: whether a webhook has ended the wait, and not a poll.
     """
 
     conversation_id: str | None = None
@@ -30,6 +31,7 @@ class WaitEnd(WaitResult):
     others: int = 0
     candidates: int = 0
     known: dict[str, Any] = field(default_factory=dict)
+    was_heard: bool = False
     subject: ClassVar[str] = "The conversation"
 
     @property
@@ -48,6 +50,7 @@ class WaitEnd(WaitResult):
             others=len(waiter.others),
             candidates=waiter.candidates,
             known={name: getattr(record, name) for name in names} if record else {},
+            was_heard=waiter.was_heard,
             receipt=dict(receipt),
         )
 

@@ -110,6 +110,7 @@ def assert_woken(scene: Scene, run: TaskRun) -> None:
     assert result["conversation_id"] == scene.sandbox.calls[0].conversation_id
     assert (result["status"], result["results"]) == ("completed", {"intent": "pay"})
     assert result["ended_at"] is not None
+    assert "A webhook told." in run.log_text
     assert reads(scene.sandbox)["detail"] == 0
 
 
@@ -158,6 +159,15 @@ def test_what_was_said_has_one_form_whether_a_webhook_came_or_not(
     assert next(turn["role"] for turn in said) == "agent"
     assert (said == told) is is_used
     assert reads(scene.sandbox)["detail"] == (0 if is_used else 1)
+
+
+def test_the_log_says_when_a_poll_told(scene: Scene) -> None:
+    """Without an event; so a user sees whether webhooks are set up."""
+    scene.sandbox.place(f"{NUMBER}00")
+    scene.sandbox.advance(200)
+    run = to_the_end(a_sensor(trace_id=scene.sandbox.calls[0].trace_id, timeout=60), scene.channel)
+    assert run.state == "success", run.log_text
+    assert "A poll told." in run.log_text
 
 
 def test_nothing_private_is_logged_of_events(scene: Scene) -> None:

@@ -238,6 +238,7 @@ class Feed(BaseFeed[Waiter]):
                 if attempt is None:
                     break
                 if attempt is waiter.record:
+                    waiter.was_heard = not is_listed
                     waiter.end(attempt)
                 else:
                     self._assign(attempt, waiter)

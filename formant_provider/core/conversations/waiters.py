@@ -105,6 +105,7 @@ class Waiter(BaseWaiter):
     :ivar keeps_trace: whether a redial of this call by the platform bore its trace id.
     :ivar joined_at: when the wait began in this process.
     :ivar is_hinted: whether an event may be of its call, which only the list can tell.
+    :ivar was_heard: whether an event has ended the wait, and not a poll.
     """
 
     watch: Watch
@@ -117,6 +118,7 @@ class Waiter(BaseWaiter):
     keeps_trace: bool = False
     joined_at: datetime | None = None
     is_hinted: bool = False
+    was_heard: bool = False
 
     @property
     def is_fresh(self) -> bool:

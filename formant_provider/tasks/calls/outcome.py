@@ -134,7 +134,9 @@ def push_outcome(
         result["transcript"] = record.transcript
     result = {name: storable(value) for name, value in result.items()}
     talk = f"{record.duration_seconds} s" if record.duration_seconds is not None else "nobody was connected"
-    log.info("The conversation %s is over: %s, %s.", record.conversation_id, result["status"], talk)
+    text = "The conversation %s is over: %s, %s. A %s told."
+    source = "webhook" if end.was_heard else "poll"
+    log.info(text, record.conversation_id, result["status"], talk, source)
     _record(hook, result, record, store_row)
     push_ids(hook, result, context)
     return result
@@ -231,9 +233,8 @@ def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> No
             agent_id=ids["agent_id"], conversation_id=ids["conversation_id"], trace_id=ids["trace_id"]
         )
     except Exception as error:  # a secrets backend may raise anything
-        log.warning(
-            "No link to the conversation: the connection could not be read (%s).", type(error).__name__
-        )
+        kind = type(error).__name__
+        log.warning("No link to the conversation: the connection could not be read (%s).", kind)
         return
     task.conversation_url = url
     if url:
