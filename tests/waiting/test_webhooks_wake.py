@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,7 +79,7 @@ class Scene:
 
 
 class Attentive(FakeSupervisor):
-    """Notes which connections are asked for in a way that blocks."""
+    """Notes which connections are asked for in the event loop itself; Airflow 3.1 asks in a thread."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -85,7 +87,7 @@ class Attentive(FakeSupervisor):
         self._is_async = False
 
     def send(self, msg: Any) -> Any:
-        if type(msg).__name__ == "GetConnection" and not self._is_async:
+        if type(msg).__name__ == "GetConnection" and not self._is_async and _is_in_event_loop():
             self.blocking.append(msg.conn_id)
         return super().send(msg)
 
@@ -95,6 +97,12 @@ class Attentive(FakeSupervisor):
             return self.send(msg)
         finally:
             self._is_async = False
+
+
+def _is_in_event_loop() -> bool:
+    with suppress(RuntimeError):
+        return asyncio.get_running_loop() is not None
+    return False
 
 
 @pytest.fixture
@@ -238,10 +246,12 @@ def test_pollers_share_a_few_threads_for_news(scene: Scene) -> None:
     """No thread is made for each look, however many pollers there are."""
     run = run_task(an_operator(poll_interval=300, timeout=60, deferrable=True), scene.channel)
     names: set[str] = set()
+    before = {each.ident for each in threading.enumerate()}  # of other tests
 
     def watch() -> None:
         for _ in range(40):
-            names.update(f"{each.name}/{each.ident}" for each in threading.enumerate())
+            new = [each for each in threading.enumerate() if each.ident not in before]
+            names.update(f"{each.name}/{each.ident}" for each in new)
             time.sleep(0.1)
         scene.tell()
 
@@ -251,5 +261,5 @@ def test_pollers_share_a_few_threads_for_news(scene: Scene) -> None:
     watcher.join()
     news = [each for each in names if each.startswith("formant-news")]
     polls = [each for each in names if each.startswith("formant-poll")]
-    assert 1 <= len(news) <= 4
+    assert len(news) <= 2
     assert len(polls) <= 1
