@@ -103,4 +103,5 @@ def a_call(trace_id: str, reference: str) -> dict[str, Any]:
     """Return the row of a call that the store knows."""
     named = {"kind": "call", "dag_id": "d", "run_id": "r", "task_id": "t", "state": "placed", "intent": "{}"}
     counted = dict.fromkeys(("agent_id", "map_index", "asked_at", "call_at", "try_number", "version"), 1)
-    return {"id": trace_id, "trace_id": trace_id, "reference": reference, **named, **counted}
+    ids = {"id": trace_id, "trace_id": trace_id, "reference": reference}
+    return {**ids, "knew_all": True, **named, **counted}

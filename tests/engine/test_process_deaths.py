@@ -52,7 +52,8 @@ def assert_nothing_private(run: Played, phones: Sequence[str]) -> None:
     for index, _ in run.indexed(phones):
         store, logs = run.state_store(index), run.logs(index)
         if run.is_stored:
-            assert "formant_calls" not in store
+            # Airflow is told of what a further try sends, in case that the next one has no store.
+            assert "formant_calls" not in store or run.tries(index) > 1
             store += contents_of(run.call_store)
         else:
             assert "formant_calls" in store

@@ -139,10 +139,10 @@ def test_the_tolerance_is_the_connection_s(sqlite: Database) -> None:
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"", "body: must be a JSON object"),
-        (b"not json", "body: must be a JSON object"),
-        (b"[]", "body: must be a JSON object"),
-        (b"\xff\xfe", "body: must be a JSON object"),
+        (b"", "body: must be a JSON object of at most 100 levels"),
+        (b"not json", "body: must be a JSON object of at most 100 levels"),
+        (b"[]", "body: must be a JSON object of at most 100 levels"),
+        (b"\xff\xfe", "body: must be a JSON object of at most 100 levels"),
         (b'{"event_type": "call.busy", "timestamp": "2026-03-18T10:00:00Z"}', "event_id: must be text"),
         (b'{"event_id": "a", "timestamp": "2026-03-18T10:00:00Z"}', "event_type: must be text"),
         (b'{"event_id": "a", "event_type": "b"}', "timestamp: must be a moment in ISO 8601"),
