@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from formant_provider.sandbox import Sandbox
-from support.standalone import Standalone
+from support.standalone import Standalone, wait_for
 
 pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
 
@@ -68,10 +68,16 @@ def test_the_test_button_tries_the_key_and_rings_nobody(airflow: Standalone, san
 @pytest.fixture(scope="module")
 def runs(airflow: Standalone, sandbox: Sandbox) -> dict[str, str]:
     """Run two examples with the connection made in the UI."""
-    try:
-        airflow.api("POST", "/connections", form(sandbox))
-    except requests.HTTPError as error:
-        assert error.response.status_code == 409  # noqa: PT017 - it is there already
+
+    def is_there() -> bool:
+        try:
+            airflow.api("POST", "/connections", form(sandbox))
+        except requests.HTTPError as error:
+            if error.response.status_code != 409:
+                raise  # SQLite was busy: asked again
+        return True
+
+    wait_for(is_there, "the connection to be made", timeout_s=30)
     started = {dag_id: airflow.trigger(dag_id) for dag_id in ("formant_one_call", "formant_mapped_calls")}
     states = {
         dag_id: airflow.wait_for_run(dag_id, run_id, timeout_s=120) for dag_id, run_id in started.items()
