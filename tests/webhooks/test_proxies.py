@@ -21,7 +21,7 @@ from support.scripted_server import Answer, ScriptedServer
 from support.sockets import write_certificate
 
 TEXTS = re.findall(r"^```text\n(.*?)^```$", (DOCS / "webhooks.md").read_text(), re.MULTILINE | re.DOTALL)
-NGINX, CADDY = TEXTS[:2]
+NGINX, CADDY = (text for text in TEXTS if "hooks.example" in text)
 UPSTREAM = "127.0.0.1:8088"
 FILES = r"/etc/letsencrypt/live/hooks\.example/\w+\.pem"
 SECRET = "the-secret-of-the-target"
