@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -46,12 +47,12 @@ INTENTS: dict[str, BaseIntent] = {
 }
 
 
-class LedgerContract:
+class LedgerContract(ABC):
     """The promises of :class:`~formant_provider.core.ledger.Ledger`, each as a test."""
 
+    @abstractmethod
     def open(self, kind: type[Any], key: str = "key", *, try_number: int = 1) -> Ledger[Any]:
         """Return the ledger that a process of the given try works with, over one store a test."""
-        raise NotImplementedError
 
     @pytest.mark.parametrize("intent", INTENTS.values(), ids=INTENTS)
     def test_what_was_written_is_read_back(self, intent: BaseIntent) -> None:
