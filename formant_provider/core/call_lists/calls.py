@@ -1,0 +1,102 @@
+"""What is known of one call of a list, and of each attempt at it. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
+
+from formant_provider.api.models import CallRequest
+from formant_provider.core.calls.intent import Intent
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to reach a person that is over: placed, and its outcome known, or given up.
+
+    :param number: from 1 on.
+    :param status: the vendor's word for how the conversation ended; or ``no_record`` when none was on record
+        in time, or ``unknown`` when the attempt may have been placed and nothing tells.
+    :param start_ms: milliseconds since 1970, as the record has them; so is ``end_ms``.
+    """
+
+    number: int
+    status: str
+    trace_id: str | None = None
+    conversation_id: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    duration_s: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` makes the same of; what is not known is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` wrote."""
+        return cls(**plain)
+
+
+@dataclass(frozen=True)
+class ListedCall:
+    """One call of a list, ready to be asked for.
+
+    :param request: with the idempotency key of the first attempt, which names the call to a ledger.
+    :param reference: the user's own name of the row, if there is one.
+    :param attempt: which attempt is due, from 1 on.
+    """
+
+    request: CallRequest
+    reference: str | None = None
+    attempt: int = 1
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the first attempt."""
+        return self.request.idempotency_key
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a ledger knows of one call of a list.
+
+    :param agent_id: of the agent that it was first asked for.
+    :param intent: of its newest attempt.
+    :param ended: its attempts that are over, the first one first.
+    """
+
+    agent_id: int
+    intent: Intent
+    ended: tuple[Attempt, ...] = ()
+
+
+class RowResult(NamedTuple):
+    """What came of one row of a list, or how it stands.
+
+    :param row_number: as a person counts the rows of its file; ``part`` names the file, where there are
+        several.
+    :param number: in E.164 if the row can be called, otherwise the cell as it was.
+    :param reason: why it was not called, or not any more, in a word; ``None`` if there is nothing to say.
+    :param status: of the last attempt; ``rejected`` if there was none and will be none; ``in_progress`` or
+        ``waiting`` while the list is not over.
+    :param zone: IANA name of the recipient's time zone, as far as it is one; ``None`` otherwise.
+    """
+
+    row_number: int
+    part: str | None
+    number: str | None
+    reference: str | None
+    agent_id: int | None
+    status: str
+    reason: str | None
+    detail: str | None
+    zone: str | None
+    attempts: tuple[Attempt, ...] = ()
+    carried: Mapping[str, str | None] = MappingProxyType({})
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt that is over."""
+        return self.attempts[-1] if self.attempts else None

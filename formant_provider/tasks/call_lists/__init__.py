@@ -1,0 +1,1 @@
+"""What tasks that work off a call list are made of. Internal."""

@@ -1,0 +1,1 @@
+"""A page that shows people how a call list, or a batch call, went. Internal."""
