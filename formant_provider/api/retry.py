@@ -142,10 +142,12 @@ class Quota:
 
     :param remaining: requests that will still be answered.
     :param reset_s: seconds until there are more; ``None`` when the server did not say.
+    :param limit: requests that are answered between two such moments; ``None`` when the server did not say.
     """
 
     remaining: int
     reset_s: float | None
+    limit: int | None = None
 
 
 def read_quota(headers: Mapping[str, str], *, now: datetime) -> Quota | None:
@@ -156,7 +158,8 @@ def read_quota(headers: Mapping[str, str], *, now: datetime) -> Quota | None:
     now = http_date(headers.get("Date", "")) or now
     reset = iso_moment(headers.get("X-RateLimit-Reset"))
     reset_s = min(max((reset - now).total_seconds(), 0.0), SERVER_WAIT_CAP_S) if reset else None
-    return Quota(int(remaining), reset_s)
+    limit = _seconds(headers.get("X-RateLimit-Limit", ""))
+    return Quota(int(remaining), reset_s, int(limit) if limit and 1 <= limit < math.inf else None)
 
 
 def _seconds(text: str) -> float | None:

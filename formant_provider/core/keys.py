@@ -35,6 +35,20 @@ def key_for_name(*, name: str, agent_id: int, recipient: str) -> str:
     return _key("name", name, agent_id, recipient)
 
 
+def key_for_list(*, dag_id: str, run_id: str, task_id: str, recipient: str) -> str:
+    """Name the call of a call list to this recipient in this DAG run.
+
+    The agent is not in it: whoever is given another one, by an experiment or by a corrected file, is not to
+    be called a second time for that.
+    """
+    return _key("list", dag_id, run_id, task_id, recipient)
+
+
+def key_for_list_name(*, name: str, recipient: str) -> str:
+    """Name a call of a call list by the user's own words, where the list chooses the agent."""
+    return _key("list name", name, recipient)
+
+
 def key_for_batch(*, dag_id: str, run_id: str, task_id: str, agent_id: int, name: str | None) -> str:
     """Name the batch call of this task in this DAG run, as :func:`key_for_task` names its call.
 

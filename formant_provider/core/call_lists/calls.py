@@ -18,7 +18,9 @@ class Attempt:
     :param number: from 1 on.
     :param status: the vendor's word for how the conversation ended; or ``no_record`` when none was on record
         in time, or ``unknown`` when the attempt may have been placed and nothing tells.
+        ``refused`` when the API said no for good: then nobody was called, and a further try asks again.
     :param start_ms: milliseconds since 1970, as the record has them; so is ``end_ms``.
+    :param in_try: of the task, in which it was refused.
     """
 
     number: int
@@ -28,6 +30,7 @@ class Attempt:
     start_ms: int | None = None
     end_ms: int | None = None
     duration_s: int | None = None
+    in_try: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what :meth:`from_json` makes the same of; what is not known is left out."""

@@ -19,6 +19,7 @@ written aborts the send. A further try starts from what the ledger says.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -69,12 +70,14 @@ class Placement:
     :param since: when its conversation can begin at the earliest, aware.
     :param until: when it can have begun at the latest, aware; ``None`` when it has a receipt, which tells
         more, and when no conversation can ever be told to be its.
+    :param attempt: which attempt it is; that before the one that was asked for, if no redial was due.
     """
 
     result: Result
     receipt: CallReceipt | None
     since: datetime
     until: datetime | None = None
+    attempt: int = 1
 
 
 @dataclass
@@ -127,6 +130,11 @@ class CallPlacing:
                     if refused.intent is not None:
                         note(self.ledger, refused.intent)
                     raise refused.error
+
+    @property
+    def since_last_call(self) -> Sequence[Conversation]:
+        """The conversations with the recipient since the call before, once they were looked at."""
+        return self._facts.since_last_call or ()
 
     @property
     def _no_facts(self) -> Facts:
@@ -206,7 +214,7 @@ class CallPlacing:
             receipt = self._receipt(intent, finding.record)
             called_at = self._called_at(finding.record)
             note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=receipt, called_at=called_at))
-            return Placement(Result.FOUND, receipt, first_of(finding.spans))
+            return Placement(Result.FOUND, receipt, first_of(finding.spans), attempt=intent.attempt)
         if intent.sent is Sent.UNCLEAR:  # only a write tells a process that another one has taken over
             if not intent.sends:  # at the latest: two calls must not be closer than a cap says
                 intent = replace(intent, called_at=intent.called_at or self.callbacks.now())
@@ -221,7 +229,7 @@ class CallPlacing:
                 utc_text(since),
             )
         until = max(span.end for span in finding.spans) if done.is_traceable else None
-        return Placement(Result.UNCONFIRMED, None, since, until)
+        return Placement(Result.UNCONFIRMED, None, since, until, intent.attempt)
 
     def _called_at(self, record: Conversation) -> datetime | None:
         """Return when a call began that was found; ``None`` when its record does not say."""
@@ -234,7 +242,7 @@ class CallPlacing:
     def _placed(intent: Intent, result: Result) -> Placement:
         scheduled_for = intent.receipt.scheduled_at if intent.receipt else None
         since = max(intent.written_at, scheduled_for) if scheduled_for else intent.written_at
-        return Placement(result, intent.receipt, since)
+        return Placement(result, intent.receipt, since, attempt=intent.attempt)
 
     def _receipt(self, intent: Intent, record: Conversation) -> CallReceipt:
         """Return what the API would have answered to the send that led to a conversation."""

@@ -21,7 +21,7 @@ from formant_provider.api.errors import FormantError, InvalidInput, RateLimited,
 from formant_provider.api.retry import may_repeat
 from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
 from formant_provider.core.polling.news import AskNews
-from formant_provider.core.polling.pacing import RateLimiter
+from formant_provider.core.polling.pacing import Limiter
 from formant_provider.core.polling.waits import BaseFeed, BaseWaiter, Now
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Polling:
     def __init__(
         self,
         feed: BaseFeed[Any],
-        limiter: RateLimiter,
+        limiter: Limiter,
         now: Now,
         lasting: tuple[type[Exception], ...] = (InvalidInput,),
     ) -> None:

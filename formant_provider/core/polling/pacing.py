@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from formant_provider.api.errors import FormantError
 from formant_provider.api.retry import Quota
@@ -18,6 +19,22 @@ from formant_provider.core.polling.waits import Now
 # Requests of the rate limit that polls leave to those who place calls.
 RESERVE = 5
 LONGEST_BACKOFF_S = 300.0
+
+
+class Limiter(Protocol):
+    """What a poll asks before its requests, and tells of them."""
+
+    def wait_s(self) -> float:
+        """Return how many seconds the next request has to wait; 0 when it may leave."""
+
+    def on_success(self, quota: Quota | None) -> None:
+        """Note what an answer said of the limit."""
+
+    def on_error(self, error: FormantError, poll_interval_s: float) -> None:
+        """Slow down after an error."""
+
+    def interval_s(self, poll_interval_s: float, requests: int) -> float:
+        """Return the seconds from the end of one poll to the next."""
 
 
 class RateLimiter:

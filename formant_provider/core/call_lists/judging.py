@@ -1,0 +1,157 @@
+"""What follows for a row of a list from what came of its call? The only place that decides, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, TypeAlias
+
+from formant_provider.api.errors import (
+    AuthenticationFailed,
+    CallNotAllowed,
+    CallOutcomeUnknown,
+    FormantError,
+    InvalidInput,
+    RequestRefused,
+)
+from formant_provider.core.call_lists.board import Call
+from formant_provider.core.call_lists.calls import Attempt
+from formant_provider.core.call_lists.placing import REACHED, Came
+from formant_provider.core.pace import PaceExceeded
+
+REFUSED, UNKNOWN, ATTEMPTS_USED = "refused", "unknown", "attempts_used"
+# A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
+_REFUSALS_TO_BELIEVE = 3
+# So many calls are refused and none is accepted: it is no fault of a row.
+_ALL_REFUSED = 25
+# How often a call is sent that fails while others do not.
+_MOST_TRIES = 5
+_LOOKS_AGAIN_AFTER = timedelta(minutes=1)
+
+
+class Rule(Protocol):
+    """How often a person is called, and when again."""
+
+    def next_at(self, attempts: Sequence[Attempt], zone: str | None, now: datetime) -> datetime | None:
+        """Return when the next attempt is due, aware; ``None`` if there is to be none."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The row is to be called, or called again.
+
+    :param error: of the API or the store, after which everybody slows down.
+    """
+
+    due: datetime
+    attempt: int
+    reason: str | None = None
+    error: FormantError | None = None
+
+
+@dataclass(frozen=True)
+class Close:
+    """The row is over, and not called any more.
+
+    :param attempt: what the ledger has to know of that.
+    """
+
+    reason: str | None = None
+    detail: str | None = None
+    attempt: Attempt | None = None
+
+
+Verdict: TypeAlias = Wait | Close
+
+
+@dataclass
+class Judging:
+    """Decides for all rows of one list.
+
+    :param success: statuses of a conversation that mean that somebody was reached.
+    :param try_number: of the task.
+    :param answers: returns how many requests were answered so far, those of other rows as well.
+    """
+
+    rule: Rule
+    success: frozenset[str]
+    try_number: int
+    now: Callable[[], datetime]
+    answers: Callable[[], int]
+    _tries: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
+    _unauthorized: int = field(default=0, init=False)
+    _refused: int = field(default=0, init=False)
+    _has_placed: bool = field(default=False, init=False)
+
+    def placed(self, call: Call) -> None:
+        """Note that a call was placed."""
+        self._has_placed, self._unauthorized = True, 0
+        self._tries.pop(call.place, None)
+
+    def after_attempt(self, call: Call, ended: Sequence[Attempt]) -> Verdict:
+        """Say what follows after an attempt is over."""
+        last = ended[-1]
+        if last.status in self.success:
+            return Close()
+        if last.status == REFUSED:
+            is_of_this_try = last.in_try == self.try_number
+            return Close(REFUSED) if is_of_this_try else Wait(self.now(), last.number)
+        due = self.rule.next_at(ended, call.zone, self.now())
+        if due is None:
+            return Close(ATTEMPTS_USED if last.number > 1 else None)
+        return Wait(due, last.number + 1)
+
+    def not_placed(self, call: Call, came: Came) -> Verdict:
+        """Say what follows when a call was not placed.
+
+        :raises FormantError: it is no fault of this row, and nobody of the list can be called.
+        """
+        error = came.error
+        if error is None:
+            return self._not_due(call, came.reason)
+        if isinstance(error, CallNotAllowed):
+            return Wait(came.due, call.attempt, error.reason) if came.due else Close(error.reason)
+        if isinstance(error, CallOutcomeUnknown):
+            return Close(attempt=Attempt(call.attempt, UNKNOWN))
+        if isinstance(error, RequestRefused | InvalidInput):
+            return self._refused_by_api(call, error)
+        if isinstance(error, PaceExceeded):
+            return Wait(self.now() + timedelta(seconds=error.retry_after_s or 0), call.attempt, error=error)
+        return self._failed(call, error)
+
+    def _not_due(self, call: Call, reason: str | None) -> Verdict:
+        """Say what follows when the look before a further attempt did not show that it was due."""
+        tries, _ = self._tries.get(call.place, (0, 0))
+        if reason == REACHED or tries >= _MOST_TRIES:
+            return Close(reason or "not_called_again")
+        self._tries[call.place] = tries + 1, 0
+        return Wait(self.now() + _LOOKS_AGAIN_AFTER, call.attempt)
+
+    def _refused_by_api(self, call: Call, error: FormantError) -> Verdict:
+        if not isinstance(error, AuthenticationFailed):
+            return self._refuse(call, error)
+        self._unauthorized += 1
+        if self._unauthorized >= _REFUSALS_TO_BELIEVE:
+            raise error
+        return Wait(self.now(), call.attempt, error=error)
+
+    def _refuse(self, call: Call, error: FormantError) -> Verdict:
+        self._refused += 1
+        if self._refused >= _ALL_REFUSED and not self._has_placed:
+            raise error
+        word = error.error_type or (error.field if isinstance(error, InvalidInput) else None)
+        detail = f"{error.status} {word}" if error.status else word
+        return Close(REFUSED, detail, Attempt(call.attempt, REFUSED, in_try=self.try_number))
+
+    def _failed(self, call: Call, error: FormantError) -> Verdict:
+        """Say what follows after an error that may pass; a call that alone fails is given up."""
+        tries, answers = self._tries.get(call.place, (0, -1))
+        if self.answers() > answers:
+            tries += 1
+        self._tries[call.place] = tries, self.answers()
+        if tries < _MOST_TRIES:
+            return Wait(self.now(), call.attempt, error=error)
+        if error.maybe_placed:
+            return Close(attempt=Attempt(call.attempt, UNKNOWN))
+        return self._refuse(call, error)

@@ -1,0 +1,135 @@
+"""When the next request of a list may leave, and how many may be on their way at once.
+
+What the API says of its limit is used up and no more, by all that the list sends: a request that would be
+refused counts against nobody, and costs everybody time. After a 429, or an error that is not one call's own,
+all of the list waits, and then one request alone goes ahead to see.
+
+Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from formant_provider.api.errors import FormantError
+from formant_provider.api.retry import Quota
+from formant_provider.core.polling.waits import Now
+
+MOST_AT_ONCE = 16
+# Where the API tells no limit.
+_USUAL_AT_ONCE = 8
+# Of what it allows in a window, so much may be on its way at once.
+_SHARE_AT_ONCE = 10
+_FIRST_BACKOFF_S = 1.0
+LONGEST_BACKOFF_S = 120.0
+# Reading the list of conversations may take such a part of the limit while there are calls to be placed.
+_SHARE_OF_POLLS = 0.02
+_SAME_WINDOW = timedelta(seconds=2)
+# The API's moments have no fractions.
+_AFTER_RESET = timedelta(milliseconds=50)
+
+
+class Pace:
+    """The pace of one list. It takes the place of a ``RateLimiter`` for its polls.
+
+    :param at_once: requests that may be on their way at once; ``None`` goes by the API's limit.
+    :param jitter: gives a number in [0, 1).
+    :ivar is_busy: whether there are calls to be placed, beside which polls are to be few.
+    """
+
+    def __init__(
+        self, now: Now, at_once: int | None = None, jitter: Callable[[], float] = random.random
+    ) -> None:
+        self._now, self._chosen, self._jitter = now, at_once, jitter
+        self._limit: int | None = None
+        self._left: int | None = None
+        self._resets_at: datetime | None = None
+        self._not_before: datetime | None = None
+        self._window_s = 0.0
+        self._errors = self._answers = 0
+        self.under_way = 0
+        self.is_busy = False
+
+    @property
+    def at_once(self) -> int:
+        """How many requests may be on their way at once."""
+        if self._errors or not self._answers:
+            return 1  # whether the API is there again, or what it allows, one request finds out
+        if self._chosen is not None:
+            return self._chosen
+        if self._limit is None:
+            return _USUAL_AT_ONCE
+        return min(MOST_AT_ONCE, max(1, self._limit // _SHARE_AT_ONCE))
+
+    @property
+    def answers(self) -> int:
+        """How many requests were answered."""
+        return self._answers
+
+    def wait_s(self) -> float:
+        """Return how many seconds the next request has to wait; 0 when it may leave."""
+        now = self._now()
+        if self._left is not None and self._left <= 0 and self._resets_at is not None:
+            if now < self._resets_at:
+                return max((self._resets_at - now).total_seconds(), self._pause_s(now))
+            self._left = self._limit  # a new window has begun
+        return self._pause_s(now)
+
+    def has_room(self) -> bool:
+        """Whether one more request may leave now."""
+        return self.under_way < self.at_once and self.wait_s() <= 0
+
+    def begin(self) -> None:
+        """Note that a request leaves."""
+        self.under_way += 1
+        if self._left is not None:
+            self._left -= 1
+
+    def end(self) -> None:
+        """Note that a request has ended, whatever came of it."""
+        self.under_way -= 1
+
+    def on_success(self, quota: Quota | None) -> None:
+        """Note what an answer said of the limit."""
+        self._errors = 0
+        self._answers += 1
+        if quota is None or quota.reset_s is None:
+            return
+        resets_at = self._now() + timedelta(seconds=quota.reset_s) + _AFTER_RESET
+        # Requests that are under way are not counted in it, or are.
+        left = quota.remaining - self.under_way
+        is_same = self._resets_at is not None and abs(resets_at - self._resets_at) < _SAME_WINDOW
+        self._left = min(left, self._left) if is_same and self._left is not None else left
+        self._resets_at = max(resets_at, self._resets_at) if is_same and self._resets_at else resets_at
+        self._limit = quota.limit or self._limit
+        self._window_s = max(self._window_s, quota.reset_s)
+
+    def on_error(self, error: FormantError, poll_interval_s: float = _FIRST_BACKOFF_S) -> None:  # noqa: ARG002 - as a RateLimiter's
+        """Slow down after an error: as the server asks, or ever more when it does not say."""
+        if error.retry_after_s is not None:
+            self._errors = max(self._errors, 1)
+            self.pause(error.retry_after_s + self._jitter())
+        elif self.wait_s() <= 0 or not self._errors:  # those that were under way together are one error
+            self._errors += 1
+            backoff_s = min(math.ldexp(_FIRST_BACKOFF_S, min(self._errors, 20) - 1), LONGEST_BACKOFF_S)
+            self.pause(backoff_s * (0.5 + self._jitter() / 2))
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing leave for so long."""
+        moment = self._now() + timedelta(seconds=seconds)
+        self._not_before = max(self._not_before or moment, moment)
+
+    def interval_s(self, poll_interval_s: float, requests: int) -> float:
+        """Return the seconds from the end of one poll to the next.
+
+        :param requests: what the last poll took.
+        """
+        if not self.is_busy or not self._limit or self._resets_at is None:
+            return poll_interval_s
+        return max(poll_interval_s, requests * self._window_s / self._limit / _SHARE_OF_POLLS)
+
+    def _pause_s(self, now: datetime) -> float:
+        return max((self._not_before - now).total_seconds(), 0.0) if self._not_before else 0.0

@@ -1,0 +1,167 @@
+"""Places one call of a list that is due, in a thread of its own, and says what came of that.
+
+The list schedules its calls itself: a call whose time has not come is not sent, and waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.api.errors import CallNotAllowed, FormantError, NotAdmitted
+from formant_provider.api.models import CallRequest
+from formant_provider.core.call_lists.board import Call
+from formant_provider.core.call_lists.calls import ListedCall
+from formant_provider.core.calls.facts import CallCallbacks, Policy
+from formant_provider.core.calls.intent import Intent
+from formant_provider.core.calls.placement import CallPlacing, Placement
+from formant_provider.core.conversations.statuses import FINAL
+from formant_provider.core.ledger import Ledger
+from formant_provider.core.numbers.in_text import holds_international, names
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+LATER = "later"
+REACHED = "reached_meanwhile"
+# Says for when a call may be placed that is asked for now; ``None`` means at once. Raises ``CallNotAllowed``.
+When = Callable[[datetime | None, datetime], datetime | None]
+
+
+@dataclass(frozen=True)
+class Came:
+    """What came of placing a call.
+
+    :param placement: of the attempt that was due; ``None`` if it was not placed.
+    :param error: why it was not; ``None`` when the attempt was not due after all.
+    :param due: when it may be placed, if that is known to be later.
+    :param reason: why it was not due, in a word: ``reached_meanwhile``; ``None``: it does not show yet.
+    """
+
+    call: ListedCall
+    placement: Placement | None = None
+    error: FormantError | None = None
+    due: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class CallPlacer:
+    """Places calls of one list; used by several threads.
+
+    :param policy_of: returns the policy for a call: of its task, and of who else may have its key.
+    :param when_of: returns what says when a call may be placed.
+    :param check_before_send: the error that it returns right before a send is raised instead.
+    :param further: further callbacks of a placement.
+    """
+
+    policy_of: Callable[[ListedCall], Policy]
+    when_of: Callable[[ListedCall], When]
+    check_before_send: Callable[[], FormantError | None]
+    now: Callable[[], datetime]
+    redial_on: Collection[str] = ()
+    further: dict[str, Any] | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    def too_early(self, call: ListedCall) -> Came | None:
+        """Return why a call must not be placed now, if it must not."""
+        timing = _Timing(self.when_of(call))
+        try:
+            timing.when(None, self.now())
+        except CallNotAllowed as error:
+            return Came(call, error=error, due=timing.due)
+        return None
+
+    def place(self, call: ListedCall, client: FormantClient, ledger: Ledger[Intent]) -> Came:
+        """Place a call, or find out that it was placed already.
+
+        :raises Exception: what is no error of ours; nothing is known then.
+        """
+        timing, noted = _Timing(self.when_of(call)), _Noting(ledger)
+        callbacks = CallCallbacks(
+            now=self.now,
+            sleep=self.sleep,
+            check_before_send=self.check_before_send,
+            when=timing.when,
+            **self.further or {},
+        )
+        placing = CallPlacing(call.request, client, noted, self._policy(call), callbacks)
+        try:
+            placement = placing.run()
+        except FormantError as error:
+            due = timing.due if isinstance(error, CallNotAllowed) else None
+            return Came(call, error=error, due=due)
+        if placement.attempt >= call.attempt:
+            return Came(call, placement)
+        if noted.refused is not None or timing.error is not None:
+            return Came(call, error=noted.refused or timing.error, due=timing.due)
+        return Came(call, reason=self._why_not(placing))
+
+    def _policy(self, call: ListedCall) -> Policy:
+        return replace(
+            self.policy_of(call),
+            redial_on=frozenset(self.redial_on),
+            try_number=call.attempt,  # each attempt of a list is a try of its own to the protocol
+            lookup_timeout_s=0,  # who is not found now is found while the list waits
+        )
+
+    def _why_not(self, placing: CallPlacing) -> str | None:
+        """Return why no further call was due, in a word; ``None`` if somebody may be talking right now."""
+        statuses = {record.status for record in placing.since_last_call}
+        others = statuses - set(self.redial_on)
+        return REACHED if others and others <= FINAL else None
+
+
+def listed_of(call: Call) -> ListedCall:
+    """Return the call that a row is due."""
+    request = CallRequest(call.agent_id, call.parameters, call.key, metadata=call.metadata)
+    reference = call.reference
+    if reference and (holds_international(reference) or names(reference, call.number)):
+        reference = None  # no number is in a store in the open
+    return ListedCall(request, reference, call.attempt)
+
+
+class _Timing:
+    """Keeps a call from being placed for later, and remembers for when it was asked for."""
+
+    def __init__(self, when: When) -> None:
+        self._when = when
+        self.due: datetime | None = None
+        self.error: CallNotAllowed | None = None
+
+    def when(self, asked: datetime | None, now: datetime) -> datetime | None:
+        try:
+            moment = self._when(asked, now)
+            if moment is not None and moment > now:
+                self.due = moment
+                raise CallNotAllowed("It is not the time for this call yet", reason=LATER)
+        except CallNotAllowed as error:
+            self.error = error
+            raise
+        self.due = self.error = None
+        return None
+
+
+class _Noting:
+    """Passes everything to a ledger, and remembers whether it did not admit the call."""
+
+    def __init__(self, ledger: Ledger[Intent]) -> None:
+        self._ledger = ledger
+        self.refused: NotAdmitted | None = None
+
+    def claim(self, intent: Intent) -> None:
+        try:
+            self._ledger.claim(intent)
+        except NotAdmitted as error:
+            self.refused = error
+            raise
+        self.refused = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)

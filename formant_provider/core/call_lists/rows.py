@@ -1,0 +1,110 @@
+"""From the checked rows of a list to calls. A row that is no call says why, and stops no other one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from formant_provider.api.errors import InvalidInput
+from formant_provider.core import validation
+from formant_provider.core.call_lists.columns import Columns
+from formant_provider.core.keys import key_for_list_name, key_for_name
+
+INVALID = "invalid_input"
+
+
+class Row(NamedTuple):
+    """One row of a list as it was read.
+
+    :param cells: those of its columns; ``None`` where nobody knows which cell is which.
+    :param number: in E.164 if it can be called, otherwise the cell as it was.
+    :param reason: why it cannot be called, in a word, if it cannot; ``detail`` says more.
+    """
+
+    row_number: int
+    part: str | None
+    number: str | None
+    reason: str | None
+    detail: str | None
+    cells: Sequence[str] | None
+
+
+class Wanted(NamedTuple):
+    """What a row asks for.
+
+    :param key: the idempotency key of its first attempt.
+    :param has_own_name: whether the user named the call, so that others may ask for the same.
+    :param asked: when it is to be called at the earliest, aware; ``None`` means from now on.
+    """
+
+    agent_id: int
+    key: str
+    has_own_name: bool
+    parameters: tuple[tuple[str, str], ...]
+    metadata: str | None
+    asked: datetime | None
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Reads what rows ask for.
+
+    :param agent_for: returns the agent of a recipient; ``None``: each row names its own.
+    :param assigns: whether ``agent_for`` chooses among several.
+    :param key_for: returns the key of a recipient whose row has no name of its own.
+    """
+
+    columns: Columns
+    agent_for: Callable[[str], int] | None
+    key_for: Callable[[str], str]
+    now: datetime
+    assigns: bool = False
+
+    def __post_init__(self) -> None:
+        if self.agent_for is None and "agent_id" not in self.columns.roles:
+            raise InvalidInput("agent_id", "is not given, and the list has no column agent_id")
+
+    def wanted(self, row: Row) -> Wanted:
+        """Return what a row asks for.
+
+        :raises InvalidInput: it cannot be called; the error names the column.
+        """
+        cells, recipient = row.cells or (), str(row.number)
+        given = {role: cells[place].strip() or None for role, place in self.columns.roles.items()}
+        name = validation.to_optional_text("idempotency_key", given.get("idempotency_key"))
+        own_agent = given.get("agent_id")
+        agent_id = self._agent(recipient, own_agent)
+        is_assigned = own_agent is None and self.assigns
+        return Wanted(
+            agent_id,
+            self._key(recipient, name, agent_id, assigned=is_assigned),
+            name is not None,
+            tuple(self._parameters(recipient, cells)),
+            given.get("metadata"),
+            validation.to_scheduled_for(given.get("scheduled_for"), now=self.now),
+        )
+
+    def _parameters(self, recipient: str, cells: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for name, place in self.columns.parameters:
+            yield name, recipient if place == self.columns.phone else cells[place]
+
+    def reference_of(self, row: Row) -> str | None:
+        """Return the user's own name of a row; ``None`` where there is none."""
+        place = self.columns.roles.get("reference")
+        return None if place is None or row.cells is None else row.cells[place].strip() or None
+
+    def _agent(self, recipient: str, own: str | None) -> int:
+        if own is not None:
+            return validation.to_agent_id(own)
+        if self.agent_for is None:
+            raise InvalidInput("agent_id", "is blank")
+        return self.agent_for(recipient)
+
+    def _key(self, recipient: str, name: str | None, agent_id: int, *, assigned: bool) -> str:
+        if name is None:
+            return self.key_for(recipient)
+        if assigned:
+            return key_for_list_name(name=name, recipient=recipient)
+        return key_for_name(name=name, agent_id=agent_id, recipient=recipient)
