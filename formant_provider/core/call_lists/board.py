@@ -38,7 +38,10 @@ create table total (calls integer, ended integer, failed integer, seconds intege
 insert into total values (0, 0, 0, 0);
 """
 _ADD = f"insert or ignore into listed values (null{', ?' * 18})"  # noqa: S608 - our own words
-_CALL = "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended, placed"
+_CALL = (
+    "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
+    " placed"
+)
 _RESULT = """
 select row_number, part, number, reference, agent_id, state, reason, detail, zone, ended, carried
 from listed order by place
