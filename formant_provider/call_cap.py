@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.caps import CapRule, parse_calls, parse_span, span_text
+from formant_provider.core.templates import is_template
 
 
 @dataclass(repr=False)
@@ -31,9 +32,9 @@ class CallCap:
     template_fields: ClassVar[tuple[str, ...]] = ("calls", "per")
 
     def __post_init__(self) -> None:
-        if not _is_template(self.calls):
+        if not is_template(self.calls):
             parse_calls(self.calls)
-        if not _is_template(self.per):
+        if not is_template(self.per):
             parse_span(self.per)
 
     def rule(self) -> CapRule:
@@ -53,8 +54,3 @@ class CallCap:
     def __repr__(self) -> str:
         # Airflow writes it into the DAG of a mapped task, and what differs from parse to parse is a new DAG.
         return f"CallCap({', '.join(f'{name}={value!r}' for name, value in self.serialize().items())})"
-
-
-def _is_template(value: Any) -> bool:
-    """Whether Airflow makes another value of it before a task runs."""
-    return hasattr(value, "resolve") or (isinstance(value, str) and ("{{" in value or "{%" in value))

@@ -22,6 +22,7 @@ from formant_provider.core.hours.opening_hours import (
 from formant_provider.core.hours.zone_database import note_version
 from formant_provider.core.hours.zones import is_country
 from formant_provider.core.numbers.recipient import Recipient
+from formant_provider.core.templates import is_template
 
 RECIPIENT = "recipient"
 COUNTRY = "country"
@@ -67,14 +68,14 @@ class CallingWindow:
     def __post_init__(self) -> None:
         self._keep_what_can_be_read_once()
         for name in ("start", "end"):
-            if not _is_template(getattr(self, name)):
+            if not is_template(getattr(self, name)):
                 to_time(name, getattr(self, name))
-        if not _is_template([self.start, self.end]):
+        if not is_template([self.start, self.end]):
             to_span(self.start, self.end)
-        if not _is_template(self.days):
+        if not is_template(self.days):
             to_days(self.days)
         self._refuse_zones()
-        if not _is_template(self.holidays) and self.holidays != RECIPIENT:
+        if not is_template(self.holidays) and self.holidays != RECIPIENT:
             to_days_off(self.holidays)
 
     def hours(self, recipient: str) -> Hours:
@@ -93,7 +94,7 @@ class CallingWindow:
             self.days = tuple(self.days)
         if isinstance(self.holidays, Iterator):
             self.holidays = tuple(self.holidays)
-        elif is_asked(self.holidays) and not _is_template(self.holidays):
+        elif is_asked(self.holidays) and not is_template(self.holidays):
             self.holidays = AskedDays(self.holidays)
         if isinstance(self.timezone, Mapping):
             self.timezone = dict(self.timezone)
@@ -117,10 +118,10 @@ class CallingWindow:
     def _refuse_zones(self) -> None:
         """Refuse an invalid time zone, also in a mapping of them."""
         by_country = self.timezone_by == COUNTRY
-        if not by_country and not _is_template(self.timezone_by):
+        if not by_country and not is_template(self.timezone_by):
             raise InvalidInput("calling_window.timezone_by", f"must be '{COUNTRY}', or a template")
         if not isinstance(self.timezone, Mapping):
-            if not _is_template(self.timezone):
+            if not is_template(self.timezone):
                 if not by_country:
                     raise InvalidInput("calling_window.timezone_by", "needs a mapping as timezone")
                 _refuse_zone(self.timezone)
@@ -150,24 +151,13 @@ def _refuse_mapping(zones: Mapping[str, str], *, by_country: bool) -> None:
             "calling_window.timezone", "must have country codes of ISO 3166 as keys: US, IN, GB (not UK)"
         )
     for name in zones.values():
-        if not _is_template(name):
+        if not is_template(name):
             _refuse_zone(name)
 
 
 def _refuse_zone(name: object) -> None:
     if name != RECIPIENT:
         to_zone(name)
-
-
-def _is_template(value: Any) -> bool:
-    """Whether Airflow makes another value of it before a task runs."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if hasattr(value, "resolve"):  # what another task returns
-        return True
-    if isinstance(value, Mapping):
-        return any(map(_is_template, value.values()))
-    return isinstance(value, Iterable) and any(map(_is_template, value))
 
 
 def _plain(value: Any) -> str | list[str] | dict[str, str]:

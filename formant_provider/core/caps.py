@@ -83,8 +83,8 @@ def parse_calls(value: object) -> int:
     return value
 
 
-def parse_span(value: object) -> timedelta:
-    """Return the length of a window, given as a timedelta, as seconds, or as text such as ``12h``.
+def parse_span(value: object, field: str = "call_cap.per") -> timedelta:
+    """Return a length of time, given as a timedelta, as seconds, or as text such as ``12h``.
 
     Text has its unit: in ``2/7``, or in what a template renders to, seven might be meant as days.
     """
@@ -99,7 +99,7 @@ def parse_span(value: object) -> timedelta:
         or seconds % 1
     ):
         raise InvalidInput(
-            "call_cap.per",
+            field,
             "must be a timedelta, a number of seconds, or text such as 1d, 12h, 90m or 45s: whole"
             f" seconds, and from 1 second to {LONGEST_CAP.days} days",
         )
