@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, get_args
 
 from formant_provider.core.contacts.row_list import REFERENCE, CarriedColumns
 from formant_provider.tasks.batches.outputs import add_rows, delete_list, recipients_uri
+from formant_provider.tasks.carried import RECIPIENT, check_carried, refuse_phone_column
 from formant_provider.tasks.options import one_of, some_of
 from formant_provider.tasks.storage.tables import COLUMNS, NumberDisplay, form_of
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _NO_END = timedelta(days=3650)
 _CLOCKS_AGREE_WITHIN = timedelta(seconds=5)
-RECIPIENT = "customer_phone"
 # Columns that results_fields may name.
 REPORT_COLUMNS = tuple(name for name in COLUMNS if name not in {"contact_number", "agent_id", "transcript"})
 DEFAULT_REPORT_COLUMNS = ("status", "conversation_id", "started_at", "duration_seconds", "results")
@@ -47,21 +47,7 @@ class ReportOptions:
     def __post_init__(self) -> None:
         some_of("results_fields", self.fields, REPORT_COLUMNS)
         one_of("recipients", self.recipients, get_args(NumberDisplay))
-        reference = self.reference_column
-        if reference is not None and not (isinstance(reference, str) and reference.strip()):
-            raise ValueError(f"reference_column must be the name of a column, or None; not {reference!r}")
-        if reference == RECIPIENT:
-            raise ValueError(f"reference_column cannot be {RECIPIENT}: recipients says how it is shown")
-        names = self.keep_columns
-        if isinstance(names, str) or not all(isinstance(name, str) and name.strip() for name in names):
-            raise ValueError("keep_columns must be a list of names of columns")
-        if len(set(names)) < len(names):
-            raise ValueError("keep_columns names a column twice")
-        if taken := sorted(RESERVED & set(names)):
-            raise ValueError(
-                f"keep_columns cannot name {', '.join(taken)}: the report has a column of that name. Rename"
-                " it in the contacts, or make one of them the reference_column"
-            )
+        check_carried(self.reference_column, self.keep_columns, RESERVED, "the report")
 
     @property
     def carried(self) -> CarriedColumns:
@@ -70,13 +56,7 @@ class ReportOptions:
 
     def refuse_phone_column(self, phone_column: str) -> None:
         """Refuse to carry the numbers to the report a second time, and unmasked."""
-        carried = {"reference_column": [self.reference_column], "keep_columns": self.keep_columns}
-        for field, names in carried.items():
-            if phone_column in names:
-                raise ValueError(
-                    f"{field} cannot name {phone_column}, which phone_column says holds the numbers: the"
-                    f" report has them as {RECIPIENT}, and recipients says how they are shown"
-                )
+        refuse_phone_column(self.carried, phone_column, "the report")
 
     def columns(self, *, has_parts: bool) -> tuple[str, ...]:
         """Return the columns of the report, in their order."""

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -60,7 +60,7 @@ DEFAULT_COLUMNS = tuple(name for name in COLUMNS if name != "transcript")
 # The recipient, in an export.
 CONTACT_NUMBER = "contact_number"
 # All other columns, such as those of the contacts, are text.
-_KINDS: Mapping[str, str] = {**COLUMNS, "row_number": "integer"}
+KINDS: Mapping[str, str] = {**COLUMNS, "row_number": "integer"}
 _MOMENTS = {"started_at": "start_timestamp", "ended_at": "end_timestamp"}
 _ROWS_AT_ONCE = 1000
 
@@ -118,12 +118,19 @@ def shown_number(number: str | None, recipients: NumberDisplay) -> str | None:
 
 
 def write_rows(
-    file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str], form: FileForm
+    file: IO[bytes],
+    rows: Iterable[dict[str, Any]],
+    columns: Sequence[str],
+    form: FileForm,
+    kinds: Mapping[str, str] = KINDS,
 ) -> None:
-    """Write rows of :func:`row` as they come in. Columns that are not in :data:`COLUMNS` are text."""
+    """Write rows as they come in.
+
+    :param kinds: what each column holds; one that is not in it holds text.
+    """
     file_format, compressed = form
     if file_format == "parquet":
-        _write_parquet(file, rows, columns)
+        _write_parquet(file, rows, columns, kinds)
         return
     # Without its own name and time in it, the same rows make the same file.
     packed = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) if compressed else nullcontext(file)
@@ -135,9 +142,9 @@ def write_rows(
 
 
 def as_json(value: Any) -> bytes:
-    """Write a value as JSON in UTF-8; a moment becomes ISO 8601 text in UTC."""
+    """Write a value as JSON in UTF-8; a moment becomes ISO 8601 text in UTC, and so does a date."""
     # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark.
-    return json.dumps(value, ensure_ascii=False, default=iso_text).encode("utf-8", "replace")
+    return json.dumps(value, ensure_ascii=False, default=_date_text).encode("utf-8", "replace")
 
 
 def row(
@@ -180,31 +187,40 @@ def _csv_line(cells: Sequence[object]) -> bytes:
 
 
 def _csv_cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return iso_text(value)
-    return as_json(value).decode() if isinstance(value, list | dict) else value
+    if isinstance(value, date):
+        return _date_text(value)
+    return as_json(value).decode() if isinstance(value, list | dict | bool) else value
 
 
-def _write_parquet(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+def _date_text(value: date) -> str:
+    return iso_text(value) if isinstance(value, datetime) else value.isoformat()
+
+
+def _write_parquet(
+    file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str], kinds: Mapping[str, str]
+) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    kinds = {
+    types = {
         "text": pyarrow.string(),
         "integer": pyarrow.int64(),
+        "number": pyarrow.float64(),
+        "boolean": pyarrow.bool_(),
+        "date": pyarrow.date32(),
         "moment": pyarrow.timestamp("ms", tz="UTC"),
         "json": pyarrow.string(),
     }
-    schema = pyarrow.schema([(name, kinds[_KINDS.get(name, "text")]) for name in columns])
+    schema = pyarrow.schema([(name, types[kinds.get(name, "text")]) for name in columns])
     with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for some in _batches(map(_flat, rows)):
+        for some in _batches(_flat(cells, kinds) for cells in rows):
             writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
 
 
-def _flat(cells: dict[str, Any]) -> dict[str, Any]:
+def _flat(cells: dict[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
     """Write nested values as JSON text: the shape is the agent's, and a column needs one type."""
     for name, value in cells.items():
-        if _KINDS.get(name) == "json" and value is not None:
+        if kinds.get(name) == "json" and value is not None:
             cells[name] = as_json(value).decode()
     return cells
 
