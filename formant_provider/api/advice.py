@@ -12,14 +12,16 @@ class Advice:
     :param call: when a call was to be placed.
     :param batch_call: when a batch call was to be placed; by default the same.
     :param read: when something was only read; by default the same as for a call.
+    :param call_list: when a list of calls was worked off; by default the same.
     """
 
     call: str
     batch_call: str = ""
     read: str = ""
+    call_list: str = ""
 
     def on(self, subject: str) -> str:
-        """Return the advice on a ``call``, a ``batch_call`` or a ``read``."""
+        """Return the advice on a ``call``, a ``batch_call``, a ``read`` or a ``call_list``."""
         return getattr(self, subject) or self.call
 
 

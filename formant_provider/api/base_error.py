@@ -28,6 +28,7 @@ class FormantError(Exception):
         batch_call="A retry of this task looks for the batch call first, and uploads only what was not"
         " accepted before.",
         read="No file was left half written. A retry of this task reads again from the start.",
+        call_list="A retry of this task goes on from there.",
     )
 
     def __init__(

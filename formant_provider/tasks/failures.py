@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Activity:
     """What a task was doing when an error came up."""
 
-    subject: Literal["call", "batch_call", "read"]
+    subject: Literal["call", "batch_call", "call_list", "read"]
     waits: bool = False  # for a call that was placed before
 
     def explain(self, error: FormantError, hook: FormantHook | None = None) -> str:
@@ -42,6 +42,8 @@ class Activity:
         said = text if text.endswith("?") else f"{text}."
         if self.subject == "read":
             return f"{said} {advice}"
+        if self.subject == "call_list":  # of which calls may be placed, and others not
+            return f"{said} What was placed is written down, and is not placed again. {advice}"
         if self.waits:
             then = f"{advice} Then clear this task" if error.is_final else "A retry of this task"
             return (
@@ -56,6 +58,7 @@ PLACING_A_CALL = Activity("call")
 WAITING_FOR_A_CALL = Activity("call", waits=True)
 PLACING_A_BATCH_CALL = Activity("batch_call")
 WAITING_FOR_A_BATCH_CALL = Activity("batch_call", waits=True)
+WORKING_OFF_A_LIST = Activity("call_list")
 READING = Activity("read")
 
 

@@ -42,6 +42,7 @@ _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
     " placed"
 )
+_LAST = "json_extract(ended, '$[#-1].status')"
 _RESULT = """
 select row_number, part, number, reference, agent_id, state, reason, detail, zone, ended, carried
 from listed order by place
@@ -59,6 +60,18 @@ class State(StrEnum):
     SENDING = "sending"
     IN_PROGRESS = "in_progress"
     OVER = "over"
+
+
+class About(NamedTuple):
+    """What else is known of a row.
+
+    :param carried: cells that are kept for the results.
+    :param zone: IANA name of the time zone of its number, if there is one alone.
+    """
+
+    reference: str | None
+    carried: Mapping[str, str]
+    zone: str | None
 
 
 class Call(NamedTuple):
@@ -100,34 +113,20 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
-    def add(
-        self,
-        row: Row,
-        wanted: Wanted | None,
-        *,
-        reference: str | None,
-        carried: Mapping[str, Any],
-        zone: str | None,
-        due_ms: int = 0,
-    ) -> bool:
+    def add(self, row: Row, wanted: Wanted | None, about: About) -> bool:
         """Add a row; return whether it was added: one with a key that is there is not.
 
         :param wanted: ``None`` for a row that is not called.
         """
-        asks = (
-            (None,) * 5
-            if wanted is None
-            else (
-                wanted.agent_id,
-                wanted.key,
-                wanted.has_own_name,
-                json.dumps(wanted.parameters),
-                wanted.metadata,
-            )
-        )
+        kept = json.dumps(about.carried) if about.carried else None
+        first = row.row_number, row.part, row.number, about.reference, kept, about.zone
+        asks: tuple[Any, ...] = (None,) * 5
+        due_ms = 0
+        if wanted is not None:
+            pairs = json.dumps(wanted.parameters)
+            asks = wanted.agent_id, wanted.key, wanted.has_own_name, pairs, wanted.metadata
+            due_ms = round(wanted.asked.timestamp() * 1000) if wanted.asked else 0
         state = State.REJECTED if wanted is None else State.WAITING
-        kept = json.dumps(carried) if carried else None
-        first = row.row_number, row.part, row.number, reference, kept, zone
         last = state, due_ms, 1, row.reason, row.detail, "[]", None
         return self._database.execute(_ADD, (*first, *asks, *last)).rowcount == 1
 
@@ -219,8 +218,7 @@ class Board:
         """Count."""
         calls, ended, failed, seconds = self._database.execute("select * from total").fetchone()
         tally = Tally(calls=calls, ended=ended, failed=failed, seconds=seconds)
-        last = "json_extract(ended, '$[#-1].status')"
-        query = f"select state, reason, {last}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
+        query = f"select state, reason, {_LAST}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
         for state, reason, status, count in self._database.execute(query):
             tally.rows += count
             if status is not None and status != "refused":
@@ -237,6 +235,20 @@ class Board:
             else:
                 tally.waiting += count
         return tally
+
+    def ended(self) -> int:
+        """Return how many attempts are over: what is decided by counts changes with it."""
+        found: int = self._database.execute("select ended from total").fetchone()[0]
+        return found
+
+    def by_agent(self) -> Iterator[tuple[int, bool, int]]:
+        """Yield how many people each agent has called, by whether they were reached."""
+        query = f"""
+        select agent_id, {_LAST}, count(*) from listed where {_LAST} is not null group by 1, 2 order by 1
+        """  # noqa: S608 - our own words
+        for agent_id, status, count in self._database.execute(query):
+            if status != "refused":
+                yield agent_id, status in self._success, count
 
     def results(self) -> Iterator[RowResult]:
         """Yield what came of each row, in their order."""

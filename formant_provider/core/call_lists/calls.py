@@ -49,11 +49,13 @@ class ListedCall:
     :param request: with the idempotency key of the first attempt, which names the call to a ledger.
     :param reference: the user's own name of the row, if there is one.
     :param attempt: which attempt is due, from 1 on.
+    :param has_own_name: whether the user named the call, so that others may ask for the same.
     """
 
     request: CallRequest
     reference: str | None = None
     attempt: int = 1
+    has_own_name: bool = False
 
     @property
     def key(self) -> str:
@@ -65,12 +67,12 @@ class ListedCall:
 class Known:
     """What a ledger knows of one call of a list.
 
-    :param agent_id: of the agent that it was first asked for.
+    :param agent_id: of the agent that it was first asked for; ``None`` where nothing tells any more.
     :param intent: of its newest attempt.
     :param ended: its attempts that are over, the first one first.
     """
 
-    agent_id: int
+    agent_id: int | None
     intent: Intent
     ended: tuple[Attempt, ...] = ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Protocol, TypeAlias
 
 from formant_provider.api.errors import (
@@ -18,6 +18,7 @@ from formant_provider.api.errors import (
 from formant_provider.core.call_lists.board import Call
 from formant_provider.core.call_lists.calls import Attempt
 from formant_provider.core.call_lists.placing import REACHED, Came
+from formant_provider.core.hours.zones import zones_of
 from formant_provider.core.pace import PaceExceeded
 
 REFUSED, UNKNOWN, ATTEMPTS_USED = "refused", "unknown", "attempts_used"
@@ -33,7 +34,7 @@ _LOOKS_AGAIN_AFTER = timedelta(minutes=1)
 class Rule(Protocol):
     """How often a person is called, and when again."""
 
-    def next_at(self, attempts: Sequence[Attempt], zone: str | None, now: datetime) -> datetime | None:
+    def next_at(self, attempts: Sequence[Attempt], zones: Sequence[tzinfo], now: datetime) -> datetime | None:
         """Return when the next attempt is due, aware; ``None`` if there is to be none."""
 
 
@@ -97,7 +98,7 @@ class Judging:
         if last.status == REFUSED:
             is_of_this_try = last.in_try == self.try_number
             return Close(REFUSED) if is_of_this_try else Wait(self.now(), last.number)
-        due = self.rule.next_at(ended, call.zone, self.now())
+        due = self.rule.next_at(ended, zones_of(call.number), self.now())
         if due is None:
             return Close(ATTEMPTS_USED if last.number > 1 else None)
         return Wait(due, last.number + 1)

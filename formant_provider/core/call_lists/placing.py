@@ -124,7 +124,7 @@ def listed_of(call: Call) -> ListedCall:
     reference = call.reference
     if reference and (holds_international(reference) or names(reference, call.number)):
         reference = None  # no number is in a store in the open
-    return ListedCall(request, reference, call.attempt)
+    return ListedCall(request, reference, call.attempt, call.has_own_name)
 
 
 class _Timing:

@@ -34,7 +34,8 @@ def _restore(board: Board, judging: Judging, place: int, known: Known) -> None:
     tried = sum(each.status != REFUSED for each in ended)
     is_ended = bool(ended) and ended[-1].number >= intent.attempt
     is_placed = not is_ended and (intent.receipt is not None or intent.sent is Sent.UNCLEAR)
-    board.assign(place, known.agent_id)
+    if known.agent_id is not None:
+        board.assign(place, known.agent_id)
     board.restore(place, ended, calls=tried + is_placed)
     if placed := None if is_ended else placed_in(intent):
         board.wait(place, 0, intent.attempt)

@@ -146,11 +146,10 @@ class ListWork:
         self.control.tell()
 
     def _flush(self) -> None:
-        """Write what is not written yet; a store that is down for a while is waited for."""
+        """Let the ledger write what has waited long enough; a store that is down is waited for."""
         try:
             if self._is_dirty:
-                self.ledger.flush()
-                self._is_dirty = False
+                self.ledger.note(())
         except StoreUnavailable as error:
             self._slow_down(error)
 

@@ -89,6 +89,7 @@ class ContactFiles:
     :param recipients_uri: the list of rows, for the report; ``None`` writes none.
     :param carried: columns that are kept in that list.
     :param marker: the marker of the batch call, which identifies that list.
+    :param keeps_rows: whether the list of rows is written on this machine in any case.
     :ivar people: is asked who may be called besides; ``None`` without a call store.
     :ivar openings: the calling hours at the moment of the upload; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
@@ -102,6 +103,7 @@ class ContactFiles:
     recipients_uri: str | None = None
     carried: CarriedColumns = NOTHING_CARRIED
     marker: str = ""
+    keeps_rows: bool = False
     on_closed: str = "fail"
     on_capped: str = "skip"
     people: People | None = field(default=None, init=False)
@@ -116,22 +118,37 @@ class ContactFiles:
         """
         if self.recipients_uri:
             refuse_taken(self.recipients_uri, self.marker)
-        clean, rejects = self.folder / "contacts.csv", self.folder / "rejects.csv"
-        try:
-            self.report = self._clean(clean, rejects)
-        finally:
-            self._publish_rejects(rejects)
-        self._log(self.report)
-        self._refuse_closed(self.report)
-        self._refuse_capped(self.report)
-        if not self.report.accepted:
-            self._end_empty(self.report)
+        report = self.read()
+        self._refuse_closed(report)
+        self._refuse_capped(report)
+        if not report.accepted:
+            self.end_empty(report)
         if self.recipients_uri:
-            _publish("results_uri", self.recipients_uri, self._row_list)
-        return clean
+            _publish("results_uri", self.recipients_uri, self.row_list)
+        return self.clean
+
+    def read(self) -> ContactReport:
+        """Write the clean file, and the contacts that cannot be called; return what was found."""
+        try:
+            self.report = self._clean(self.clean, self.rejects)
+        finally:
+            self._publish_rejects(self.rejects)
+        self._log(self.report)
+        return self.report
 
     @property
-    def _row_list(self) -> Path:
+    def clean(self) -> Path:
+        """The contacts that can be called."""
+        return self.folder / "contacts.csv"
+
+    @property
+    def rejects(self) -> Path:
+        """The others, each with the reason."""
+        return self.folder / "rejects.csv"
+
+    @property
+    def row_list(self) -> Path:
+        """The list of all rows."""
         return self.folder / "rows.jsonl"
 
     def _clean(self, clean: Path, rejects: Path) -> ContactReport:
@@ -142,11 +159,11 @@ class ContactFiles:
         with (
             clean.open("wb") as sink,
             rejects.open("wb") as other,
-            self._row_list.open("wb") if self.recipients_uri else nullcontext() as row_list,
+            self.row_list.open("wb") if self.recipients_uri or self.keeps_rows else nullcontext() as row_list,
             self._open_contacts() as contacts,
             self._open_suppress() as suppress,
         ):
-            if row_list is not None:
+            if self.recipients_uri and row_list is not None:
                 row_list.write(owner_line(self.marker))
             report = clean_contacts(
                 contacts,
@@ -194,14 +211,17 @@ class ContactFiles:
             raise CallNotAllowed(f"{text}. Nobody is left to be called", reason="capped")
         log.warning("%s. They are left out.", text)
 
-    def _end_empty(self, report: ContactReport) -> None:
+    def end_empty(self, report: ContactReport) -> None:
+        """End a task that has nobody to call, as its user chose.
+
+        :raises CallNotAllowed: it is skipped.
+        :raises InvalidContacts: it fails.
+        """
         from formant_provider.api.errors import CallNotAllowed
         from formant_provider.core.contacts.cleaning import invalid_contacts
 
         if self.rules.on_empty == "skip":
-            raise CallNotAllowed(
-                "Nobody is left to be called, so no batch call is placed", reason="nobody_left"
-            )
+            raise CallNotAllowed("Nobody is left to be called", reason="nobody_left")
         raise invalid_contacts(report, 'nobody is left to be called; to allow that, say on_empty="skip"')
 
     @contextmanager

@@ -1,0 +1,89 @@
+"""What a worker does when it takes up a list: it reads it, works on it, and gives it back or ends it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.tasks.call_lists.ending import EXPIRED, FINISHED, HELD, STOPPED, end, result_of
+from formant_provider.tasks.call_lists.results import write_results
+from formant_provider.tasks.call_lists.running import ListRun, now
+from formant_provider.tasks.results import of_row
+from formant_provider.tasks.waiting import defer_wait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from formant_provider.core.call_lists.board import Board
+    from formant_provider.core.call_lists.work import Rest
+    from formant_provider.tasks.call_lists.fields import CallListTask
+
+log = logging.getLogger(__name__)
+
+
+def wake(
+    task: CallListTask, context: Context, folder: Path, deadline: datetime | None, *, stopped: Callable[[], bool]
+) -> dict[str, Any]:
+    """Work on a list until its end; the task is deferred where there is nothing to do for a while.
+
+    :param folder: on this machine; what is in it is private, and needed no longer than this lasts.
+    :param deadline: after it nothing is placed; ``None`` in the first wake of a try.
+    :return: the result of the task.
+    """
+    from formant_provider.core.call_lists.board import Board
+
+    until = deadline or now() + timedelta(seconds=task.timeout_s)
+    with Board(folder, task.following.success_statuses) as board:
+        run = ListRun(task, context, board, folder, until, stopped, deadline is not None, show=lambda _: None)
+        run.show = lambda shown: _show(run, shown)
+        run.read()
+        run.restore()
+        rest = run.go()
+        if stopped():
+            _raise_stopped()
+        is_held_for_good = rest is not None and run.hold.is_final
+        if rest is not None and not is_held_for_good:
+            _defer(task, rest, until)
+        if is_held_for_good:
+            board.close_waiting(HELD)
+        return _finish(run, context)
+
+
+def _defer(task: Any, rest: Rest, deadline: datetime) -> None:
+    from formant_provider.triggers.wait import WaitTrigger
+
+    moment = min(rest.until, max(deadline, now()))
+    trigger = WaitTrigger(moment.isoformat(), deadline.isoformat())
+    defer_wait(task, trigger, moment, "execute_after_wait")
+
+
+def _raise_stopped() -> None:
+    from formant_provider.api.errors import SendAborted
+
+    raise SendAborted("The list was stopped before its end; what was placed is written down")
+
+
+def _show(run: ListRun, board: Board) -> None:
+    """Write how the list stands to the file that the user has named; what hinders it ends nothing."""
+    uri = run.task.progress_uri
+    if uri is None:
+        return
+    try:
+        options = run.task.result_options.without_result_columns()
+        write_results("progress_uri", uri, board.results(), options, has_parts=run.has_parts)
+    except Exception as error:  # whatever its storage raises
+        log.warning("The progress could not be written to progress_uri (%s).", type(error).__name__)
+
+
+def _finish(run: ListRun, context: Context) -> dict[str, Any]:
+    task, board = run.task, run.board
+    why = run.work.ended_early if run.work else None
+    held = run.hold.holder() if run.hold.is_final else None
+    status = HELD if held else FINISHED if why is None else EXPIRED if now() >= run.deadline else STOPPED
+    _show(run, board)
+    uris = {"results_uri": None, "summary_uri": None}
+    row = of_row(context, task.reference)
+    return end(task, result_of(board, row, status=status, uris=uris), context, why=held or why)
