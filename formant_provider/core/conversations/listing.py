@@ -71,7 +71,7 @@ class Listing:
             told = record if tells_number(record) else in_detail(record)
             return digits_of(told.contact_number) == digits_of(recipient)
 
-        return [each for each in self._listed.values() if _began_since(each, begin) and is_theirs(each)]
+        return [each for each in self._listed.values() if began_since(each, begin) and is_theirs(each)]
 
 
 def too_many() -> CallOutcomeUnknown:
@@ -95,6 +95,7 @@ def to_ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _began_since(record: Conversation, begin: datetime) -> bool:
+def began_since(record: Conversation, begin: datetime) -> bool:
+    """Whether a record began since a moment, or does not say when."""
     began_ms = record.start_timestamp
     return began_ms is None or datetime.fromtimestamp(began_ms / 1000, UTC) >= begin
