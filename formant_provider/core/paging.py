@@ -41,6 +41,7 @@ def recent(
     max_pages: int = MAX_PAGES,
     whole_pages: bool = False,
     on_answer: Callable[[FormantClient], None] = lambda _: None,
+    is_enough: Callable[[Page[Conversation]], bool] = lambda _: False,
 ) -> Flow[bool]:
     """Read an agent's records from a moment on. The same record may be taken more than once.
 
@@ -50,6 +51,7 @@ def recent(
     :param max_pages: a bound against lists without an end.
     :param whole_pages: take the older records as well that come along with those from then on.
     :param on_answer: called with the client that has just received a page, in the thread that sent for it.
+    :param is_enough: asked after the records of a page were taken, whether the others are known already.
     :return: whether all were read: ``False`` when there were more than that bound.
     """
 
@@ -64,7 +66,7 @@ def recent(
     def began_ms(record: Conversation) -> int | None:
         return record.start_timestamp
 
-    reading = _Reading(page_at, began_ms, since_ms, take, max_pages, whole_pages)
+    reading = _Reading(page_at, began_ms, since_ms, take, max_pages, whole_pages, is_enough)
     yield from _read(reading)
     return reading.is_whole
 
@@ -89,6 +91,8 @@ def recent_batches(agent_id: int, since_ms: int, take: Callable[[BatchCall], Non
 def _read(reading: _Reading) -> Flow[None]:
     first = yield reading.page_at(0)
     reading.take_page(first)
+    if reading.is_enough(first):
+        return
     starts = reading.starts(first)
     total = first.total or 0
     if starts and starts[0] < starts[-1] and first.has_more and total > PAGE_SIZE:
@@ -107,6 +111,8 @@ def _onwards(reading: _Reading, page: Page[Any]) -> Flow[None]:
             return
         page = yield reading.page_at(number * PAGE_SIZE)
         reading.take_page(page)
+        if reading.is_enough(page):
+            return
     reading.stop_at_the_bound()
 
 
@@ -131,7 +137,7 @@ def _backwards(reading: _Reading, total: int, newest_at_front: int) -> Flow[bool
             continue
         way.go(reading.starts(page)[: unread - start][::-1])
         unread = start
-        if unread == 0 or way.is_past(reading.since_ms):
+        if unread == 0 or way.is_past(reading.since_ms) or reading.is_enough(page):
             return True
     reading.stop_at_the_bound()
     return True
@@ -152,6 +158,7 @@ class _Reading:
     take: Callable[[Any], None]
     max_pages: int = MAX_PAGES
     whole_pages: bool = False
+    is_enough: Callable[[Page[Any]], bool] = lambda _: False
     is_whole: bool = field(default=True, init=False)
 
     def stop_at_the_bound(self) -> None:

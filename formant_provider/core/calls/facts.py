@@ -9,6 +9,7 @@ from enum import Enum, auto
 
 from formant_provider.api.errors import FormantError
 from formant_provider.api.models import Conversation
+from formant_provider.core.conversations.listing import Listing
 from formant_provider.core.conversations.lookup import Finding
 from formant_provider.core.placing import BasePolicy, Callbacks
 
@@ -38,10 +39,13 @@ class CallCallbacks(Callbacks):
         ``InvalidInput`` if it must not be sent.
     :param own_traces: returns the trace ids of calls that this task has placed, as far as they are known;
         asked when there is a conversation that may be the call's.
+    :param listing: what is on record with the call's agent, for who places many; ``None``: the list is read
+        anew for each look.
     """
 
     when: Callable[[datetime | None, datetime], datetime | None] = lambda asked, _now: asked
     own_traces: Callable[[], Collection[str]] = tuple
+    listing: Listing | None = None
 
 
 class At(Enum):

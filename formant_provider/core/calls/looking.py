@@ -136,8 +136,8 @@ class Looking:
         return {"own_traces": self.callbacks.own_traces, "ids_of_others": self.ids_of_others}
 
     def _search(self) -> Search:
-        client = self.client.without_retries()
-        return Search(client, self.call.agent_id, self.call.recipient, self.callbacks.now)
+        client, ask = self.client.without_retries(), self.callbacks
+        return Search(client, self.call.agent_id, self.call.recipient, ask.now, ask.listing)
 
 
 def asked_for(call: CallRequest, intent: Intent) -> datetime | None:

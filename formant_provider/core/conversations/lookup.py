@@ -8,23 +8,18 @@ Vendor pages: https://docs.formantai.com/platform/conversations
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import CallOutcomeUnknown, FormantError, NotFound
+from formant_provider.api.errors import FormantError, NotFound
 from formant_provider.api.models import Conversation
 from formant_provider.core.conversations.evidence import Span, first_of
-from formant_provider.core.flows import run
-from formant_provider.core.paging import recent
-from formant_provider.core.vendor_clock import skew_of
+from formant_provider.core.conversations.listing import Listing, digits_of
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
-
-_PLAIN_NUMBER = re.compile(r"\+?[0-9 ().-]+")
 
 
 @dataclass(frozen=True)
@@ -54,13 +49,22 @@ class Finding:
 
 @dataclass
 class Search:
-    """Looks for the conversation of one call. Its ``client`` sends every request once."""
+    """Looks for the conversation of one call. Its ``client`` sends every request once.
+
+    :param listing: what is on record with this agent; ``None``: the list is read anew for each look.
+    """
 
     client: FormantClient
     agent_id: int
     recipient: str
     now: Callable[[], datetime]
+    listing: Listing | None = None
     _details: dict[str, Conversation] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._listing = self.listing or Listing(self.client, self.agent_id, self.now)
+        if self._listing.agent_id != self.agent_id:  # a call to be found would be overlooked
+            raise ValueError("listing must be that of the call's agent")
 
     def find(
         self,
@@ -114,35 +118,19 @@ class Search:
     def _with_recipient(self, spans: Sequence[Span]) -> list[Conversation]:
         """Return the conversations with the recipient that began since the first span, or do not say when."""
         begin = first_of(self._by_vendor_clock(spans))
-        listed = self._listed(begin)
+        self._listing.refresh(begin)
         if (corrected := first_of(self._by_vendor_clock(spans))) < begin:  # which the answer has just told
-            listed = self._listed(corrected)
-        records = [record for record in listed if self._is_with_recipient(record)]
+            self._listing.refresh(corrected)
         begin = first_of(self._by_vendor_clock(spans))
-        return [record for record in records if (began := _began(record)) is None or began >= begin]
+        return self._listing.with_recipient(self.recipient, begin, self._in_detail)
 
     def _by_vendor_clock(self, spans: Sequence[Span]) -> list[Span]:
         """Return the spans by the vendor's clock, as far as its last answer told it; ask right after one."""
-        skew = skew_of(self.client.server_date, self.now())
+        skew = self._listing.skew
         return [span.moved(skew) for span in spans]
 
-    def _listed(self, begin: datetime) -> Collection[Conversation]:
-        listed: dict[str, Conversation] = {}
-        since_ms = int(begin.timestamp() * 1000)
-        flow = recent(self.agent_id, since_ms, lambda each: listed.update({each.conversation_id: each}))
-        if not run(flow, self.client):
-            text = "There are too many conversations of this agent to find that of one call among them"
-            raise CallOutcomeUnknown(text, maybe_placed=True)
-        return listed.values()
-
-    def _is_with_recipient(self, record: Conversation) -> bool:
-        number = record.contact_number
-        if number is None or not _PLAIN_NUMBER.fullmatch(number):  # left out, or masked
-            number = self._in_detail(record).contact_number
-        return self._is_their_number(number)
-
     def _is_their_number(self, number: str | None) -> bool:
-        return _digits(number) == _digits(self.recipient)
+        return digits_of(number) == digits_of(self.recipient)
 
     def _read(self, records: Sequence[Conversation]) -> list[Conversation]:
         return sorted(map(self._in_detail, records), key=lambda record: record.start_timestamp or 0)
@@ -169,7 +157,3 @@ def find_detail(client: FormantClient, conversation_id: str) -> Conversation | N
 def _began(record: Conversation) -> datetime | None:
     milliseconds = record.start_timestamp
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _digits(number: str | None) -> str:
-    return re.sub(r"\D", "", number or "")
