@@ -21,7 +21,12 @@ from formant_provider.tasks.call_lists.fields import (
     OnListCapped,
     PlacingOptions,
 )
-from formant_provider.tasks.call_lists.options import check_fields, check_list_options, chosen_columns, variants_of
+from formant_provider.tasks.call_lists.options import (
+    check_fields,
+    check_list_options,
+    chosen_columns,
+    variants_of,
+)
 from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.waiting import SUCCESSFUL
 from formant_provider.tasks.capping import check_cap

@@ -16,6 +16,7 @@ from formant_provider.api.errors import CallNotAllowed, FormantError, NotAdmitte
 from formant_provider.api.models import CallRequest
 from formant_provider.core.call_lists.board import Call
 from formant_provider.core.call_lists.calls import ListedCall
+from formant_provider.core.call_lists.listings import Listings
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.placement import CallPlacing, Placement
@@ -58,15 +59,17 @@ class CallPlacer:
     :param policy_of: returns the policy for a call: of its task, and of who else may have its key.
     :param when_of: returns what says when a call may be placed.
     :param check_before_send: the error that it returns right before a send is raised instead.
-    :param further: further callbacks of a placement.
+    :param listings: what is on record with each agent.
+    :param own_traces: as for a placement.
     """
 
     policy_of: Callable[[ListedCall], Policy]
     when_of: Callable[[ListedCall], When]
     check_before_send: Callable[[], FormantError | None]
     now: Callable[[], datetime]
+    listings: Listings
     redial_on: Collection[str] = ()
-    further: dict[str, Any] | None = None
+    own_traces: Callable[[], Collection[str]] = tuple
     sleep: Callable[[float], None] = time.sleep
 
     def too_early(self, call: ListedCall) -> Came | None:
@@ -89,7 +92,8 @@ class CallPlacer:
             sleep=self.sleep,
             check_before_send=self.check_before_send,
             when=timing.when,
-            **self.further or {},
+            own_traces=self.own_traces,
+            listing=self.listings.of(call.request.agent_id),
         )
         placing = CallPlacing(call.request, client, noted, self._policy(call), callbacks)
         try:

@@ -332,6 +332,7 @@ class ListWork:
         while self._sending:
             self._take_inbox(1.0)
         self.listening.close()
+        self.placer.listings.close()
         self._threads.shutdown(wait=True)
         while not self._idle.empty():
             self._idle.get_nowait().close()

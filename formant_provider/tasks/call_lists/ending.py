@@ -37,7 +37,9 @@ def leaving_a_result(context: Context, row: Callable[[], Mapping[str, Any]]) -> 
     )
 
 
-def result_of(board: Board, row: Mapping[str, Any], *, status: str, uris: Mapping[str, str | None]) -> dict[str, Any]:
+def result_of(
+    board: Board, row: Mapping[str, Any], *, status: str, uris: Mapping[str, str | None]
+) -> dict[str, Any]:
     """Return the result of a list: counts and places of files, nothing of a person."""
     tally = board.tally()
     return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -75,6 +74,7 @@ class ListRun:
         self.run = TaskRun(self.context)
         self._named = TaskRun(self.context, own_name=True)
         self.cap = CapOptions(self.task.call_cap, self.task.on_capped)
+        self._rule = self.task.attempts.rule()
         self._stop_rule = self.task.stop_when.rule() if self.task.stop_when else None
 
     def read(self) -> None:
@@ -116,7 +116,7 @@ class ListRun:
         from formant_provider.core.call_lists.judging import Judging
 
         return Judging(
-            self.task.attempts.rule(),
+            self._rule,
             frozenset(self.task.following.success_statuses),
             self.run.try_number,
             now,
@@ -186,17 +186,17 @@ class ListRun:
         refuse_late(self.context, allowed_s, now=now())
 
     def _placer(self) -> CallPlacer:
+        from formant_provider.core.call_lists.listings import Listings
         from formant_provider.core.call_lists.placing import CallPlacer
-        from formant_provider.core.conversations.listing import SharedListing
 
         return CallPlacer(
             self._policy_of,
             self._when_of,
             self._check_before_send,
             now,
-            frozenset(self.judging.rule.after),
-            {"own_traces": self.run.own_traces, "listing": SharedListing(now)},
-            time.sleep,
+            Listings(self._clients().open_client, now),
+            frozenset(self._rule.after),
+            self.run.own_traces,
         )
 
     def _policy_of(self, call: ListedCall) -> Policy:

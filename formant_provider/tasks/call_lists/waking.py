@@ -25,7 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def wake(
-    task: CallListTask, context: Context, folder: Path, deadline: datetime | None, *, stopped: Callable[[], bool]
+    task: CallListTask,
+    context: Context,
+    folder: Path,
+    deadline: datetime | None,
+    *,
+    stopped: Callable[[], bool],
 ) -> dict[str, Any]:
     """Work on a list until its end; the task is deferred where there is nothing to do for a while.
 
