@@ -20,9 +20,19 @@ from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.api.store_config import StoreConfig
 from formant_provider.core.numbers.in_text import may_hold_number, without_international
 from formant_provider.provider_info import CONNECTION_TYPE
-from formant_provider.store.commands import forget, history, purge, rotate, secret, suppress, upgrade, verify
+from formant_provider.store.commands import (
+    forget,
+    history,
+    hold,
+    purge,
+    rotate,
+    secret,
+    suppress,
+    upgrade,
+    verify,
+)
 
-COMMANDS = (secret, upgrade, rotate, suppress, history, verify, purge, forget)
+COMMANDS = (secret, upgrade, rotate, suppress, hold, history, verify, purge, forget)
 CONN_ID = "formant_default"
 NOT_POSSIBLE = 2
 INTERRUPTED = 130

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
+from formant_provider.store.kinds import BASE, FACTS, STORE
 from formant_provider.store.schema import chain, events
+from formant_provider.store.store import facts_in
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 # Made once: to build a statement takes as long as to run it.
 _END = select(chain.c.seq, chain.c.hash).where(chain.c.id == 1).with_for_update()
+_BASE = select(chain.c.base_seq, chain.c.base_hash).where(chain.c.id == 1).with_for_update()
 _ADD = insert(events).values({column.name: bindparam(column.name) for column in events.c})
 _MOVE = update(chain).where(chain.c.id == 1).values(seq=bindparam("seq"), hash=bindparam("hash"))
 _ADD_AND_MOVE = _MOVE.add_cte(_ADD.cte("added"))
@@ -66,6 +69,18 @@ def append_all(
     if added:
         conn.execute(_ADD, added)
         conn.execute(_MOVE, {"seq": seq, "hash": link})
+
+
+def append_facts(
+    conn: Connection, digests: Digests, *, at: int, kind: str, payload: Mapping[str, Any]
+) -> None:
+    """Append an event that tells the facts about the store as a whole, while nobody else can tell any.
+
+    :param kind: one of those that :func:`verify` takes the facts from.
+    """
+    base = list(conn.execute(_BASE).one())
+    payload = {**payload, FACTS: facts_in(conn), BASE: base}
+    append(conn, digests, at=at, kind=kind, subject=STORE, payload=payload)
 
 
 def canonical(payload: Mapping[str, Any]) -> str:

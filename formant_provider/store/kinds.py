@@ -12,9 +12,14 @@ ROTATED, PURGING, PURGED, CUT, KEPT = "rotated", "purging", "purged", "cut", "ke
 """Kinds: the secret was exchanged; a purge begins, has ended, and has cut a piece off the front of the chain;
 a row was stated again so that a purge can cut off the event that vouched for it."""
 
+HELD, RELEASED = "held", "released"
+"""Kinds: call lists are to place no calls; they may again."""
+
 FACTS, BASE = "facts", "base"
-"""Keys of a payload of the kinds :data:`PURGING` and :data:`CUT`: what is known of the store as a whole from
-then on, and after which event, with which hash, its chain begins."""
+"""Keys of a payload of the kinds :data:`TELL_FACTS`: what is known of the store as a whole from then on, and
+after which event, with which hash, its chain begins."""
+
+TELL_FACTS = PURGING, CUT, HELD, RELEASED
 
 PEOPLE, ATTEMPTS = "people", "attempts"
 """Keys of a payload besides the columns of the row: how many people a batch call is to and who, and, in an

@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select, update
 
-from formant_provider.store.events import append, append_all
+from formant_provider.store.events import append, append_all, append_facts
 from formant_provider.store.failures import again
-from formant_provider.store.kinds import ATTEMPTS, BASE, CUT, FACTS, KEPT, PURGED, PURGING, STORE
+from formant_provider.store.kinds import ATTEMPTS, CUT, KEPT, PURGED, PURGING, STORE
 from formant_provider.store.schema import calls, chain, events, intents, people
-from formant_provider.store.store import PURGED_BEFORE, change, facts_in, to_ms
+from formant_provider.store.store import PURGED_BEFORE, change, to_ms
 from formant_provider.store.suppressions import REMOVED
 from formant_provider.store.vouching import Told, attempts_in, told_of
 
@@ -154,16 +153,8 @@ def _announce(conn: Connection, store: Store, before: datetime, through: int, by
     """Let nobody rely on the store for what is going to be deleted."""
     relied_on = to_ms(before + _MARGIN)
     change(conn, PURGED_BEFORE, lambda known: str(max(int(known), relied_on)))
-    _tell_store(conn, store, PURGING, at, {"through": through, "by": by})
-
-
-def _tell_store(
-    conn: Connection, store: Store, kind: str, at: int, payload: Mapping[str, Any] = MappingProxyType({})
-) -> None:
-    """Tell what is known of the store as a whole, read while nobody else can tell anything."""
-    begins = select(chain.c.base_seq, chain.c.base_hash).where(chain.c.id == 1).with_for_update()
-    base = list(conn.execute(begins).one())
-    _tell(conn, store, kind, at, {**payload, FACTS: facts_in(conn), BASE: base})
+    payload = {"through": through, "by": by}
+    append_facts(conn, store.digests, at=at, kind=PURGING, payload=payload)
 
 
 def _tell(conn: Connection, store: Store, kind: str, at: int, payload: Mapping[str, Any]) -> None:
@@ -237,7 +228,7 @@ def _cut_next(store: Store, through: int, before: datetime, *, at: int) -> Purge
         if not is_there or conn.execute(moved.values(new)).rowcount != 1:
             conn.rollback()  # another purge was faster
             return Purged()
-        _tell_store(conn, store, CUT, at)
+        append_facts(conn, store.digests, at=at, kind=CUT, payload={})
     return Purged(piece.events, piece.stated, deleted, forgotten)
 
 

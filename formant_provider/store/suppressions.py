@@ -101,7 +101,7 @@ class Decision:
 
     def __post_init__(self) -> None:
         for name, value in (("reason", self.reason), ("by", self.by)):
-            _check_text(name, value)
+            check_text(name, value)
         refuse_number("reason", self.reason)
 
 
@@ -261,7 +261,11 @@ def _log(store: Store, counts: str, change: Change, decision: Decision) -> None:
     log.info(text, store.where, *numbers, decision.by, decision.reason)
 
 
-def _check_text(name: str, value: str) -> None:
+def check_text(name: str, value: str) -> None:
+    """Refuse what is no line of text that fits into the store.
+
+    :raises InvalidInput: without the text.
+    """
     if not isinstance(value, str) or value.strip() in {"", "None"}:
         raise InvalidInput(name, "is missing or blank: it says later why somebody is not called, or is again")
     if len(value) > NAME_LENGTH or not value.isprintable():

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from formant_provider.store.failures import translated
 from formant_provider.store.findings import PAGE, Head, Report, where_of
-from formant_provider.store.kinds import BASE, CUT, FACTS, PURGING, STORE, payload_of
+from formant_provider.store.kinds import BASE, FACTS, STORE, TELL_FACTS, payload_of
 from formant_provider.store.schema import chain, events
 from formant_provider.store.store import INSTALLED_AT, PURGED_BEFORE, facts_in, first_base
 from formant_provider.store.vouching import check_rows, check_subjects
@@ -62,7 +62,7 @@ def _check_chain(conn: Connection, digests: Digests, report: Report, expected: H
         for event in page:
             if not _check_link(digests, report, last, event):
                 report.doubted.add(event.subject)
-            elif event.subject == STORE and event.kind in (PURGING, CUT):
+            elif event.subject == STORE and event.kind in TELL_FACTS:
                 told = payload_of(event.payload)
             if isinstance(event.seq, int):
                 last = Head(event.seq, event.hash)
@@ -144,7 +144,7 @@ def _first(conn: Connection, digests: Digests) -> dict[str, Any]:
 
 
 def _check_store(conn: Connection, report: Report, told: Mapping[str, Any], base: Head) -> None:
-    """Compare the store as a whole with what was told of it last, by the event of a purge."""
+    """Compare the store as a whole with what was told of it last, by the event of a purge or a hold."""
     found, known = facts_in(conn), told[FACTS]
     for name in sorted(name for name in {*found, *known} if found.get(name) != known.get(name)):
         which = f"{name} was edited" if name in known else "a fact was inserted"
