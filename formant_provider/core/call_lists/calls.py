@@ -62,12 +62,12 @@ class ListedCall:
 class Known:
     """What a ledger knows of one call of a list.
 
-    :param agent_id: of the agent that it was first asked for.
+    :param agent_id: of the agent that it was first asked for; ``None`` when nothing tells of it any more.
     :param intent: of its newest attempt.
     :param ended: its attempts that are over, the first one first.
     """
 
-    agent_id: int
+    agent_id: int | None
     intent: Intent
     ended: tuple[Attempt, ...] = ()
 
