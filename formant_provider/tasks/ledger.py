@@ -63,7 +63,7 @@ def note_nothing_sent(run: TaskRun, entry: str = CALLS_ENTRY) -> None:
         return
     with suppress(Exception):
         if run.store.get(entry, default=None) is None:
-            _keep(run.store, entry, {"from_the_start": True, "calls": {}})
+            keep(run.store, entry, {"from_the_start": True, "calls": {}})
 
 
 @dataclass
@@ -106,13 +106,13 @@ class TaskStateLedger(Generic[IntentT]):
 
         :raises SendAborted: the store does not answer, or holds something that this version cannot read.
         """
-        position = _kept(self.run, self._entry)
+        position = kept(self.run, self._entry)
         is_whole = self.assumed is None if self.from_the_start is None else self.from_the_start
         self._position = position or {"from_the_start": is_whole, "calls": {}}
         try:
             return self._read(self._position)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _unreadable(self._entry, error) from error
+            raise unreadable(self._entry, error) from error
 
     def _read(self, position: Mapping[str, Any]) -> IntentT | None:
         record = position["calls"].get(self.key)
@@ -135,7 +135,7 @@ class TaskStateLedger(Generic[IntentT]):
         record = intent.to_json() | {"try_number": self.run.try_number}
         position = {**position, "calls": {**position["calls"], self.key: record}}
         try:
-            _keep(self.run.store, self._entry, position)
+            keep(self.run.store, self._entry, position)
         except Exception as error:
             raise SendAborted(
                 "The intent to call could not be written to Airflow's task state store"
@@ -155,28 +155,34 @@ def keys_in(run: TaskRun, entry: str) -> Collection[str]:
 
     :raises SendAborted: as :meth:`TaskStateLedger.read`.
     """
-    position = None if run.store is None else _kept(run, entry)
+    position = None if run.store is None else kept(run, entry)
     try:
         return [] if not position else list(position["calls"])
     except (AttributeError, KeyError, TypeError) as error:
-        raise _unreadable(entry, error) from error
+        raise unreadable(entry, error) from error
 
 
-def _kept(run: TaskRun, entry: str) -> Any:
+def kept(run: TaskRun, entry: str) -> Any:
+    """Return an entry of the task state store; ``None`` when there is none.
+
+    :raises SendAborted: the store does not answer.
+    """
     try:
         return run.store.get(entry, default=None)
     except Exception as error:
         raise SendAborted(f"Airflow's task state store could not be read ({type(error).__name__})") from error
 
 
-def _unreadable(entry: str, error: Exception) -> SendAborted:
+def unreadable(entry: str, error: Exception) -> SendAborted:
+    """Return what a process is told that finds something else in an entry than it can read."""
     return SendAborted(
         f"The entry {entry} of the task state store cannot be read ({type(error).__name__});"
         " see whether this call was placed, then correct or delete it"
     )
 
 
-def _keep(store: Any, entry: str, position: dict[str, Any]) -> None:
+def keep(store: Any, entry: str, position: dict[str, Any]) -> None:
+    """Write an entry that Airflow does not delete when it is old."""
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     store.set(entry, position, retention=NEVER_EXPIRE)

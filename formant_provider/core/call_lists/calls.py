@@ -67,7 +67,7 @@ class ListedCall:
 class Known:
     """What a ledger knows of one call of a list.
 
-    :param agent_id: of the agent that it was first asked for; ``None`` where nothing tells any more.
+    :param agent_id: of the agent that it was first asked for; ``None`` when nothing tells of it any more.
     :param intent: of its newest attempt.
     :param ended: its attempts that are over, the first one first.
     """
