@@ -14,8 +14,11 @@ from call_lists.result_rows import MASKED, NOON_MS, NUMBER, a_row, an_attempt, r
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.call_lists.calls import RowResult
-from formant_provider.tasks.call_lists.results import ResultOptions, write_results
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.tasks.call_lists.results import ResultOptions, write_progress, write_results
 
+# Of no connection: without result columns nobody is asked.
+HOOK = FormantHook("none")
 HOUR_MS = 3_600_000
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
 COLUMNS = [
@@ -33,9 +36,7 @@ REDIALLED = a_row(
 
 
 def write(path: Path, *rows: RowResult, has_parts: bool = False, **options: Any) -> list[dict[str, Any]]:
-    written = write_results(
-        "results_uri", str(path), iter(rows), ResultOptions(**options), has_parts=has_parts
-    )
+    written = write_results(HOOK, str(path), iter(rows), ResultOptions(**options), has_parts=has_parts)
     assert written.size == path.stat().st_size
     return read_back(path)
 
@@ -152,7 +153,7 @@ def test_an_error_leaves_the_older_file_as_it_was(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_results("results_uri", str(path), broken(), ResultOptions(), has_parts=False)
+        write_results(HOOK, str(path), broken(), ResultOptions(), has_parts=False)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -160,7 +161,7 @@ def test_an_error_leaves_the_older_file_as_it_was(tmp_path: Path) -> None:
 def test_a_name_that_says_no_format_is_refused(tmp_path: Path) -> None:
     """The option is named."""
     with pytest.raises(InvalidInput, match=r"^progress_uri: must end in one of"):
-        write_results("progress_uri", str(tmp_path / "r.xlsx"), [], ResultOptions(), has_parts=False)
+        write_progress(str(tmp_path / "r.xlsx"), [], ResultOptions(), has_parts=False)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_memory_does_not_grow_with_the_list(tmp_path: Path, name: str) -> None:
         tracemalloc.start()
         try:
             many = (REDIALLED._replace(row_number=number) for number in range(rows))
-            write_results("results_uri", str(tmp_path / name), many, ResultOptions(), has_parts=False)
+            write_results(HOOK, str(tmp_path / name), many, ResultOptions(), has_parts=False)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
