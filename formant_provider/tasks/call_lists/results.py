@@ -20,7 +20,7 @@ from formant_provider.core.conversations.statuses import iso_text, moment
 from formant_provider.core.hours.zone_database import zone
 from formant_provider.tasks.carried import RECIPIENT, check_carried, refuse_phone_column
 from formant_provider.tasks.options import one_of
-from formant_provider.tasks.storage.tables import NumberDisplay, form_of, shown_number, write_rows
+from formant_provider.tasks.storage.tables import NumberDisplay, form_of, shown_number, writable, write_rows
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.calls import Attempt, RowResult
@@ -164,12 +164,13 @@ def _results(
 def _rows(rows: Iterable[RowResult], options: ResultOptions) -> Iterator[dict[str, Any]]:
     for row in rows:
         yield {
+            **dict.fromkeys(_AFTER),
             "row_number": row.row_number,
             "part": row.part,
             RECIPIENT: shown_number(row.number, options.recipients),
             REFERENCE: row.reference,
             **{name: row.carried.get(name) for name in options.keep_columns},
-            "status": row.status,
+            "status": writable(row.status),
             "reason": row.reason,
             "detail": row.detail,
             "agent_id": row.agent_id,
@@ -181,15 +182,17 @@ def _rows(rows: Iterable[RowResult], options: ResultOptions) -> Iterator[dict[st
 
 def _last(attempt: Attempt | None, zone_name: str | None) -> dict[str, Any]:
     """Return the cells that tell of the last attempt that is over."""
-    started = None if attempt is None else _moment(attempt.start_ms)
+    if attempt is None:
+        return {"time_zone": zone_name}
+    started = _moment(attempt.start_ms)
     return {
-        "trace_id": attempt and attempt.trace_id,
-        "conversation_id": attempt and attempt.conversation_id,
+        "trace_id": _text(attempt.trace_id),
+        "conversation_id": _text(attempt.conversation_id),
         "started_at": started,
-        "ended_at": attempt and _moment(attempt.end_ms),
+        "ended_at": _moment(attempt.end_ms),
         "local_started_at": _local(started, zone_name),
         "time_zone": zone_name,
-        "duration_seconds": attempt and attempt.duration_s,
+        "duration_seconds": _whole(attempt.duration_s),
     }
 
 
@@ -202,8 +205,16 @@ def _listed(attempt: Attempt) -> dict[str, Any]:
         "conversation_id": attempt.conversation_id,
         "started_at": started and iso_text(started),
         "ended_at": ended and iso_text(ended),
-        "duration_seconds": attempt.duration_s,
+        "duration_seconds": _whole(attempt.duration_s),
     }
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else writable(text)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)  # the vendor says integer, and a column has one type
 
 
 def _moment(timestamp_ms: int | None) -> datetime | None:
