@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from formant_provider.core.conversations.heard import is_same_attempt
-from formant_provider.core.conversations.statuses import COMPLETED, UNSUCCESSFUL, Endings
+from formant_provider.core.conversations.statuses import COMPLETED, Endings, nobody_connected
 from formant_provider.store.webhook_events import events_after, events_of_conversations, seq_before
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _attempt(event: WebhookEvent) -> ToldAttempt | None:
     if record is None:
         return None
     is_final = event.attempt.is_final
-    if _nobody_connected(record) and not record.results:
+    if nobody_connected(record.status, record.duration_seconds) and not record.results:
         record = replace(record, results=None)  # as the API has it where nobody talked
     return ToldAttempt(
         record,
@@ -122,11 +122,10 @@ def _attempt(event: WebhookEvent) -> ToldAttempt | None:
 def _is_whole(record: Conversation) -> bool:
     if None in {record.start_timestamp, record.end_timestamp} or not Endings().is_over(record.status):
         return False
-    return _nobody_connected(record) or None not in (record.duration_seconds, record.results)
-
-
-def _nobody_connected(record: Conversation) -> bool:
-    return record.status in UNSUCCESSFUL and not record.duration_seconds
+    return nobody_connected(record.status, record.duration_seconds) or None not in (
+        record.duration_seconds,
+        record.results,
+    )
 
 
 def _has_transcript(record: Conversation) -> bool:

@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -15,6 +15,7 @@ from formant_provider.api.retry import PATIENT
 from formant_provider.api.store_config import STORE_KEYS
 from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.core import paging
+from formant_provider.core.call_lists import result_columns
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.validation import to_parameters
@@ -23,6 +24,7 @@ from formant_provider.operators import export
 from formant_provider.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from formant_provider.sandbox import Sandbox, control, faults
 from formant_provider.tasks.batches.report import REPORT_COLUMNS
+from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
 from formant_provider.tasks.results import in_a_word, not_called
@@ -139,6 +141,20 @@ def test_every_column_is_documented() -> None:
     assert {name for row in table("Column", "What it holds") for name in code(" ".join(row))} >= set(
         REPORT_COLUMNS
     )
+
+
+def test_every_column_of_a_list_is_documented() -> None:
+    """The table has the columns in their order, and their types; so has that of the result columns."""
+    kinds = {column: code(kind)[0] for column, kind, _ in table("Column of a list", "In Parquet")}
+    types = {code(name)[0]: code(kind)[0] for name, _, kind in table("Type", "What is taken")}
+    wanted = ResultOptions().kinds(has_parts=True)
+    assert {code(name)[0]: kind for name, kind in kinds.items()} == {
+        name: types[kind] for name, kind in wanted.items()
+    }
+    assert [code(name)[0] for name in kinds] == list(wanted)
+    assert list(types) == list(get_args(result_columns.Kind))
+    told = " ".join(row[0] for row in table("`results_status`", "What it says"))
+    assert {result_columns.OK, result_columns.NO_RESULTS, result_columns.UNREAD} <= set(code(told))
 
 
 def test_every_field_of_an_event_is_documented() -> None:

@@ -99,6 +99,11 @@ def is_known(status: str | None) -> bool:
     return status in FINAL or status in _GOING_ON
 
 
+def nobody_connected(status: str | None, duration_seconds: int | None) -> bool:
+    """Whether nobody talked, so that there is nothing that an agent could have collected."""
+    return status in UNSUCCESSFUL and not duration_seconds
+
+
 def ended(record: Conversation) -> datetime | None:
     """Return when the conversation ended, as far as its record says."""
     return None if record.end_timestamp is None else moment(record.end_timestamp)

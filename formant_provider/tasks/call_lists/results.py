@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, get_args
 
+from formant_provider.core.call_lists.result_columns import (
+    RESULTS_STATUS,
+    UNREAD,
+    ResultColumn,
+    cells_of,
+    parse_result_columns,
+)
 from formant_provider.core.contacts.row_list import REFERENCE, CarriedColumns
 from formant_provider.core.conversations.statuses import iso_text, moment
 from formant_provider.core.hours.zone_database import zone
 from formant_provider.tasks.carried import RECIPIENT, check_carried, refuse_phone_column
 from formant_provider.tasks.options import one_of
-from formant_provider.tasks.storage.tables import NumberDisplay, form_of, shown_number, write_rows
+from formant_provider.tasks.storage.tables import NumberDisplay, form_of, shown_number, writable, write_rows
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.calls import Attempt, RowResult
+    from formant_provider.hooks.formant import FormantHook
+    from formant_provider.tasks.call_lists.records import AttemptRecords
     from formant_provider.tasks.storage.files import Written
 
 # Each column and its kind, in the order of the file, but for the columns that are carried from the contacts,
@@ -37,7 +47,7 @@ _AFTER: Mapping[str, str] = {
     "duration_seconds": "integer",
 }
 # Names that no other column can have.
-RESERVED = frozenset({*_BEFORE, *_AFTER})
+RESERVED = frozenset({*_BEFORE, *_AFTER, RESULTS_STATUS})
 _FILE = "the file of results"
 
 
@@ -51,10 +61,16 @@ class ResultOptions:
     recipients: NumberDisplay = "masked"
     reference_column: str | None = None
     keep_columns: Sequence[str] = ()
+    result_columns: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         one_of("recipients", self.recipients, get_args(NumberDisplay))
         check_carried(self.reference_column, self.keep_columns, RESERVED, _FILE)
+        parse_result_columns(self.result_columns)
+        if taken := sorted({*RESERVED, *self.keep_columns} & set(self.result_columns)):
+            raise ValueError(
+                f"result_columns cannot name {', '.join(taken)}: {_FILE} has a column of that name"
+            )
 
     @property
     def carried(self) -> CarriedColumns:
@@ -73,38 +89,88 @@ class ResultOptions:
 
 
 def write_results(
-    field: str, uri: str, rows: Iterable[RowResult], options: ResultOptions, *, has_parts: bool
+    hook: FormantHook, uri: str, rows: Iterable[RowResult], options: ResultOptions, *, has_parts: bool
 ) -> Written:
-    """Write a file of results in place of an older one, as a whole or not at all.
+    """Write what came of a list that is over, in place of an older file, as a whole or not at all.
 
-    :param field: the option that names the file.
+    :param hook: of the connection; it is asked only if there are result columns.
     :param uri: the file, whose end says its format.
     :param rows: every row of the list, in its order; read once.
     :param has_parts: whether the rows come from several files.
     :raises InvalidInput: the name of the file, or its storage, is invalid.
     """
+    from formant_provider.tasks.call_lists.records import AttemptRecords
+
+    kinds, columns = options.kinds(has_parts=has_parts), parse_result_columns(options.result_columns)
+    if not columns:
+        return _write("results_uri", uri, _rows(rows, options), kinds)
+    more = {**{column.name: column.kind for column in columns}, RESULTS_STATUS: "text"}
+    with AttemptRecords(hook, columns) as records:
+        cells = _with_results(rows, options, columns, records)
+        written = _write("results_uri", uri, cells, {**kinds, **more})
+        records.log_read()
+    return written
+
+
+def write_progress(
+    uri: str, rows: Iterable[RowResult], options: ResultOptions, *, has_parts: bool
+) -> Written:
+    """Write how a list stands, as :func:`write_results` does, without the result columns."""
+    return _write("progress_uri", uri, _rows(rows, options), options.kinds(has_parts=has_parts))
+
+
+def _write(option: str, uri: str, rows: Iterable[dict[str, Any]], kinds: Mapping[str, str]) -> Written:
     from formant_provider.tasks.storage.files import to_file, write_file
 
-    folder, name = to_file(field, uri)
-    kinds = options.kinds(has_parts=has_parts)
+    folder, name = to_file(option, uri)
+    form = form_of(option, name)
 
     def fill(file: IO[bytes]) -> str:
-        cells = ({name: row[name] for name in kinds} for row in _rows(rows, options))
-        write_rows(file, cells, tuple(kinds), form_of(field, name), kinds)
+        write_rows(file, ({name: row[name] for name in kinds} for row in rows), tuple(kinds), form, kinds)
         return name
 
     return write_file(folder, fill)
 
 
+def _with_results(
+    rows: Iterable[RowResult],
+    options: ResultOptions,
+    columns: Sequence[ResultColumn],
+    records: AttemptRecords,
+) -> Iterator[dict[str, Any]]:
+    from formant_provider.tasks.call_lists.records import AT_ONCE
+
+    rows = iter(rows)
+    while some := list(islice(rows, AT_ONCE)):
+        records.expect([row.last for row in some if row.last])
+        for row, cells in zip(some, _rows(some, options), strict=True):
+            yield {**cells, **_results(row.last, columns, records)}
+
+
+def _results(
+    attempt: Attempt | None, columns: Sequence[ResultColumn], records: AttemptRecords
+) -> dict[str, Any]:
+    """Return the cells of the result columns; all are empty where there was no conversation."""
+    cells: dict[str, Any] = {column.name: None for column in columns}
+    if attempt is None or attempt.conversation_id is None:
+        return {**cells, RESULTS_STATUS: None}
+    record = records.read(attempt)
+    if record is None:
+        return {**cells, RESULTS_STATUS: UNREAD}
+    cells, status = cells_of(record, columns)
+    return {**cells, RESULTS_STATUS: status}
+
+
 def _rows(rows: Iterable[RowResult], options: ResultOptions) -> Iterator[dict[str, Any]]:
     for row in rows:
         yield {
+            **dict.fromkeys(_AFTER),
             "row_number": row.row_number,
             "part": row.part,
             RECIPIENT: shown_number(row.number, options.recipients),
             REFERENCE: row.reference,
             **{name: row.carried.get(name) for name in options.keep_columns},
-            "status": row.status,
+            "status": writable(row.status),
             "reason": row.reason,
             "detail": row.detail,
             "agent_id": row.agent_id,
@@ -116,15 +182,17 @@ def _rows(rows: Iterable[RowResult], options: ResultOptions) -> Iterator[dict[st
 
 def _last(attempt: Attempt | None, zone_name: str | None) -> dict[str, Any]:
     """Return the cells that tell of the last attempt that is over."""
-    started = None if attempt is None else _moment(attempt.start_ms)
+    if attempt is None:
+        return {"time_zone": zone_name}
+    started = _moment(attempt.start_ms)
     return {
-        "trace_id": attempt and attempt.trace_id,
-        "conversation_id": attempt and attempt.conversation_id,
+        "trace_id": _text(attempt.trace_id),
+        "conversation_id": _text(attempt.conversation_id),
         "started_at": started,
-        "ended_at": attempt and _moment(attempt.end_ms),
+        "ended_at": _moment(attempt.end_ms),
         "local_started_at": _local(started, zone_name),
         "time_zone": zone_name,
-        "duration_seconds": attempt and attempt.duration_s,
+        "duration_seconds": _whole(attempt.duration_s),
     }
 
 
@@ -137,8 +205,16 @@ def _listed(attempt: Attempt) -> dict[str, Any]:
         "conversation_id": attempt.conversation_id,
         "started_at": started and iso_text(started),
         "ended_at": ended and iso_text(ended),
-        "duration_seconds": attempt.duration_s,
+        "duration_seconds": _whole(attempt.duration_s),
     }
+
+
+def _text(text: str | None) -> str | None:
+    return None if text is None else writable(text)
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)  # the vendor says integer, and a column has one type
 
 
 def _moment(timestamp_ms: int | None) -> datetime | None:

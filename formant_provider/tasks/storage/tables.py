@@ -141,10 +141,16 @@ def write_rows(
             lines.writelines(as_json(cells) + b"\n" for cells in rows)
 
 
+def writable(text: str) -> str:
+    """Return a text that UTF-8 can hold: a lone surrogate, which JSON can, becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def as_json(value: Any) -> bytes:
     """Write a value as JSON in UTF-8; a moment becomes ISO 8601 text in UTC, and so does a date."""
-    # A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark.
-    return json.dumps(value, ensure_ascii=False, default=_date_text).encode("utf-8", "replace")
+    return json.dumps(value, ensure_ascii=False, default=_date_text).encode(
+        "utf-8", "replace"
+    )  # see writable
 
 
 def row(
@@ -237,7 +243,7 @@ def _cell(record: Conversation, name: str) -> Any:
         return value
     if kind == "text":
         text = value if isinstance(value, str) else json.dumps(value)
-        return text.encode("utf-8", "replace").decode()
+        return writable(text)
     with suppress(TypeError, ValueError, OverflowError, OSError):
         return moment(value) if kind == "moment" else int(value)
     return None
