@@ -47,11 +47,11 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     A batch call cannot be cancelled.
 
     XCom: ``return_value``, a dict of ``batch_id``, ``name`` (as the vendor sees it), ``agent_id``,
-    ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of
-    what was read, or ``None`` when an earlier try read them), ``status`` (``None`` until it is waited for),
+    ``total_recipients``, ``placement`` (``placed`` or ``found``), ``placed_at``, ``contacts`` (counts of what
+    was read, or ``None`` when an earlier try read them), ``status`` (``None`` until it is waited for),
     ``reason``, ``map_index`` and ``reference``; with ``wait_for_completion`` also ``metrics`` and
-    ``stalled``, and with ``results_uri`` that, ``by_status`` and ``rejected``. ``batch_id`` has its own key
-    as well. A task that uploads nothing leaves a result too, as that of a single call does.
+    ``stalled``, and with ``results_uri`` that, ``by_status``, ``rejected`` and ``summary_uri`` if there is
+    one. ``batch_id`` has its own key as well. A task that uploads nothing leaves a result too.
 
     Vendor page: https://docs.formantai.com/platform/batch-calls
 
@@ -147,6 +147,8 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     :param results_uri: a file for the report, ``.csv``, ``.parquet`` or ``.jsonl``, the first and last also
         with ``.gz``: one row for each contact, with the outcome. Needs ``wait_for_completion``. ``None``
         writes none. (templated)
+    :param summary_uri: a page for people, ``.html``, of how it went in figures and charts. Needs
+        ``results_uri``, whose rows it counts. ``None`` writes none. (templated)
     :param results_fields: columns of the report besides the row and its ``status`` and ``reason``. With
         ``results``, ``failure_reason`` or ``trace_id`` among them each conversation costs a request, but for
         those that a webhook has told.
@@ -169,6 +171,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         "suppress",
         "rejects_uri",
         "results_uri",
+        "summary_uri",
         "formant_conn_id",
         "region",
         "calling_window",
@@ -221,6 +224,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         on_below_threshold: OnBelowThreshold = "fail",
         on_stalled: OnStalled = "fail",
         results_uri: str | None = None,
+        summary_uri: str | None = None,
         results_fields: Sequence[str] = DEFAULT_REPORT_COLUMNS,
         recipients: NumberDisplay = "masked",
         reference_column: str | None = None,
@@ -231,7 +235,8 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
         super().__init__(**kwargs)
         self.agent_id, self.name, self.contacts, self.suppress = agent_id, name, contacts, suppress
         self.formant_conn_id, self.region, self.reference = formant_conn_id, region, reference
-        self.idempotency_key, self.rejects_uri, self.results_uri = idempotency_key, rejects_uri, results_uri
+        self.idempotency_key, self.rejects_uri = idempotency_key, rejects_uri
+        self.results_uri, self.summary_uri = results_uri, summary_uri
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         check_window(calling_window, on_closed)
         self.calling_window, self.on_closed = calling_window, on_closed
@@ -288,9 +293,7 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     def on_kill(self) -> None:
         """Send nothing more. A batch call that was sent cannot be taken back: the vendor has no cancel."""
         self._stopped = True
-        self.log.warning(
-            "Stopping: this try uploads nothing more. A batch call that was sent cannot be taken back."
-        )
+        self.log.warning("Nothing more is uploaded. A batch call that was sent cannot be taken back.")
 
     def _row(self, context: Context) -> dict[str, Any]:
         """Return what identifies this result among those of other rows."""

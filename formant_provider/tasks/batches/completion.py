@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from formant_provider.tasks.batches.page import BatchPage
 from formant_provider.tasks.batches.placing import build_batch
 from formant_provider.tasks.batches.report import write_report
 from formant_provider.tasks.batches.waiting import (
@@ -53,6 +54,10 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
         end.raise_error()
         result = batch_result(task.hook, end)
         if task.results_uri is not None:
+            is_complete = end.is_over and not stands_still(result)
+            page = None
+            if task.summary_uri is not None:
+                page = BatchPage(str(task.summary_uri), task.name, is_complete=is_complete)
             result |= write_report(
                 task.hook,
                 result,
@@ -60,7 +65,8 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
                 task.report_options,
                 # By the name it was placed under; the API may have given it another one.
                 marker=marker_in(end.receipt.get("name")) or build_batch(task, run).marker,
-                is_complete=end.is_over and not stands_still(result),
+                is_complete=is_complete,
+                page=page,
             )
     if end.is_over:
         end_by_threshold(task.waiting, result, run.context)

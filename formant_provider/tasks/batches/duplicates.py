@@ -25,8 +25,7 @@ def reject_duplicates(task: BatchTask, request: BatchRequest, run: TaskRun, *, i
         return
     contacts = _as_text(reveal(task.contacts), task.rules.phone_column)
     content = task.hook.fingerprints(request.agent_id).seal(contacts)
-    outputs = {"rejects_uri": task.rejects_uri, "results_uri": task.results_uri}
-    files = {name: str(uri).strip() for name, uri in outputs.items() if uri is not None}
+    files = {name: str(uri).strip() for name, uri in written_by(task).items() if uri is not None}
     run.publish_key(request.key, content, files)
     if is_placed:
         return
@@ -35,6 +34,15 @@ def reject_duplicates(task: BatchTask, request: BatchRequest, run: TaskRun, *, i
         shared = "name" if task.idempotency_key is None else "idempotency_key"
     if shared:
         raise InvalidInput(shared, "is the same in another row of this mapped task; give each its own")
+
+
+def written_by(task: BatchTask) -> dict[str, str | None]:
+    """Return the files that a batch call writes, by the name of their field."""
+    return {
+        "rejects_uri": task.rejects_uri,
+        "results_uri": task.results_uri,
+        "summary_uri": task.summary_uri,
+    }
 
 
 def _as_text(contacts: Any, phone_column: str) -> str:

@@ -47,6 +47,7 @@ class BatchTask(Protocol):
     idempotency_key: str | None
     rejects_uri: str | None
     results_uri: str | None
+    summary_uri: str | None
     calling_window: CallingWindow | None
     on_closed: OnClosedUpload
     call_cap: CallCap | None

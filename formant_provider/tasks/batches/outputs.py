@@ -7,49 +7,67 @@ So the list begins with its batch call's marker, and another one neither replace
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress as ignoring
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.tasks.options import is_template
 from formant_provider.tasks.storage.tables import form_of
+from formant_provider.tasks.summaries.writing import check_summary, check_written_summary
 
 if TYPE_CHECKING:
     from formant_provider.core.batches.report import BatchReport
 
 log = logging.getLogger(__name__)
 
+_NEEDS_RESULTS = "needs results_uri: the page counts the rows of that report"
 
-def check_written_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
-    """Refuse invalid paths that the DAG file itself holds; the rest is checked when the task runs."""
-    given = (contacts, suppress, rejects_uri, results_uri)
-    contacts, suppress, rejects_uri, results_uri = (place if _is_literal(place) else None for place in given)
+
+def check_written_outputs(read: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    """Refuse invalid paths that the DAG file itself holds; the rest is checked when the task runs.
+
+    :param read: the fields of what is read, by name.
+    :param written: ``rejects_uri``, ``results_uri`` and ``summary_uri``.
+    """
+    if written["summary_uri"] is not None and written["results_uri"] is None:
+        raise ValueError(f"summary_uri {_NEEDS_RESULTS}")
+    check_written_summary(written["summary_uri"])
+    read, written = _literals(read), _literals(written)
+    results_uri = written["results_uri"]
     # A path that names no file at all is refused when the task runs, by the rules of its storage.
     if results_uri is not None and str(results_uri).strip(" /") and not str(results_uri).endswith("/"):
         form_of("results_uri", results_uri)
-    _refuse_overlap(contacts, suppress, rejects_uri, results_uri)
+    _refuse_overlap(read, written)
 
 
-def check_outputs(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
+def check_outputs(read: Mapping[str, Any], written: Mapping[str, Any]) -> None:
     """Refuse files that cannot be written, or would replace one that is read, before anything is read."""
     from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.storage.tables import check_format
 
-    for name, uri in (("rejects_uri", rejects_uri), ("results_uri", results_uri)):
+    for name, uri in written.items():
         if uri is not None:
             to_file(name, uri)
+    results_uri, summary_uri = written["results_uri"], written["summary_uri"]
     if results_uri is not None:
         check_format(form_of("results_uri", results_uri).file_format)
-    _refuse_overlap(contacts, suppress, rejects_uri, results_uri)
+    if summary_uri is not None:
+        check_summary(summary_uri)
+        if results_uri is None:
+            raise InvalidInput("summary_uri", _NEEDS_RESULTS)
+    _refuse_overlap(read, written)
 
 
-def _refuse_overlap(contacts: Any, suppress: Any, rejects_uri: Any, results_uri: Any) -> None:
+def _literals(places: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: place if _is_literal(place) else None for name, place in places.items()}
+
+
+def _refuse_overlap(read: Mapping[str, Any], written: Mapping[str, Any]) -> None:
     from formant_provider.core.tables.parts import refuse_overlap
 
-    read = {"contacts": contacts, "suppress": suppress}
-    written = {"rejects_uri": rejects_uri, "results_uri": results_uri}
-    if results_uri is not None:
-        written["the list of rows beside results_uri"] = recipients_uri(results_uri)
+    if (results_uri := written["results_uri"]) is not None:
+        written = {**written, "the list of rows beside results_uri": recipients_uri(results_uri)}
     refuse_overlap(
         {name: str(place) for name, place in read.items() if _is_place(place)},
         {name: str(place) for name, place in written.items() if _is_place(place)},

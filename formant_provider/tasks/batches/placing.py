@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pendulum
 
 from formant_provider.tasks.batches.contacts import ContactFiles
-from formant_provider.tasks.batches.duplicates import reject_duplicates
+from formant_provider.tasks.batches.duplicates import reject_duplicates, written_by
 from formant_provider.tasks.batches.outputs import check_outputs, check_written_outputs, recipients_uri
 from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.do_not_call import refuse_lost_list
@@ -39,9 +39,9 @@ def check_fields(task: BatchTask, *, is_row: bool) -> None:
 
     :param is_row: whether the task is a row of a mapped one, and so is checked when it runs.
     """
-    at_the_end = {"results_uri": task.results_uri, "min_success_rate": task.waiting.min_success_rate}
+    at_the_end = {"min_success_rate": task.waiting.min_success_rate, **written_by(task)}
     for name, value in at_the_end.items():
-        if value is not None and not task.wait_for_completion:
+        if name != "rejects_uri" and value is not None and not task.wait_for_completion:
             raise ValueError(f"{name} needs wait_for_completion=True: it is known only at the end")
     if is_row:  # other rows may have the file
         return
@@ -50,18 +50,18 @@ def check_fields(task: BatchTask, *, is_row: bool) -> None:
     # The rejects have all columns of the contacts in any case.
     is_written = task.results_uri is not None or task.rejects_uri is not None
     refuse_idle(task.given, ("reference_column", "keep_columns"), "results_uri", met=is_written)
-    check_written_outputs(reveal(task.contacts), reveal(task.suppress), task.rejects_uri, task.results_uri)
+    check_written_outputs(_read(task), written_by(task))
     refuse_idle(task.given, ["on_closed"], "calling_window", met=task.calling_window is not None)
 
 
 def _open_files(task: BatchTask, folder: Path) -> ContactFiles:
     """Check where files are to be written, before anything is sent; return the contacts, not read yet."""
-    contacts, suppress = reveal(task.contacts), reveal(task.suppress)
-    check_outputs(contacts, suppress, task.rejects_uri, task.results_uri)
+    read = _read(task)
+    check_outputs(read, written_by(task))
     return ContactFiles(
         folder,
-        contacts,
-        suppress,
+        read["contacts"],
+        read["suppress"],
         task.rules,
         rejects_uri=task.rejects_uri,
         recipients_uri=None if task.results_uri is None else recipients_uri(task.results_uri),
@@ -69,6 +69,10 @@ def _open_files(task: BatchTask, folder: Path) -> ContactFiles:
         on_closed=task.on_closed,
         on_capped=task.on_capped,
     )
+
+
+def _read(task: BatchTask) -> dict[str, Any]:
+    return {"contacts": reveal(task.contacts), "suppress": reveal(task.suppress)}
 
 
 def build_batch(task: BatchTask, run: TaskRun, write_file: Callable[[], Path] = Path) -> BatchRequest:

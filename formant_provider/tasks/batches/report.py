@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from formant_provider.core.batches.report import BatchReport
     from formant_provider.core.conversations.history import History
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.tasks.batches.page import BatchPage
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ def write_report(
     *,
     marker: str,
     is_complete: bool,
+    page: BatchPage | None = None,
 ) -> dict[str, Any]:
     """Write the report, in place of an older one, unless the list of rows was deleted after that.
 
@@ -82,8 +84,9 @@ def write_report(
     :param placed: what is known of the batch call: ``agent_id``, ``placed_at`` (when it began at the
         earliest) and ``total_recipients``.
     :param is_complete: whether the batch call is over, so that no further report is to be written.
+    :param page: is written from the same rows, if there is to be one.
     :return: ``results_uri``, ``by_status`` (a count of recipients for each status; ``None`` if it is not
-        known) and ``rejected`` (how many rows are not called).
+        known) and ``rejected`` (how many rows are not called); with a page its ``summary_uri``.
     """
     from formant_provider.core.batches.report import BatchReport
     from formant_provider.core.paging import CLOCK_SKEW_MS
@@ -93,17 +96,20 @@ def write_report(
     with tempfile.TemporaryDirectory(prefix="formant-report-") as place, BatchReport(Path(place)) as report:
         is_listed = add_rows(report, results_uri, marker)
         if not is_listed and (there := _complete_report(results_uri, since)):
-            return there
+            return there if page is None else there | page.left(since)
         if is_listed:
             _add_told(report, hook, placed["agent_id"], since, placed_at)
         with _history(hook, placed, since) as history:
             if not (is_listed and report.knows_all_ends):
                 _add_listed(report, history, is_listed=is_listed)
-            uri = _write(report, history, results_uri, options)
+            uri = _write(report, history, results_uri, options, page)
     _log_written(report, history, uri)
+    result = _result(uri, report.by_status, report.rejected)
+    if page is not None:
+        result |= page.write()
     if is_listed and not options.keep_recipients:
         delete_list(results_uri, is_complete=is_complete)
-    return _summary(uri, report.by_status, report.rejected)
+    return result
 
 
 def _add_told(
@@ -151,7 +157,7 @@ def _log_written(report: BatchReport, history: History, uri: str) -> None:
         )
 
 
-def _summary(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
+def _result(uri: str, by_status: Mapping[str, int] | None, rejected: int | None) -> dict[str, Any]:
     counts = None if by_status is None else dict(sorted(by_status.items()))
     return {"results_uri": uri, "by_status": counts, "rejected": rejected}
 
@@ -194,7 +200,7 @@ def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None
         " writes the report again.",
         path,
     )
-    return _summary(str(path), *_counted(path, results_uri))
+    return _result(str(path), *_counted(path, results_uri))
 
 
 def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | None]:
@@ -214,7 +220,9 @@ def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | No
     return called, counts.total() - called.total()
 
 
-def _write(report: BatchReport, history: History, results_uri: str, options: ReportOptions) -> str:
+def _write(
+    report: BatchReport, history: History, results_uri: str, options: ReportOptions, page: BatchPage | None
+) -> str:
     from formant_provider.tasks.storage.files import to_file, write_file
     from formant_provider.tasks.storage.tables import write_rows
 
@@ -222,14 +230,19 @@ def _write(report: BatchReport, history: History, results_uri: str, options: Rep
     columns = options.columns(has_parts=report.has_parts)
 
     def fill(file: IO[bytes]) -> str:
-        write_rows(file, _rows(report, history, columns, options), columns, form_of("results_uri", name))
+        rows = _rows(report, history, columns, options, page)
+        write_rows(file, rows, columns, form_of("results_uri", name))
         return name
 
     return write_file(folder, fill).uri
 
 
 def _rows(
-    report: BatchReport, history: History, columns: Sequence[str], options: ReportOptions
+    report: BatchReport,
+    history: History,
+    columns: Sequence[str],
+    options: ReportOptions,
+    page: BatchPage | None,
 ) -> Iterator[dict[str, Any]]:
     from formant_provider.core.batches.report import NO_RECORD, REJECTED
     from formant_provider.tasks.storage.tables import row, shown_number
@@ -246,4 +259,6 @@ def _rows(
         }
         if record is not None:
             cells |= row(record, fields)
+        if page is not None:
+            page.add(listed, record)
         yield {name: cells[name] for name in columns}

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 _TEMPLATE = "page.html.jinja"
 
 
-def page(summary: Summary, *, title: str, made_at: datetime) -> str:
+def page(summary: Summary, *, title: str, made_at: datetime, is_over: bool | None = None) -> str:
     """Return the page about a list of calls.
 
     :param summary: to which all rows were added.
     :param title: what the page is about, as text. A number with a plus sign in it is not shown.
     :param made_at: when the rows were read; aware.
+    :param is_over: whether the figures are final; ``None``: if nobody is waiting and no call is in progress.
     """
+    if is_over is None:
+        is_over = not summary.by_status["waiting"] and not summary.by_status["in_progress"]
     hours = [(hour, summary.by_hour[hour]) for hour in trimmed([it.called for it in summary.by_hour])]
     steps = [_step(seconds) for seconds in (0, *DURATION_STEPS_S)]
     spans = [*(f"{low} to {high}" for low, high in pairwise(steps)), f"{steps[-1]} and more"]
@@ -36,7 +39,7 @@ def page(summary: Summary, *, title: str, made_at: datetime) -> str:
         title=without_international(title),
         made_at=made_at.astimezone(UTC),
         summary=summary,
-        is_over=not summary.by_status["waiting"] and not summary.by_status["in_progress"],
+        is_over=is_over,
         outcomes=bars(summary.by_status, status_text),
         left_out=bars(summary.by_reason, reason_text),
         not_again=bars(summary.not_again, reason_text),

@@ -9,7 +9,7 @@ _STATUSES = {
     "failed": "The call failed.",
     "in_progress": "A call is under way, or its end is not known yet.",
     "no_answer": "Nobody answered.",
-    "no_record": "Called, and no conversation was on record in time.",
+    "no_record": "No conversation was on record in time.",
     "rejected": "Never called; the reasons are below.",
     "socket_failure": "The platform lost the connection.",
     "telephony_failed": "The telephone network did not put the call through.",

@@ -37,16 +37,20 @@ def check_summary(uri: object) -> None:
     _check_suffix(str(uri))
 
 
-def write_summary(uri: object, summary: Summary, *, title: str, made_at: datetime) -> str:
+def write_summary(
+    uri: object, summary: Summary, *, title: str, made_at: datetime, is_over: bool | None = None
+) -> str:
     """Write the page, as a whole or not at all, in place of an older one; return where it is.
 
     :param title: what the page is about, as text.
     :param made_at: when the rows were read; aware.
+    :param is_over: whether the figures are final; ``None``: if nobody is waiting and no call is in progress.
     """
     from formant_provider.tasks.storage.files import to_file, write_file
     from formant_provider.tasks.summaries.page import page
 
-    content = page(summary, title=title, made_at=made_at).encode("utf-8", "replace")
+    html = page(summary, title=title, made_at=made_at, is_over=is_over)
+    content = html.encode("utf-8", "replace")
     folder, name = to_file(FIELD, uri)
 
     def fill(file: IO[bytes]) -> str:
