@@ -156,12 +156,16 @@ PROVIDER_INFO: dict[str, Any] = {
         }
     ],
     "hooks": _modules("hooks", "formant"),
-    "operators": _modules("operators", "batch", "call", "export", "storage", "suppression"),
+    "operators": _modules("operators", "batch", "call", "call_list", "export", "storage", "suppression"),
     "sensors": _modules("sensors", "batch", "conversation"),
     "triggers": _modules("triggers", "batch", "conversation", "event", "wait"),
     "notifications": ["formant_provider.notifications.call.FormantCallNotifier"],
     "task-decorators": [
-        {"name": "formant_call", "class-name": "formant_provider.decorators.call.formant_call_task"}
+        {"name": "formant_call", "class-name": "formant_provider.decorators.call.formant_call_task"},
+        {
+            "name": "formant_call_list",
+            "class-name": "formant_provider.decorators.call_list.formant_call_list_task",
+        },
     ],
     "extra-links": ["formant_provider.links.ConversationLink"],
     "connection-types": [

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
@@ -195,7 +195,7 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         "hold",
         "dry_run",
     )
-    private_fields = ("calls", "suppress")
+    private_fields: ClassVar[tuple[str, ...]] = ("calls", "suppress")
     literal_fields = ("agent_id", "region")
     masks_numbers = False
     ui_color = "#aed6bb"
@@ -269,7 +269,7 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         self.ending = EndOptions(on_timeout, min_success_rate, on_below_threshold)
         self.timeout_s = time_to_wait("timeout", timeout)
         self.results_uri, self.progress_uri, self.summary_uri = results_uri, progress_uri, summary_uri
-        self.result_options = ResultOptions(recipients, keep_columns, result_columns)
+        self.result_options = ResultOptions(recipients, None, keep_columns, result_columns or {})
         self._stopped = False
         self.check_options(self.given, {"min_success_rate": min_success_rate, "invalid_rows": invalid_rows})
         refuse_literals(self)

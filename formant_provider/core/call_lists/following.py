@@ -28,7 +28,7 @@ class Following:
     :param timeout: how long after its beginning a call is given up that is not known to be over.
     """
 
-    mark: Callable[[int, str], str]
+    mark: Callable[[int, str], str | None]
     endings: Endings
     poll_interval_s: float
     safety_interval_s: float

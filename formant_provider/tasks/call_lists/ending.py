@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.core.call_lists.board import Board
-    from formant_provider.core.call_lists.calls import RowResult
-    from formant_provider.core.call_lists.tally import Tally
     from formant_provider.tasks.call_lists.fields import CallListTask
 
 log = logging.getLogger(__name__)
@@ -66,8 +63,9 @@ def end(task: CallListTask, result: dict[str, Any], context: Context, *, why: st
         text = f"The list is held: {why}. Nobody further was called. Clear this task when it may go on"
         _fail(text, result, context)
     if status == EXPIRED and options.on_timeout == "fail":
-        text = f"{why}, and {result['by_reason'].get(EXPIRED, 0)} people were not called at all. Clear this task to go on"
-        _fail(text[0].upper() + text[1:], result, context)
+        left = result["by_reason"].get(EXPIRED, 0)
+        text = f"The list has ended: {why}; {left} people were not called at all. Clear this task to go on"
+        _fail(text, result, context)
     if why:
         log.warning("The list has ended before its end: %s.", why)
     _end_by_rate(task, result, context)

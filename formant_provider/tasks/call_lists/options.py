@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.tasks.batches.outputs import check_written_outputs
+from formant_provider.tasks.call_lists.outputs import check_written
 from formant_provider.tasks.options import percent, refuse_idle
-from formant_provider.tasks.privacy import reveal
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.variants import Variants
     from formant_provider.tasks.call_lists.fields import CallListTask
 
 ROLES = ("reference", "agent_id", "scheduled_for", "idempotency_key", "metadata")
-_FILES = ("results_uri", "progress_uri")
 
 
 def variants_of(agent_id: object, agents: object) -> Variants | None:
@@ -61,6 +59,4 @@ def check_fields(task: CallListTask, *, is_row: bool) -> None:
     refuse_idle(task.given, ["result_columns"], "results_uri", met=task.results_uri is not None)
     is_written = task.results_uri is not None or task.progress_uri is not None
     refuse_idle(task.given, ["recipients", "keep_columns"], "results_uri", met=is_written)
-    for name in _FILES:
-        files = reveal(task.calls), reveal(task.suppress), None, getattr(task, name)
-        check_written_outputs(*files)
+    check_written(task)

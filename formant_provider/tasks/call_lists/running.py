@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
+from formant_provider.tasks.call_lists.outputs import check_outputs
 from formant_provider.tasks.call_lists.reading import ListReading
 from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.lateness import lateness_s, refuse_late
@@ -84,6 +85,7 @@ class ListRun:
         :raises CallNotAllowed: it is too late to call anybody, or nobody is left.
         """
         self.cap.check(self.task.hook)
+        check_outputs(self.task)
         reading = ListReading(self.task, self.folder, self.ledgers.people())
         reading.into(self.board, self._reader)
         self.has_parts = reading.has_parts
@@ -252,7 +254,7 @@ class ListRun:
     def _control(self) -> Control:
         from formant_provider.core.call_lists.work import Control
 
-        return Control(self.stopped, self.hold.holder, self._over, self._tell)
+        return Control(self.stopped, self.hold.who, self._over, self._tell)
 
     def _over(self) -> tuple[str, str] | None:
         """Return in a word and in words why nothing is placed any more."""

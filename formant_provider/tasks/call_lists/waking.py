@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.tasks.call_lists.ending import EXPIRED, FINISHED, HELD, STOPPED, end, result_of
-from formant_provider.tasks.call_lists.results import write_results
+from formant_provider.tasks.call_lists.hold import to_hold
+from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
 from formant_provider.tasks.results import of_row
 from formant_provider.tasks.waiting import defer_wait
@@ -49,7 +50,7 @@ def wake(
         rest = run.go()
         if stopped():
             _raise_stopped()
-        is_held_for_good = rest is not None and run.hold.is_final
+        is_held_for_good = rest is not None and to_hold(task.hold)
         if rest is not None and not is_held_for_good:
             _defer(task, rest, until)
         if is_held_for_good:
@@ -77,8 +78,7 @@ def _show(run: ListRun, board: Board) -> None:
     if uri is None:
         return
     try:
-        options = run.task.result_options.without_result_columns()
-        write_results("progress_uri", uri, board.results(), options, has_parts=run.has_parts)
+        write_progress(uri, board.results(), run.task.result_options, has_parts=run.has_parts)
     except Exception as error:  # whatever its storage raises
         log.warning("The progress could not be written to progress_uri (%s).", type(error).__name__)
 
@@ -86,9 +86,37 @@ def _show(run: ListRun, board: Board) -> None:
 def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     task, board = run.task, run.board
     why = run.work.ended_early if run.work else None
-    held = run.hold.holder() if run.hold.is_final else None
+    held = run.hold.who() if to_hold(task.hold) else None
     status = HELD if held else FINISHED if why is None else EXPIRED if now() >= run.deadline else STOPPED
     _show(run, board)
-    uris = {"results_uri": None, "summary_uri": None}
+    uris = {"results_uri": _write_results(run), "summary_uri": _write_summary(run)}
     row = of_row(context, task.reference)
     return end(task, result_of(board, row, status=status, uris=uris), context, why=held or why)
+
+
+def _write_results(run: ListRun) -> str | None:
+    task = run.task
+    if task.results_uri is None:
+        return None
+    rows = run.board.results()
+    written = write_results(task.hook, task.results_uri, rows, task.result_options, has_parts=run.has_parts)
+    log.info("What came of each row is in %s.", written.uri)
+    return written.uri
+
+
+def _write_summary(run: ListRun) -> str | None:
+    from formant_provider.tasks.summaries.summary import Summary
+    from formant_provider.tasks.summaries.writing import write_summary
+
+    task = run.task
+    if task.summary_uri is None:
+        return None
+    summary = Summary(task.following.success_statuses)
+    for row in run.board.results():
+        summary.add(row)
+    title = str(task.reference or "")
+    where = write_summary(
+        task.summary_uri, summary, title=title or f"Calls of {run.run.task_id[2]}", made_at=now()
+    )
+    log.info("A page about the list is in %s.", where)
+    return where
