@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -30,7 +30,7 @@ class Attempts:
     :param after: how long after the end of an attempt the next one is due, by the status of that attempt:
         ``no_answer``, ``busy``, ``failed``, ``unreachable``, ``socket_failure`` or ``telephony_failed``. In
         seconds, as a ``timedelta``, or as text such as ``"2h"``, ``"15m"`` or ``"1d"``. After a status that
-        is not named, the person is not called again.
+        is not named, the person is not called again. ``None`` names none.
     :param per_day: at most so many attempts of this list in one calendar day of the person; where a number
         may be in several time zones, in a day of each. ``None``: as many as are due.
     :raises ValueError: at parse time, for a value that is invalid and no template.
@@ -39,14 +39,14 @@ class Attempts:
     """
 
     most: int | str = 1
-    after: Mapping[str, timedelta | float | str] | str = field(default_factory=dict)
+    after: Mapping[str, timedelta | float | str] | str | None = None
     per_day: int | str | None = None
 
     template_fields: ClassVar[tuple[str, ...]] = ("most", "after", "per_day")
 
     def __post_init__(self) -> None:
-        if isinstance(self.after, Mapping):
-            self.after = dict(self.after)  # nobody changes it later, and Airflow renders a dict
+        if self.after is None or isinstance(self.after, Mapping):
+            self.after = dict(self.after or {})  # nobody changes it later, and Airflow renders a dict
             _refuse_words(self.after)
         if not is_template(self.most):
             _to_most(self.most)
@@ -113,6 +113,7 @@ def _to_per_day(value: object) -> int | None:
 
 
 def _to_after(value: object) -> dict[str, timedelta]:
+    value = {} if value is None else value  # which a template may render to
     if not isinstance(value, Mapping):
         raise InvalidInput(
             "attempts.after", 'must be a mapping of statuses to waits, such as {"busy": "15m"}'

@@ -24,7 +24,7 @@ _PERCENT = 100
 class StopWhen:
     """When a call list stops before its end: as soon as one of these is so, nobody is called any more.
 
-    Calls that were placed go on and are counted, so a list may go beyond a limit by those in progress.
+    Calls that were placed continue and are counted, so a list may go beyond a limit by those in progress.
     Minutes are those of the records, to the second: if you pay for each minute that was begun, give a price
     that allows for it. Every field is a template field of the operator that it is given to; ``None`` is no
     limit.

@@ -86,6 +86,9 @@ def test_a_template_is_checked_once_it_is_rendered() -> None:
     attempts.per_day = "2"
     assert attempts.rule() == AttemptRule(3, {"busy": timedelta(minutes=15)}, 2)
     attempts.most = "1"
+    attempts.after = None  # as a native template may render
+    assert attempts.rule() == AttemptRule(1, {}, 2)
+    attempts.after = {"busy": "15m"}
     with pytest.raises(InvalidInput, match=r"attempts\.after"):
         attempts.rule()
 

@@ -44,6 +44,7 @@ def make(kind: Any) -> Any:
 @pytest.mark.parametrize(
     "name",
     [
+        "attempts.Attempts",
         "call_cap.CallCap",
         "calling_window.CallingWindow",
         "notifications.call.FormantCallNotifier",
@@ -55,6 +56,7 @@ def make(kind: Any) -> Any:
         "sandbox.settings.Settings",
         "sensors.batch.FormantBatchCallSensor",
         "sensors.conversation.FormantConversationSensor",
+        "stop_when.StopWhen",
     ],
 )
 def test_every_parameter_is_documented(name: str) -> None:

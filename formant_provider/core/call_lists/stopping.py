@@ -1,7 +1,7 @@
 """When a list stops before its end. The only place that decides it.
 
 What is counted is what is over. So a list that stops may go beyond a limit by the calls that are in progress
-then: they go on, and nobody is called any more.
+then: they continue, and nobody is called any more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class StopRule:
     after: int = FAILED_AFTER
 
     def reason(self, tally: Tally) -> str | None:
-        """Return why the list stops now, in words; ``None`` while it goes on."""
+        """Return why the list stops now, in words; ``None`` while it continues."""
         if self.reached is not None and tally.reached >= self.reached:
             return f"{tally.reached} people were reached; the goal is {self.reached} (stop_when.reached)"
         return self._of_time(tally.seconds / 60) or self._of_failures(tally)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
 _TEXT = """Hold all call lists whose connection names this store: within seconds they place no further call.
-Calls that were placed go on, and are waited for. A list that is held waits, and continues when it may.
+Calls that were placed continue, and are waited for. A list that is held waits until it is released.
 Tasks that place one call, or a batch call, are not held."""
 
 

@@ -37,7 +37,7 @@ class Hold:
 
     :param value: the option, rendered: see :func:`to_hold`.
     :param variable: name of an Airflow Variable, whose value is one of the same words. One that is missing
-        holds nobody; one that is something else holds, since somebody has meant something by it.
+        holds nobody; any other value holds as well, since it was set for a purpose.
     :param store: the call store, if there is one.
     :param clock: seconds that only go forward.
     :raises InvalidInput: the option is none of the words.
@@ -81,7 +81,7 @@ class Hold:
         before, self._who = self._who, "; ".join(filter(None, told)) or None
         if self._who and self._who != before:
             log.warning(
-                "The list is held: %s. No further call is placed; calls in progress go on.", self._who
+                "The list is held: %s. No further call is placed; calls in progress continue.", self._who
             )
         elif before and not self._who:
             log.info("The list is not held any more. Calls are placed again.")
@@ -118,13 +118,13 @@ def to_hold(value: object) -> bool:
 
     :raises InvalidInput: it is something else.
     """
-    meant = False if value is None else _meant(value)
-    if meant is None:
+    is_on = False if value is None else _read(value)
+    if is_on is None:
         raise InvalidInput("hold", "must be true or false, on or off, 1 or 0")
-    return meant
+    return is_on
 
 
-def _meant(value: object) -> bool | None:
+def _read(value: object) -> bool | None:
     return _WORDS.get(str(value).strip().lower())
 
 
@@ -137,7 +137,7 @@ def _of_variable(name: str) -> str | None:
             value = _asked_again(name)
     except Exception as error:
         raise _Unreadable(f"Airflow Variable {name!r} cannot be read ({type(error).__name__})") from None
-    is_on = False if value is None else _meant(value)
+    is_on = False if value is None else _read(value)
     if is_on is None:
         return f"Airflow Variable {name!r}, which is neither on nor off"
     return f"Airflow Variable {name!r}" if is_on else None

@@ -39,7 +39,7 @@ STOPS: dict[str, tuple[StopRule, Tally, Tally, str]] = {
 def test_a_list_stops_at_its_limit_and_says_so_with_the_figures(
     rule: StopRule, before: Tally, then: Tally, said: str
 ) -> None:
-    """One less, and it goes on."""
+    """One less, and it continues."""
     assert rule.reason(before) is None
     assert rule.reason(then) == said
 

@@ -109,7 +109,7 @@ def test_a_thousand_questions_are_one_look(airflow: FakeSupervisor, clock: Clock
 
 
 def test_a_variable_that_is_neither_holds(airflow: FakeSupervisor, clock: Clock) -> None:
-    """Somebody has meant something by it; what it is, is not repeated."""
+    """It was set for a purpose; the value is not repeated."""
     airflow.variables[VARIABLE] = "stop! +14155550100"
     who = Hold(variable=VARIABLE, clock=clock).who()
     assert who == f"Airflow Variable {VARIABLE!r}, which is neither on nor off"
@@ -161,7 +161,7 @@ def test_the_store_holds_and_says_who(store: Store, clock: Clock) -> None:
 
 
 def test_a_store_that_does_not_answer_releases_nobody(sqlite: Database, store: Store, clock: Clock) -> None:
-    """Nor does it hold a list that it let go on; a list that has no answer yet is held."""
+    """Nor does it hold a list that was not held; a list that has no answer yet is held."""
     known = Hold(store=store, clock=clock)
     assert not known.is_on()
     hold(store, by="alice", reason=None, now=NOW)
@@ -176,7 +176,7 @@ def test_a_store_that_does_not_answer_releases_nobody(sqlite: Database, store: S
 
 
 def test_each_place_that_holds_is_named(airflow: FakeSupervisor, store: Store, clock: Clock) -> None:
-    """Else who clears one wonders why nothing goes out."""
+    """Whoever clears one has to know of the others."""
     airflow.variables[VARIABLE] = "1"
     hold(store, by="alice", reason=None, now=NOW)
     who = str(Hold("on", VARIABLE, store, clock=clock).who())
