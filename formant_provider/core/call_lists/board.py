@@ -143,6 +143,11 @@ class Board:
         query = f"select {_CALL} from listed where state = ? and due_ms <= ? order by due_ms, place limit ?"  # noqa: S608 - our own words
         return [_call(found) for found in self._database.execute(query, (State.WAITING, now_ms, limit))]
 
+    def waiting(self) -> Iterator[Call]:
+        """Yield the rows that are to be called, now or later."""
+        query = f"select {_CALL} from listed where state = ? order by place"  # noqa: S608 - our own words
+        return map(_call, self._database.execute(query, (State.WAITING,)))
+
     def in_progress(self) -> Iterator[Call]:
         """Yield the rows with a call that is not over."""
         query = f"select {_CALL} from listed where state = ?"  # noqa: S608 - our own words
