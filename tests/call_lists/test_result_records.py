@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from call_lists.result_rows import NOON_MS, a_row, an_attempt, read_back
+from call_lists.result_rows import NOON_MS, PARQUET, a_row, an_attempt, read_back
 
 from formant_provider.api.client import GET_CONVERSATION
 from formant_provider.core.call_lists.calls import Attempt, RowResult
@@ -184,7 +184,7 @@ def test_one_conversation_that_cannot_be_read_does_not_stop_the_others(tmp_path:
     assert [each["intent"] for each in cells] == [None if number % 3 else number for number in range(12)]
 
 
-@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+@pytest.mark.parametrize("name", ["r.csv", PARQUET])
 def test_cells_have_the_types_that_were_declared(tmp_path: Path, name: str) -> None:
     """In Parquet they are types of its own; in CSV they are written as JSON has them."""
     results = {"n": 12, "x": 1.5, "b": True, "d": "2026-03-18", "m": "2026-03-18T12:00:00Z", "j": {"a": [1]}}
