@@ -124,6 +124,13 @@ def test_a_record_that_appears_late_is_not_overlooked(page: dict[str, Any]) -> N
         assert looks.found(5000, -9000) == ["c-5000"]
 
 
+def test_a_long_call_in_a_list_by_the_end_hides_nothing(looks: Looks) -> None:
+    """The last record of a page began hours before those on the next one."""
+    long = call(500, -9000, end_timestamp=NOON_MS - 200_000)
+    looks.board.rows = [*(call(n, -n) for n in range(99)), long, call(600, -300)]
+    assert looks.found(600) == ["c-600"]
+
+
 def test_a_total_that_counts_something_else_is_not_relied_on_for_long() -> None:
     """It stays the same whatever comes: after some minutes a late record is seen all the same."""
     with looking(page={"total": 10_000}) as looks:
