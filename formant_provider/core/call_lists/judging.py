@@ -15,13 +15,13 @@ from formant_provider.api.errors import (
     InvalidInput,
     RequestRefused,
 )
-from formant_provider.core.call_lists.board import Call
+from formant_provider.core.call_lists.board import REFUSED, UNKNOWN, Call
 from formant_provider.core.call_lists.calls import Attempt
 from formant_provider.core.call_lists.placing import REACHED, TALKING, Came
 from formant_provider.core.hours.zones import zones_of
 from formant_provider.core.pace import PaceExceeded
 
-REFUSED, UNKNOWN, ATTEMPTS_USED = "refused", "unknown", "attempts_used"
+ATTEMPTS_USED = "attempts_used"
 # A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
 _REFUSALS_TO_BELIEVE = 3
 # So many calls are refused and none is accepted: it is no fault of a row.

@@ -117,7 +117,7 @@ class CallPlacer:
         )
 
     def _why_not(self, placing: CallPlacing) -> str | None:
-        """Return why no further call was due, in a word; ``None`` where the last call is not on record yet."""
+        """Return why no further call was due, in a word; ``None`` if the last is not on record yet."""
         others = {record.status for record in placing.since_last_call} - set(self.redial_on)
         if not others:
             return None

@@ -114,8 +114,8 @@ class ListWork:
             self._follow(call)
         while not self._is_done():
             self._look()
+            self.listening.advance()  # before calls, which would use up the limit
             self._send_what_is_due()
-            self.listening.advance()
             self._take_ended()
             rest = self._rest()
             if rest is not None:

@@ -110,7 +110,6 @@ class CallListTask(Protocol):
     on_capped: OnListCapped
     attempts: Attempts
     stop_when: StopWhen | None
-    dry_run: bool | str
     hold: bool | str | None
     hold_variable: str | None
     results_uri: str | None

@@ -33,6 +33,7 @@ def wake(
     folder: Path,
     deadline: datetime | None,
     *,
+    dry_run: object,
     stopped: Callable[[], bool],
 ) -> dict[str, Any]:
     """Work on a list until its end; the task is deferred where there is nothing to do for a while.
@@ -48,7 +49,7 @@ def wake(
         run = ListRun(task, context, board, folder, until, stopped, deadline is not None, show=lambda _: None)
         run.show = lambda shown: _show(run, shown)
         run.read()
-        if is_dry_run(task.dry_run):
+        if is_dry_run(dry_run):
             return dry_run_result(run, of_row(context, task.reference))
         run.restore()
         rest = run.go()
