@@ -16,9 +16,9 @@ FACTS, BASE = "facts", "base"
 """Keys of a payload of the kinds :data:`PURGING` and :data:`CUT`: what is known of the store as a whole from
 then on, and after which event, with which hash, its chain begins."""
 
-PEOPLE, ATTEMPTS = "people", "attempts"
-"""Keys of a payload besides the columns of the row: how many people a batch call is to and who, and, in an
-event of the kind :data:`KEPT`, the earlier attempts of a call."""
+PEOPLE, ATTEMPTS, ENDED = "people", "attempts", "ended"
+"""Keys of a payload besides the columns of the row: how many people a batch call is to and who; in an event
+of the kind :data:`KEPT`, the earlier attempts of a call; and the attempt of a list's call that is over."""
 
 
 def payload_of(text: str) -> dict[str, Any]:
