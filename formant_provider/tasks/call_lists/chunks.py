@@ -41,7 +41,9 @@ class Record:
     def to_text(self) -> str:
         """Return JSON text, without what has its default, and without the key, which the others tell."""
         known, plain = self.known, self.known.intent.to_json()
-        changed = {name: value for name, value in plain.items() if value != _DEFAULTS[name] and name != "key"}
+        changed = {
+            name: _small(value) for name, value in plain.items() if value != _DEFAULTS[name] and name != "key"
+        }
         ended = [attempt.to_json() for attempt in known.ended]
         return json.dumps(
             {**changed, "agent_id": known.agent_id, "try_number": self.try_number, "ended": ended}
@@ -210,3 +212,10 @@ class Chunks:
                 "The calls of this list could not be written to Airflow's task state store"
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
             ) from error
+
+
+def _small(plain: Any) -> Any:
+    """Return plain values without what is not known."""
+    if isinstance(plain, dict):
+        return {name: _small(value) for name, value in plain.items() if value is not None}
+    return [_small(value) for value in plain] if isinstance(plain, list) else plain
