@@ -46,16 +46,16 @@ def calls_known(store: Store, keys: Collection[str]) -> dict[str, Known]:
     return found
 
 
-def asked_before(store: Store, keys: Collection[str]) -> set[str]:
-    """Return the keys of those calls that the store knows.
+def agents_of(store: Store, keys: Collection[str]) -> dict[str, int]:
+    """Return which agent those calls were first asked for that the store knows.
 
     :raises SendAborted: the store does not answer.
     """
-    found: set[str] = set()
+    found: dict[str, int] = {}
     with store.reading() as conn:
         for ids in _some(store, keys):
-            there = select(intents.c.id).where(intents.c.id.in_(ids))
-            found |= {ids[intent_id] for intent_id in conn.execute(there).scalars()}
+            there = select(intents.c.id, intents.c.agent_id).where(intents.c.id.in_(ids))
+            found |= {ids[row.id]: row.agent_id for row in conn.execute(there)}
     return found
 
 

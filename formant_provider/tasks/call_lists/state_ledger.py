@@ -19,7 +19,7 @@ from formant_provider.core.call_lists.calls import Attempt, Known, ListedCall
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.ledger import Sent
 from formant_provider.tasks.call_lists.chunks import CHUNK, Chunks, Record
-from formant_provider.tasks.call_lists.state_calls import StateCallLedger, doubt_of
+from formant_provider.tasks.call_lists.state_calls import StateCallLedger, check_agent, doubt_of
 from formant_provider.tasks.run import TaskRun
 
 # What is lost with a process that dies: receipts are asked for again then, each with a request.
@@ -64,6 +64,7 @@ class StateListLedger:
     def prepare(self, calls: Sequence[ListedCall]) -> None:
         """Write of each that it may have been sent.
 
+        :raises ValueError: one is asked for with another agent than before.
         :raises SendAborted: it cannot be written; most often a newer try of this task has taken over.
         """
         with self._lock:
@@ -147,6 +148,7 @@ class StateListLedger:
 
     def _ledger(self, call: ListedCall) -> StateCallLedger:
         known, key = self._known(call.key), call.key
+        check_agent(call, None if known is None else known.agent_id)
         doubt = doubt_of(call, known, self.now(), taken_since=self.taken_since)
         return StateCallLedger(call, known, doubt, lambda at_once: self._write_one(key, at_once), self._lock)
 

@@ -15,6 +15,7 @@ import pendulum
 from formant_provider.core.call_lists.calls import Attempt, Known, ListedCall
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.ledger import Sent
+from formant_provider.tasks.call_lists.state_calls import check_agent
 from formant_provider.tasks.call_lists.state_ledger import StateListLedger
 from formant_provider.tasks.call_store import CallStore, asked_for
 from formant_provider.tasks.ledger import InMemoryLedger
@@ -73,15 +74,20 @@ class StoreListLedger:
     def prepare(self, calls: Sequence[ListedCall]) -> None:
         """Make their ledgers: each claims its row by itself, before its send.
 
+        :raises ValueError: one is asked for with another agent than before.
         :raises SendAborted: Airflow cannot be told; most often a newer try of this task has taken over.
         """
-        from formant_provider.store.call_lists import asked_before
+        from formant_provider.store.call_lists import agents_of
 
         self.flush()
         if self.airflow is not None:
             self.airflow.mark_over(name_of(self.store.store))
-        there = asked_before(self.store.store, [call.key for call in calls])
+        keys = [call.key for call in calls]
+        there = agents_of(self.store.store, keys)
+        theirs = {} if self.airflow is None else self.airflow.known(keys)
         for call in calls:
+            known = theirs.get(call.key)
+            check_agent(call, there.get(call.key, None if known is None else known.agent_id))
             ledger = self._ledger(call)
             ledger.guesses = ledger.guesses and call.key not in there
             self._in_hand[call.key] = ledger

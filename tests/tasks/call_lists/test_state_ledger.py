@@ -390,6 +390,16 @@ def test_after_a_try_over_a_call_store_only_receipts_are_believed(store: StateSt
         assert known[call.key].intent.written_at == BEGAN
 
 
+def test_a_call_keeps_its_agent(store: StateStore) -> None:
+    """The vendor knows a key by agent: another one would call the person a second time."""
+    call, ledger = listed(1), ledger_in(store)
+    ledger.prepare([call])
+    ledger.finish(call)
+    with pytest.raises(ValueError, match="keeps the agent"):
+        ledger.prepare([replace(call, request=replace(call.request, agent_id=457))])
+    ledger.prepare([call])
+
+
 def test_a_position_of_a_mapped_list_that_was_anothers_meanwhile_is_in_doubt(store: StateStore) -> None:
     """A try in between has written nothing of this call, which another position may have sent then."""
     call = listed(1)

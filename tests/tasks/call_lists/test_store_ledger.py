@@ -258,6 +258,14 @@ def test_a_first_attempt_takes_two_transactions_and_no_question(store: Store) ->
     assert ledger.ledger_of(call).read() is not None
 
 
+def test_a_call_keeps_its_agent(store: Store) -> None:
+    """The vendor knows a key by agent: another one would call the person a second time."""
+    call = listed(1)
+    place(list_ledger_in(store, None), [call])
+    with pytest.raises(ValueError, match="keeps the agent"):
+        list_ledger_in(store, None).prepare([replace(call, request=replace(call.request, agent_id=457))])
+
+
 def test_who_waits_for_a_turn_keeps_the_place(store: Store) -> None:
     """The next time that the call is prepared its turn is asked for, and not a new one."""
     asked: list[bool] = []
