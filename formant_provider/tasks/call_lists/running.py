@@ -86,6 +86,7 @@ class ListRun:
         """
         self.cap.check(self.task.hook)
         check_outputs(self.task)
+        self.ledgers.begin()
         reading = ListReading(self.task, self.folder, self.ledgers.people())
         reading.into(self.board, self._reader)
         self.has_parts = reading.has_parts
