@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -127,6 +128,23 @@ def test_a_process_that_dies_at_any_send_costs_nobody_a_call_and_calls_nobody_tw
             tries.run(calls, at_a_time=5)
         tries.run(calls)
         assert tries.rings(calls) == [1] * 5, send
+
+
+def test_a_list_that_is_killed_again_and_again_calls_everybody_once(sandbox: Sandbox) -> None:
+    """At writes and sends by chance, in another order each time."""
+    for seed in range(8):
+        rnd, store = Random(seed), StateStore()  # noqa: S311 - no secret
+        calls = [listed(2000 + 40 * seed + n) for n in range(12)]
+        tries = ListTries(sandbox, state_ledgers(store, sandbox))
+        for _ in range(3):
+            tries = replace(tries, dies_at_send=rnd.randint(1, 14))
+            setattr(store, rnd.choice(["dies_before", "dies_after"]), store.writes + rnd.randint(1, 10))
+            with suppress(Died):
+                tries.run(rnd.sample(calls, 12), at_a_time=rnd.randint(1, 7))
+            store.dies_before = store.dies_after = 0
+            sandbox.advance(rnd.choice([10, 300, 3600]))
+        replace(tries, dies_at_send=0).run(calls)
+        assert tries.rings(calls) == [1] * 12, seed
 
 
 def test_an_answer_that_was_lost_with_the_process_is_found(sandbox: Sandbox) -> None:
