@@ -58,7 +58,7 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
     triggerer.
 
     Each attempt is placed at most once: what is about to be sent is written down first, in the call store of
-    the connection, or in Airflow's task state store (3.3 and later), a hundred calls at a time; one of the
+    the connection, or in Airflow's task state store (3.3 and later), fifty calls at a time; one of the
     two is needed. A further try, after a lost answer or a killed worker, goes on from there. So does a
     cleared task: people whose rows were added are called, and nobody else again. A person is one number, so
     the order of rows does not matter, nor which agent calls.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.core.conversations.feed import Feed
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from formant_provider.core.polling.waits import Now
 
 log = logging.getLogger(__name__)
+
+_LOOKS_EVERY = timedelta(seconds=2)
 
 # Carries out what may block, elsewhere, and calls back with what came of it.
 Elsewhere = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -52,6 +54,7 @@ class Listening:
     _polls: dict[int, _Poll] = field(default_factory=dict, init=False)
     _waiters: dict[int, tuple[int, Waiter]] = field(default_factory=dict, init=False)
     _ended: list[int] = field(default_factory=list, init=False)
+    _late_at: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -80,13 +83,19 @@ class Listening:
 
     def over(self) -> Iterator[tuple[int, Waiter]]:
         """Yield the rows whose call is over, or whose time is up, and who waited for them."""
-        now = self.now()
-        late = [place for place, (_, waiter) in self._waiters.items() if _gives_up(waiter, now)]
-        for place in dict.fromkeys([*self._ended, *late]):
+        for place in dict.fromkeys([*self._ended, *self._late()]):
             agent_id, waiter = self._waiters.pop(place)
             self._polls[agent_id].feed.leave(waiter)
             yield place, waiter
         self._ended.clear()
+
+    def _late(self) -> list[int]:
+        """Return the rows whose time is up; that is asked of all of them, so every other second is enough."""
+        now = self.now()
+        if now < self._late_at:
+            return []
+        self._late_at = now + _LOOKS_EVERY
+        return [place for place, (_, waiter) in self._waiters.items() if _gives_up(waiter, now)]
 
     def next_step_at(self) -> datetime | None:
         """Return when there is a step to take; ``None`` while all wait for answers, or nobody waits."""
