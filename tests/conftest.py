@@ -12,7 +12,7 @@ __all__ = ["database"]
 if TYPE_CHECKING:
     import pytest
 
-# Files with few tests that take long: of two processes, neither shall begin one when the other is done.
+# Files with few tests that take long: of several processes, none shall begin one when the others are done.
 SLOW = ("tests/engine/", "tests/harness/", "tests/machine/", "tests/docs/")
 
 use_own_airflow_home()
