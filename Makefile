@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
+# More than the two cores of a small machine: for more than half of their time tests wait.
+AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,10 +17,10 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 	@$(BIN)/python scripts/airflow_local.py
 
 test: .venv/.ready ## run the tests
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) $(AT_ONCE)
 
 coverage: .venv/.ready ## run the tests and list what they leave out; fails below the floor in pyproject.toml
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:htmlcov
+	@$(PYTEST) $(AT_ONCE) --cov --cov-report=term --cov-report=html:htmlcov
 
 test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and deaths against a model; STEPS=N
 	@$(BIN)/python scripts/test_long.py

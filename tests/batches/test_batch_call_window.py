@@ -208,6 +208,7 @@ def test_a_batch_call_that_was_placed_is_returned_at_any_hour(
     assert (again.state, again.xcoms["batch_id"]) == ("success", first.xcoms["batch_id"])
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 def test_the_hours_may_be_templates(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Each field of the window is rendered, in a mapped task as well, and the DAG's own stays as it is."""
     window = CallingWindow("{{ '09' ~ ':00' }}", timezone="{{ 'Asia/' ~ 'Kolkata' }}")

@@ -172,7 +172,7 @@ def test_a_list_that_is_held_by_its_option_ends(sandbox: Sandbox, channel: FakeS
 
 def test_a_list_stops_at_its_goal() -> None:
     """Once the goal is reached nobody is called any more; who was called is followed to the end."""
-    with Sandbox(api_key=KEY, call_speed=200, rate_limit=20, rate_window_seconds=2) as slow:
+    with Sandbox(api_key=KEY, call_speed=200, rate_limit=10, rate_window_seconds=1) as slow:
         channel = FakeSupervisor(connections={"formant_default": slow.connection_uri()})
         run = run_task(a_list(people(80), stop_when=StopWhen(reached=5)), channel)
     assert run.state == "success", run.error

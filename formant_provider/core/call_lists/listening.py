@@ -33,11 +33,13 @@ class Clients:
     :param open_client: returns a client that sends every request once.
     :param news: returns what may tell of ends without a poll.
     :param lasting: errors of opening a client that may stay.
+    :param reread: reads the connection anew, whose key may have been changed.
     """
 
     open_client: Callable[[], FormantClient]
     news: Callable[[], News | None]
     lasting: tuple[type[Exception], ...]
+    reread: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -80,6 +82,12 @@ class Listening:
         for poll in self._polls.values():
             while poll.feed.waiters and poll.is_ready(self.now()) and self._step(poll):
                 pass
+
+    def hurry(self) -> None:
+        """Let pauses be as long as they are when nothing else is to be sent."""
+        for poll in self._polls.values():
+            if isinstance(poll.step, Pause) and poll.resumes_at is not None:
+                poll.send(None)
 
     def over(self) -> Iterator[tuple[int, Waiter]]:
         """Yield the rows whose call is over, or whose time is up, and who waited for them."""
@@ -136,6 +144,8 @@ class Listening:
             poll.is_asking = False
             if is_request:
                 self.pace.end()
+            if isinstance(outcome, Exception):
+                raise outcome
             poll.send(outcome)
 
         self.elsewhere(step if is_request else step.ask, came)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.errors import CallNotAllowed, FormantError, NotAdmitted
+from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, NotAdmitted, RateLimited
 from formant_provider.api.models import CallRequest
-from formant_provider.core.call_lists.board import Call
 from formant_provider.core.call_lists.calls import ListedCall
 from formant_provider.core.call_lists.listings import Listings
+from formant_provider.core.call_lists.standing import Call
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.placement import CallPlacing, Placement
@@ -26,6 +26,7 @@ from formant_provider.core.numbers.in_text import holds_international, names
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
+    from formant_provider.api.retry import Quota
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Came:
     :param error: why it was not; ``None`` when the attempt was not due after all.
     :param due: when it may be placed, if that is known to be later.
     :param reason: why it was not due, in a word; ``None``: that does not show yet.
+    :param quota: what the last answer said of the rate limit.
     """
 
     call: ListedCall
@@ -51,6 +53,12 @@ class Came:
     error: FormantError | None = None
     due: datetime | None = None
     reason: str | None = None
+    quota: Quota | None = None
+
+    @property
+    def is_own_limit(self) -> bool:
+        """Whether the API has refused it for its number alone: to others it would still answer."""
+        return isinstance(self.error, RateLimited) and self.quota is not None and self.quota.remaining > 0
 
 
 @dataclass(frozen=True)
@@ -75,11 +83,12 @@ class CallPlacer:
 
     def too_early(self, call: ListedCall) -> Came | None:
         """Return why a call must not be placed now, if it must not."""
-        timing = _Timing(self.when_of(call))
+        timing: _Timing | None = None
         try:
+            timing = _Timing(self.when_of(call))
             timing.when(None, self.now())
-        except CallNotAllowed as error:
-            return Came(call, error=error, due=timing.due)
+        except (CallNotAllowed, InvalidInput) as error:
+            return Came(call, error=error, due=timing.due if timing else None)
         return None
 
     def place(self, call: ListedCall, client: FormantClient, ledger: Ledger[Intent]) -> Came:
@@ -87,6 +96,9 @@ class CallPlacer:
 
         :raises Exception: what is no error of ours; nothing is known then.
         """
+        return replace(self._place(call, client, ledger), quota=client.quota)
+
+    def _place(self, call: ListedCall, client: FormantClient, ledger: Ledger[Intent]) -> Came:
         timing, noted = _Timing(self.when_of(call)), _Noting(ledger)
         callbacks = CallCallbacks(
             now=self.now,

@@ -95,8 +95,8 @@ class ListReading:
 def _add(board: Board, reader: RowReader, columns: Columns, row: Row) -> str | None:
     """Put one row on the board; return what is wrong with what it asks for, if anything is."""
     from formant_provider.api.errors import InvalidInput
-    from formant_provider.core.call_lists.board import About
     from formant_provider.core.call_lists.rows import INVALID
+    from formant_provider.core.call_lists.standing import About
 
     wanted: Wanted | None = None
     detail = None

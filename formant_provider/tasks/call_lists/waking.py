@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.core.call_lists.board import Board
-    from formant_provider.core.call_lists.work import Rest
+    from formant_provider.core.call_lists.control import Rest
     from formant_provider.tasks.call_lists.fields import CallListTask
 
 log = logging.getLogger(__name__)
