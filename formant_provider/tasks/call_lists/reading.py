@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formant_provider.tasks.batches.contacts import PHONE_COLUMN, ContactFiles
+from formant_provider.tasks.batches.contacts import ContactFiles
+from formant_provider.tasks.contact_rules import PHONE_COLUMN
 from formant_provider.tasks.do_not_call import refuse_lost_list
 from formant_provider.tasks.privacy import reveal
 
