@@ -152,6 +152,7 @@ class Listening:
 
     def _opened(self, poll: _Poll) -> FormantClient | Exception:
         try:
+            self.clients.reread()
             client = self.clients.open_client()
             poll.feed.news = self.clients.news()
         except Exception as error:  # a secrets backend may raise anything

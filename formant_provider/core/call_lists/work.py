@@ -141,7 +141,7 @@ class ListWork:
     def _send_what_is_due(self) -> None:
         if self.hold is not None:
             return
-        while self.pace.has_room(len(self.listening) + len(self._sending)):
+        while self._has_room():
             if not self._ready and not self._prepare():
                 break
             call, listed = self._ready.popleft()
@@ -149,6 +149,9 @@ class ListWork:
         was_busy, self.pace.is_busy = self.pace.is_busy, bool(self._ready or self._sending)
         if was_busy and not self.pace.is_busy:
             self.listening.hurry()
+
+    def _has_room(self) -> bool:
+        return self.pace.has_room(len(self.listening) + len(self._sending))
 
     def _prepare(self) -> bool:
         """Prepare what is due; return whether there is anything."""
@@ -270,7 +273,7 @@ class ListWork:
         """Return for how long to wait for what comes from threads."""
         now = self.now()
         moments = [self.listening.next_step_at()]
-        if self.pace.under_way < self.pace.at_once:
+        if self.pace.wait_s() > 0 or self._has_room():
             moments.append(self._next_send_at())
         waits = [(moment - now).total_seconds() for moment in moments if moment is not None]
         return max(min([LOOKS_EVERY_S, *waits]), 0.005)
