@@ -21,6 +21,7 @@ from formant_provider.tasks.contact_rules import PHONE_COLUMN, ContactRules
 from formant_provider.tasks.do_not_call import opened_numbers
 
 if TYPE_CHECKING:
+    from formant_provider.core.contacts.cells import Forgiving
     from formant_provider.core.contacts.people import People
     from formant_provider.core.contacts.report import ContactReport
     from formant_provider.core.contacts.sources import Contacts
@@ -38,6 +39,7 @@ class ContactFiles:
     :param carried: columns that are kept in that list.
     :param marker: the marker of the batch call, which identifies that list.
     :param keeps_rows: whether the list of rows is written on this machine in any case.
+    :param forgiving: how values are read of which a bad one stops no other row; ``None``: it stops all.
     :ivar people: is asked who may be called besides; ``None`` without a call store.
     :ivar openings: the calling hours at the moment of the upload; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
@@ -52,6 +54,7 @@ class ContactFiles:
     carried: CarriedColumns = NOTHING_CARRIED
     marker: str = ""
     keeps_rows: bool = False
+    forgiving: Forgiving | None = None
     on_closed: str = "fail"
     on_capped: str = "skip"
     people: People | None = field(default=None, init=False)
@@ -181,10 +184,16 @@ class ContactFiles:
         rules = self.rules
         if names_files(self.contacts):
             parts = parts_of("contacts", self.contacts)
-            with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
+            chosen: Any = {"numbers": rules.numbers, "forgiving": self.forgiving}
+            with opened_contacts(parts, rules.form, **chosen) as contacts:
                 yield contacts
         elif is_table(self.contacts) and not isinstance(self.contacts, Mapping):
-            yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
+            yield contacts_of(
+                self.contacts,
+                numbers=rules.numbers,
+                phone_column=rules.phone_column,
+                forgiving=self.forgiving,
+            )
         else:
             raise InvalidInput(
                 "contacts", "must be a URI, an absolute path, a list of mappings or a data frame"
