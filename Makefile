@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-report bench-store bench-wait bench-webhooks clean
+.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -61,6 +61,9 @@ bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls u
 
 bench-latency: .venv/.ready ## measure how soon a task starts after a call: by webhooks, and by polling
 	@$(BIN)/python scripts/bench_latency.py
+
+bench-list: .venv/.ready ## measure what a call of a list costs, beside mapped tasks; ten minutes; ARGS=--store=sqlite
+	@$(BIN)/python scripts/bench_list.py $(ARGS)
 
 bench-report: .venv/.ready ## count what a report on 40,000 people costs with and without webhooks
 	@$(BIN)/python scripts/bench_report.py
