@@ -86,7 +86,8 @@ class Pace:
         if self._left is not None and self._left <= 0 and self._resets_at is not None:
             if now < self._resets_at:
                 return max((self._resets_at - now).total_seconds(), self._pause_s(now))
-            self._left = self._limit  # a new window has begun
+            # A new window has begun; its end is told by its first answer, and until then it is used once.
+            self._left, self._resets_at = self._limit, now + timedelta(seconds=self._window_s)
         return self._pause_s(now)
 
     def has_room(self, in_progress: int = 0) -> bool:
