@@ -167,8 +167,7 @@ class Feed(BaseFeed[Waiter]):
 
     def pause_s(self, polled_at: datetime) -> float:
         """Return the seconds between two polls: more than the interval while events come."""
-        waiters = [each for each in self.waiters if not each.outcome]
-        between = polled_at, self._now()
+        waiters, between = [each for each in self.waiters if not each.outcome], (polled_at, self._now())
         return self._listening.pause_s(waiters, self.interval_s(), between, self._settles_at)
 
     def _settles_at(self, waiter: Waiter, record: Conversation) -> datetime:
