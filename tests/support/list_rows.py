@@ -38,7 +38,9 @@ def came(error: Any = None, call: Call | None = None, **fields: Any) -> Came:
 def add_call(board: Board, row: int, asked: datetime | None = None, **about: Any) -> bool:
     """Put a row on a board that is to be called; return whether it was added."""
     recipient = about.pop("number", number(row))
-    wanted = Wanted(AGENT, about.pop("key", f"key {row}"), False, (("customer_phone", recipient),), None, asked)
+    wanted = Wanted(
+        AGENT, about.pop("key", f"key {row}"), False, (("customer_phone", recipient),), None, asked
+    )
     known = About(**{"reference": None, "carried": {}, "zone": None, **about})
     return board.add(Row(row, None, recipient, None, None, [recipient]), wanted, known)
 
