@@ -137,6 +137,21 @@ def test_a_role_that_is_switched_off_makes_its_column_a_parameter() -> None:
     assert ("metadata", "told") in asked.parameters
 
 
+@pytest.mark.parametrize("written", ["Agent ID", "agent-id", " AGENT_ID "])
+def test_a_column_that_is_called_as_a_role_but_for_its_writing_is_asked_about(written: str) -> None:
+    """It would be told to the agent, and the list would call with another one."""
+    names = ("customer_phone", written)
+    with pytest.raises(InvalidInput, match="say what it is"):
+        reader(names)
+    assert reader(names, chosen={"agent_id": written}).columns.roles == {"agent_id": 1}
+    assert reader(names, chosen={"agent_id": None}).columns.parameters[1] == (written, 1)
+
+
+def test_an_integer_that_became_a_float_beside_a_blank_is_that_integer() -> None:
+    """As data frames have it."""
+    assert wanted(agent_id="789.0").agent_id == 789
+
+
 @pytest.mark.parametrize(
     "options", [{"chosen": {"reference": "loan_id"}}, {"kept": ["loan_id"]}], ids=["columns", "keep_columns"]
 )
