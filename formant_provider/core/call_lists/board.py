@@ -34,7 +34,11 @@ _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
     " placed, barred"
 )
-_LAST = "json_extract(ended, '$[#-1].status')"
+# The status of the last attempt that was made: one that the API has refused was none.
+_LAST = f"""case when json_extract(ended, '$[#-1].status') = '{REFUSED}' then (
+    select json_extract(value, '$.status') as status from json_each(ended)
+    where status != '{REFUSED}' order by key desc limit 1
+) else json_extract(ended, '$[#-1].status') end"""  # noqa: S608 - our own words
 _RESULT = """
 select row_number, part, number, reference, agent_id, state, reason, detail, zone, ended, carried
 from listed order by place
@@ -183,9 +187,9 @@ class Board:
         query = f"select state, reason, {_LAST}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
         for state, reason, status, count in self._database.execute(query):
             tally.rows += count
-            if status is not None and status != REFUSED:
+            if status is not None:
                 tally.by_status[status] += count
-            if state == State.REJECTED or (state == State.OVER and status in {None, REFUSED}):
+            if state == State.REJECTED or (state == State.OVER and status is None):
                 tally.rejected += count
                 tally.by_reason[reason or str(status)] += count
             elif state == State.OVER:
@@ -209,8 +213,7 @@ class Board:
         select agent_id, {_LAST}, count(*) from listed where {_LAST} is not null group by 1, 2 order by 1
         """  # noqa: S608 - our own words
         for agent_id, status, count in self._database.execute(query):
-            if status != REFUSED:
-                yield agent_id, status in self._success, count
+            yield agent_id, status in self._success, count
 
     def results(self) -> Iterator[RowResult]:
         """Yield what came of each row, in their order."""
