@@ -68,8 +68,8 @@ class Board:
     def add(self, row: Row, wanted: Wanted | None, about: About) -> bool:
         """Add a row; return whether it was added: one with a key that is there is not.
 
-        :param wanted: ``None`` for a row that is not called. One that has a reason as well may have been called
-            before, and is not called again.
+        :param wanted: ``None`` for a row that is not called. One that has a reason as well is not called any
+            more, and may have been.
         """
         kept = json.dumps(about.carried) if about.carried else None
         first = row.row_number, row.part, row.number, about.reference, kept, about.zone

@@ -263,10 +263,9 @@ class Feed(BaseFeed[Waiter]):
         """Read what the list does not tell of a conversation that is over, if that matters."""
         if not self._is_over(record, index.endings) or not index.needs_detail(record):
             return Reading(record, self._is_over(record, index.endings))
-        if record.conversation_id not in self._details:
-            self._details_left -= 1
-            if self._details_left < 0:
-                return Reading(record, is_settled=False)
+        self._details_left -= record.conversation_id not in self._details
+        if self._details_left < 0 and record.conversation_id not in self._details:
+            return Reading(record, is_settled=False)
         detail = yield from self._detail(record, index.endings)
         return Reading(detail or record, detail is not None and self._is_over(detail, index.endings))
 

@@ -101,7 +101,7 @@ class ListReading:
         return refused
 
     def _with_number(self, row: Row) -> Row:
-        """Return a row that is not called with the number that it would call, if that may have been called."""
+        """Return a row that is not called with its number in E.164, if that may have been called."""
         if row.reason != Reason.SUPPRESSED:
             return row
         read = self._numbers.read(str(row.number))
