@@ -117,7 +117,9 @@ def test_a_call_that_may_have_been_placed_and_that_nothing_tells_of_is_over(worl
 
 def test_a_row_that_asks_for_what_cannot_be_is_over(world: World) -> None:
     """The results name the field, and not its value."""
-    assert world.fail(InvalidInput("metadata", "is too long")) == Close("invalid_input", "metadata is too long")
+    assert world.fail(InvalidInput("metadata", "is too long")) == Close(
+        "invalid_input", "metadata is too long"
+    )
 
 
 def test_a_number_whose_hours_nobody_knows_is_left_out_by_that_word(world: World) -> None:

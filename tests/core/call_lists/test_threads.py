@@ -117,9 +117,7 @@ def test_clients_that_are_forgotten_are_closed_and_new_ones_opened(
     assert [client.is_closed for client in opened] == [True, False]
 
 
-def test_closing_waits_for_what_is_under_way_and_closes_all(
-    threads: Threads, opened: list[Client]
-) -> None:
+def test_closing_waits_for_what_is_under_way_and_closes_all(threads: Threads, opened: list[Client]) -> None:
     """No request is cut off."""
     done: list[int] = []
     threads.carry_out(
