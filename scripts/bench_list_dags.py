@@ -79,7 +79,7 @@ def write(home: Path, *, calls: int, tasks: int) -> None:
         writer.writerow(["customer_phone", "name", "amount"])
         writer.writerows([phone, f"n{at}", at] for at, phone in enumerate(phones(20000, calls)))
     for name, text in DAGS.items():
-        dag = text.format(people=str(people), phones=phones(10000, tasks), idle_s=IDLE_S)
+        dag = text.format(people=str(people), phones=phones(30000, tasks), idle_s=IDLE_S)
         (dags / f"{name}.py").write_text(dag)
 
 
