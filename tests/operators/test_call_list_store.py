@@ -93,3 +93,12 @@ def test_whoever_asked_not_to_be_called_is_left_out(sandbox: Sandbox, channel: F
     outcome = result(run_task(a_list(rows(*numbers(3))), channel))
     assert outcome["by_reason"] == {"suppressed": 1}
     assert sandbox.rings == dict.fromkeys(numbers(3)[1:], 1)
+
+
+def test_a_list_needs_something_that_remembers(sandbox: Sandbox) -> None:
+    """Before Airflow 3.3 a list needs a call store; without one nobody is called."""
+    channel = FakeSupervisor(connections={"formant_default": sandbox.connection_uri()})
+    run = run_task(a_list(rows(*numbers(3))), channel, state_store=False)
+    assert run.state == "failed"
+    assert not sandbox.requests
+    assert "store_conn_id" in str(run.error)

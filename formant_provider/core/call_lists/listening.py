@@ -129,7 +129,7 @@ class Listening:
         if isinstance(step, OpenClient):
             poll.send(self._opened(poll))
             return True
-        if not isinstance(step, AskNews) and not self.pace.has_room():
+        if not isinstance(step, AskNews) and not self.pace.has_room_for_poll():
             return False
         self._ask(poll, step)
         return False
@@ -138,7 +138,7 @@ class Listening:
         poll.is_asking = True
         is_request = not isinstance(step, AskNews)
         if is_request:
-            self.pace.begin()
+            self.pace.begin(is_poll=True)
 
         def came(outcome: Any) -> None:
             poll.is_asking = False
@@ -152,6 +152,7 @@ class Listening:
 
     def _opened(self, poll: _Poll) -> FormantClient | Exception:
         try:
+            self.clients.reread()
             client = self.clients.open_client()
             poll.feed.news = self.clients.news()
         except Exception as error:  # a secrets backend may raise anything

@@ -69,7 +69,6 @@ class CallPlacer:
     :param when_of: returns what says when a call may be placed.
     :param check_before_send: the error that it returns right before a send is raised instead.
     :param listings: what is on record with each agent.
-    :param own_traces: as for a placement.
     """
 
     policy_of: Callable[[ListedCall], Policy]
@@ -78,7 +77,6 @@ class CallPlacer:
     now: Callable[[], datetime]
     listings: Listings
     redial_on: Collection[str] = ()
-    own_traces: Callable[[], Collection[str]] = tuple
     sleep: Callable[[float], None] = time.sleep
 
     def too_early(self, call: ListedCall) -> Came | None:
@@ -105,7 +103,6 @@ class CallPlacer:
             sleep=self.sleep,
             check_before_send=self.check_before_send,
             when=timing.when,
-            own_traces=self.own_traces,
             listing=self.listings.of(call.request.agent_id),
         )
         placing = CallPlacing(call.request, client, noted, self._policy(call), callbacks)

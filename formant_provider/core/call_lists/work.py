@@ -28,7 +28,7 @@ from formant_provider.api.errors import (
 )
 from formant_provider.core.call_lists.board import Board
 from formant_provider.core.call_lists.calls import Attempt, ListedCall
-from formant_provider.core.call_lists.control import Control, Rest
+from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
 from formant_provider.core.call_lists.judging import Judging, Verdict, Wait
 from formant_provider.core.call_lists.listening import Clients, Listening
@@ -36,6 +36,7 @@ from formant_provider.core.call_lists.pace import MOST_AT_ONCE, Pace
 from formant_provider.core.call_lists.placing import CallPlacer, Came, listed_of
 from formant_provider.core.call_lists.standing import Call
 from formant_provider.core.call_lists.threads import Threads
+from formant_provider.core.conversations.listing import to_ms
 from formant_provider.core.pace import PaceExceeded
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often is looked whether the list is held, and what is not written yet is.
+# How often is looked whether the list is held, and is written what is not yet.
 LOOKS_EVERY_S = 2.0
-# Where nothing has happened for so long, the worker is given back for as long.
-QUIET = timedelta(minutes=5)
 
 
 @dataclass
@@ -99,9 +98,8 @@ class ListWork:
             self.listening.advance()  # before calls, which would use up the limit
             self._send_what_is_due()
             self._take_ended()
-            rest = self._rest()
-            if rest is not None:
-                return rest
+            if (pause := self._rest()) is not None:
+                return pause
             self._threads.take(self._idle_s())
         return None
 
@@ -143,7 +141,7 @@ class ListWork:
     def _send_what_is_due(self) -> None:
         if self.hold is not None:
             return
-        while self.pace.has_room(self._in_progress):
+        while self._has_room():
             if not self._ready and not self._prepare():
                 break
             call, listed = self._ready.popleft()
@@ -152,14 +150,13 @@ class ListWork:
         if was_busy and not self.pace.is_busy:
             self.listening.hurry()
 
-    @property
-    def _in_progress(self) -> int:
-        return len(self.listening) + len(self._sending)
+    def _has_room(self) -> bool:
+        return self.pace.has_room(len(self.listening) + len(self._sending))
 
     def _prepare(self) -> bool:
         """Prepare what is due; return whether there is anything."""
         room = self.ledger.at_once - len(self._sending)
-        while room > 0 and (due := self.board.due(_ms(self.now()), room)):
+        while room > 0 and (due := self.board.due(to_ms(self.now()), room)):
             allowed = [(call, listed) for call in due if (listed := self._allowed(call)) is not None]
             if not allowed:
                 continue
@@ -214,7 +211,7 @@ class ListWork:
         noted: list[tuple[str, Attempt]] = []
         for place, waiter in ended:
             call = self.board.call(place)
-            attempt = attempt_of(call.attempt, waiter, call.placed or {}, now_ms=_ms(self.now()))
+            attempt = attempt_of(call.attempt, waiter, call.placed or {}, now_ms=to_ms(self.now()))
             noted.append((call.key, attempt))
             self._apply(call, self.judging.after_attempt(call, self.board.end_attempt(place, attempt)))
         self._note(noted)
@@ -227,7 +224,7 @@ class ListWork:
     def _apply(self, call: Call, verdict: Verdict) -> None:
         """Do what follows for a row."""
         if isinstance(verdict, Wait):
-            self.board.wait(call.place, _ms(verdict.due), verdict.attempt, verdict.reason)
+            self.board.wait(call.place, to_ms(verdict.due), verdict.attempt, verdict.reason)
             if verdict.error is not None:
                 self._slow_down(verdict.error)
             return
@@ -245,7 +242,7 @@ class ListWork:
             log.info("%s. The list goes on in %.0f s.", error, self.pace.wait_s())
             return
         if isinstance(error, ConcurrencyLimited):
-            self.pace.lines_are_busy(self._in_progress, error.retry_after_s)
+            self.pace.lines_are_busy(len(self.listening), error.retry_after_s)
             log.info("%s. The list goes on as its calls end.", error)
             return
         if isinstance(error, AuthenticationFailed):  # the key may have been changed
@@ -259,14 +256,8 @@ class ListWork:
         if self._sending or self._ready:
             return None
         now = self.now()
-        due_at = self._next_send_at()
-        if len(self.listening):
-            is_quiet = now - self._moved_at > QUIET
-            is_near = due_at is not None and due_at - now <= self.longest_wait
-            return Rest(min(due_at or now + QUIET, now + QUIET)) if is_quiet and not is_near else None
-        if due_at is None or due_at - now <= self.longest_wait:
-            return None
-        return Rest(due_at)
+        quiet_for = now - self._moved_at if len(self.listening) else None
+        return rest(now, self._next_send_at(), self.longest_wait, quiet_for=quiet_for)
 
     def _next_send_at(self) -> datetime | None:
         """Return when the next call may be sent; ``None`` if none is waiting."""
@@ -282,7 +273,7 @@ class ListWork:
         """Return for how long to wait for what comes from threads."""
         now = self.now()
         moments = [self.listening.next_step_at()]
-        if self.pace.under_way < self.pace.at_once:
+        if self.pace.wait_s() > 0 or self._has_room():
             moments.append(self._next_send_at())
         waits = [(moment - now).total_seconds() for moment in moments if moment is not None]
         return max(min([LOOKS_EVERY_S, *waits]), 0.005)
@@ -291,7 +282,7 @@ class ListWork:
         """Let calls wait that were prepared, and not sent."""
         for call, listed in self._ready:
             self.ledger.finish(listed)
-            self.board.wait(call.place, _ms(self.now()), call.attempt)
+            self.board.wait(call.place, to_ms(self.now()), call.attempt)
         self._is_dirty = self._is_dirty or bool(self._ready)
         self._ready.clear()
 
@@ -307,7 +298,3 @@ class ListWork:
         self._threads.close()
         self.placer.listings.close()
         self.ledger.flush()
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

@@ -215,7 +215,6 @@ class ListRun:
             now,
             Listings(self._clients().open_client, now),
             frozenset(self._rule.after),
-            self.run.own_traces,
         )
 
     def _policy_of(self, call: ListedCall) -> Policy:
