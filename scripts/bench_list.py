@@ -96,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flush=True,
     )
     with bench(options) as run:
+        run("warm")
         idle, rest = run("idle"), run(None)
         phases = {name: run(name).beyond(rest) for name in NAMES}
     print(f"\n{in_columns(ruled(rows(phases, options)))}\n")

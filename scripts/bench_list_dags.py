@@ -11,13 +11,16 @@ DAGS = {
     "idle": """
 from airflow.sdk import DAG, task
 
-with DAG("idle", schedule=None):
-    @task(task_id="task")
-    def idle(seconds):
-        import time
-        time.sleep(seconds)
+@task(task_id="task")
+def idle(seconds):
+    import time
+    time.sleep(seconds)
 
-    idle.expand(seconds=[{idle_s}] * 4)
+with DAG("warm", schedule=None):
+    idle.expand(seconds=[{idle_s}] * 4)  # one for each worker, which imports much with its first task
+
+with DAG("idle", schedule=None):
+    idle({idle_s})
 """,
     "list": """
 from airflow.sdk import DAG
