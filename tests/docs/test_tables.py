@@ -15,7 +15,8 @@ from formant_provider.api.retry import PATIENT
 from formant_provider.api.store_config import STORE_KEYS
 from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.core import paging
-from formant_provider.core.call_lists import result_columns
+from formant_provider.core.call_lists import following, judging, placing, result_columns, rows
+from formant_provider.core.call_lists.board import State
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.validation import to_parameters
@@ -24,6 +25,7 @@ from formant_provider.operators import export
 from formant_provider.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from formant_provider.sandbox import Sandbox, control, faults
 from formant_provider.tasks.batches.report import REPORT_COLUMNS
+from formant_provider.tasks.call_lists import ending
 from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
@@ -50,6 +52,7 @@ def make(kind: Any) -> Any:
         "notifications.call.FormantCallNotifier",
         "operators.batch.FormantCreateBatchCallOperator",
         "operators.call.FormantCreateCallOperator",
+        "operators.call_list.FormantCallListOperator",
         "operators.export.FormantExportConversationsOperator",
         "operators.storage.FormantConversationToObjectStorageOperator",
         "operators.suppression.FormantSuppressionOperator",
@@ -157,6 +160,16 @@ def test_every_column_of_a_list_is_documented() -> None:
     assert list(types) == list(get_args(result_columns.Kind))
     told = " ".join(row[0] for row in table("`results_status`", "What it says"))
     assert {result_columns.OK, result_columns.NO_RESULTS, result_columns.UNREAD} <= set(code(told))
+
+
+def test_every_status_and_reason_of_a_row_of_a_list_is_documented() -> None:
+    """The tables name each word that the list itself gives a row; others are of records, or of contacts."""
+    statuses_told = {word for row in table("`status` of a row", "Meaning") for word in code(row[0])}
+    states = {State.REJECTED, State.WAITING, State.IN_PROGRESS}
+    assert statuses_told - statuses.FINAL == {following.NO_RECORD, judging.UNKNOWN, *states}
+    reasons = {word for row in table("`reason` of a row", "Why it is not called") for word in code(row[0])}
+    ends = {ending.STOPPED, ending.EXPIRED, ending.HELD, placing.REACHED, "not_called_again"}
+    assert ends | {rows.INVALID, judging.REFUSED, judging.ATTEMPTS_USED} <= reasons
 
 
 def test_every_field_of_an_event_is_documented() -> None:
