@@ -1,4 +1,4 @@
-"""A call list: calls each row of a file in their own daytime, at most three times, and reports on each."""
+"""A call list: each row of a file is called in its own daytime, at most three times, and reported on."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ with DAG(
     params={
         # Enough for a first try. In production, use a location such as s3://connection@bucket/call-lists.
         "folder": Param(f"{gettempdir()}/formant", type="string"),
-        "opens": Param("09:00", type="string", description="by each person's clock; 00:00 to try it now"),
-        "closes": Param("20:00", type="string", description="by each person's clock; 24:00 to try it now"),
+        "opens": Param(
+            "09:00", type="string", description="by the clock of each person; 00:00 to try it now"
+        ),
+        "closes": Param("20:00", type="string", description="likewise; 24:00 to try it now"),
     },
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["formant"],
