@@ -23,18 +23,22 @@ create table listed (
     place integer primary key, row_number integer, part text, number text, reference text, carried text,
     zone text, agent_id integer, key text unique, has_own_name integer, parameters text, metadata text,
     state text not null, due_ms integer, attempt integer, reason text, detail text,
-    ended text not null default '[]', placed text
+    ended text not null default '[]', placed text, barred text
 );
 create index due on listed (state, due_ms);
 create table total (calls integer, ended integer, failed integer, seconds integer);
 insert into total values (0, 0, 0, 0);
 """
-_ADD = f"insert or ignore into listed values (null{', ?' * 18})"  # noqa: S608 - our own words
+_ADD = f"insert or ignore into listed values (null{', ?' * 19})"  # noqa: S608 - our own words
 _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
-    " placed"
+    " placed, barred"
 )
-_LAST = "json_extract(ended, '$[#-1].status')"
+# The status of the last attempt that was made: one that the API has refused was none.
+_LAST = f"""case when json_extract(ended, '$[#-1].status') = '{REFUSED}' then (
+    select json_extract(value, '$.status') as status from json_each(ended)
+    where status != '{REFUSED}' order by key desc limit 1
+) else json_extract(ended, '$[#-1].status') end"""  # noqa: S608 - our own words
 _RESULT = """
 select row_number, part, number, reference, agent_id, state, reason, detail, zone, ended, carried
 from listed order by place
@@ -64,7 +68,8 @@ class Board:
     def add(self, row: Row, wanted: Wanted | None, about: About) -> bool:
         """Add a row; return whether it was added: one with a key that is there is not.
 
-        :param wanted: ``None`` for a row that is not called.
+        :param wanted: ``None`` for a row that is not called. One that has a reason as well is not called any
+            more, and may have been.
         """
         kept = json.dumps(about.carried) if about.carried else None
         first = row.row_number, row.part, row.number, about.reference, kept, about.zone
@@ -75,7 +80,8 @@ class Board:
             asks = wanted.agent_id, wanted.key, wanted.has_own_name, pairs, wanted.metadata
             due_ms = round(wanted.asked.timestamp() * 1000) if wanted.asked else 0
         state = State.REJECTED if wanted is None else State.WAITING
-        last = state, due_ms, 1, row.reason, row.detail, "[]", None
+        barred = row.reason if wanted else None
+        last = state, due_ms, 1, row.reason, row.detail, "[]", None, barred
         return self._database.execute(_ADD, (*first, *asks, *last)).rowcount == 1
 
     def named(self) -> Iterator[list[tuple[int, str]]]:
@@ -162,6 +168,11 @@ class Board:
             "update listed set state = ?, reason = ?, detail = ?, placed = null where place = ?", values
         )
 
+    def close_barred(self) -> None:
+        """Let those be over who wait, and must not be called any more."""
+        query = "update listed set state = ?, reason = barred where state = ? and barred is not null"
+        self._database.execute(query, (State.OVER, State.WAITING))
+
     def close_waiting(self, reason: str) -> int:
         """Let all that wait be over; return how many did."""
         values = State.OVER, reason, State.WAITING, State.SENDING
@@ -176,9 +187,9 @@ class Board:
         query = f"select state, reason, {_LAST}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
         for state, reason, status, count in self._database.execute(query):
             tally.rows += count
-            if status is not None and status != REFUSED:
+            if status is not None:
                 tally.by_status[status] += count
-            if state == State.REJECTED or (state == State.OVER and status in {None, REFUSED}):
+            if state == State.REJECTED or (state == State.OVER and status is None):
                 tally.rejected += count
                 tally.by_reason[reason or str(status)] += count
             elif state == State.OVER:
@@ -202,8 +213,7 @@ class Board:
         select agent_id, {_LAST}, count(*) from listed where {_LAST} is not null group by 1, 2 order by 1
         """  # noqa: S608 - our own words
         for agent_id, status, count in self._database.execute(query):
-            if status != REFUSED:
-                yield agent_id, status in self._success, count
+            yield agent_id, status in self._success, count
 
     def results(self) -> Iterator[RowResult]:
         """Yield what came of each row, in their order."""
@@ -245,5 +255,5 @@ def _call(found: tuple[Any, ...]) -> Call:
     place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, *rest = found
     pairs = tuple((name, value) for name, value in json.loads(parameters))
     ended, placed = _attempts(rest[0]), json.loads(rest[1]) if rest[1] else None
-    named = key, bool(has_own_name)
-    return Call(place, number, reference, zone, agent_id, *named, pairs, metadata, attempt, ended, placed)
+    who, named = (place, number, reference, zone, agent_id), (key, bool(has_own_name))
+    return Call(*who, *named, pairs, metadata, attempt, ended, placed, rest[2])

@@ -101,6 +101,8 @@ class Judging:
         last = ended[-1]
         if last.status in self.success:
             return Close()
+        if call.barred is not None:
+            return Close(call.barred)
         if last.status == REFUSED:
             is_of_this_try = last.in_try == self.try_number
             return Close(REFUSED) if is_of_this_try else Wait(self.now(), last.number)

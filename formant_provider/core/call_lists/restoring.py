@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from formant_provider.core.call_lists.board import Board
+from formant_provider.core.call_lists.calls import Attempt
 from formant_provider.core.call_lists.following import placed_in
 from formant_provider.core.call_lists.judging import Judging, Wait
-from formant_provider.core.call_lists.standing import REFUSED
+from formant_provider.core.call_lists.standing import REFUSED, UNKNOWN
 from formant_provider.core.ledger import Sent
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def restore(board: Board, ledger: ListLedger, judging: Judging) -> int:
         for place, key in some:
             if key in known:
                 _restore(board, judging, place, known[key])
+    board.close_barred()
     return restored
 
 
@@ -43,6 +45,8 @@ def _restore(board: Board, judging: Judging, place: int, known: Known) -> None:
         board.place(place, placed, is_new=False)
     elif not is_ended and intent.sent is Sent.UNCLEAR:  # in doubt: sent again with its key, or looked for
         board.wait(place, 0, intent.attempt)
+        if board.call(place).barred is not None:  # or neither
+            board.end_attempt(place, Attempt(intent.attempt, UNKNOWN))
     elif ended:
         _decide(board, judging, place, known)
 

@@ -83,24 +83,26 @@ class ListRun:
         """Read the list, and put each row where it stands.
 
         :raises InvalidInput: an option, or the list, is invalid.
-        :raises CallNotAllowed: it is too late to call anybody, or nobody is left.
         """
         self.cap.check(self.task.hook)
         check_outputs(self.task)
         self.ledgers.begin()
-        reading = ListReading(self.task, self.folder, self.ledgers.people())
-        reading.into(self.board, self._reader)
-        self.has_parts = reading.has_parts
+        self._reading = ListReading(self.task, self.folder, self.ledgers.people())
+        self._reading.into(self.board, self._reader)
+        self.has_parts = self._reading.has_parts
 
     def restore(self) -> None:
         """Put each row where it stands by what earlier tries and wakes have done.
 
+        :raises InvalidContacts: nothing was placed yet, and there is nobody to call.
         :raises CallNotAllowed: nothing was placed yet, and it is too late to begin.
         """
         from formant_provider.api.errors import CallNotAllowed
         from formant_provider.core.call_lists.restoring import restore
 
         known = restore(self.board, self.ledgers.ledger, self.judging)
+        if not known:
+            self._reading.refuse_empty()
         try:
             self._refuse_late(has_begun=bool(known))
         except CallNotAllowed as error:

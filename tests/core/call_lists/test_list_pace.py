@@ -263,6 +263,25 @@ def test_polls_come_often_where_lines_are_short(time: Time) -> None:
     assert pace.interval_s(5.0, 1) == 5.0
 
 
+def test_polls_of_a_window_are_counted_while_there_are_calls(time: Time) -> None:
+    """However many an agent's list takes: what is left of a window is for calls, and a new one begins anew."""
+    pace = pace_of(time, at_once=16)
+    answer(pace, Quota(100, 60.0, 100))
+    pace.is_busy, sent = True, 0
+    while sent < 50 and pace.has_room_for_poll():
+        pace.begin(is_poll=True)
+        pace.end()
+        sent += 1
+    assert sent == 3
+    assert pace.has_room()
+    pace.is_busy = False
+    assert pace.has_room_for_poll(), "when nothing else is to be sent, all of it is theirs"
+    pace.is_busy = True
+    time.lapse(61)
+    answer(pace, Quota(99, 60.0, 100))
+    assert pace.has_room_for_poll()
+
+
 def test_without_a_limit_polls_keep_their_own_time(time: Time) -> None:
     """Where the API tells none, there is nothing to share out."""
     pace = pace_of(time)
