@@ -16,6 +16,7 @@ from formant_provider.api.store_config import STORE_KEYS
 from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.core import paging
 from formant_provider.core.call_lists import following, judging, placing, result_columns, rows
+from formant_provider.core.call_lists import pace as list_pace
 from formant_provider.core.call_lists.board import State
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
@@ -25,7 +26,7 @@ from formant_provider.operators import export
 from formant_provider.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from formant_provider.sandbox import Sandbox, control, faults
 from formant_provider.tasks.batches.report import REPORT_COLUMNS
-from formant_provider.tasks.call_lists import ending
+from formant_provider.tasks.call_lists import chunks, ending, hold
 from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
@@ -241,6 +242,11 @@ LIMITS = [
     (call.MAX_SENDS, 3, "at most three requests are sent"),
     (call.NO_SEND_AFTER_S, 8, "no request begins later than 8 seconds after the first"),
     (call.LONGEST_TIMEOUT_S, 5, "waits at most 5 seconds for a connection"),
+    (chunks.CHUNK, 50, "there up to fifty in one entry"),
+    (list_pace.MOST_AT_ONCE, 16, "and at most 16. After a 429"),
+    (list_pace.SHARE_OF_POLLS, 0.03, "takes at most 3 percent of the limit"),
+    (list_pace.SHARE_WHERE_ENDS_COUNT, 0.25, "it takes up to 25 percent"),
+    (hold.COUNTS_FOR_S, 2, "A list looks every two seconds"),
     (call.NO_SEND_AFTER_S + 2 * call.LONGEST_TIMEOUT_S, 18, "18 seconds in all"),
 ]
 
