@@ -2,8 +2,8 @@
 
 `formant_read_ids` places five calls and passes their ids on. `formant_batch_call` calls everybody in a table,
 waits for the end, and reports who was reached. Then the first one runs once more, over a call store that lets
-nobody be called more than once a day. `formant_call_list_decorated` calls a list, with two agents. It needs no API key, no running Airflow and no network, and leaves
-nothing behind.
+nobody be called more than once a day. `formant_call_list_decorated` calls a list, with two agents. It needs
+no API key, no running Airflow and no network, and leaves nothing behind.
 """
 
 from __future__ import annotations
