@@ -15,9 +15,10 @@ from formant_provider.api.retry import PATIENT
 from formant_provider.api.store_config import STORE_KEYS
 from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.core import paging
-from formant_provider.core.call_lists import control, following, judging, placing, result_columns, rows
+from formant_provider.core.call_lists import following, judging, placing, result_columns, rows
 from formant_provider.core.call_lists import pace as list_pace
 from formant_provider.core.call_lists.board import State
+from formant_provider.core.call_lists.control import QUIET
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.validation import to_parameters
@@ -247,7 +248,7 @@ LIMITS = [
     (list_pace.SHARE_OF_POLLS, 0.03, "takes at most 3 percent of the limit"),
     (list_pace.SHARE_WHERE_ENDS_COUNT, 0.25, "it takes up to 25 percent"),
     (hold.COUNTS_FOR_S, 2, "A list looks every two seconds"),
-    (control.QUIET, timedelta(minutes=5), "no call has ended for five minutes"),
+    (QUIET, timedelta(minutes=5), "no call has ended for five minutes"),
     (call.NO_SEND_AFTER_S + 2 * call.LONGEST_TIMEOUT_S, 18, "18 seconds in all"),
 ]
 
