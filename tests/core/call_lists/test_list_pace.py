@@ -264,7 +264,7 @@ def test_polls_come_often_where_lines_are_short(time: Time) -> None:
 
 
 def test_polls_of_a_window_are_counted_while_there_are_calls(time: Time) -> None:
-    """However many an agent's list takes: what is left of a window is for calls, and a new one begins anew."""
+    """What is left of a window is for calls, however many a poll takes; a new window begins anew."""
     pace = pace_of(time, at_once=16)
     answer(pace, Quota(100, 60.0, 100))
     pace.is_busy, sent = True, 0
