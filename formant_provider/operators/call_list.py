@@ -301,4 +301,5 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         ):
             self.refuse_missing()
             self.reference = to_reference(self.reference)
-            return wake(self, context, Path(folder), deadline, stopped=lambda: self._stopped)
+            stopped = lambda: self._stopped  # noqa: E731 - asked again and again
+            return wake(self, context, Path(folder), deadline, dry_run=self.dry_run, stopped=stopped)

@@ -24,6 +24,13 @@ class OfTries(Ledger[IntentT], Protocol[IntentT]):
     written_in_try: int
 
 
+class BeforeStore(OfTries[IntentT], Protocol[IntentT]):
+    """The same before it is known what the store knows."""
+
+    def beside_a_store(self) -> OfTries[IntentT]:
+        """Return the same where a store knows of all that nobody has written down here."""
+
+
 @dataclass
 class Beside(Generic[IntentT]):
     """The ledger in Airflow of a call, or batch call, whose ledger is a store.

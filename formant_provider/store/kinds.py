@@ -21,9 +21,9 @@ after which event, with which hash, its chain begins."""
 
 TELL_FACTS = PURGING, CUT, HELD, RELEASED
 
-PEOPLE, ATTEMPTS = "people", "attempts"
-"""Keys of a payload besides the columns of the row: how many people a batch call is to and who, and, in an
-event of the kind :data:`KEPT`, the earlier attempts of a call."""
+PEOPLE, ATTEMPTS, ENDED = "people", "attempts", "ended"
+"""Keys of a payload besides the columns of the row: how many people a batch call is to and who; in an event
+of the kind :data:`KEPT`, the earlier attempts of a call; and the attempt of a list's call that is over."""
 
 
 def payload_of(text: str) -> dict[str, Any]:

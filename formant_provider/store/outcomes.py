@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from formant_provider.api.models import CallReceipt
-from formant_provider.store.events import append
+from formant_provider.store.events import append, append_all
 from formant_provider.store.failures import again
-from formant_provider.store.intents import BATCH_CALL, CALL, PLACED, as_event, fitting
+from formant_provider.store.intents import BATCH_CALL, CALL, COUNTED, PLACED, as_event, fitting
+from formant_provider.store.kinds import ENDED
 from formant_provider.store.schema import NAME_LENGTH, intents
 from formant_provider.store.store import to_ms
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
+    from formant_provider.core.call_lists.calls import Attempt
     from formant_provider.store.store import Store
 
 
@@ -63,6 +65,28 @@ def record_outcome(
         found = {"conversation_id": conversation_id or row["conversation_id"]}
         _write(store, conn, row, {**found, **changed}, now)
     return True
+
+
+@again
+def record_ends(store: Store, ended: Sequence[tuple[str, Attempt]], *, now: datetime) -> None:
+    """Write down, in one transaction, attempts at calls of a list that are over.
+
+    An attempt that is not the newest of its call changes no row: an event alone tells of it.
+
+    :param ended: with the id of its row each, some hundred of them. Of a row that is gone nothing is written.
+    :raises SendAborted: the store does not answer.
+    """
+    ids, told = sorted({intent_id for intent_id, _ in ended}), []
+    with store.writing() as conn:
+        wanted = select(intents).where(intents.c.id.in_(ids)).order_by(intents.c.id).with_for_update()
+        rows = {row["id"]: dict(row) for row in conn.execute(wanted).mappings()}
+        for intent_id, attempt in ended:
+            if intent_id in rows:
+                rows[intent_id] |= _ended(rows[intent_id], attempt, now)
+                told.append((intent_id, {**as_event(rows[intent_id]), ENDED: attempt.to_json()}))
+        for intent_id in dict(told):
+            conn.execute(update(intents).where(intents.c.id == intent_id).values(rows[intent_id]))
+        append_all(conn, store.digests, at=to_ms(now), kind="outcome", payloads=told)
 
 
 def known_ids(store: Store, ids: Iterable[tuple[str | None, str | None]]) -> set[str | None]:
@@ -123,3 +147,24 @@ def _found(row: Any, trace_id: str | None, conversation_id: str | None) -> dict[
         "conversation_id": conversation_id,
         "intent": json.dumps(intent, sort_keys=True, separators=(",", ":")),
     }
+
+
+def _ended(row: Mapping[str, Any], attempt: Attempt, now: datetime) -> dict[str, Any]:
+    """Return the columns that change with an attempt that is over."""
+    changed: dict[str, Any] = {"version": row["version"] + 1}
+    if _attempt_in(row) != attempt.number:
+        return changed
+    trace_id = attempt.trace_id and fitting(attempt.trace_id)
+    conversation_id = attempt.conversation_id and fitting(attempt.conversation_id)
+    if conversation_id and row["trace_id"] is None and row["conversation_id"] is None:
+        changed |= _found(row, trace_id, conversation_id)
+    changed["conversation_id"] = conversation_id or row["conversation_id"]
+    outcome_at = to_ms(now) if attempt.end_ms is None else attempt.end_ms
+    return {**changed, "outcome": fitting(attempt.status[:NAME_LENGTH]), "outcome_at": outcome_at}
+
+
+def _attempt_in(row: Mapping[str, Any]) -> int:
+    """Return the number of the attempt whose ids a row has: before a redial is sent, of the one before."""
+    intent = json.loads(row["intent"])
+    is_begun = row["state"] not in COUNTED and intent.get("last_receipt") is not None
+    return int(intent.get("attempt", 1)) - is_begun

@@ -16,6 +16,7 @@ from formant_provider.store.schema import intents
 if TYPE_CHECKING:
     from formant_provider.store.store import Store
 
+_AT_ONCE = 1000  # a database takes so many parameters at least
 _PLACE = ("dag_id", "run_id", "task_id", "map_index")
 _OF_POSITION = [intents.c[name] == bindparam(f"of_{name}") for name in _PLACE]
 _KNEW_ALL = select(intents.c.id).where(*_OF_POSITION, intents.c.knew_all.is_(True)).limit(1)
@@ -39,8 +40,9 @@ def knows(store: Store, keys: Collection[str]) -> bool:
     :param keys: the idempotency key of the first attempt of each.
     :raises SendAborted: the store does not answer.
     """
-    ids = {store.digests.idempotency_key(key) for key in keys}
+    ids = sorted({store.digests.idempotency_key(key) for key in keys})
     if not ids:
         return True
+    some = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
     with store.reading() as conn:
-        return int(conn.execute(_COUNT, {"ids": list(ids)}).scalar_one()) == len(ids)
+        return sum(int(conn.execute(_COUNT, {"ids": each}).scalar_one()) for each in some) == len(ids)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from formant_provider.core.ledger import IntentT
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.store.admission import Admission
+    from formant_provider.store.beside import BeforeStore
     from formant_provider.store.intents import Asked
     from formant_provider.store.ledger import StoreLedger
     from formant_provider.store.pace import Pace
     from formant_provider.store.store import Store
-    from formant_provider.tasks.ledger import InMemoryLedger, TaskStateLedger
     from formant_provider.tasks.run import TaskRun
 
 log = logging.getLogger(__name__)
@@ -82,12 +82,15 @@ class CallStore:
         kind: type[IntentT],
         asked: Asked,
         admission: Admission,
-        before: TaskStateLedger[IntentT] | InMemoryLedger[IntentT],
+        before: BeforeStore[IntentT],
         pace: Pace | None = None,
+        *,
+        has_untold: bool = True,
     ) -> StoreLedger[IntentT]:
         """Return the ledger of a call, or batch call.
 
         :param before: the one of a task without a store, in Airflow.
+        :param has_untold: whether an earlier try may have sent the call and told neither of the two.
         """
         from formant_provider.store.beside import Beside
         from formant_provider.store.intents import BATCH_CALL, kind_of
@@ -105,22 +108,30 @@ class CallStore:
             sleep=time.sleep,
             lease=self.lease,
             guesses=is_first and kind_of(asked) != BATCH_CALL,
-            beside=None if is_first else Beside(ledger, self.began, self.run.try_number),
+            beside=None if is_first else Beside(ledger, self.began, self.run.try_number if has_untold else 1),
             relies_since=self.began if self.knows_all else None,
             pace=pace,
         )
 
 
 def call_store_of(
-    hook: FormantHook, run: TaskRun, entry: str, *, began: datetime | None = None
+    hook: FormantHook,
+    run: TaskRun,
+    entry: str,
+    *,
+    began: datetime | None = None,
+    told: Callable[[], Collection[str]] | None = None,
 ) -> CallStore | None:
     """Return the store of a task's connection; ``None`` when it names none.
 
     :param entry: the one of Airflow's task state store, of a task without a call store.
     :param began: since when the store has to know all; ``None`` means what matters to a call of this run.
+    :param told: returns the keys of the calls of which Airflow knows; ``None`` means those of the entry.
     :raises InvalidInput: it cannot be used.
     :raises SendAborted: its database does not answer.
     """
+    from formant_provider.tasks.ledger import keys_in
+
     store, config = hook.get_store(), hook.get_config()
     if store is None or config.store is None:
         return None
@@ -128,18 +139,24 @@ def call_store_of(
     lease = timedelta(seconds=config.connect_timeout_s + config.read_timeout_s + _MARGIN_S)
     now = pendulum.now("UTC")
     began = began or _earliest(run, now)
-    knows_all = store.knows_since(began, now=now) and _asks_from_the_start(store, run, entry)
+    knows_all = store.knows_since(began, now=now) and _asks_from_the_start(
+        store, run, told or partial(keys_in, run, entry), has_one_process=told is None
+    )
     return CallStore(store, run, lease, knows_all, began, account, config.store)
 
 
-def _asks_from_the_start(store: Store, run: TaskRun, entry: str) -> bool:
-    """Whether all earlier tries of this position have asked the store, as far as can be told."""
-    from formant_provider.store.positions import knew_all, knows
-    from formant_provider.tasks.ledger import keys_in
+def _asks_from_the_start(
+    store: Store, run: TaskRun, told: Callable[[], Collection[str]], *, has_one_process: bool
+) -> bool:
+    """Whether all earlier tries of this position have asked the store, as far as can be told.
 
-    if run.is_first:
+    :param has_one_process: whether no other process of the same try can have sent something before.
+    """
+    from formant_provider.store.positions import knew_all, knows
+
+    if run.is_first and (has_one_process or not told()):
         return True
-    return knew_all(store, (*run.task_id, run.map_index)) and knows(store, keys_in(run, entry))
+    return knew_all(store, (*run.task_id, run.map_index)) and knows(store, told())
 
 
 def _over(hook: FormantHook, going: list[Going], settled: set[str]) -> list[Conversation]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from formant_provider.core.call_lists.calls import Attempt, RowResult
 
+needs_pyarrow = pytest.mark.skipif(find_spec("pyarrow") is None, reason="Parquet is an extra")
+PARQUET = pytest.param("r.parquet", marks=needs_pyarrow)
 NUMBER, MASKED = "+14155550100", "*******0100"
 NOON_MS = 1773835200000  # 2026-03-18T12:00:00Z
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from call_lists.result_rows import MASKED, NOON_MS, NUMBER, a_row, an_attempt, read_back
+from call_lists.result_rows import (
+    MASKED,
+    NOON_MS,
+    NUMBER,
+    PARQUET,
+    a_row,
+    an_attempt,
+    needs_pyarrow,
+    read_back,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +56,7 @@ def write(path: Path, *rows: RowResult, has_parts: bool = False, **options: Any)
     return read_back(path)
 
 
-@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.jsonl", "r.ndjson.gz", "r.parquet"])
+@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.jsonl", "r.ndjson.gz", PARQUET])
 def test_every_row_is_there_once_and_in_its_place(tmp_path: Path, name: str) -> None:
     """Called, left out or still under way: each row of the list is one row of the file, in each format."""
     rows = [a_row(2), REDIALLED, a_row(4, status="waiting", reason=None), a_row(5, status="in_progress")]
@@ -98,7 +107,7 @@ def test_what_was_never_called_has_no_attempt(tmp_path: Path) -> None:
     assert not any(row[name] for name in COLUMNS[-7:])
 
 
-@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.parquet"])
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", PARQUET])
 def test_what_the_api_tells_fits_its_column(tmp_path: Path, name: str) -> None:
     """A duration with a fraction, and text that UTF-8 cannot hold, are no reason to lose a file."""
     odd = an_attempt(1, "done\ud800", trace_id="\udfff", duration_s=61.0)
@@ -138,6 +147,7 @@ def test_the_file_is_named_where_there_are_several(tmp_path: Path) -> None:
     assert [(row["part"], row["row_number"]) for row in read] == [("a.csv", 2), ("b.csv", 2)]
 
 
+@needs_pyarrow
 def test_columns_of_parquet_have_their_types(tmp_path: Path) -> None:
     """Numbers are numbers and moments are moments, also in a file in which all are empty."""
     from pyarrow import parquet
@@ -203,7 +213,7 @@ def test_the_column_of_the_numbers_is_not_carried() -> None:
             ResultOptions(**option).refuse_phone_column("mobile")
 
 
-@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+@pytest.mark.parametrize("name", ["r.csv", PARQUET])
 def test_memory_does_not_grow_with_the_list(tmp_path: Path, name: str) -> None:
     """Rows are written as they come."""
     if name.endswith("parquet"):
@@ -230,6 +240,7 @@ JSON_VALUES = st.recursive(
 WRITTEN = st.one_of(JSON_VALUES, st.dates().map(str), st.datetimes(timezones=st.timezones()).map(str))
 
 
+@needs_pyarrow
 @settings(max_examples=60)
 @given(st.lists(WRITTEN, max_size=3))
 def test_whatever_an_agent_collects_can_be_written(values: list[Any]) -> None:

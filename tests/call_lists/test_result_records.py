@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from call_lists.result_rows import NOON_MS, a_row, an_attempt, read_back
+from call_lists.result_rows import NOON_MS, PARQUET, a_row, an_attempt, read_back
 
 from formant_provider.api.client import GET_CONVERSATION
 from formant_provider.core.call_lists.calls import Attempt, RowResult
@@ -156,19 +156,22 @@ def test_errors_that_last_leave_the_rest_unread(tmp_path: Path, caplog: pytest.L
         cells = write(server, tmp_path / "r.jsonl", rows)
     assert cells == [{**EMPTY, "results_status": "unread"}] * 698
     assert len(server.seen) == 3
-    assert "and no further one is asked for" in caplog.text
+    assert "; the rest stays unread: " in caplog.text
     assert "0 were read in detail, and 698 could not be read" in caplog.text
 
 
 def test_a_key_that_is_refused_is_tried_once(sandbox: Sandbox, tmp_path: Path) -> None:
     """It would be refused for each row."""
-    cells = write(sandbox, tmp_path / "r.jsonl", rows_of(*sandbox.calls), key="another-key")
-    assert {each["results_status"] for each in cells} == {"unread", "no_results"}
+    rows = [a_row(number, an_attempt()) for number in range(2, 9)]
+    cells = write(sandbox, tmp_path / "r.jsonl", rows, key="another-key")
+    assert cells == [{**EMPTY, "results_status": "unread"}] * 7
     assert details(sandbox) == 1
 
 
-def test_one_conversation_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
-    """What fails now and then is that row's alone."""
+def test_one_conversation_that_cannot_be_read_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails now and then is that row's alone; it is no warning for each."""
 
     def answer(request: Seen) -> Answer:
         number = int(request.path.rpartition("-")[2])
@@ -181,9 +184,10 @@ def test_one_conversation_that_cannot_be_read_does_not_stop_the_others(tmp_path:
     with ScriptedServer(answer) as server:
         cells = write(server, tmp_path / "r.jsonl", rows, {"intent": ("results.intent", "integer")})
     assert [each["intent"] for each in cells] == [None if number % 3 else number for number in range(12)]
+    assert caplog.text.count("A conversation could not be read") == 1
 
 
-@pytest.mark.parametrize("name", ["r.csv", "r.parquet"])
+@pytest.mark.parametrize("name", ["r.csv", PARQUET])
 def test_cells_have_the_types_that_were_declared(tmp_path: Path, name: str) -> None:
     """In Parquet they are types of its own; in CSV they are written as JSON has them."""
     results = {"n": 12, "x": 1.5, "b": True, "d": "2026-03-18", "m": "2026-03-18T12:00:00Z", "j": {"a": [1]}}

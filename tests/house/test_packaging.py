@@ -36,6 +36,7 @@ def test_the_wheel_holds_every_module_and_the_type_marker(wheel: zipfile.ZipFile
     names = set(wheel.namelist())
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "formant_provider").rglob("*.py")}
     assert package <= names
+    assert "formant_provider/tasks/summaries/page.html.jinja" in names
     assert "formant_provider/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"formant_provider"}

@@ -16,7 +16,12 @@ from formant_provider.core.call_lists.ledger import ListLedger
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.placement import CallPlacing, Placement
 from formant_provider.sandbox import Sandbox
+from formant_provider.store.admission import Admission
+from formant_provider.store.store import Store
+from formant_provider.tasks.call_lists.chunks import LIST_ENTRY
 from formant_provider.tasks.call_lists.state_ledger import StateListLedger
+from formant_provider.tasks.call_lists.store_ledger import StoreListLedger, name_of
+from formant_provider.tasks.call_store import call_store_of
 from support.ledgers import NUMBER, Died, Tries
 
 BEGAN = datetime(2026, 3, 18, 11, 0, tzinfo=UTC)
@@ -55,7 +60,17 @@ class StateStore:
 
 def run_of(store: Any, try_number: int = 1, *, is_mapped: bool = False) -> Any:
     """Return what a ledger asks of the run of a task."""
-    return SimpleNamespace(store=store, try_number=try_number, is_mapped=is_mapped, run_began=BEGAN)
+    return SimpleNamespace(
+        store=store,
+        try_number=try_number,
+        is_mapped=is_mapped,
+        map_index=0 if is_mapped else -1,
+        is_first=try_number == 1,
+        run_began=BEGAN,
+        own_name=False,
+        task_id=("dag", "run", "call_all"),
+        asked_by="test",
+    )
 
 
 def listed(number: int, attempt: int = 1, *, ending: str = "00") -> ListedCall:
@@ -120,6 +135,28 @@ class ListTries:
 def state_ledgers(store: StateStore, sandbox: Sandbox) -> Callable[[int], StateListLedger]:
     """Return what makes the ledger of a try in Airflow's store."""
     return lambda try_number: StateListLedger(run_of(store, try_number), now=sandbox.now)
+
+
+def list_ledger_in(
+    store: Store, state: StateStore | None, try_number: int = 1, *, was_deferred: bool = False, **fields: Any
+) -> StoreListLedger:
+    """Return the ledger of a process that has a call store.
+
+    :param state: the task state store; ``None`` before Airflow 3.3.
+    """
+    run = run_of(state, try_number)
+    airflow = None
+    if state is not None:
+        airflow = StateListLedger(run, was_deferred=was_deferred, over=name_of(store))
+    config = SimpleNamespace(
+        base_url="https://api.test", api_key="key", connect_timeout_s=2.0, read_timeout_s=5.0, store=object()
+    )
+    hook: Any = SimpleNamespace(get_store=lambda: store, get_config=lambda: config)
+    told = tuple if airflow is None else airflow.keys
+    call_store = call_store_of(hook, run, LIST_ENTRY, told=told)
+    assert call_store is not None
+    chosen = {"admission": Admission(), "pace": lambda _has_waited: None, **fields}
+    return StoreListLedger(call_store, airflow=airflow, was_deferred=was_deferred, **chosen)
 
 
 def _lots(calls: Sequence[ListedCall], size: int) -> Iterable[Sequence[ListedCall]]:

@@ -25,6 +25,8 @@ from formant_provider.core.call_lists.rows import Row, Wanted
 from formant_provider.core.call_lists.tally import Tally
 
 REJECTED = "rejected"
+# Of attempts: it may have been placed and nothing tells; the API said no.
+UNKNOWN, REFUSED = "unknown", "refused"
 _AT_ONCE = 500
 _TABLES = """
 create table listed (
@@ -143,6 +145,11 @@ class Board:
         query = f"select {_CALL} from listed where state = ? and due_ms <= ? order by due_ms, place limit ?"  # noqa: S608 - our own words
         return [_call(found) for found in self._database.execute(query, (State.WAITING, now_ms, limit))]
 
+    def waiting(self) -> Iterator[Call]:
+        """Yield the rows that are to be called, now or later."""
+        query = f"select {_CALL} from listed where state = ? order by place"  # noqa: S608 - our own words
+        return map(_call, self._database.execute(query, (State.WAITING,)))
+
     def in_progress(self) -> Iterator[Call]:
         """Yield the rows with a call that is not over."""
         query = f"select {_CALL} from listed where state = ?"  # noqa: S608 - our own words
@@ -193,6 +200,8 @@ class Board:
         """Note that an attempt is over; return all that are."""
         ended = (*self.call(place).ended, attempt)
         self._put_ended(place, ended)
+        if attempt.status == UNKNOWN:  # it was not known to be placed, and may have been
+            self._count(calls=1)
         return ended
 
     def restore(self, place: int, ended: Sequence[Attempt], *, calls: int) -> None:
@@ -221,9 +230,9 @@ class Board:
         query = f"select state, reason, {_LAST}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
         for state, reason, status, count in self._database.execute(query):
             tally.rows += count
-            if status is not None and status != "refused":
+            if status is not None and status != REFUSED:
                 tally.by_status[status] += count
-            if state == State.REJECTED or (state == State.OVER and status in {None, "refused"}):
+            if state == State.REJECTED or (state == State.OVER and status in {None, REFUSED}):
                 tally.rejected += count
                 tally.by_reason[reason or str(status)] += count
             elif state == State.OVER:
@@ -247,7 +256,7 @@ class Board:
         select agent_id, {_LAST}, count(*) from listed where {_LAST} is not null group by 1, 2 order by 1
         """  # noqa: S608 - our own words
         for agent_id, status, count in self._database.execute(query):
-            if status != "refused":
+            if status != REFUSED:
                 yield agent_id, status in self._success, count
 
     def results(self) -> Iterator[RowResult]:
@@ -255,7 +264,7 @@ class Board:
         for *first, agent_id, state, reason, detail, zone, ended, carried in self._database.execute(_RESULT):
             row_number, part, number, reference = first
             attempts = _attempts(ended)
-            tried = tuple(each for each in attempts if each.status != "refused")
+            tried = tuple(each for each in attempts if each.status != REFUSED)
             status = _status(State(state), tried)
             kept = json.loads(carried) if carried else {}
             yield RowResult(
@@ -266,7 +275,7 @@ class Board:
         plain = json.dumps([each.to_json() for each in ended])
         known = self.call(place).ended
         self._database.execute("update listed set ended = ? where place = ?", (plain, place))
-        new = [each for each in ended[len(known) :] if each.status != "refused"]
+        new = [each for each in ended[len(known) :] if each.status != REFUSED]
         failed = sum(each.status not in self._success for each in new)
         self._count(ended=len(new), calls=0, failed=failed, seconds=sum(each.duration_s or 0 for each in new))
 

@@ -15,20 +15,22 @@ from formant_provider.api.errors import (
     InvalidInput,
     RequestRefused,
 )
-from formant_provider.core.call_lists.board import Call
+from formant_provider.core.call_lists.board import REFUSED, UNKNOWN, Call
 from formant_provider.core.call_lists.calls import Attempt
-from formant_provider.core.call_lists.placing import REACHED, Came
+from formant_provider.core.call_lists.placing import REACHED, TALKING, Came
 from formant_provider.core.hours.zones import zones_of
 from formant_provider.core.pace import PaceExceeded
 
-REFUSED, UNKNOWN, ATTEMPTS_USED = "refused", "unknown", "attempts_used"
+ATTEMPTS_USED = "attempts_used"
 # A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
 _REFUSALS_TO_BELIEVE = 3
 # So many calls are refused and none is accepted: it is no fault of a row.
 _ALL_REFUSED = 25
 # How often a call is sent that fails while others do not.
 _MOST_TRIES = 5
-_LOOKS_AGAIN_AFTER = timedelta(minutes=1)
+# When is looked again, in seconds: a record appears some seconds late, and a conversation may last hours.
+_WHILE_UNLISTED = (6, 6, 6, 60, 60, 300)
+_WHILE_TALKING = (300,) * 36
 
 
 class Rule(Protocol):
@@ -123,11 +125,14 @@ class Judging:
 
     def _not_due(self, call: Call, reason: str | None) -> Verdict:
         """Say what follows when the look before a further attempt did not show that it was due."""
+        if reason == REACHED:
+            return Close(reason)
         tries, _ = self._tries.get(call.place, (0, 0))
-        if reason == REACHED or tries >= _MOST_TRIES:
-            return Close(reason or "not_called_again")
         self._tries[call.place] = tries + 1, 0
-        return Wait(self.now() + _LOOKS_AGAIN_AFTER, call.attempt)
+        pauses = _WHILE_TALKING if reason == TALKING else _WHILE_UNLISTED
+        if tries >= len(pauses):
+            return Close("not_called_again")
+        return Wait(self.now() + timedelta(seconds=pauses[tries]), call.attempt)
 
     def _refused_by_api(self, call: Call, error: FormantError) -> Verdict:
         if not isinstance(error, AuthenticationFailed):

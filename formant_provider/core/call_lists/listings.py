@@ -13,6 +13,8 @@ from formant_provider.core.conversations.shared_listing import SharedListing
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
+_FRESH_S = 5.0
+
 
 @dataclass
 class Listings:
@@ -30,7 +32,7 @@ class Listings:
         """Return what is on record with an agent."""
         with self._lock:
             if agent_id not in self._listings:
-                self._listings[agent_id] = SharedListing(self.open_client(), agent_id, self.now)
+                self._listings[agent_id] = SharedListing(self.open_client(), agent_id, self.now, _FRESH_S)
             return self._listings[agent_id]
 
     def close(self) -> None:

@@ -25,8 +25,9 @@ _USUAL_AT_ONCE = 8
 _SHARE_AT_ONCE = 10
 _FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 120.0
-# Reading the list of conversations may take such a part of the limit while there are calls to be placed.
-_SHARE_OF_POLLS = 0.02
+# Such a part of the limit may be taken by reading which calls are over, while there are calls to be placed;
+# and the second one where a list may be stopped by what is read.
+SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT = 0.03, 0.25
 _SAME_WINDOW = timedelta(seconds=2)
 # The API's moments have no fractions.
 _AFTER_RESET = timedelta(milliseconds=50)
@@ -36,14 +37,19 @@ class Pace:
     """The pace of one list. It takes the place of a ``RateLimiter`` for its polls.
 
     :param at_once: requests that may be on their way at once; ``None`` goes by the API's limit.
+    :param share_of_polls: of the limit, while there are calls to be placed.
     :param jitter: gives a number in [0, 1).
     :ivar is_busy: whether there are calls to be placed, beside which polls are to be few.
     """
 
     def __init__(
-        self, now: Now, at_once: int | None = None, jitter: Callable[[], float] = random.random
+        self,
+        now: Now,
+        at_once: int | None = None,
+        share_of_polls: float = SHARE_OF_POLLS,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._now, self._chosen, self._jitter = now, at_once, jitter
+        self._now, self._chosen, self._share, self._jitter = now, at_once, share_of_polls, jitter
         self._limit: int | None = None
         self._left: int | None = None
         self._resets_at: datetime | None = None
@@ -129,7 +135,7 @@ class Pace:
         """
         if not self.is_busy or not self._limit or self._resets_at is None:
             return poll_interval_s
-        return max(poll_interval_s, requests * self._window_s / self._limit / _SHARE_OF_POLLS)
+        return max(poll_interval_s, requests * self._window_s / self._limit / self._share)
 
     def _pause_s(self, now: datetime) -> float:
         return max((self._not_before - now).total_seconds(), 0.0) if self._not_before else 0.0

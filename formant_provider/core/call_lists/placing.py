@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LATER = "later"
-REACHED = "reached_meanwhile"
+# Somebody was reached since the last attempt, by whomever; or may be talking right now.
+REACHED, TALKING = "reached_meanwhile", "talking"
 # Says for when a call may be placed that is asked for now; ``None`` means at once. Raises ``CallNotAllowed``.
 When = Callable[[datetime | None, datetime], datetime | None]
 
@@ -42,7 +43,7 @@ class Came:
     :param placement: of the attempt that was due; ``None`` if it was not placed.
     :param error: why it was not; ``None`` when the attempt was not due after all.
     :param due: when it may be placed, if that is known to be later.
-    :param reason: why it was not due, in a word: ``reached_meanwhile``; ``None``: it does not show yet.
+    :param reason: why it was not due, in a word; ``None``: that does not show yet.
     """
 
     call: ListedCall
@@ -116,10 +117,11 @@ class CallPlacer:
         )
 
     def _why_not(self, placing: CallPlacing) -> str | None:
-        """Return why no further call was due, in a word; ``None`` if somebody may be talking right now."""
-        statuses = {record.status for record in placing.since_last_call}
-        others = statuses - set(self.redial_on)
-        return REACHED if others and others <= FINAL else None
+        """Return why no further call was due, in a word; ``None`` if the last is not on record yet."""
+        others = {record.status for record in placing.since_last_call} - set(self.redial_on)
+        if not others:
+            return None
+        return REACHED if others <= FINAL else TALKING
 
 
 def listed_of(call: Call) -> ListedCall:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from formant_provider.core.call_lists.board import Board
+from formant_provider.core.call_lists.board import REFUSED, Board
 from formant_provider.core.call_lists.following import placed_in
-from formant_provider.core.call_lists.judging import REFUSED, Judging, Wait
+from formant_provider.core.call_lists.judging import Judging, Wait
 from formant_provider.core.ledger import Sent
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def _restore(board: Board, judging: Judging, place: int, known: Known) -> None:
     intent, ended = known.intent, known.ended
     tried = sum(each.status != REFUSED for each in ended)
     is_ended = bool(ended) and ended[-1].number >= intent.attempt
-    is_placed = not is_ended and (intent.receipt is not None or intent.sent is Sent.UNCLEAR)
+    placed = None if is_ended else placed_in(intent)
     if known.agent_id is not None:
         board.assign(place, known.agent_id)
-    board.restore(place, ended, calls=tried + is_placed)
-    if placed := None if is_ended else placed_in(intent):
+    board.restore(place, ended, calls=tried + (placed is not None))
+    if placed is not None:
         board.wait(place, 0, intent.attempt)
         board.place(place, placed, is_new=False)
-    elif is_placed:  # in doubt: it is sent again with its key, or looked for
+    elif not is_ended and intent.sent is Sent.UNCLEAR:  # in doubt: sent again with its key, or looked for
         board.wait(place, 0, intent.attempt)
     elif ended:
         _decide(board, judging, place, known)

@@ -114,8 +114,8 @@ class ListWork:
             self._follow(call)
         while not self._is_done():
             self._look()
+            self.listening.advance()  # before calls, which would use up the limit
             self._send_what_is_due()
-            self.listening.advance()
             self._take_ended()
             rest = self._rest()
             if rest is not None:
@@ -135,15 +135,18 @@ class ListWork:
             return
         self._looked_at = self.now()
         self.hold = self.control.held()
+        self._stop_if_over()
+        if self.hold is not None:
+            self._put_back_ready()
+        self._flush()
+        self.control.tell()
+
+    def _stop_if_over(self) -> None:
         over = self.control.over()
         if over is not None and (self._ready or self.board.next_due_ms() is not None):
             reason, self.ended_early = over
             self._put_back_ready()
             self.board.close_waiting(reason)
-        if self.hold is not None:
-            self._put_back_ready()
-        self._flush()
-        self.control.tell()
 
     def _flush(self) -> None:
         """Let the ledger write what has waited long enough; a store that is down is waited for."""
@@ -250,6 +253,7 @@ class ListWork:
             noted.append((call.key, attempt))
             self._apply(call, self.judging.after_attempt(call, self.board.end_attempt(place, attempt)))
         self._note(noted)
+        self._stop_if_over()
 
     def _note(self, ended: list[tuple[str, Attempt]]) -> None:
         self._is_dirty = True

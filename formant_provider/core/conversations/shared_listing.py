@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
 DEFAULT_FRESH_S = 10.0
+# The list may be sorted by the end of a call: a long one stands before others that began after it.
+_LONGEST_CALL_MS = LONGEST_CALL // timedelta(milliseconds=1)
 # A record may appear a while after its call has ended, and clocks differ.
-_OVERLAP_MS = (LONGEST_CALL + timedelta(minutes=10)) // timedelta(milliseconds=1)
+_OVERLAP_MS = _LONGEST_CALL_MS + 600_000
 # The vendor does not say what the total counts, so it is not relied on for longer than this.
 _TRUST_TOTAL_FOR = timedelta(minutes=5)
 
@@ -100,7 +102,7 @@ class SharedListing(Listing):
         came, begin_ms = self.now(), to_ms(begin)
         with self._alone():
             if begin_ms < self._since_ms:
-                self._read_back_to(begin_ms - CLOCK_SKEW_MS)  # what the clocks say may differ the next time
+                self._read_back_to(begin_ms)
             elif not came - self._fresh_for < self._read_at <= self.now():
                 self._catch_up()
 
@@ -136,17 +138,18 @@ class SharedListing(Listing):
                 raise
 
     def _read_back_to(self, begin_ms: int) -> None:
-        """Read all from a moment on; twice as far as that, if it is not the first time.
+        """Read all from a moment on; twice as far back, if it is not the first time.
 
         Else each of many who look a little farther back than the one before would read it all.
         """
         now_ms = to_ms(self.now() + (self._skew or timedelta()))
-        farther_ms = begin_ms if math.isinf(self._since_ms) else begin_ms - max(now_ms - begin_ms, 0)
-        if not self._read(farther_ms):
-            if farther_ms == begin_ms or not self._read(begin_ms):
-                raise too_many()
-            farther_ms = begin_ms
-        self._since_ms = farther_ms
+        twice_ms = 0 if math.isinf(self._since_ms) else max(now_ms - begin_ms, 0)
+        farther_ms = begin_ms - CLOCK_SKEW_MS - twice_ms  # what the clocks say may differ the next time
+        for known_ms, since_ms in ((farther_ms, farther_ms - _LONGEST_CALL_MS), (begin_ms, begin_ms)):
+            if self._read(since_ms):
+                self._since_ms = known_ms
+                return
+        raise too_many()
 
     def _catch_up(self) -> None:
         """Read what may have come or changed since the last reading."""

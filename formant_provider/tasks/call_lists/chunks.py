@@ -41,7 +41,9 @@ class Record:
     def to_text(self) -> str:
         """Return JSON text, without what has its default, and without the key, which the others tell."""
         known, plain = self.known, self.known.intent.to_json()
-        changed = {name: value for name, value in plain.items() if value != _DEFAULTS[name] and name != "key"}
+        changed = {
+            name: _small(value) for name, value in plain.items() if value != _DEFAULTS[name] and name != "key"
+        }
         ended = [attempt.to_json() for attempt in known.ended]
         return json.dumps(
             {**changed, "agent_id": known.agent_id, "try_number": self.try_number, "ended": ended}
@@ -89,14 +91,17 @@ class Chunks:
 
     :param run: of the task, which has a store.
     :param is_first: whether nobody can have sent a call of this list yet.
-    :ivar is_whole: whether nothing was sent that it does not tell of.
-    :ivar over_a_store: whether calls were sent that a call store may tell of.
+    :param over: the call store that tells of what was sent over it, by its name here; ``None``: none does.
+    :ivar is_whole: whether nothing was sent of which neither that store tells nor this.
+    :ivar over_others: whether calls were sent that another call store may tell of.
     """
 
     run: TaskRun
     is_first: bool
+    over: str | None = None
     is_whole: bool = field(default=True, init=False)
-    over_a_store: bool = field(default=False, init=False)
+    over_others: bool = field(default=False, init=False)
+    _stores: set[str] = field(default_factory=set, init=False)
     _from_the_start: bool = field(default=True, init=False)
     _counted: int = field(default=0, init=False)
     _chunks: list[Chunk | None] = field(default_factory=list, init=False)  # None: somebody has deleted it
@@ -114,17 +119,18 @@ class Chunks:
             raise unreadable(LIST_ENTRY, error) from error
         while (chunk := self._read_chunk(len(self._chunks) + 1)) or len(self._chunks) < self._counted:
             self._chunks.append(chunk)
-        self.is_whole = self._from_the_start and not self.over_a_store and None not in self._chunks
+        self.over_others = not self._stores <= {self.over}
+        self.is_whole = self._from_the_start and not self.over_others and None not in self._chunks
         if head is None:
             self._write_head()
 
-    def mark_over_a_store(self) -> None:
-        """Let a further try that has no call store know that calls were sent of which this does not tell.
+    def mark_over(self, store: str) -> None:
+        """Let a further try that has not this call store know that there are calls of which it may tell.
 
         :raises SendAborted: it cannot be written.
         """
-        if not self.over_a_store:
-            self.over_a_store = True
+        if store not in self._stores:
+            self._stores.add(store)
             self._write_head()
 
     def keys(self) -> Collection[str]:
@@ -174,7 +180,7 @@ class Chunks:
         if head.get("version", _VERSION) > _VERSION:
             raise ValueError("of a newer version")
         self._from_the_start = bool(head["from_the_start"])
-        self.over_a_store, self._counted = bool(head.get("over_a_store")), int(head.get("chunks", 0))
+        self._stores, self._counted = set(head.get("over_stores", ())), int(head.get("chunks", 0))
 
     def _read_chunk(self, number: int) -> Chunk | None:
         chunk = Chunk(number)
@@ -193,7 +199,7 @@ class Chunks:
             "version": _VERSION,
             "chunks": len(self._chunks),
             "from_the_start": self._from_the_start,
-            "over_a_store": self.over_a_store,
+            "over_stores": sorted(self._stores),
         }
         self._set(LIST_ENTRY, head)
         self._counted = len(self._chunks)
@@ -206,3 +212,10 @@ class Chunks:
                 "The calls of this list could not be written to Airflow's task state store"
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
             ) from error
+
+
+def _small(plain: Any) -> Any:
+    """Return plain values without what is not known."""
+    if isinstance(plain, dict):
+        return {name: _small(value) for name, value in plain.items() if value is not None}
+    return [_small(value) for value in plain] if isinstance(plain, list) else plain

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = "unknown"
+
 FINISHED, STOPPED, EXPIRED, HELD = "finished", "stopped", "expired", "held"
 COUNTS = ("rows", "reached", "closed", "rejected", "waiting", "calls")
 _FIELDS = (*COUNTS, "minutes", "by_status", "by_reason", "variants", "results_uri", "summary_uri")
@@ -66,10 +68,25 @@ def end(task: CallListTask, result: dict[str, Any], context: Context, *, why: st
         left = result["by_reason"].get(EXPIRED, 0)
         text = f"The list has ended: {why}; {left} people were not called at all. Clear this task to go on"
         _fail(text, result, context)
+    _refuse_nothing_known(result, context)
     if why:
         log.warning("The list has ended before its end: %s.", why)
     _end_by_rate(task, result, context)
     return result
+
+
+def _refuse_nothing_known(result: dict[str, Any], context: Context) -> None:
+    """Fail where it is not known of anybody whether they were called, and warn where it is not of some."""
+    unknown = result["by_status"].get(UNKNOWN, 0)
+    if not unknown:
+        return
+    text = (
+        f"Of {unknown} people it is not known whether they were called: an earlier try may have, no"
+        " conversation is on record, and their keys are not to be sent again. See in the FormantAI dashboard"
+    )
+    if unknown == result["rows"] - result["rejected"]:
+        _fail(text, result, context)
+    log.warning("%s.", text)
 
 
 def _end_by_rate(task: CallListTask, result: dict[str, Any], context: Context) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
+from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_written
-from formant_provider.tasks.options import percent, refuse_idle
+from formant_provider.tasks.options import is_template, percent, refuse_idle
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.variants import Variants
@@ -54,6 +55,8 @@ def check_fields(task: CallListTask, *, is_row: bool) -> None:
     task.result_options.refuse_phone_column(task.rules.phone_column)
     if task.hold_variable is not None and not (isinstance(task.hold_variable, str) and task.hold_variable):
         raise ValueError(f"hold_variable must be the name of an Airflow Variable; not {task.hold_variable!r}")
+    if isinstance(task.hold, bool) or (isinstance(task.hold, str) and not is_template(task.hold)):
+        to_hold(task.hold)
     if is_row:
         return
     refuse_idle(task.given, ["result_columns"], "results_uri", met=task.results_uri is not None)

@@ -48,7 +48,7 @@ class AttemptRecords(ExitStack):
         self._wanted = {column.path[0] for column in columns}
         self._client: FormantClient | None = None
         self._told: Mapping[str, Conversation] = {}
-        self._progress = LogThrottle()
+        self._progress, self._warnings = LogThrottle(), LogThrottle(first_after_s=0)
         self._failures = 0
         self.asked = self.from_webhooks = self.unread = 0
 
@@ -98,7 +98,7 @@ class AttemptRecords(ExitStack):
             self._warn(error)
             return None
         self._failures = 0
-        self.asked += 1
+        self.asked += record is not None
         if self._progress.is_due():
             log.info("%s conversations were read in detail so far, for the result columns.", self.asked)
         return record
@@ -114,8 +114,12 @@ class AttemptRecords(ExitStack):
         from formant_provider.api.errors import FormantError
 
         what = str(error) if isinstance(error, FormantError) else type(error).__name__
-        rest = ", and no further one is asked for" if self._failures >= _MOST_FAILURES else ""
-        log.warning("A conversation could not be read for the result columns%s: %s", rest, what)
+        if self._failures >= _MOST_FAILURES:
+            log.warning(
+                "Conversations cannot be read for the result columns; the rest stays unread: %s", what
+            )
+        elif self._warnings.is_due():
+            log.warning("A conversation could not be read for the result columns: %s", what)
 
     def _may_tell_more(self, attempt: Attempt) -> bool:
         """Whether its record may have something that is wanted, and not known of the attempt."""

@@ -86,6 +86,7 @@ class ListRun:
         """
         self.cap.check(self.task.hook)
         check_outputs(self.task)
+        self.ledgers.begin()
         reading = ListReading(self.task, self.folder, self.ledgers.people())
         reading.into(self.board, self._reader)
         self.has_parts = reading.has_parts
@@ -128,9 +129,10 @@ class ListRun:
     @cached_property
     def pace(self) -> Pace:
         """How fast the list may send."""
-        from formant_provider.core.call_lists.pace import Pace
+        from formant_provider.core.call_lists.pace import SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT, Pace
 
-        return Pace(now, self.task.placing.concurrency)
+        share = SHARE_WHERE_ENDS_COUNT if self._stop_rule else SHARE_OF_POLLS
+        return Pace(now, self.task.placing.concurrency, share)
 
     @cached_property
     def hold(self) -> Hold:

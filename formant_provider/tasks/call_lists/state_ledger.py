@@ -19,7 +19,7 @@ from formant_provider.core.call_lists.calls import Attempt, Known, ListedCall
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.ledger import Sent
 from formant_provider.tasks.call_lists.chunks import CHUNK, Chunks, Record
-from formant_provider.tasks.call_lists.state_calls import StateCallLedger, doubt_of
+from formant_provider.tasks.call_lists.state_calls import StateCallLedger, check_agent, doubt_of
 from formant_provider.tasks.run import TaskRun
 
 # What is lost with a process that dies: receipts are asked for again then, each with a request.
@@ -38,11 +38,13 @@ class StateListLedger:
     :param was_deferred: whether this try was deferred before, and so may have sent calls.
     :param taken_since: when somebody else can have sent the keys of these calls at the earliest, aware, as
         the policy of their placement has it; ``None``: nobody can.
+    :param over: the call store that is asked as well, by its name here; ``None``: none is.
     """
 
     run: TaskRun
     was_deferred: bool = False
     taken_since: datetime | None = None
+    over: str | None = None
     now: Callable[[], datetime] = lambda: pendulum.now("UTC")
     at_once = CHUNK
     _chunks: Chunks | None = field(default=None, init=False)
@@ -62,6 +64,7 @@ class StateListLedger:
     def prepare(self, calls: Sequence[ListedCall]) -> None:
         """Write of each that it may have been sent.
 
+        :raises ValueError: one is asked for with another agent than before.
         :raises SendAborted: it cannot be written; most often a newer try of this task has taken over.
         """
         with self._lock:
@@ -100,13 +103,33 @@ class StateListLedger:
         with self._lock:
             self._write([])
 
-    def mark_over_a_store(self) -> None:
+    def mark_over(self, store: str) -> None:
         """Let further tries know that this one sends calls over a call store.
 
+        :param store: its name here.
         :raises SendAborted: it cannot be written.
         """
         with self._lock:
-            self._loaded().mark_over_a_store()
+            self._loaded().mark_over(store)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was sent of which neither this tells nor the store that is asked as well.
+
+        :raises SendAborted: it cannot be read.
+        """
+        with self._lock:
+            return self._loaded().is_whole
+
+    def told(self, key: str) -> tuple[Intent | None, int]:
+        """Return what is known of a call, and the try that wrote it; 0 when nobody did.
+
+        :raises SendAborted: it cannot be read.
+        """
+        with self._lock:
+            record, known = self._loaded().find(key), self._known(key)
+            intent = None if known is None else known.intent
+            return intent, 0 if record is None else record.try_number
 
     def keys(self) -> Collection[str]:
         """Return the keys of all calls of which there is a record.
@@ -118,13 +141,14 @@ class StateListLedger:
 
     def _loaded(self) -> Chunks:
         if self._chunks is None:
-            chunks = Chunks(self.run, self.run.try_number == 1 and not self.was_deferred)
+            chunks = Chunks(self.run, self.run.try_number == 1 and not self.was_deferred, self.over)
             chunks.load()
             self._chunks = chunks
         return self._chunks
 
     def _ledger(self, call: ListedCall) -> StateCallLedger:
         known, key = self._known(call.key), call.key
+        check_agent(call, None if known is None else known.agent_id)
         doubt = doubt_of(call, known, self.now(), taken_since=self.taken_since)
         return StateCallLedger(call, known, doubt, lambda at_once: self._write_one(key, at_once), self._lock)
 
@@ -142,12 +166,12 @@ class StateListLedger:
         if record is None:
             doubt = Intent(key, self.run.run_began, Sent.UNCLEAR, shared_since=self.taken_since)
             return None if chunks.is_whole else Known(None, doubt)
-        return self._believed(record, over_a_store=chunks.over_a_store and key not in self._written_here)
+        return self._believed(record, over_others=chunks.over_others and key not in self._written_here)
 
-    def _believed(self, record: Record, *, over_a_store: bool) -> Known:
+    def _believed(self, record: Record, *, over_others: bool) -> Known:
         """Return what a record tells, where others that do not write here may have been at it since."""
         known, intent, began = record.known, record.known.intent, self.run.run_began
-        if over_a_store:
+        if over_others:
             intent = replace(intent, shared_since=min(began, intent.shared_since or began))
             if intent.receipt is None:
                 intent = replace(intent, sent=Sent.UNCLEAR, written_at=began, sends=(), refused=None)

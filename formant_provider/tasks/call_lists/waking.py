@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from formant_provider.tasks.call_lists.dry_run import dry_run_result
 from formant_provider.tasks.call_lists.ending import EXPIRED, FINISHED, HELD, STOPPED, end, result_of
 from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
+from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.results import of_row
 from formant_provider.tasks.waiting import defer_wait
 
@@ -31,6 +33,7 @@ def wake(
     folder: Path,
     deadline: datetime | None,
     *,
+    dry_run: object,
     stopped: Callable[[], bool],
 ) -> dict[str, Any]:
     """Work on a list until its end; the task is deferred where there is nothing to do for a while.
@@ -46,6 +49,8 @@ def wake(
         run = ListRun(task, context, board, folder, until, stopped, deadline is not None, show=lambda _: None)
         run.show = lambda shown: _show(run, shown)
         run.read()
+        if is_dry_run(dry_run):
+            return dry_run_result(run, of_row(context, task.reference))
         run.restore()
         rest = run.go()
         if stopped():

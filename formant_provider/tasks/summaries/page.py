@@ -33,7 +33,7 @@ def page(summary: Summary, *, title: str, made_at: datetime, is_over: bool | Non
     if is_over is None:
         is_over = not summary.by_status["waiting"] and not summary.by_status["in_progress"]
     hours = [(hour, summary.by_hour[hour]) for hour in trimmed([it.called for it in summary.by_hour])]
-    steps = [_step(seconds) for seconds in (0, *DURATION_STEPS_S)]
+    steps = [spelt_time(seconds) for seconds in (0, *DURATION_STEPS_S)]
     spans = [*(f"{low} to {high}" for low, high in pairwise(steps)), f"{steps[-1]} and more"]
     return _template().render(
         title=without_international(title),
@@ -74,7 +74,8 @@ def _agents(summary: Summary) -> list[tuple[str, Share, tuple[float, float]]]:
     return [(name, share, interval(share)) for name, share in ordered]
 
 
-def _step(seconds: int) -> str:
+def spelt_time(seconds: int) -> str:
+    """Return a span of whole seconds or minutes in the fewest words."""
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
 
 

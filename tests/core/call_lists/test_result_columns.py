@@ -85,6 +85,8 @@ def test_what_is_obviously_the_same_is_converted(kind: str, value: Any, expected
         ("date", "2026-02-30"),
         ("date", "2026-03-18T00:00:00Z"),
         ("date", 20260318),
+        ("date", "20260318"),
+        ("date", "2026-W12-3"),
         ("moment", "2026-03-18T15:00:00"),
         ("moment", "0001-01-01T00:00:00+14:00"),
         ("moment", "tomorrow"),

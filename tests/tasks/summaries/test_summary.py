@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -77,6 +77,14 @@ def test_minutes_are_those_of_all_attempts() -> None:
     summary = summed(row, a_row("no_answer", a_call(status="no_answer")))
     assert (summary.people.seconds, summary.people.average_s) == (120, 60)
     assert summary.by_duration[:4] == [0, 1, 0, 1]
+
+
+def test_the_period_is_from_the_first_beginning_to_the_last_end() -> None:
+    """Whichever row they are of; without a conversation there is none."""
+    early, late = datetime(2026, 11, 28, tzinfo=UTC), datetime(2026, 11, 29, tzinfo=UTC)
+    rows = [a_row("completed", a_call(at=late)), a_row("busy", a_call(status="busy", at=early))]
+    assert summed(*rows).period == (early, late + timedelta(minutes=1))
+    assert summed(a_row("rejected")).period is None
 
 
 def test_a_summary_does_not_grow_with_its_list() -> None:
