@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from psutil import Process
+
 from formant_provider.operators.call_list import FormantCallListOperator
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.numbers import ending_of
@@ -26,12 +28,12 @@ from support.processes import ended
 
 CREATE_CALL = "POST /v1/call"
 # So long a try may do nothing until it is killed all the same.
-IDLE_S = 20.0
+IDLE_S = 90.0
 
 
 def people(count: int, endings: Sequence[str] = ("10",), *, first: int = 0) -> list[str]:
-    """Return numbers of so many people, of whom the last digits say how a call to them ends, in turn."""
-    return [f"+14152{at:04d}{endings[at % len(endings)]}" for at in range(first, first + count)]
+    """Return numbers of so many people, of whom the last digits say how a call to them ends, in turn: 80,000 at most."""
+    return [f"+1415{20_000 + at}{endings[at % len(endings)]}" for at in range(first, first + count)]
 
 
 @dataclass
@@ -40,6 +42,8 @@ class World:
 
     :param numbers: whom to call, in the order of the rows.
     :param fields: further fields of the operator.
+    :param calls: what the operator is given as its list; ``None``: the numbers.
+    :param database: that of the call store, if there is one.
     """
 
     sandbox: Sandbox
@@ -48,6 +52,8 @@ class World:
     fields: dict[str, Any] = field(default_factory=dict)
     connections: Mapping[str, Any] | None = None
     name: str = "list"
+    calls: Any = None
+    database: Any = None
 
     def __post_init__(self) -> None:
         connections = self.connections or {"formant_default": self.sandbox.connection_uri()}
@@ -61,7 +67,7 @@ class World:
 
     def operator(self) -> FormantCallListOperator:
         """Return the operator as it is in the DAG file now."""
-        calls = [{"customer_phone": number, "name": "Asha"} for number in self.numbers]
+        calls = self.calls or [{"customer_phone": number, "name": "Asha"} for number in self.numbers]
         fields = {"agent_id": 456, "poll_interval": 0.3, "retries": 1000, "recipients": "full", **self.fields}
         return FormantCallListOperator(
             task_id=self.name, calls=calls, results_uri=str(self.results), **fields
@@ -73,6 +79,10 @@ class World:
         run.run()
         return run
 
+    def rows(self) -> list[dict[str, str]]:
+        """Return what the results say."""
+        return list(csv.DictReader(self.results.open()))
+
     def wrong(
         self, *, attempts: int = 1, after: Collection[str] = (), called: Collection[str] | None = None
     ) -> list[str]:
@@ -81,8 +91,7 @@ class World:
         :param attempts: how often a person is called whose calls end in one of ``after``.
         :param called: who of the list is to be called; the others may have been, before. ``None``: all.
         """
-        rows = list(csv.DictReader(self.results.open()))
-        wrong = []
+        rows, wrong = self.rows(), []
         if [row["customer_phone"] for row in rows] != self.numbers:
             wrong.append(f"{len(rows)} results for {len(self.numbers)} rows, or in another order")
         keys = Counter(call.request.idempotency_key for call in self.sandbox.calls)
@@ -92,7 +101,11 @@ class World:
             calls[call.customer_phone].append(call.trace_id)
         self.everybody |= set(self.numbers)
         wrong += [f"{number} was called, and in no list" for number in calls.keys() - self.everybody]
-        wrong += [f"{number} was called {len(calls[number])} times" for number in calls if len(calls[number]) > attempts]
+        wrong += [
+            f"{number} was called {len(calls[number])} times"
+            for number in calls
+            if len(calls[number]) > attempts
+        ]
         for row in rows:
             wrong += _wrong_of_row(row, calls[row["customer_phone"]], attempts, after, called)
         return wrong
@@ -136,6 +149,8 @@ class Kills:
     :param calls: a kill comes after so many further calls, on average; or after a second, on average.
     :param meanwhile: called after each kill with their number.
     :param attempt: further circumstances of each try.
+    :param revives: instead of being killed, processes stand still until the next try has begun to call, and
+        go on beside it.
     """
 
     world: World
@@ -145,10 +160,15 @@ class Kills:
     meanwhile: Callable[[int], None] = lambda _: None
     timeout_s: float = 900.0
     attempt: dict[str, Any] = field(default_factory=dict)
+    revives: bool = False
+    watches_memory: bool = False
     kills: int = field(default=0, init=False)
     errors: Counter[str] = field(default_factory=Counter, init=False)
     seconds: float = field(default=0.0, init=False)
     came: Came | None = field(default=None, init=False)
+    _revived: list[int] = field(default_factory=list, init=False)
+    _standing: list[int] = field(default_factory=list, init=False)
+    _memory: list[float] = field(default_factory=list, init=False)
 
     def run(self) -> None:
         """Start tries until one is no failure that is tried again."""
@@ -161,6 +181,8 @@ class Kills:
                 self.kills += 1
                 self.meanwhile(self.kills)
                 continue
+            while self._revived:
+                ended(self._revived.pop())
             came = task.came()
             assert came is not None, "the process of a try ended without a word"
             if came.state != "up_for_retry":
@@ -168,6 +190,11 @@ class Kills:
                 return
             self.errors[came.error] += 1
             assert self.errors.total() < 30, came.error
+
+    def memory(self) -> list[int]:
+        """Return the most memory of its process in each tenth of the time, in MB."""
+        size = max(len(self._memory) // 10, 1)
+        return [round(max(self._memory[at : at + size])) for at in range(0, len(self._memory), size)]
 
     def _moment(self) -> Callable[[float], bool]:
         """Return what says, by the seconds since its start, when a process is killed."""
@@ -185,12 +212,30 @@ class Kills:
         while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             is_late = time.monotonic() > deadline
             if is_late or is_time(time.monotonic() - began):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                ended(pid)
+                self._strike(pid, signal.SIGSTOP if self.revives and not is_late else signal.SIGKILL)
                 assert not is_late, f"the list is not done in time: {dict(self.errors)}"
                 return True
-            time.sleep(0.005)
+            if self.watches_memory:
+                self._memory.append(Process(pid).memory_info().rss / 1e6)
+            time.sleep(0.2 if self.watches_memory else 0.005)
+            if self._standing and time.monotonic() - began > 2.5:
+                self._revive()
+        self._revive()
         code = ended(pid)
         assert code == 0, f"the process of a try ended with {code}"
         return False
+
+    def _strike(self, pid: int, what: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+        if what is signal.SIGKILL:
+            ended(pid)
+        else:
+            self._standing.append(pid)
+
+    def _revive(self) -> None:
+        """Let processes go on that stand still; wait for those that had gone on before."""
+        while self._standing:
+            pid = self._standing.pop()
+            os.kill(pid, signal.SIGCONT)
+            self._revived.append(pid)

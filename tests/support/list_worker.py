@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from support.processes import start
-from support.supervisor import NOBODY, FakeSupervisor, TaskKey
+from support.supervisor import FakeSupervisor, TaskKey
 from support.task_run import run_task, run_trigger
 
 
@@ -101,7 +103,10 @@ class ListTask:
     def _told(self, number: int) -> Path:
         return self.folder / f"try_{number}"
 
-    def _try(self, number: int, prepare: Callable[[LastingSupervisor], None], attempt: dict[str, Any]) -> None:
+    def _try(
+        self, number: int, prepare: Callable[[LastingSupervisor], None], attempt: dict[str, Any]
+    ) -> None:
+        _leave_sockets()
         channel = LastingSupervisor(self.folder, self.connections, variables=self.variables)
         prepare(channel)
         attempt = {"run_after": self.began, "run_started_at": self.began, **attempt}
@@ -116,11 +121,17 @@ class ListTask:
         _write(self._told(number), json.dumps(vars(came), default=str))
 
 
+def _leave_sockets() -> None:
+    """Hold no socket of the process that this one was forked from: what it closes is to be closed."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for each in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(int(each)).st_mode):
+                os.dup2(nothing, int(each))
+
+
 def _write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     part.write_text(text)
     part.replace(path)
-
-
-__all__ = ["NOBODY", "Came", "LastingSupervisor", "ListTask"]
