@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-report bench-store bench-wait bench-webhooks clean
+.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
+# More than the two cores of a small machine: for more than half of their time tests wait.
+AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,10 +17,10 @@ airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ct
 	@$(BIN)/python scripts/airflow_local.py
 
 test: .venv/.ready ## run the tests
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) $(AT_ONCE)
 
 coverage: .venv/.ready ## run the tests and list what they leave out; fails below the floor in pyproject.toml
-	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:htmlcov
+	@$(PYTEST) $(AT_ONCE) --cov --cov-report=term --cov-report=html:htmlcov
 
 test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and deaths against a model; STEPS=N
 	@$(BIN)/python scripts/test_long.py
@@ -59,6 +61,9 @@ bench-faults: .venv/.ready ## compare with other recipes: rings and lost calls u
 
 bench-latency: .venv/.ready ## measure how soon a task starts after a call: by webhooks, and by polling
 	@$(BIN)/python scripts/bench_latency.py
+
+bench-list: .venv/.ready ## measure what a call of a list costs, beside mapped tasks; ten minutes; ARGS=--store=sqlite
+	@$(BIN)/python scripts/bench_list.py $(ARGS)
 
 bench-report: .venv/.ready ## count what a report on 40,000 people costs with and without webhooks
 	@$(BIN)/python scripts/bench_report.py

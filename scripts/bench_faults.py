@@ -23,6 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from columns import in_columns, ruled
+
 if TYPE_CHECKING:
     from formant_provider.sandbox import Sandbox
 
@@ -274,12 +276,7 @@ def table(troubles: Mapping[str, Trouble], outcomes: Mapping[tuple[str, str], Ou
         *zip((trouble.text for trouble in troubles.values()), *columns, strict=True),
         ("all", *sums),
     ]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    return "\n".join(
-        "  ".join(f"{cell!s:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return in_columns(ruled([[str(cell) for cell in row] for row in rows]))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
+from columns import in_columns
 
 if TYPE_CHECKING:
     from formant_provider.sandbox import Sandbox
@@ -118,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = _start_runs(airflow, count)
         seconds = {side: [_seconds(airflow, side, *run) for run in runs[side]] for side in runs}
         _check_webhooks(sandboxes[HEARD], count)
-        print(table([HEAD, *(row(side, seconds[side], sandboxes.get(side)) for side in NAMES)]))
+        print(in_columns([HEAD, *(row(side, seconds[side], sandboxes.get(side)) for side in NAMES)]))
     heard, asked, alone = (statistics.median(seconds[side]) for side in (HEARD, ASKED, ALONE))
     ratio = heard / asked
     print(f"\nWebhooks take {ratio:.0%} of the time of polling; {MOST_OF_POLLING:.0%} at most is promised.")
@@ -222,15 +223,6 @@ def row(side: str, seconds: Sequence[float], sandbox: Sandbox | None) -> tuple[s
     asked = [request.endpoint for request in sandbox.requests] if sandbox else []
     counts = [str(asked.count(endpoint)) if sandbox else "" for endpoint in (LIST, DETAIL)]
     return (NAMES[side], *(f"{each(seconds):.1f} s" for each in shown), *counts)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Write rows in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in rows
-    )
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from columns import in_columns
+
 if TYPE_CHECKING:
     from formant_provider.sandbox import Sandbox
     from formant_provider.sandbox.request_log import SeenRequest
@@ -273,7 +275,7 @@ def compare(count: int, *, storm: bool) -> int:
                     good &= result["gap_s"] < AIRFLOW_WARNS_AFTER_S
                 rows.append(row(f"{name}{', trace ids in the list' if in_list else ''}", result, sandbox))
         storms = {name: run_storm(side, count, Path(home)) for side, name in SIDES.items() if storm}
-    print(table([HEAD, *rows]), "\n")
+    print(in_columns([HEAD, *rows]), "\n")
     for name, requests in storms.items():
         print(f"{STORM_S} s of 429 with Retry-After: {RETRY_AFTER_S}; {name}: {len(requests)} requests")
     ours = [request.at for request in storms.get(SIDES["ours"], [])]
@@ -298,15 +300,6 @@ def row(name: str, result: dict[str, Any], sandbox: Sandbox) -> tuple[str, ...]:
         f"{len(requests) / seconds:.0f}",
         f"{1000 * result['gap_s']:.0f} ms",
         f"{result['each_kb']:.1f} KB",
-    )
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Write rows in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in rows
     )
 
 

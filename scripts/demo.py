@@ -19,6 +19,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from columns import in_columns, ruled
+
 ROOT = Path(__file__).resolve().parent.parent
 # Virtual seconds per second: calls end at once.
 FAST = 500_000
@@ -63,10 +65,7 @@ def returned(dag_run: Any, task_id: str) -> Any:
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """Format rows in columns, with a dash where there is no value."""
     cells = [[str(row.get(column) or "-") for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    lines = [columns, ["-" * width for width in widths], *cells]
-    return "\n".join("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-                     for line in lines)  # fmt: skip
+    return in_columns(ruled([columns, *cells]))
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -40,7 +40,7 @@ set_up() { # VERSION
 run_tests() { # VERSION; prints one line, and everything when something failed
     log=.venv-$1/tests.log
     # shellcheck disable=SC2086 # the tests are several words
-    if PYTHONHASHSEED=0 ".venv-$1/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -o cache_dir=".venv-$1/.pytest_cache" $TESTS >"$log" 2>&1; then
+    if PYTHONHASHSEED=0 ".venv-$1/bin/python" -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q -o cache_dir=".venv-$1/.pytest_cache" $TESTS >"$log" 2>&1; then
         failed=0
     else
         failed=1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from support.airflow_home import use_own_airflow_home
@@ -12,12 +13,22 @@ __all__ = ["database"]
 if TYPE_CHECKING:
     import pytest
 
-# Files with few tests that take long: of two processes, neither shall begin one when the other is done.
-SLOW = ("tests/engine/", "tests/harness/", "tests/machine/", "tests/docs/")
+# Files that keep more than one core busy, or take minutes.
+SLOW = ("tests/machine/", "tests/engine/", "tests/harness/", "tests/docs/")
+QUICK_BETWEEN = 4
 
 use_own_airflow_home()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes long first, as far as the order of files goes."""
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+    """Begin with what takes long, but let quick files stand between: several Airflows at once are too many.
+
+    Of several processes none shall begin a slow file when the others are done, and in most others tests wait.
+    """
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    slow = [file for folder in SLOW for file in files if file.startswith(folder)]
+    quick = iter([file for file in files if file not in slow])
+    order = [each for file in slow for each in (file, *islice(quick, QUICK_BETWEEN))]
+    items[:] = [item for file in (*order, *quick) for item in files[file]]

@@ -233,8 +233,13 @@ def _unanswered(error: Exception) -> News:
 def _client(config: ClientConfig, retry_policy: RetryPolicy | None) -> FormantClient:
     from formant_provider.api.client import FormantClient
 
-    suffix = f"apache-airflow/{version('apache-airflow')}"
-    return FormantClient(config, retry_policy=retry_policy, user_agent_suffix=suffix)
+    return FormantClient(config, retry_policy=retry_policy, user_agent_suffix=_airflow())
+
+
+@cache
+def _airflow() -> str:
+    """Name Airflow as a user agent does; once a process, since the metadata of a package is long to read."""
+    return f"apache-airflow/{version('apache-airflow')}"
 
 
 def _widget(field: Mapping[str, Any]) -> Any:

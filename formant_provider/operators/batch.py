@@ -12,13 +12,13 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.batches.completion import conclude, wait
-from formant_provider.tasks.batches.contacts import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.tasks.batches.fields import OnBatchTimeout, PlacingOptions
 from formant_provider.tasks.batches.placing import BatchPlacer, check_fields
 from formant_provider.tasks.batches.receipts import dry_run_result, leaving_a_result, push_receipt
 from formant_provider.tasks.batches.report import DEFAULT_REPORT_COLUMNS, ReportOptions
 from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshold, OnStalled
 from formant_provider.tasks.capping import OnCappedUpload, check_cap
+from formant_provider.tasks.contact_rules import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.options import check_batch_options, one_of, refuse_literals, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -13,8 +11,6 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.attempts import Attempts
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.stop_when import StopWhen
-from formant_provider.tasks.batches.contacts import ContactRules
-from formant_provider.tasks.call_lists.ending import leaving_a_result
 from formant_provider.tasks.call_lists.fields import (
     EndOptions,
     FollowingOptions,
@@ -30,10 +26,9 @@ from formant_provider.tasks.call_lists.options import (
 from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.waiting import SUCCESSFUL
 from formant_provider.tasks.capping import check_cap
+from formant_provider.tasks.contact_rules import ContactRules
 from formant_provider.tasks.options import refuse_literals, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
-from formant_provider.tasks.references import reference_or_none, to_reference
-from formant_provider.tasks.results import of_row
 from formant_provider.tasks.timing import check_window
 
 if TYPE_CHECKING:
@@ -43,8 +38,8 @@ if TYPE_CHECKING:
 
     from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
-    from formant_provider.tasks.batches.contacts import InvalidRows, Numbers, OnEmpty
     from formant_provider.tasks.call_lists.fields import OnBelowThreshold, OnListTimeout
+    from formant_provider.tasks.contact_rules import InvalidRows, Numbers, OnEmpty
     from formant_provider.tasks.storage.tables import NumberDisplay
 
 
@@ -58,7 +53,7 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
     triggerer.
 
     Each attempt is placed at most once: what is about to be sent is written down first, in the call store of
-    the connection, or in Airflow's task state store (3.3 and later), a hundred calls at a time; one of the
+    the connection, or in Airflow's task state store (3.3 and later), fifty calls at a time; one of the
     two is needed. A further try, after a lost answer or a killed worker, goes on from there. So does a
     cleared task: people whose rows were added are called, and nobody else again. A person is one number, so
     the order of rows does not matter, nor which agent calls.
@@ -292,14 +287,6 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
 
     def _wake(self, context: Context, deadline: datetime | None) -> dict[str, Any]:
         from formant_provider.tasks.call_lists.waking import wake
-        from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
 
-        with (
-            leaving_a_result(context, lambda: of_row(context, reference_or_none(self.reference))),
-            ending_the_task(WORKING_OFF_A_LIST, self.hook),
-            tempfile.TemporaryDirectory(prefix="formant-list-") as folder,
-        ):
-            self.refuse_missing()
-            self.reference = to_reference(self.reference)
-            stopped = lambda: self._stopped  # noqa: E731 - asked again and again
-            return wake(self, context, Path(folder), deadline, dry_run=self.dry_run, stopped=stopped)
+        stopped = lambda: self._stopped  # noqa: E731 - asked again and again
+        return wake(self, context, deadline, dry_run=self.dry_run, stopped=stopped)

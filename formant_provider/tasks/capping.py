@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 OnCapped: TypeAlias = Literal["skip", "fail", "schedule"]
 OnCappedUpload: TypeAlias = Literal["skip", "fail"]
 _NO_SCHEDULE = (
-    'on_capped="schedule" is not for a batch call: the vendor gives no row of it a time of its own. Map'
-    " FormantCreateCallOperator over the contacts instead, which schedules each call. Here it is"
+    'on_capped="schedule" is not for a batch call: the vendor gives no row of it a time of its own. Use'
+    " FormantCallListOperator instead, in which each person waits until the cap allows it. Here it is"
     ' "skip" or "fail"'
 )
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 OnClosed = Literal["schedule", "skip", "fail"]
 OnClosedUpload = Literal["skip", "fail"]
 _NO_SCHEDULE = (
-    'on_closed="schedule" is not for a batch call: the vendor gives no row of it a time of its own. Call'
-    " lists will schedule each person, and are not there yet; until then map FormantCreateCallOperator over"
-    ' the contacts, which schedules each call. Here it is "skip" or "fail"'
+    'on_closed="schedule" is not for a batch call: the vendor gives no row of it a time of its own. Use'
+    " FormantCallListOperator, which calls each person in their own hours. Here it is"
+    ' "skip" or "fail"'
 )
 When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
 

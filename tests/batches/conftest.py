@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from waiting.conftest import channel, make_sandbox, sandbox
 
+from support.clocks import sleeps
 from support.databases import database
 
-__all__ = ["channel", "database", "make_sandbox", "sandbox"]
+__all__ = ["channel", "database", "make_sandbox", "sandbox", "sleeps"]

@@ -151,6 +151,7 @@ def test_contacts_may_come_from_an_upstream_task(sandbox: Sandbox, channel: Fake
     assert operator.upstream_task_ids == {"people"}
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 def test_each_row_of_a_mapped_task_is_a_batch_call(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Rows with names of their own are batch calls of their own."""
     with make_dag():
@@ -163,6 +164,7 @@ def test_each_row_of_a_mapped_task_is_a_batch_call(sandbox: Sandbox, channel: Fa
     assert sandbox.rings == ONE_RING_EACH
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 @pytest.mark.parametrize(
     ("field", "options"),
     [
@@ -189,6 +191,7 @@ def test_two_rows_that_would_be_one_batch_call_are_refused(
     assert posts(sandbox) == 1
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 @pytest.mark.parametrize("options", [{"name": "the same"}, {"name": "x", "idempotency_key": "2026-03"}])
 def test_twins_that_cannot_see_one_another_find_the_batch_call(
     options: dict[str, Any], sandbox: Sandbox, channel: FakeSupervisor

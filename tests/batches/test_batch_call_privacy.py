@@ -75,6 +75,7 @@ def test_a_file_of_contacts_is_hidden_too(channel: FakeSupervisor, tmp_path: Pat
     assert path in run.log_text
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 def test_mapped_batch_calls_leave_nothing_private(channel: FakeSupervisor) -> None:
     """What is expanded over is hidden like any field."""
     with make_dag():

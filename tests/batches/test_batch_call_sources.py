@@ -167,6 +167,7 @@ def test_a_list_that_a_task_should_give_and_is_none_calls_nobody(
     assert (run.state, sandbox.requests) == ("failed", [])
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 @pytest.mark.parametrize("literal", [True, False])
 def test_none_in_a_row_is_no_list_if_the_dag_file_says_so(
     literal: bool, sandbox: Sandbox, channel: FakeSupervisor

@@ -208,6 +208,7 @@ def test_a_batch_call_that_was_placed_is_returned_at_any_hour(
     assert (again.state, again.xcoms["batch_id"]) == ("success", first.xcoms["batch_id"])
 
 
+@pytest.mark.usefixtures("sleeps")  # the looks for what others may have placed
 def test_the_hours_may_be_templates(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Each field of the window is rendered, in a mapped task as well, and the DAG's own stays as it is."""
     window = CallingWindow("{{ '09' ~ ':00' }}", timezone="{{ 'Asia/' ~ 'Kolkata' }}")
@@ -237,9 +238,11 @@ def test_hours_that_make_no_sense_refuse_the_whole(sandbox: Sandbox, channel: Fa
         assert str(run.error).startswith(field)
 
 
-def test_scheduling_each_person_is_what_call_lists_will_do() -> None:
+def test_calling_each_person_in_their_hours_is_what_call_lists_do() -> None:
     """The vendor gives no row of a batch call a time of its own; the DAG file says so when it is parsed."""
-    with pytest.raises(ValueError, match=r"Call lists will schedule each person.*map FormantCreateCallOp"):
+    with pytest.raises(
+        ValueError, match=r"Use FormantCallListOperator, which calls each person in their own"
+    ):
         a_batch_call(calling_window=CallingWindow(), on_closed="schedule")
 
 

@@ -57,6 +57,70 @@ WEBHOOKS = {
     ],
 }
 
+# What happens to call lists, likewise.
+LISTS = {
+    "the worker is killed at any moment, once or again and again": [
+        "a_process_that_dies_at_any_write_costs_nobody_a_call_and_calls_nobody_twice",
+        "a_process_that_dies_at_any_send_costs_nobody_a_call_and_calls_nobody_twice",
+        "a_list_that_is_killed_again_and_again_calls_everybody_once",
+        "a_process_that_dies_at_any_commit_costs_nobody_a_call_and_calls_nobody_twice",
+    ],
+    "an answer is lost together with the worker": ["an_answer_that_was_lost_with_the_process_is_found"],
+    "the worker is killed around a further attempt": ["a_redial_is_placed_once_wherever_the_process_dies"],
+    "503, or a connection dropped, after calls were accepted": ["a_list_finds_calls_whose_answers_were_lost"],
+    "429, 503 or no connection, for a while": ["a_list_waits_for_an_api_that_accepts_nothing"],
+    "the task is cleared": [
+        "a_cleared_list_that_has_grown_calls_those_who_were_added",
+        "a_list_is_worked_off_over_a_store",
+    ],
+    "the list has grown, or is in another order": [
+        "a_cleared_list_that_has_grown_calls_those_who_were_added",
+        "a_list_that_was_reordered_and_grew_is_told_by_the_people",
+    ],
+    "the list has shrunk": ["who_was_taken_off_the_list_is_not_called"],
+    "the weights of `agents` have changed": [
+        "shares_that_change_between_two_tries_call_nobody_again",
+        "a_call_keeps_its_agent",
+    ],
+    "an entry of the list in Airflow was deleted": [
+        "where_an_entry_was_deleted_everybody_without_a_record_is_in_doubt",
+        "a_head_that_cannot_be_read_aborts",
+    ],
+    "an entry of the list in Airflow cannot be read, or is that of a newer version of this package": [
+        "a_head_that_cannot_be_read_aborts",
+        "a_chunk_that_cannot_be_read_aborts",
+    ],
+    "two processes work on one list at once": [
+        "a_try_that_was_superseded_sends_nothing_more",
+        "a_try_that_was_superseded_is_told_before_it_sends",
+    ],
+    "the database of the call store does not answer while ends are written": [
+        "what_could_not_be_noted_is_kept_for_the_next_write"
+    ],
+    "the connection names a call store in some tries, and none in others": [
+        "what_a_try_without_the_store_has_placed_is_not_placed_again",
+        "what_a_try_with_the_store_may_have_placed_is_in_doubt_without_it",
+    ],
+    "two lists over one call store share people at once": [
+        "two_lists_that_share_people_keep_the_cap",
+        "whoever_asked_not_to_be_called_is_left_out",
+    ],
+    "somebody holds the list": [
+        "a_held_list_sends_nothing_and_goes_on_when_it_is_not_held",
+        "a_variable_holds_within_seconds_and_releases_as_well",
+    ],
+    "where it may be held cannot be read": [
+        "a_store_that_does_not_answer_releases_nobody",
+        "before_a_first_answer_a_list_is_held",
+    ],
+    "calling hours end, or the next attempt is due later": ["closed_hours_give_the_worker_back"],
+    "the time of `timeout` is up": [
+        "after_its_time_nobody_is_called_until_the_task_is_cleared",
+        "a_list_may_return_when_its_time_is_up",
+    ],
+    "the API refuses a row": ["a_row_that_is_no_call_stops_no_other"],
+}
+
 
 def lines_of(row: Row) -> Iterator[list[str]]:
     """What the page says of a row: more lines where it differs by what a failed request does to its key."""
@@ -105,8 +169,9 @@ def table_under(topic: str) -> list[list[str]]:
 
 
 def test_every_topic_of_the_matrix_is_a_heading() -> None:
-    """The page has the topics of the matrix for headings, between what the words mean and webhooks."""
-    assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == ["The words", *TOPICS, "Webhooks"]
+    """The page has the topics of the matrix for headings, between what the words mean and the last two."""
+    headings = ["The words", *TOPICS, "Webhooks", "Call lists"]
+    assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == headings
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -118,13 +183,24 @@ def test_the_page_says_what_the_matrix_holds(topic: str) -> None:
     assert table_under(topic) == [head, *wanted], f"the table should be:\n{text}"
 
 
-def test_each_line_about_webhooks_has_a_test() -> None:
+@pytest.mark.parametrize(
+    ("topic", "head", "held"),
+    [
+        ("Webhooks", ["The receiver answers", "The waiting task"], WEBHOOKS),
+        ("Call lists", ["What the list does"], LISTS),
+    ],
+    ids=["webhooks", "call lists"],
+)
+def test_each_line_of_the_last_tables_has_a_test(
+    topic: str, head: list[str], held: dict[str, list[str]]
+) -> None:
     """The table has the rows that tests hold, and each of these tests exists."""
-    head, *rows = table_under("Webhooks")
-    assert head == ["What happened", "The receiver answers", "The waiting task", "What you have to do"]
-    assert [row[0] for row in rows] == list(WEBHOOKS)
+    shown, *rows = table_under(topic)
+    assert shown == ["What happened", *head, "What you have to do"]
+    assert [row[0] for row in rows] == list(held)
     tests = "\n".join(path.read_text() for path in TESTS.rglob("test_*.py"))
-    for names in WEBHOOKS.values():
+    for names in held.values():
+        assert names
         assert all(f"\ndef test_{name}(" in tests for name in names), names
 
 

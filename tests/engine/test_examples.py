@@ -19,6 +19,7 @@ from support.airflow_home import use_own_airflow_home
 from support.databases import sqlite_database
 from support.engine import DagResult, run_dag_file, run_dag_source
 from support.stores import connections_with
+from support.versions import HAS_STATE_STORE
 
 pytestmark = pytest.mark.engine
 
@@ -38,6 +39,8 @@ RINGS = {
     "formant_nightly_export": {},
     "formant_call_and_branch": {"+14155550140": 1},
     "formant_batch_call": {"+14155550150": 1, "+14155550101": 1, "+14155550152": 1},
+    "formant_call_list": {"+14155550180": 1, "+14155550101": 3},
+    "formant_call_list_decorated": {"+14155550183": 1, "+14155550184": 1, "+14155550103": 1},
     "formant_decorated_call": {"+14155550150": 1, "+14155550151": 1, "+14155550152": 1},
     "formant_on_call": {"+14155550160": 1},
     "formant_suppression": {"+14155550171": 1},
@@ -45,10 +48,12 @@ RINGS = {
 }
 # It is meant to fail, and rings from a callback.
 FAILS = "formant_on_call"
-# Its connection names a call store.
-STORED = {"formant_suppression"}
+# Its connection names a call store. A list needs one where Airflow cannot remember it.
+STORED = {"formant_suppression", "formant_call_list_decorated"}
+STORED |= set() if HAS_STATE_STORE else {"formant_call_list"}
+LISTS = {"formant_call_list": 500_000, "formant_call_list_decorated": 500_000}
 # These place no call whose trace id would be passed on.
-UNTRACED = {"formant_batch_call", FAILS}
+UNTRACED = {"formant_batch_call", FAILS, *LISTS}
 # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
 SPEED = {"formant_call_and_branch": 500_000, "formant_batch_call": 500_000}
 
@@ -57,7 +62,8 @@ SPEED = {"formant_call_and_branch": 500_000, "formant_batch_call": 500_000}
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """A sandbox with the time that the example needs."""
     name = request.getfixturevalue("example") if "example" in request.fixturenames else None
-    with Sandbox(api_key=KEY, speed=SPEED.get(name, 1), rate_limit=None) as sandbox:
+    speeds = {"speed": SPEED.get(name, 1), "call_speed": LISTS.get(name, 1)}
+    with Sandbox(api_key=KEY, rate_limit=None, **speeds) as sandbox:
         yield sandbox
 
 
@@ -83,11 +89,31 @@ CONF = {
     "formant_india_region": {"customer_phone": "+919876543210"},
     "formant_nightly_export": {"folder": str(use_own_airflow_home() / "exported")},
     "formant_batch_call": {"folder": str(use_own_airflow_home() / "batch_call")},
+    "formant_call_list": {
+        "folder": str(use_own_airflow_home() / "call_list"),
+        "opens": "00:00",
+        "closes": "24:00",
+    },
+    "formant_call_list_decorated": {"folder": str(use_own_airflow_home() / "surveys")},
+}
+# What would take hours, or a minute, takes a moment.
+SOONER = {
+    "formant_call_list": {'"2h"': '"1s"', "agent_id=456,": "agent_id=456, poll_interval=0.2,"},
+    "formant_call_list_decorated": {"agents={456": "poll_interval=0.2, agents={456"},
 }
 
 
-def run_example(name: str, env: dict[str, str]) -> DagResult:
-    return run_dag_file(EXAMPLES / f"{name}.py", name, env=env, run_conf=CONF.get(name))
+def run_example(name: str, env: dict[str, str], **instead: str) -> DagResult:
+    options: dict[str, Any] = {"env": env, "run_conf": CONF.get(name)}
+    if name not in SOONER:
+        return run_dag_file(EXAMPLES / f"{name}.py", name, **options)
+    source = (EXAMPLES / f"{name}.py").read_text()
+    for given, sooner in {**SOONER[name], **instead}.items():
+        assert source.count(given) == 1, given
+        source = source.replace(given, sooner)
+    folder = Path(CONF[name]["folder"])
+    folder.mkdir(exist_ok=True)
+    return run_dag_source(source, folder, name, **options)
 
 
 def test_no_example_rings_a_number_that_may_be_somebody_s(sandbox: Sandbox, env: dict[str, str]) -> None:
@@ -222,3 +248,33 @@ def test_who_is_on_the_do_not_call_list_is_skipped(
     assert [result["call", row].state for row in range(2)] == ["skipped", "success"]
     assert result["wrote_a_letter"].xcoms["return_value"]["changed"] == 1
     assert sandbox.rings == RINGS[example]
+
+
+@pytest.mark.parametrize("example", ["formant_call_list"], indirect=True)
+def test_the_call_list_reports_on_each_row(example: str, sandbox: Sandbox, env: dict[str, str]) -> None:
+    """Who was reached, who was not, and who has no number are in the file, and on the page."""
+    run_example(example, env, **{"+14155550101": "+14155550104"})
+    folder = Path(CONF[example]["folder"])
+    with (folder / "called.csv").open(newline="") as file:
+        rows = [
+            [row[name] for name in ("reference", "status", "reason", "attempts")]
+            for row in csv.DictReader(file)
+        ]
+    assert rows == [
+        ["L-1", "completed", "", "1"],
+        ["L-2", "unreachable", "", "1"],
+        ["L-3", "rejected", "impossible_number", "0"],
+    ]
+    assert "<svg" in (folder / "called.html").read_text()
+
+
+@pytest.mark.parametrize("example", ["formant_call_list_decorated"], indirect=True)
+def test_the_agents_of_a_list_are_compared(example: str, sandbox: Sandbox, env: dict[str, str]) -> None:
+    """What is passed on says of how many each agent has called, and reached."""
+    result = run_example(example, env)
+    agents = [seen.body["agent_id"] for seen in sandbox.requests if seen.method == "POST"]
+    assert set(agents) == {456, 789}
+    compared = result["compare"].xcoms["return_value"]
+    called = {int(agent_id): int(text.split(" of ")[1]) for agent_id, text in compared.items()}
+    assert called == {agent_id: agents.count(agent_id) for agent_id in agents}
+    assert sum(int(text.split(" of ")[0]) for text in compared.values()) == 2

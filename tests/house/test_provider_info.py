@@ -78,11 +78,11 @@ def test_every_notifier_and_decorator_that_is_named_exists() -> None:
     assert {path.rpartition(".")[0] for path in named} == there
 
 
-def test_airflow_knows_the_decorator() -> None:
-    """Airflow's own registry leads from ``@task.formant_call`` to our function."""
+@pytest.mark.parametrize("entry", INFO["task-decorators"], ids=lambda entry: entry["name"])
+def test_airflow_knows_the_decorator(entry: dict[str, str]) -> None:
+    """Airflow's own registry leads from ``@task.formant_call`` to our function, and so for each."""
     from airflow.sdk import task
 
-    (entry,) = INFO["task-decorators"]
     module, _, name = entry["class-name"].rpartition(".")
     assert getattr(task, entry["name"]) is getattr(import_module(module), name)
 

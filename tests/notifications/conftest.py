@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from operators.conftest import channel, sandbox, sleeps
+from operators.conftest import channel, never_sleeps, sandbox
 
-__all__ = ["channel", "sandbox", "sleeps"]
+from support.clocks import sleeps
+
+__all__ = ["channel", "never_sleeps", "sandbox", "sleeps"]

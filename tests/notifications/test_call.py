@@ -19,6 +19,7 @@ from formant_provider.sandbox.faults import CALL
 from support.sockets import Received, serving
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
+from support.versions import takes_long
 
 KEY = "key-1234567"  # the conftest's sandbox knows it
 ON_CALL = "+14155550100"
@@ -244,6 +245,7 @@ def test_a_long_wait_that_the_api_asks_for_is_not_waited(
     assert "answered 429" in run.log_text
 
 
+@takes_long
 def test_a_page_takes_no_longer_than_it_says(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A server that does not answer is left after two sends, long before Airflow ends the worker."""
     sandbox.inject(CALL, Fault.HANG_BEFORE, times=9, seconds=20)
@@ -255,6 +257,7 @@ def test_a_page_takes_no_longer_than_it_says(sandbox: Sandbox, channel: FakeSupe
     assert f"took no call within {NO_SEND_AFTER_S:g} s. A call may have been placed." in run.log_text
 
 
+@takes_long
 @pytest.mark.parametrize("what", ["head", "body"])
 def test_an_answer_that_comes_byte_by_byte_holds_no_page_up(what: str, channel: FakeSupervisor) -> None:
     """It keeps to every timeout from byte to byte; the page is over in time, and denies no ring."""

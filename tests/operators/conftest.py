@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from formant_provider.sandbox import Sandbox
+from support.clocks import sleeps
 from support.supervisor import FakeSupervisor
+
+__all__ = ["sleeps"]
 
 KEY = "key-1234567"
 
@@ -24,8 +27,5 @@ def channel(sandbox: Sandbox) -> FakeSupervisor:
 
 
 @pytest.fixture(autouse=True)
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits that were asked for, none of which is waited."""
-    asked: list[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)
-    return asked
+def never_sleeps(sleeps: list[float]) -> None:
+    """No test of operators waits."""

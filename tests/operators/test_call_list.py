@@ -17,8 +17,11 @@ from formant_provider.sandbox import Sandbox
 from formant_provider.stop_when import StopWhen
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
+from support.versions import needs_state_store
 
 KEY = "key-1234567"
+
+pytestmark = needs_state_store
 
 
 @pytest.fixture
@@ -172,7 +175,7 @@ def test_a_list_that_is_held_by_its_option_ends(sandbox: Sandbox, channel: FakeS
 
 def test_a_list_stops_at_its_goal() -> None:
     """Once the goal is reached nobody is called any more; who was called is followed to the end."""
-    with Sandbox(api_key=KEY, call_speed=200, rate_limit=20, rate_window_seconds=2) as slow:
+    with Sandbox(api_key=KEY, call_speed=200, rate_limit=10, rate_window_seconds=1) as slow:
         channel = FakeSupervisor(connections={"formant_default": slow.connection_uri()})
         run = run_task(a_list(people(80), stop_when=StopWhen(reached=5)), channel)
     assert run.state == "success", run.error
@@ -190,11 +193,3 @@ def test_a_dry_run_calls_nobody(sandbox: Sandbox, channel: FakeSupervisor) -> No
     result = run.xcoms["return_value"]
     assert (result["status"], result["waiting"]) == ("dry_run", 3)
     assert result["by_opening"][0]["count"] == 3
-
-
-def test_a_list_needs_something_that_remembers(sandbox: Sandbox, channel: FakeSupervisor) -> None:
-    """Before Airflow 3.3 a list needs a call store; without one nobody is called."""
-    run = run_task(a_list(people(3)), channel, state_store=False)
-    assert run.state == "failed"
-    assert not sandbox.requests
-    assert "store_conn_id" in str(run.error)

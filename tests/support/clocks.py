@@ -1,4 +1,4 @@
-"""One time for the worker and for the API."""
+"""One time for the worker and for the API; and waits that are not waited."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ class Clock:
         """Let time pass."""
         self._sandbox.advance(seconds)
         self._now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits that were asked for, none of which is waited; a ``conftest.py`` that wants it imports it."""
+    asked: list[float] = []
+    monkeypatch.setattr("time.sleep", asked.append)
+    return asked

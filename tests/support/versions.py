@@ -17,4 +17,7 @@ needs_state_store = pytest.mark.skipif(
 needs_retry_policies = pytest.mark.skipif(
     not HAS_RETRY_POLICIES, reason="retry policies came with Airflow 3.3"
 )
+takes_long = pytest.mark.skipif(
+    not HAS_STATE_STORE, reason="takes long and depends on no Airflow: run on 3.3 and later alone"
+)
 needs_loops = pytest.mark.skipif(not HAS_LOOPS, reason="loops came with Airflow 3.4")

@@ -12,7 +12,8 @@ import pytest
 
 from formant_provider.api.errors import CallNotAllowed, InputNotFound, InvalidContacts, InvalidInput
 from formant_provider.core.contacts.row_list import read_row_list
-from formant_provider.tasks.batches.contacts import ContactFiles, ContactRules
+from formant_provider.tasks.batches.contacts import ContactFiles
+from formant_provider.tasks.contact_rules import ContactRules
 from support.object_store import ObjectStore, attached
 
 NUMBERS = ["+14155550100", "+14155550101", "+14155550102"]

@@ -13,7 +13,8 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from formant_provider.api.errors import InvalidInput
-from formant_provider.tasks.batches.contacts import ContactFiles, ContactRules
+from formant_provider.tasks.batches.contacts import ContactFiles
+from formant_provider.tasks.contact_rules import ContactRules
 from formant_provider.tasks.storage.files import Written, parts_of, safe_name, to_file, to_folder, write_file
 from support.object_store import ObjectStore, Share, attached
 

@@ -69,10 +69,10 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
     deferrable: bool, database: Database, make_sandbox: Any
 ) -> None:
     """The wait finds its conversation; a further try gets its ids from the store and asks nobody."""
-    sandbox = make_sandbox(speed=1, call_speed=60)  # it is on record when it is over, after two seconds
+    sandbox = make_sandbox(speed=1, call_speed=142)  # it is on record when it is over, after one second
     sandbox.inject(CALL, Fault.DROP_AFTER)
     channel = FakeSupervisor(connections_with(database, sandbox))
-    operator = an_operator(lookup_timeout=0, deferrable=deferrable, timeout=9)
+    operator = an_operator(lookup_timeout=0, deferrable=deferrable, timeout=3)
     run = run_task(operator, channel)
     if deferrable:
         assert run.trigger_kwargs["receipt"]["placement"] == "unconfirmed"
@@ -94,10 +94,10 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
 
 def test_a_wait_that_was_begun_before_an_upgrade_ends_well(database: Database, make_sandbox: Any) -> None:
     """Its trigger, in Airflow's database, names no row: the task ends as it did; the store learns nothing."""
-    sandbox = make_sandbox(speed=1, call_speed=60)
+    sandbox = make_sandbox(speed=1, call_speed=142)
     sandbox.inject(CALL, Fault.DROP_AFTER)
     channel = FakeSupervisor(connections_with(database, sandbox))
-    operator = an_operator(lookup_timeout=0, deferrable=True, timeout=9)
+    operator = an_operator(lookup_timeout=0, deferrable=True, timeout=3)
     event = run_trigger(run_task(operator, channel).deferral, channel, timeout_s=20).event
     del event["receipt"]["store_row"]
     run = run_task(operator, channel, resume_event=event)

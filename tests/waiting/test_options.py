@@ -222,11 +222,11 @@ def test_of_two_calls_at_once_an_unconfirmed_one_takes_neither(
     deferrable: bool, make_sandbox: Callable[..., Sandbox]
 ) -> None:
     """Another task's call to the person lends no ids, and the log says why nothing was found."""
-    sandbox = make_sandbox(speed=1, call_speed=30)  # no call is on record while this one is placed
+    sandbox = make_sandbox(speed=1, call_speed=100)  # no call is on record while this one is placed
     sandbox.inject(CALL, Fault.DROP_AFTER)
     sandbox.place(f"{NUMBER}00")
     operator = an_operator(
-        lookup_timeout=0, deferrable=deferrable, timeout=6, on_unconfirmed="fail", retries=3
+        lookup_timeout=0, deferrable=deferrable, timeout=3, on_unconfirmed="fail", retries=3
     )
     run = to_the_end(operator, channel_to(sandbox))
     assert run.state == "failed"

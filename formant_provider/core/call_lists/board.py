@@ -2,13 +2,6 @@
 
 They lie in a database on this machine's disk, since a list may have a hundred thousand rows. It is made anew
 in each wake, of the list and of what the ledger knows; it holds what is private.
-
-::
-
-    rejected
-    waiting ─► sending ─► in_progress ─► over
-       ▲          │            │
-       └──────────┴────────────┘  not sent after all; or not reached, and to be called again
 """
 
 from __future__ import annotations
@@ -16,17 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from formant_provider.core.call_lists.calls import Attempt, RowResult
 from formant_provider.core.call_lists.rows import Row, Wanted
+from formant_provider.core.call_lists.standing import REFUSED, REJECTED, UNKNOWN, About, Call, State
 from formant_provider.core.call_lists.tally import Tally
 
-REJECTED = "rejected"
-# Of attempts: it may have been placed and nothing tells; the API said no.
-UNKNOWN, REFUSED = "unknown", "refused"
 _AT_ONCE = 500
 _TABLES = """
 create table listed (
@@ -52,50 +42,6 @@ from listed order by place
 _COUNT = """
 update total set calls = calls + ?, ended = ended + ?, failed = failed + ?, seconds = seconds + ?
 """
-
-
-class State(StrEnum):
-    """Where a row stands."""
-
-    REJECTED = "rejected"
-    WAITING = "waiting"
-    SENDING = "sending"
-    IN_PROGRESS = "in_progress"
-    OVER = "over"
-
-
-class About(NamedTuple):
-    """What else is known of a row.
-
-    :param carried: cells that are kept for the results.
-    :param zone: IANA name of the time zone of its number, if there is one alone.
-    """
-
-    reference: str | None
-    carried: Mapping[str, str]
-    zone: str | None
-
-
-class Call(NamedTuple):
-    """A row that is called.
-
-    :param attempt: the one that is due, or in progress.
-    :param ended: attempts that are over.
-    :param placed: what is known of the one in progress, plain values.
-    """
-
-    place: int
-    number: str
-    reference: str | None
-    zone: str | None
-    agent_id: int
-    key: str
-    has_own_name: bool
-    parameters: tuple[tuple[str, str], ...]
-    metadata: str | None
-    attempt: int
-    ended: tuple[Attempt, ...]
-    placed: Mapping[str, Any] | None
 
 
 class Board:

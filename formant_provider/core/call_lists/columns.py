@@ -33,6 +33,20 @@ class Columns:
                 shown = f" {name}" if name.isidentifier() else ", which is one of them"
                 raise InvalidInput(option, f"the list has no column{shown}")
 
+        self._refuse_other_writings()
+
+    def _refuse_other_writings(self) -> None:
+        """Refuse a column that is called as a role is, but for its writing: it would be a parameter."""
+        taken = {*self.roles.keys(), *self.chosen}
+        for name in self.names:
+            role = name.strip().casefold().replace(" ", "_").replace("-", "_")
+            if role in ROLES and role not in taken:
+                raise InvalidInput(
+                    "columns",
+                    f"the list has a column {name}: say what it is, with columns={{{role!r}: {name!r}}}, or"
+                    f" with {{{role!r}: None}} if it is a parameter",
+                )
+
     @property
     def roles(self) -> Mapping[str, int]:
         """The place of the column of each role that there is."""

@@ -12,7 +12,7 @@ from formant_provider.core.conversations.statuses import Endings
 from formant_provider.core.conversations.waiters import Watch
 
 if TYPE_CHECKING:
-    from formant_provider.core.call_lists.board import Call
+    from formant_provider.core.call_lists.standing import Call
     from formant_provider.core.calls.intent import Intent
     from formant_provider.core.calls.placement import Placement
     from formant_provider.core.conversations.waiters import Waiter

@@ -11,14 +11,17 @@ from formant_provider.api.errors import (
     AuthenticationFailed,
     CallNotAllowed,
     CallOutcomeUnknown,
+    ConcurrencyLimited,
     FormantError,
     InvalidInput,
     RequestRefused,
 )
-from formant_provider.core.call_lists.board import REFUSED, UNKNOWN, Call
 from formant_provider.core.call_lists.calls import Attempt
 from formant_provider.core.call_lists.placing import REACHED, TALKING, Came
+from formant_provider.core.call_lists.rows import INVALID
+from formant_provider.core.call_lists.standing import REFUSED, UNKNOWN, Call
 from formant_provider.core.hours.zones import zones_of
+from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.pace import PaceExceeded
 
 ATTEMPTS_USED = "attempts_used"
@@ -28,6 +31,7 @@ _REFUSALS_TO_BELIEVE = 3
 _ALL_REFUSED = 25
 # How often a call is sent that fails while others do not.
 _MOST_TRIES = 5
+_OWN_LIMIT_S = 60
 # When is looked again, in seconds: a record appears some seconds late, and a conversation may last hours.
 _WHILE_UNLISTED = (6, 6, 6, 60, 60, 300)
 _WHILE_TALKING = (300,) * 36
@@ -117,11 +121,11 @@ class Judging:
             return Wait(came.due, call.attempt, error.reason) if came.due else Close(error.reason)
         if isinstance(error, CallOutcomeUnknown):
             return Close(attempt=Attempt(call.attempt, UNKNOWN))
-        if isinstance(error, RequestRefused | InvalidInput):
+        if isinstance(error, InvalidInput):
+            return Close(_word_of(error), f"{error.field} {error.reason}")
+        if isinstance(error, RequestRefused):
             return self._refused_by_api(call, error)
-        if isinstance(error, PaceExceeded):
-            return Wait(self.now() + timedelta(seconds=error.retry_after_s or 0), call.attempt, error=error)
-        return self._failed(call, error)
+        return self._failed(call, error, came)
 
     def _not_due(self, call: Call, reason: str | None) -> Verdict:
         """Say what follows when the look before a further attempt did not show that it was due."""
@@ -146,18 +150,32 @@ class Judging:
         self._refused += 1
         if self._refused >= _ALL_REFUSED and not self._has_placed:
             raise error
-        word = error.error_type or (error.field if isinstance(error, InvalidInput) else None)
-        detail = f"{error.status} {word}" if error.status else word
+        words = [str(word) for word in (error.status, error.error_type) if word]
+        detail = " ".join(words) or type(error).__name__
         return Close(REFUSED, detail, Attempt(call.attempt, REFUSED, in_try=self.try_number))
 
-    def _failed(self, call: Call, error: FormantError) -> Verdict:
+    def _failed(self, call: Call, error: FormantError, came: Came) -> Verdict:
         """Say what follows after an error that may pass; a call that alone fails is given up."""
+        if isinstance(error, PaceExceeded):
+            return Wait(self._in(error.retry_after_s or 0), call.attempt, error=error)
+        if isinstance(error, ConcurrencyLimited):  # all of them wait, however often
+            return Wait(self.now(), call.attempt, error=error)
         tries, answers = self._tries.get(call.place, (0, -1))
         if self.answers() > answers:
             tries += 1
         self._tries[call.place] = tries, self.answers()
         if tries < _MOST_TRIES:
-            return Wait(self.now(), call.attempt, error=error)
+            if came.is_own_limit:  # others need not wait for it
+                return Wait(self._in(error.retry_after_s or _OWN_LIMIT_S * tries), call.attempt)
+            return Wait(self._in(tries), call.attempt, error=error)
         if error.maybe_placed:
             return Close(attempt=Attempt(call.attempt, UNKNOWN))
         return self._refuse(call, error)
+
+    def _in(self, seconds: float) -> datetime:
+        return self.now() + timedelta(seconds=seconds)
+
+
+def _word_of(error: InvalidInput) -> str:
+    is_of_hours = error.field.startswith("calling_window")
+    return str(Reason.HOURS_UNKNOWN) if is_of_hours else INVALID

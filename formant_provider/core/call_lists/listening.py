@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.core.conversations.feed import Feed
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_LOOKS_EVERY = timedelta(seconds=2)
+
 # Carries out what may block, elsewhere, and calls back with what came of it.
 Elsewhere = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 
@@ -31,11 +33,13 @@ class Clients:
     :param open_client: returns a client that sends every request once.
     :param news: returns what may tell of ends without a poll.
     :param lasting: errors of opening a client that may stay.
+    :param reread: reads the connection anew, whose key may have been changed.
     """
 
     open_client: Callable[[], FormantClient]
     news: Callable[[], News | None]
     lasting: tuple[type[Exception], ...]
+    reread: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Listening:
     _polls: dict[int, _Poll] = field(default_factory=dict, init=False)
     _waiters: dict[int, tuple[int, Waiter]] = field(default_factory=dict, init=False)
     _ended: list[int] = field(default_factory=list, init=False)
+    _late_at: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -78,15 +83,27 @@ class Listening:
             while poll.feed.waiters and poll.is_ready(self.now()) and self._step(poll):
                 pass
 
+    def hurry(self) -> None:
+        """Let pauses be as long as they are when nothing else is to be sent."""
+        for poll in self._polls.values():
+            if isinstance(poll.step, Pause) and poll.resumes_at is not None:
+                poll.send(None)
+
     def over(self) -> Iterator[tuple[int, Waiter]]:
         """Yield the rows whose call is over, or whose time is up, and who waited for them."""
-        now = self.now()
-        late = [place for place, (_, waiter) in self._waiters.items() if _gives_up(waiter, now)]
-        for place in dict.fromkeys([*self._ended, *late]):
+        for place in dict.fromkeys([*self._ended, *self._late()]):
             agent_id, waiter = self._waiters.pop(place)
             self._polls[agent_id].feed.leave(waiter)
             yield place, waiter
         self._ended.clear()
+
+    def _late(self) -> list[int]:
+        """Return the rows whose time is up; that is asked of all of them, so every other second is enough."""
+        now = self.now()
+        if now < self._late_at:
+            return []
+        self._late_at = now + _LOOKS_EVERY
+        return [place for place, (_, waiter) in self._waiters.items() if _gives_up(waiter, now)]
 
     def next_step_at(self) -> datetime | None:
         """Return when there is a step to take; ``None`` while all wait for answers, or nobody waits."""
@@ -112,7 +129,7 @@ class Listening:
         if isinstance(step, OpenClient):
             poll.send(self._opened(poll))
             return True
-        if not isinstance(step, AskNews) and not self.pace.has_room():
+        if not isinstance(step, AskNews) and not self.pace.has_room_for_poll():
             return False
         self._ask(poll, step)
         return False
@@ -121,18 +138,21 @@ class Listening:
         poll.is_asking = True
         is_request = not isinstance(step, AskNews)
         if is_request:
-            self.pace.begin()
+            self.pace.begin(is_poll=True)
 
         def came(outcome: Any) -> None:
             poll.is_asking = False
             if is_request:
                 self.pace.end()
+            if isinstance(outcome, Exception):
+                raise outcome
             poll.send(outcome)
 
         self.elsewhere(step if is_request else step.ask, came)
 
     def _opened(self, poll: _Poll) -> FormantClient | Exception:
         try:
+            self.clients.reread()
             client = self.clients.open_client()
             poll.feed.news = self.clients.news()
         except Exception as error:  # a secrets backend may raise anything

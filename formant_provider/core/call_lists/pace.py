@@ -28,6 +28,9 @@ LONGEST_BACKOFF_S = 120.0
 # Such a part of the limit may be taken by reading which calls are over, while there are calls to be placed;
 # and the second one where a list may be stopped by what is read.
 SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT = 0.03, 0.25
+_ONE_MORE_EVERY = timedelta(minutes=1)
+# Where lines are what is short, it matters when a call is over.
+_POLL_FOR_LINES_S = 15.0
 _SAME_WINDOW = timedelta(seconds=2)
 # The API's moments have no fractions.
 _AFTER_RESET = timedelta(milliseconds=50)
@@ -56,6 +59,9 @@ class Pace:
         self._not_before: datetime | None = None
         self._window_s = 0.0
         self._errors = self._answers = 0
+        self._polled = 0  # requests of polls in this window
+        self._most_in_progress: int | None = None
+        self._raised_at = now()
         self.under_way = 0
         self.is_busy = False
 
@@ -81,16 +87,48 @@ class Pace:
         if self._left is not None and self._left <= 0 and self._resets_at is not None:
             if now < self._resets_at:
                 return max((self._resets_at - now).total_seconds(), self._pause_s(now))
-            self._left = self._limit  # a new window has begun
+<<<<<<< HEAD
+            self._left, self._polled = self._limit, 0  # a new window has begun
+=======
+            # A new window has begun; its end is told by its first answer, and until then it is used once.
+            self._left, self._resets_at = self._limit, now + timedelta(seconds=self._window_s)
+>>>>>>> l_tests
         return self._pause_s(now)
 
-    def has_room(self) -> bool:
-        """Whether one more request may leave now."""
-        return self.under_way < self.at_once and self.wait_s() <= 0
+    def has_room(self, in_progress: int = 0) -> bool:
+        """Whether one more request may leave now.
 
-    def begin(self) -> None:
+        :param in_progress: of a call: how many of the list are in progress.
+        """
+        return self.under_way < self.at_once and self.wait_s() <= 0 and self._has_line(in_progress)
+
+    def has_room_for_poll(self) -> bool:
+        """Whether a request of a poll may leave now: beside calls, no more than the polls' share."""
+        if self.is_busy and self._limit is not None and self._polled >= max(1, self._limit * self._share):
+            return False
+        return self.has_room()
+
+    def lines_are_busy(self, in_progress: int, retry_after_s: float | None) -> None:
+        """Note that the API takes no further call at the moment, whoever else's calls there may be.
+
+        :param in_progress: how many of the list are. There may be no more of them, but one more a minute.
+        """
+        self._most_in_progress, self._raised_at = max(in_progress, 1), self._now()
+        self.pause(_FIRST_BACKOFF_S if retry_after_s is None else retry_after_s)
+
+    def _has_line(self, in_progress: int) -> bool:
+        most = self._most_in_progress
+        if most is None or in_progress < most:
+            return True
+        if self._now() - self._raised_at < _ONE_MORE_EVERY:
+            return False
+        self._most_in_progress, self._raised_at = most + 1, self._now()
+        return True
+
+    def begin(self, *, is_poll: bool = False) -> None:
         """Note that a request leaves."""
         self.under_way += 1
+        self._polled += is_poll
         if self._left is not None:
             self._left -= 1
 
@@ -108,6 +146,7 @@ class Pace:
         # Requests that are under way are not counted in it, or are.
         left = quota.remaining - self.under_way
         is_same = self._resets_at is not None and abs(resets_at - self._resets_at) < _SAME_WINDOW
+        self._polled = self._polled if is_same else 0
         self._left = min(left, self._left) if is_same and self._left is not None else left
         self._resets_at = max(resets_at, self._resets_at) if is_same and self._resets_at else resets_at
         self._limit = quota.limit or self._limit
@@ -133,6 +172,8 @@ class Pace:
 
         :param requests: what the last poll took.
         """
+        if self.is_busy and self._most_in_progress is not None:
+            poll_interval_s = min(poll_interval_s, _POLL_FOR_LINES_S)
         if not self.is_busy or not self._limit or self._resets_at is None:
             return poll_interval_s
         return max(poll_interval_s, requests * self._window_s / self._limit / self._share)

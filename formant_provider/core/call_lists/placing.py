@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.api.errors import CallNotAllowed, FormantError, NotAdmitted
+from formant_provider.api.errors import CallNotAllowed, FormantError, InvalidInput, NotAdmitted, RateLimited
 from formant_provider.api.models import CallRequest
-from formant_provider.core.call_lists.board import Call
 from formant_provider.core.call_lists.calls import ListedCall
 from formant_provider.core.call_lists.listings import Listings
+from formant_provider.core.call_lists.standing import Call
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.placement import CallPlacing, Placement
@@ -26,6 +26,7 @@ from formant_provider.core.numbers.in_text import holds_international, names
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
+    from formant_provider.api.retry import Quota
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Came:
     :param error: why it was not; ``None`` when the attempt was not due after all.
     :param due: when it may be placed, if that is known to be later.
     :param reason: why it was not due, in a word; ``None``: that does not show yet.
+    :param quota: what the last answer said of the rate limit.
     """
 
     call: ListedCall
@@ -51,6 +53,12 @@ class Came:
     error: FormantError | None = None
     due: datetime | None = None
     reason: str | None = None
+    quota: Quota | None = None
+
+    @property
+    def is_own_limit(self) -> bool:
+        """Whether the API has refused it for its number alone: to others it would still answer."""
+        return isinstance(self.error, RateLimited) and self.quota is not None and self.quota.remaining > 0
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,6 @@ class CallPlacer:
     :param when_of: returns what says when a call may be placed.
     :param check_before_send: the error that it returns right before a send is raised instead.
     :param listings: what is on record with each agent.
-    :param own_traces: as for a placement.
     """
 
     policy_of: Callable[[ListedCall], Policy]
@@ -70,16 +77,16 @@ class CallPlacer:
     now: Callable[[], datetime]
     listings: Listings
     redial_on: Collection[str] = ()
-    own_traces: Callable[[], Collection[str]] = tuple
     sleep: Callable[[float], None] = time.sleep
 
     def too_early(self, call: ListedCall) -> Came | None:
         """Return why a call must not be placed now, if it must not."""
-        timing = _Timing(self.when_of(call))
+        timing: _Timing | None = None
         try:
+            timing = _Timing(self.when_of(call))
             timing.when(None, self.now())
-        except CallNotAllowed as error:
-            return Came(call, error=error, due=timing.due)
+        except (CallNotAllowed, InvalidInput) as error:
+            return Came(call, error=error, due=timing.due if timing else None)
         return None
 
     def place(self, call: ListedCall, client: FormantClient, ledger: Ledger[Intent]) -> Came:
@@ -87,13 +94,15 @@ class CallPlacer:
 
         :raises Exception: what is no error of ours; nothing is known then.
         """
+        return replace(self._place(call, client, ledger), quota=client.quota)
+
+    def _place(self, call: ListedCall, client: FormantClient, ledger: Ledger[Intent]) -> Came:
         timing, noted = _Timing(self.when_of(call)), _Noting(ledger)
         callbacks = CallCallbacks(
             now=self.now,
             sleep=self.sleep,
             check_before_send=self.check_before_send,
             when=timing.when,
-            own_traces=self.own_traces,
             listing=self.listings.of(call.request.agent_id),
         )
         placing = CallPlacing(call.request, client, noted, self._policy(call), callbacks)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from formant_provider.core.call_lists.board import REFUSED, Board
+from formant_provider.core.call_lists.board import Board
 from formant_provider.core.call_lists.following import placed_in
 from formant_provider.core.call_lists.judging import Judging, Wait
+from formant_provider.core.call_lists.standing import REFUSED
 from formant_provider.core.ledger import Sent
 
 if TYPE_CHECKING:

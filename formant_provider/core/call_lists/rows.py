@@ -97,7 +97,7 @@ class RowReader:
 
     def _agent(self, recipient: str, own: str | None) -> int:
         if own is not None:
-            return validation.to_agent_id(own)
+            return validation.to_agent_id(own.removesuffix(".0"))  # integers beside a blank become floats
         if self.agent_for is None:
             raise InvalidInput("agent_id", "is blank")
         return self.agent_for(recipient)

@@ -11,58 +11,42 @@ put what came of it into its inbox::
 from __future__ import annotations
 
 import logging
-import queue
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import FormantError, RequestRefused, SendAborted, StoreUnavailable
-from formant_provider.core.call_lists.board import Board, Call
+from formant_provider.api.errors import (
+    AuthenticationFailed,
+    ConcurrencyLimited,
+    FormantError,
+    RequestRefused,
+    SendAborted,
+    StoreUnavailable,
+)
+from formant_provider.core.call_lists.board import Board
 from formant_provider.core.call_lists.calls import Attempt, ListedCall
+from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
 from formant_provider.core.call_lists.judging import Judging, Verdict, Wait
 from formant_provider.core.call_lists.listening import Clients, Listening
 from formant_provider.core.call_lists.pace import MOST_AT_ONCE, Pace
 from formant_provider.core.call_lists.placing import CallPlacer, Came, listed_of
+from formant_provider.core.call_lists.standing import Call
+from formant_provider.core.call_lists.threads import Threads
+from formant_provider.core.conversations.listing import to_ms
+from formant_provider.core.pace import PaceExceeded
 
 if TYPE_CHECKING:
-    from formant_provider.api.client import FormantClient
     from formant_provider.core.call_lists.ledger import ListLedger
     from formant_provider.core.polling.waits import Now
 
 log = logging.getLogger(__name__)
 
-# How often is looked whether the list is held, and what is not written yet is.
+# How often is looked whether the list is held, and is written what is not yet.
 LOOKS_EVERY_S = 2.0
-# Where nothing has happened for so long, the worker is given back for as long.
-QUIET = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Rest:
-    """There is nothing to do before a moment."""
-
-    until: datetime
-
-
-@dataclass
-class Control:
-    """What is asked again and again while a list is worked off.
-
-    :param stopped: whether this process is to end.
-    :param held: who lets nothing more go out for now, in words; ``None``: nobody.
-    :param over: in a word and in words, why nothing is placed any more for good; ``None``: nothing says so.
-    :param tell: says how the list stands, at most so often as it wants.
-    """
-
-    stopped: Callable[[], bool]
-    held: Callable[[], str | None]
-    over: Callable[[], tuple[str, str] | None]
-    tell: Callable[[], None]
 
 
 @dataclass
@@ -88,11 +72,10 @@ class ListWork:
     ended_early: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._threads = Threads(MOST_AT_ONCE + 1, self.clients.open_client)
+        self.listening = Listening(self.clients, self.pace, self.now, self._threads.carry_out)
         self._ready: deque[tuple[Call, ListedCall]] = deque()
         self._sending: dict[int, ListedCall] = {}
-        self._idle: queue.SimpleQueue[FormantClient] = queue.SimpleQueue()
-        self.listening = Listening(self.clients, self.pace, self.now, self._elsewhere)
         self._looked_at = self._moved_at = datetime.min.replace(tzinfo=UTC)
         self._is_dirty = False
 
@@ -102,25 +85,22 @@ class ListWork:
         :raises FormantError: nobody of the list can be called any more, or the ledger cannot be written.
         """
         self._moved_at = self.now()
-        with ThreadPoolExecutor(MOST_AT_ONCE + 1, thread_name_prefix="call") as threads:
-            self._threads = threads
-            try:
-                return self._run()
-            finally:
-                self._wind_up()
+        try:
+            return self._run()
+        finally:
+            self._wind_up()
 
     def _run(self) -> Rest | None:
-        for call in self.board.in_progress():
+        for call in list(self.board.in_progress()):
             self._follow(call)
         while not self._is_done():
             self._look()
             self.listening.advance()  # before calls, which would use up the limit
             self._send_what_is_due()
             self._take_ended()
-            rest = self._rest()
-            if rest is not None:
-                return rest
-            self._take_inbox(self._idle_s())
+            if (pause := self._rest()) is not None:
+                return pause
+            self._threads.take(self._idle_s())
         return None
 
     def _is_done(self) -> bool:
@@ -135,10 +115,11 @@ class ListWork:
             return
         self._looked_at = self.now()
         self.hold = self.control.held()
-        self._stop_if_over()
         if self.hold is not None:
             self._put_back_ready()
-        self._flush()
+        self._stop_if_over()
+        if self._is_dirty:
+            self._patiently(lambda: self.ledger.note(()))
         self.control.tell()
 
     def _stop_if_over(self) -> None:
@@ -148,37 +129,42 @@ class ListWork:
             self._put_back_ready()
             self.board.close_waiting(reason)
 
-    def _flush(self) -> None:
-        """Let the ledger write what has waited long enough; a store that is down is waited for."""
+    def _patiently(self, write: Callable[[], None]) -> bool:
+        """Let the ledger write; return whether it did. A call store that is down is waited for."""
         try:
-            if self._is_dirty:
-                self.ledger.note(())
+            write()
         except StoreUnavailable as error:
             self._slow_down(error)
+            return False
+        return True
 
     def _send_what_is_due(self) -> None:
         if self.hold is not None:
             return
-        while self.pace.has_room():
+        while self._has_room():
             if not self._ready and not self._prepare():
                 break
             call, listed = self._ready.popleft()
             self._send(call, listed)
-        self.pace.is_busy = bool(self._ready or self._sending)
+        was_busy, self.pace.is_busy = self.pace.is_busy, bool(self._ready or self._sending)
+        if was_busy and not self.pace.is_busy:
+            self.listening.hurry()
+
+    def _has_room(self) -> bool:
+        return self.pace.has_room(len(self.listening) + len(self._sending))
 
     def _prepare(self) -> bool:
         """Prepare what is due; return whether there is anything."""
         room = self.ledger.at_once - len(self._sending)
-        while room > 0:
-            due = self.board.due(_ms(self.now()), room)
-            if not due:
-                return False
+        while room > 0 and (due := self.board.due(to_ms(self.now()), room)):
             allowed = [(call, listed) for call in due if (listed := self._allowed(call)) is not None]
-            if allowed:
-                self.ledger.prepare([listed for _, listed in allowed])
-                self.board.send(call.place for call, _ in allowed)
-                self._ready.extend(allowed)
-                return True
+            if not allowed:
+                continue
+            if not self._patiently(lambda: self.ledger.prepare([listed for _, listed in allowed])):  # noqa: B023
+                return False
+            self.board.send(call.place for call, _ in allowed)
+            self._ready.extend(allowed)
+            return True
         return False
 
     def _allowed(self, call: Call) -> ListedCall | None:
@@ -194,34 +180,10 @@ class ListWork:
         self._sending[call.place] = listed
         self.pace.begin()
         ledger = self.ledger.ledger_of(listed)
+        place = partial(self.placer.place, listed, ledger=ledger)
+        self._threads.carry_out(partial(self._threads.with_client, place), partial(self._came, call, listed))
 
-        def place() -> tuple[Came | Exception, Any]:
-            try:
-                client = self._client()
-                came = self.placer.place(listed, client, ledger)
-            except Exception as error:  # raised where it is known whose call it was
-                return error, None
-            self._idle.put(client)
-            return came, client.quota
-
-        self._elsewhere(place, partial(self._came, call, listed))
-
-    def _client(self) -> FormantClient:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return self.clients.open_client()
-
-    def _elsewhere(self, work: Callable[[], Any], came: Callable[[Any], None]) -> None:
-        """Carry something out in another thread, and call back in this one."""
-
-        def done(future: Future[Any]) -> None:
-            self._inbox.put(lambda: came(future.result()))
-
-        self._threads.submit(work).add_done_callback(done)
-
-    def _came(self, call: Call, listed: ListedCall, outcome: tuple[Came | Exception, Any]) -> None:
-        came, quota = outcome
+    def _came(self, call: Call, listed: ListedCall, came: Came | Exception) -> None:
         del self._sending[call.place]
         self.ledger.finish(listed)
         self.pace.end()
@@ -229,7 +191,7 @@ class ListWork:
         if isinstance(came, Exception):
             raise came
         if came.error is None or isinstance(came.error, RequestRefused):
-            self.pace.on_success(quota)
+            self.pace.on_success(came.quota)
         if came.placement is None:
             self._apply(call, self.judging.not_placed(call, came))
             return
@@ -249,7 +211,7 @@ class ListWork:
         noted: list[tuple[str, Attempt]] = []
         for place, waiter in ended:
             call = self.board.call(place)
-            attempt = attempt_of(call.attempt, waiter, call.placed or {}, now_ms=_ms(self.now()))
+            attempt = attempt_of(call.attempt, waiter, call.placed or {}, now_ms=to_ms(self.now()))
             noted.append((call.key, attempt))
             self._apply(call, self.judging.after_attempt(call, self.board.end_attempt(place, attempt)))
         self._note(noted)
@@ -257,15 +219,12 @@ class ListWork:
 
     def _note(self, ended: list[tuple[str, Attempt]]) -> None:
         self._is_dirty = True
-        try:
-            self.ledger.note(ended)
-        except StoreUnavailable as error:  # they are written with the next ones
-            self._slow_down(error)
+        self._patiently(lambda: self.ledger.note(ended))
 
     def _apply(self, call: Call, verdict: Verdict) -> None:
         """Do what follows for a row."""
         if isinstance(verdict, Wait):
-            self.board.wait(call.place, _ms(verdict.due), verdict.attempt, verdict.reason)
+            self.board.wait(call.place, to_ms(verdict.due), verdict.attempt, verdict.reason)
             if verdict.error is not None:
                 self._slow_down(verdict.error)
             return
@@ -275,8 +234,20 @@ class ListWork:
         self.board.close(call.place, verdict.reason, verdict.detail)
 
     def _slow_down(self, error: FormantError) -> None:
-        if isinstance(error, SendAborted) and self.control.stopped():
+        """Let everybody wait after an error that is not one call's own."""
+        if isinstance(error, SendAborted) and (self.control.stopped() or self.hold is not None):
             return
+        if isinstance(error, PaceExceeded):
+            self.pace.pause(error.retry_after_s or 0)
+            log.info("%s. The list goes on in %.0f s.", error, self.pace.wait_s())
+            return
+        if isinstance(error, ConcurrencyLimited):
+            self.pace.lines_are_busy(len(self.listening), error.retry_after_s)
+            log.info("%s. The list goes on as its calls end.", error)
+            return
+        if isinstance(error, AuthenticationFailed):  # the key may have been changed
+            self.clients.reread()
+            self._threads.forget_clients()
         self.pace.on_error(error)
         log.warning("%s. The list goes on in %.0f s.", error, self.pace.wait_s())
 
@@ -285,14 +256,8 @@ class ListWork:
         if self._sending or self._ready:
             return None
         now = self.now()
-        due_at = self._next_send_at()
-        if len(self.listening):
-            is_quiet = now - self._moved_at > QUIET
-            is_near = due_at is not None and due_at - now <= self.longest_wait
-            return Rest(min(due_at or now + QUIET, now + QUIET)) if is_quiet and not is_near else None
-        if due_at is None or due_at - now <= self.longest_wait:
-            return None
-        return Rest(due_at)
+        quiet_for = now - self._moved_at if len(self.listening) else None
+        return rest(now, self._next_send_at(), self.longest_wait, quiet_for=quiet_for)
 
     def _next_send_at(self) -> datetime | None:
         """Return when the next call may be sent; ``None`` if none is waiting."""
@@ -305,28 +270,19 @@ class ListWork:
         return max(earliest, datetime.fromtimestamp(due_ms / 1000, UTC))
 
     def _idle_s(self) -> float:
-        """Return for how long to wait for the inbox."""
+        """Return for how long to wait for what comes from threads."""
         now = self.now()
         moments = [self.listening.next_step_at()]
-        if not self._sending or self.pace.under_way < self.pace.at_once:
+        if self.pace.wait_s() > 0 or self._has_room():
             moments.append(self._next_send_at())
         waits = [(moment - now).total_seconds() for moment in moments if moment is not None]
         return max(min([LOOKS_EVERY_S, *waits]), 0.005)
-
-    def _take_inbox(self, wait_s: float) -> None:
-        """Take what has come; wait for so long if there is nothing."""
-        try:
-            self._inbox.get(timeout=wait_s)()
-            while True:
-                self._inbox.get_nowait()()
-        except queue.Empty:
-            return
 
     def _put_back_ready(self) -> None:
         """Let calls wait that were prepared, and not sent."""
         for call, listed in self._ready:
             self.ledger.finish(listed)
-            self.board.wait(call.place, _ms(self.now()), call.attempt)
+            self.board.wait(call.place, to_ms(self.now()), call.attempt)
         self._is_dirty = self._is_dirty or bool(self._ready)
         self._ready.clear()
 
@@ -334,14 +290,11 @@ class ListWork:
         """Wait for what is under way, and write down all that is known; nothing further is sent."""
         self._put_back_ready()
         while self._sending:
-            self._take_inbox(1.0)
+            try:
+                self._threads.take(1.0)
+            except Exception as error:  # another one has ended the list
+                log.warning("%s", error if isinstance(error, FormantError) else type(error).__name__)
         self.listening.close()
+        self._threads.close()
         self.placer.listings.close()
-        self._threads.shutdown(wait=True)
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
         self.ledger.flush()
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

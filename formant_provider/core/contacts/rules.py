@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.core.contacts.cells import UnreadableRow
 from formant_provider.core.contacts.people import People
 from formant_provider.core.hours.openings import Openings
 from formant_provider.core.numbers.bulk import NumberReader
@@ -101,11 +102,7 @@ class Rules:
         width = len(self.columns)
         if set(map(len, rows)) == {width}:
             return {}
-        return {
-            position: Fault(Reason.WRONG_WIDTH) if any(map(str.strip, row)) else None
-            for position, row in enumerate(rows)
-            if len(row) != width
-        }
+        return {position: _of_width(row) for position, row in enumerate(rows) if len(row) != width}
 
     def in_order(self) -> tuple[Callable[[Chunk], Faults], ...]:
         """Return the other rules. Each relies on those before, and the last two remember whom they pass."""
@@ -191,3 +188,10 @@ class Rules:
         capped = self._people.admit(chunk.keys) if self._people else set()
         found = (place for place, key in enumerate(chunk.keys) if key in capped)
         return dict.fromkeys(found, Fault(Reason.CAPPED))
+
+
+def _of_width(row: list[str]) -> Fault | None:
+    """Say what is wrong with a row of another width than the header; ``None`` if there is nothing in it."""
+    if isinstance(row, UnreadableRow):
+        return Fault(Reason.INVALID_VALUE, row.column, row.fault)
+    return Fault(Reason.WRONG_WIDTH) if any(map(str.strip, row)) else None

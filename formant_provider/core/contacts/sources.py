@@ -13,13 +13,13 @@ from typing import IO, Any, NamedTuple
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
+from formant_provider.core.contacts.cells import CellWriter, Forgiving, PhoneCells, UnreadableRow
 from formant_provider.core.numbers.reading import Numbers
 from formant_provider.core.tables.csv_table import ROWS_AT_ONCE, CsvTable, Rows
 from formant_provider.core.tables.file_kinds import FileForm, open_table
-from formant_provider.core.tables.headers import contact_columns, is_text
+from formant_provider.core.tables.headers import contact_columns
 from formant_provider.core.tables.parts import Part
 from formant_provider.core.tables.value_tables import ValueTable, frame_table
-from formant_provider.core.values import as_text, is_missing, phone_text
 
 
 class RowBlock(NamedTuple):
@@ -34,13 +34,6 @@ class RowBlock(NamedTuple):
     first_row: int
     rows: Rows
     part: str | None = None
-
-
-@dataclass
-class PhoneCells:
-    """What is counted of the cells with numbers while they are read."""
-
-    as_numbers: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,21 +55,26 @@ def open_contacts(
     form: FileForm = FileForm(),  # noqa: B008 - it is frozen
     *,
     numbers: Numbers | None = None,
+    forgiving: Forgiving | None = None,
 ) -> Contacts:
     """Read contacts from a file, known by its content: a workbook, Parquet, or CSV, also compressed."""
-    contacts = _read_part(file, form, numbers, PhoneCells())
+    contacts = _read_part(file, form, numbers, PhoneCells(), forgiving)
     if contacts is None:
         raise InvalidInput("contacts", "is empty: there is no header")
     return contacts
 
 
 def _read_part(
-    file: IO[bytes], form: FileForm, numbers: Numbers | None, cells: PhoneCells
+    file: IO[bytes],
+    form: FileForm,
+    numbers: Numbers | None,
+    cells: PhoneCells,
+    forgiving: Forgiving | None,
 ) -> Contacts | None:
     """Return the contacts of a file that may be one of several; ``None`` if it has no header."""
     table = open_table(file, "contacts", form)
     if not isinstance(table, CsvTable):
-        return _of_values(table, numbers, form.phone_column, cells)
+        return _of_values(table, numbers, form.phone_column, cells, forgiving)
     if not table.first:
         return None
     columns = contact_columns(table.first, form.phone_column)
@@ -85,14 +83,21 @@ def _read_part(
 
 @contextmanager
 def opened_contacts(
-    parts: Sequence[Part], form: FileForm, *, numbers: Numbers | None = None
+    parts: Sequence[Part],
+    form: FileForm,
+    *,
+    numbers: Numbers | None = None,
+    forgiving: Forgiving | None = None,
 ) -> Iterator[Contacts]:
-    """Read contacts from one file or several, one of which is open at a time."""
+    """Read contacts from one file or several, one of which is open at a time.
+
+    :param forgiving: how values are read of which a bad one stops no other row; ``None``: it stops all.
+    """
     if parts[0].name is None:
         with parts[0].open("contacts") as file:
-            yield open_contacts(file, form, numbers=numbers)
+            yield open_contacts(file, form, numbers=numbers, forgiving=forgiving)
         return
-    reader = _PartReader(form, numbers)
+    reader = _PartReader(form, numbers, forgiving)
     blocks = reader.blocks(parts)
     with closing(blocks):
         # The first block is an empty one, of the header.
@@ -102,30 +107,47 @@ def opened_contacts(
 
 
 def contacts_of(
-    rows: Any, *, numbers: Numbers | None = None, phone_column: str = PHONE_PARAMETER
+    rows: Any,
+    *,
+    numbers: Numbers | None = None,
+    phone_column: str = PHONE_PARAMETER,
+    forgiving: Forgiving | None = None,
 ) -> Contacts:
     """Read contacts that are in memory. A variable that a row does not have is blank there."""
     frame = frame_table(rows, "contacts", phone_column)
     if frame is not None:
-        return _of_values(frame, numbers, phone_column, PhoneCells())
+        return _of_values(frame, numbers, phone_column, PhoneCells(), forgiving)
     known = list(rows)
     for number, row in enumerate(known, 1):
-        if not isinstance(row, Mapping):
+        if not isinstance(row, Mapping) and forgiving is None:
             raise InvalidInput("contacts", f"row {number}: must be a mapping; got {type(row).__name__}")
-    names = tuple(dict.fromkeys(chain.from_iterable(known))) if known else (phone_column,)
+    mappings = (row for row in known if isinstance(row, Mapping))
+    names = tuple(dict.fromkeys(chain.from_iterable(mappings))) or (phone_column,)
     columns, cells = contact_columns(names, phone_column), PhoneCells()
-    rows_of_cells = ([row.get(name) for name in names] for row in known)
-    texts = _chunked(_Writer(columns, numbers, cells), rows_of_cells, 1)
+    rows_of_cells = (
+        [row.get(name) for name in names] if isinstance(row, Mapping) else _no_row(row) for row in known
+    )
+    texts = _chunked(CellWriter(columns, numbers, cells, forgiving), rows_of_cells, 1)
     return Contacts(columns, _blocks(texts), cells)
 
 
-def _of_values(table: ValueTable, numbers: Numbers | None, phone_column: str, cells: PhoneCells) -> Contacts:
+def _no_row(row: object) -> UnreadableRow:
+    return UnreadableRow(None, f"must be a mapping; got {type(row).__name__}")
+
+
+def _of_values(
+    table: ValueTable,
+    numbers: Numbers | None,
+    phone_column: str,
+    cells: PhoneCells,
+    forgiving: Forgiving | None,
+) -> Contacts:
     columns = contact_columns(table.names, phone_column)
     if table.float_bits(columns.index(PHONE_PARAMETER)) in {16, 32}:
         reason = f"column {phone_column}: holds short floats, which have lost digits; make it text"
         raise InvalidInput("contacts", reason)
     rows = table.rows(range(len(columns)))
-    texts = _chunked(_Writer(columns, numbers, cells), rows, table.first_row)
+    texts = _chunked(CellWriter(columns, numbers, cells, forgiving), rows, table.first_row)
     return Contacts(columns, _blocks(texts, table.first_row), cells)
 
 
@@ -154,46 +176,18 @@ def _follows(held: RowBlock, block: RowBlock) -> bool:
     return held.part == block.part and held.first_row + len(held.rows) == block.first_row
 
 
-def _chunked(writer: _Writer, rows: Iterable[Sequence[Any]], first_row: int) -> Iterator[Rows]:
+def _chunked(writer: CellWriter, rows: Iterable[Sequence[Any]], first_row: int) -> Iterator[Rows]:
     """Write the values of rows as text, some rows at a time."""
     texts = (writer.texts(number, row) for number, row in enumerate(rows, first_row))
     while some := list(islice(texts, ROWS_AT_ONCE)):
         yield some
 
 
-class _Writer:
-    """Writes values as text, by the columns they are in."""
-
-    def __init__(self, columns: Sequence[str], numbers: Numbers | None, cells: PhoneCells) -> None:
-        self._columns, self._digits_are_told, self._cells = columns, numbers is not None, cells
-
-    def texts(self, row: int, values: Sequence[Any]) -> list[str]:
-        """Return the cells of a row."""
-        return [self._text(row, name, value) for name, value in zip(self._columns, values, strict=True)]
-
-    def _text(self, row: int, column: str, value: Any) -> str:
-        if type(value) is not str and is_missing(value):  # as in queries and data frames
-            return ""
-        try:
-            text = self._phone(value) if column == PHONE_PARAMETER else as_text(column, value)
-            fault = None if is_text(text) else "holds a NUL, or half of a character"
-        except InvalidInput as error:
-            fault = error.reason
-        if fault is None:
-            return text
-        # Raised after the other one was handled, which would come along otherwise.
-        raise InvalidInput("contacts", f"row {row}, column {column}: {fault}")
-
-    def _phone(self, value: Any) -> str:
-        self._cells.as_numbers += not isinstance(value, str)
-        return phone_text(value, digits_are_told=self._digits_are_told)
-
-
 class _PartReader:
     """Reads the parts one after the other."""
 
-    def __init__(self, form: FileForm, numbers: Numbers | None) -> None:
-        self._form, self._numbers = form, numbers
+    def __init__(self, form: FileForm, numbers: Numbers | None, forgiving: Forgiving | None) -> None:
+        self._form, self._numbers, self._forgiving = form, numbers, forgiving
         self.columns: tuple[str, ...] = ()
         self.cells = PhoneCells()
 
@@ -210,7 +204,7 @@ class _PartReader:
                 yield from self._blocks(part, contacts)
 
     def _open(self, file: IO[bytes]) -> Contacts | None:
-        return _read_part(file, self._form, self._numbers, self.cells)
+        return _read_part(file, self._form, self._numbers, self.cells, self._forgiving)
 
     def _blocks(self, part: Part, contacts: Contacts) -> Iterator[RowBlock]:
         order = part.named(lambda: self._order(contacts.columns))

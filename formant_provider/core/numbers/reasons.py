@@ -14,6 +14,7 @@ class Reason(StrEnum):
     """Why a contact is not called. The first that applies, in this order, is the one that counts."""
 
     WRONG_WIDTH = "wrong_width"
+    INVALID_VALUE = "invalid_value"
     NO_NUMBER = "no_number"
     NOT_E164 = "not_e164"
     EXTENSION = "extension"
@@ -38,6 +39,7 @@ class Reason(StrEnum):
 
 _SENTENCES = {
     Reason.WRONG_WIDTH: "The row has more or fewer cells than the header.",
+    Reason.INVALID_VALUE: "A cell holds what cannot be written as text.",
     Reason.NO_NUMBER: "There is no number to call.",
     Reason.NOT_E164: "The number is not E.164 (a plus sign, the country code, digits only), or, with"
     " default_country, not one number as people write it: no decimal, second number or letter.",

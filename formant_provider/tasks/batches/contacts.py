@@ -9,76 +9,25 @@ from __future__ import annotations
 import csv
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any
 
 from formant_provider.core.contacts.row_list import NOTHING_CARRIED, CarriedColumns
 from formant_provider.tasks.batches.outputs import refuse_taken
+from formant_provider.tasks.contact_rules import PHONE_COLUMN, ContactRules
 from formant_provider.tasks.do_not_call import opened_numbers
-from formant_provider.tasks.options import country, flag, one_of, percent
 
 if TYPE_CHECKING:
+    from formant_provider.core.contacts.cells import Forgiving
     from formant_provider.core.contacts.people import People
     from formant_provider.core.contacts.report import ContactReport
     from formant_provider.core.contacts.sources import Contacts
     from formant_provider.core.hours.openings import Openings
-    from formant_provider.core.tables.file_kinds import FileForm
 
 log = logging.getLogger(__name__)
-
-InvalidRows = Literal["fail", "reject"]
-OnEmpty = Literal["fail", "skip"]
-Numbers = Literal["national", "e164_without_plus"]
-PHONE_COLUMN = "customer_phone"
-
-
-@dataclass(frozen=True)
-class ContactRules:
-    """The options of contacts, which are documented at the operator, checked when the DAG file is parsed."""
-
-    delimiter: str = ","
-    sheet: str | None = None
-    phone_column: str = PHONE_COLUMN
-    default_country: str | None = None
-    numbers: Numbers | None = None
-    renumber: bool = False
-    required_variables: Sequence[str] = ()
-    invalid_rows: InvalidRows = "fail"
-    max_rejected_rate: float | None = None
-    on_empty: OnEmpty = "fail"
-
-    def __post_init__(self) -> None:
-        one_of("invalid_rows", self.invalid_rows, get_args(InvalidRows))
-        percent("max_rejected_rate", self.max_rejected_rate)
-        one_of("on_empty", self.on_empty, get_args(OnEmpty))
-        if self.numbers is not None:
-            one_of("numbers", self.numbers, get_args(Numbers))
-        country("default_country", self.default_country)
-        flag("renumber", self.renumber)
-        if self.numbers == "national" and self.default_country is None:
-            raise ValueError('numbers="national" needs default_country, which says where they are from')
-        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
-            raise ValueError(f"delimiter must be one character; not {self.delimiter!r}")
-        if isinstance(self.required_variables, str):
-            raise ValueError("required_variables must be a list of names, not one text")
-        if self.sheet is not None and not (isinstance(self.sheet, str) and self.sheet):
-            raise ValueError(f"sheet must be the name of a sheet, or None for the first; not {self.sheet!r}")
-        if (
-            not isinstance(self.phone_column, str)
-            or self.phone_column != self.phone_column.strip()
-            or not self.phone_column
-        ):
-            raise ValueError(f"phone_column must be the name of a column; not {self.phone_column!r}")
-
-    @property
-    def form(self) -> FileForm:
-        """How the files are written."""
-        from formant_provider.core.tables.file_kinds import FileForm
-
-        return FileForm(self.delimiter, self.sheet, self.phone_column)
 
 
 @dataclass
@@ -90,6 +39,7 @@ class ContactFiles:
     :param carried: columns that are kept in that list.
     :param marker: the marker of the batch call, which identifies that list.
     :param keeps_rows: whether the list of rows is written on this machine in any case.
+    :param forgiving: how values are read of which a bad one stops no other row; ``None``: it stops all.
     :ivar people: is asked who may be called besides; ``None`` without a call store.
     :ivar openings: the calling hours at the moment of the upload; ``None`` means any hour.
     :ivar report: what was found, once the contacts were read.
@@ -104,6 +54,7 @@ class ContactFiles:
     carried: CarriedColumns = NOTHING_CARRIED
     marker: str = ""
     keeps_rows: bool = False
+    forgiving: Forgiving | None = None
     on_closed: str = "fail"
     on_capped: str = "skip"
     people: People | None = field(default=None, init=False)
@@ -233,10 +184,16 @@ class ContactFiles:
         rules = self.rules
         if names_files(self.contacts):
             parts = parts_of("contacts", self.contacts)
-            with opened_contacts(parts, rules.form, numbers=rules.numbers) as contacts:
+            chosen: Any = {"numbers": rules.numbers, "forgiving": self.forgiving}
+            with opened_contacts(parts, rules.form, **chosen) as contacts:
                 yield contacts
         elif is_table(self.contacts) and not isinstance(self.contacts, Mapping):
-            yield contacts_of(self.contacts, numbers=rules.numbers, phone_column=rules.phone_column)
+            yield contacts_of(
+                self.contacts,
+                numbers=rules.numbers,
+                phone_column=rules.phone_column,
+                forgiving=self.forgiving,
+            )
         else:
             raise InvalidInput(
                 "contacts", "must be a URI, an absolute path, a list of mappings or a data frame"

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from formant_provider.call_cap import CallCap
     from formant_provider.calling_window import CallingWindow
     from formant_provider.hooks.formant import FormantHook
-    from formant_provider.tasks.batches.contacts import ContactRules
     from formant_provider.tasks.batches.report import ReportOptions
     from formant_provider.tasks.batches.waiting import BatchOptions
     from formant_provider.tasks.capping import OnCappedUpload
+    from formant_provider.tasks.contact_rules import ContactRules
     from formant_provider.tasks.given_fields import Given
     from formant_provider.tasks.timing import OnClosedUpload
 

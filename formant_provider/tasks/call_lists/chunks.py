@@ -1,4 +1,4 @@
-"""The entries of Airflow's task state store that hold a call list: a head, and chunks of some hundred calls.
+"""The entries of Airflow's task state store that hold a call list: a head, and chunks of some calls each.
 
 The head says how many chunks there are, so that one that was deleted is missed. A chunk is written before the
 head that counts it, and nothing of it is sent before both are: where a process died in between, the chunk is
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from formant_provider.tasks.run import TaskRun
 
 LIST_ENTRY = "formant_call_list"
-CHUNK = 100
+CHUNK = 50
 _VERSION = 1
 _DEFAULTS = Intent("", datetime.min).to_json()
 

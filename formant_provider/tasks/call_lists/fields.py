@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from formant_provider.core.conversations.statuses import Endings
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.stop_when import StopWhen
-    from formant_provider.tasks.batches.contacts import ContactRules
     from formant_provider.tasks.call_lists.results import ResultOptions
+    from formant_provider.tasks.contact_rules import ContactRules
     from formant_provider.tasks.given_fields import Given
 
 OnListTimeout = Literal["fail", "return"]
@@ -127,3 +127,6 @@ class CallListTask(Protocol):
     @property
     def hook(self) -> FormantHook:
         """The hook of the task."""
+
+    def refuse_missing(self) -> None:
+        """Refuse a field that the DAG file gives, and that has no value now."""

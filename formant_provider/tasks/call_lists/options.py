@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_written
+from formant_provider.tasks.contact_rules import PHONE_COLUMN
 from formant_provider.tasks.options import is_template, percent, refuse_idle
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def check_fields(task: CallListTask, *, is_row: bool) -> None:
     :param is_row: whether the task is a row of a mapped one, and so is checked when it runs.
     """
     task.result_options.refuse_phone_column(task.rules.phone_column)
+    if {task.rules.phone_column, PHONE_COLUMN} & set(task.columns.values()):
+        raise ValueError("columns cannot name the column of numbers, which phone_column names")
     if task.hold_variable is not None and not (isinstance(task.hold_variable, str) and task.hold_variable):
         raise ValueError(f"hold_variable must be the name of an Airflow Variable; not {task.hold_variable!r}")
     if isinstance(task.hold, bool) or (isinstance(task.hold, str) and not is_template(task.hold)):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formant_provider.tasks.batches.contacts import PHONE_COLUMN, ContactFiles
+from formant_provider.api.errors import InvalidContacts, InvalidInput
+from formant_provider.tasks.batches.contacts import ContactFiles
+from formant_provider.tasks.contact_rules import PHONE_COLUMN
 from formant_provider.tasks.do_not_call import refuse_lost_list
 from formant_provider.tasks.privacy import reveal
 
@@ -49,15 +53,23 @@ class ListReading:
         :raises CallNotAllowed: nobody can be called, and the user chose to skip then.
         """
         refuse_lost_list(self.task.given)
-        files = ContactFiles(
-            self.folder, reveal(self.task.calls), reveal(self.task.suppress), self.task.rules, keeps_rows=True
-        )
-        files.people = self.people
-        report = files.read()
-        refused = self._add_rows(board, reader_of, files)
+        files = self._files()
+        with _naming_calls():
+            report = files.read()
+            refused = self._add_rows(board, reader_of, files)
         self._refuse_invalid(report, refused)
         if report.accepted == sum(refused.values()):
             files.end_empty(report)
+
+    def _files(self) -> ContactFiles:
+        from formant_provider.core.contacts.cells import Forgiving
+
+        metadata = self.task.columns.get("metadata", "metadata")
+        given = reveal(self.task.calls), reveal(self.task.suppress)
+        files = ContactFiles(self.folder, *given, self.task.rules, keeps_rows=True)
+        files.forgiving = Forgiving(frozenset() if metadata is None else frozenset({metadata}))
+        files.people = self.people
+        return files
 
     def _add_rows(
         self, board: Board, reader_of: Callable[[Columns], RowReader], files: ContactFiles
@@ -77,8 +89,6 @@ class ListReading:
 
     def _refuse_invalid(self, report: ContactReport, refused: Counter[str]) -> None:
         """Refuse the list for what is wrong with rows besides what the checks of contacts have found."""
-        from formant_provider.api.errors import InvalidContacts
-
         rules, invalid = self.task.rules, report.invalid + sum(refused.values())
         is_too_much = (
             rules.max_rejected_rate is not None and invalid * 100 > rules.max_rejected_rate * report.total
@@ -92,11 +102,36 @@ class ListReading:
             )
 
 
+@contextmanager
+def _naming_calls() -> Iterator[None]:
+    """Let errors name the option of a call list, where contacts are those of a batch call."""
+    try:
+        yield
+    except InvalidContacts:
+        raise
+    except InvalidInput as error:
+        if error.field != "contacts":
+            raise
+        renamed = InvalidInput("calls", error.reason)
+    else:
+        return
+    raise renamed
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """Let cells be read that are longer than the reader takes by default: they were written here."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 def _add(board: Board, reader: RowReader, columns: Columns, row: Row) -> str | None:
     """Put one row on the board; return what is wrong with what it asks for, if anything is."""
-    from formant_provider.api.errors import InvalidInput
-    from formant_provider.core.call_lists.board import About
     from formant_provider.core.call_lists.rows import INVALID
+    from formant_provider.core.call_lists.standing import About
 
     wanted: Wanted | None = None
     detail = None
@@ -121,6 +156,7 @@ def _rows(files: ContactFiles) -> Iterator[Row]:
     from formant_provider.core.numbers.reasons import Reason
 
     with (
+        _cells_of_any_length(),
         files.row_list.open("rb") as lines,
         files.clean.open(newline="", encoding="utf-8") as clean_file,
         files.rejects.open(newline="", encoding="utf-8") as reject_file,
@@ -135,7 +171,7 @@ def _rows(files: ContactFiles) -> Iterator[Row]:
                 yield Row(*place, cells[phone], None, None, cells)
                 continue
             reject = next(rejects)
-            is_whole = listed.reason != Reason.WRONG_WIDTH
+            is_whole = listed.reason not in {Reason.WRONG_WIDTH, Reason.INVALID_VALUE}
             cells = reject[own:]
             yield Row(
                 *place, listed.number, listed.reason, reject[own - 1] or None, cells if is_whole else None

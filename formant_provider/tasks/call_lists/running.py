@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from formant_provider.core.call_lists.board import Board
     from formant_provider.core.call_lists.calls import ListedCall
     from formant_provider.core.call_lists.columns import Columns
+    from formant_provider.core.call_lists.control import Control, Rest
     from formant_provider.core.call_lists.judging import Judging
     from formant_provider.core.call_lists.pace import Pace
     from formant_provider.core.call_lists.placing import CallPlacer, When
     from formant_provider.core.call_lists.progress import Progress
     from formant_provider.core.call_lists.rows import RowReader
-    from formant_provider.core.call_lists.work import Control, ListWork, Rest
+    from formant_provider.core.call_lists.work import ListWork
     from formant_provider.core.calls.facts import Policy
     from formant_provider.tasks.call_lists.fields import CallListTask
     from formant_provider.tasks.call_lists.hold import Hold
@@ -96,10 +97,17 @@ class ListRun:
 
         :raises CallNotAllowed: nothing was placed yet, and it is too late to begin.
         """
+        from formant_provider.api.errors import CallNotAllowed
         from formant_provider.core.call_lists.restoring import restore
 
         known = restore(self.board, self.ledgers.ledger, self.judging)
-        self._refuse_late(has_begun=bool(known))
+        try:
+            self._refuse_late(has_begun=bool(known))
+        except CallNotAllowed as error:
+            if not known:
+                raise
+            log.warning("%s. Nobody further is called.", error)
+            self.board.close_waiting(error.reason)
 
     def go(self) -> Rest | None:
         """Work on the list; return until when there is nothing to do, or ``None`` at its end."""
@@ -132,7 +140,14 @@ class ListRun:
         from formant_provider.core.call_lists.pace import SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT, Pace
 
         share = SHARE_WHERE_ENDS_COUNT if self._stop_rule else SHARE_OF_POLLS
-        return Pace(now, self.task.placing.concurrency, share)
+        return Pace(now, self.task.placing.concurrency or self._turns_at_once(), share)
+
+    def _turns_at_once(self) -> int | None:
+        """Return how many calls may wait for their turn at once, where the connection gives out turns."""
+        store = self.task.hook.get_config().store
+        if store is None or store.calls_per_minute is None:
+            return None
+        return max(1, round(store.calls_per_minute / 60))
 
     @cached_property
     def hold(self) -> Hold:
@@ -200,7 +215,6 @@ class ListRun:
             now,
             Listings(self._clients().open_client, now),
             frozenset(self._rule.after),
-            self.run.own_traces,
         )
 
     def _policy_of(self, call: ListedCall) -> Policy:
@@ -250,11 +264,15 @@ class ListRun:
         from formant_provider.core.call_lists.listening import Clients
 
         hook, once = self.task.hook, RetryPolicy(max_attempts=1)
-        hook.get_config()  # read in this thread
-        return Clients(partial(hook.get_conn, once), hook.get_news, hook.lasting_errors())
+
+        def reread() -> None:
+            hook.reread().get_config()
+
+        hook.get_config()  # in this thread, and not in those that send
+        return Clients(partial(hook.get_conn, once), hook.get_news, hook.lasting_errors(), reread)
 
     def _control(self) -> Control:
-        from formant_provider.core.call_lists.work import Control
+        from formant_provider.core.call_lists.control import Control
 
         return Control(self.stopped, self.hold.who, self._over, self._tell)
 

@@ -2,7 +2,7 @@
 
 Before the first send of some calls their chunk is written, and says of each that it may have been sent. What
 came of a send is written some seconds later, together with that of others. So a process that dies leaves the
-calls in doubt that it had in hand, a hundred at most, and no others: a further try asks for them again with
+calls in doubt that it had in hand, fifty at most, and no others: a further try asks for them again with
 the same keys.
 """
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.tasks.call_lists.dry_run import dry_run_result
-from formant_provider.tasks.call_lists.ending import EXPIRED, FINISHED, HELD, STOPPED, end, result_of
+from formant_provider.tasks.call_lists.ending import (
+    EXPIRED,
+    FINISHED,
+    HELD,
+    STOPPED,
+    end,
+    leaving_a_result,
+    result_of,
+)
 from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
 from formant_provider.tasks.dry_run import is_dry_run
+from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
+from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row
 from formant_provider.tasks.waiting import defer_wait
 
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.core.call_lists.board import Board
-    from formant_provider.core.call_lists.work import Rest
+    from formant_provider.core.call_lists.control import Rest
     from formant_provider.tasks.call_lists.fields import CallListTask
 
 log = logging.getLogger(__name__)
@@ -30,7 +41,6 @@ log = logging.getLogger(__name__)
 def wake(
     task: CallListTask,
     context: Context,
-    folder: Path,
     deadline: datetime | None,
     *,
     dry_run: object,
@@ -38,10 +48,29 @@ def wake(
 ) -> dict[str, Any]:
     """Work on a list until its end; the task is deferred where there is nothing to do for a while.
 
-    :param folder: on this machine; what is in it is private, and needed no longer than this lasts.
     :param deadline: after it nothing is placed; ``None`` in the first wake of a try.
+    :param stopped: whether this process is to end.
     :return: the result of the task.
     """
+    with (
+        leaving_a_result(context, lambda: of_row(context, reference_or_none(task.reference))),
+        ending_the_task(WORKING_OFF_A_LIST, task.hook),
+        tempfile.TemporaryDirectory(prefix="formant-list-") as folder,
+    ):
+        task.refuse_missing()
+        task.reference = to_reference(task.reference)
+        return _work_off(task, context, Path(folder), deadline, is_dry=is_dry_run(dry_run), stopped=stopped)
+
+
+def _work_off(
+    task: CallListTask,
+    context: Context,
+    folder: Path,
+    deadline: datetime | None,
+    *,
+    is_dry: bool,
+    stopped: Callable[[], bool],
+) -> dict[str, Any]:
     from formant_provider.core.call_lists.board import Board
 
     until = deadline or now() + timedelta(seconds=task.timeout_s)
@@ -49,7 +78,7 @@ def wake(
         run = ListRun(task, context, board, folder, until, stopped, deadline is not None, show=lambda _: None)
         run.show = lambda shown: _show(run, shown)
         run.read()
-        if is_dry_run(dry_run):
+        if is_dry:
             return dry_run_result(run, of_row(context, task.reference))
         run.restore()
         rest = run.go()

@@ -63,18 +63,22 @@ class Wall:
             self.jumps[reading] = after - before - MINUTE
         return self.jumps[reading]
 
-    def is_open(self, hours: Hours, minute: int) -> bool:
-        """Whether the hours of one day or another have begun for good, and have not ended yet."""
-        today = self.shown[minute].date()
-        for day in (today - 2 * DAY, today - DAY, today, today + DAY):
+    def spans(self, hours: Hours) -> list[tuple[datetime, datetime]]:
+        """When the hours of each day begin and end, by this clock."""
+        first, found = self.begin.date() - 2 * DAY, []
+        for day in (first + n * DAY for n in range(BEFORE + AFTER + 4)):
             if DAYS[day.weekday()] in hours.days and day not in hours.holidays:
                 begin, end = (datetime.combine(day, time()) + it for it in (hours.start, hours.end))
                 begin += self.skipped(begin)
                 if end.time() != time():  # a midnight that is skipped ends the day before all the same
                     end -= self.skipped(end)
-                if begin <= self.earliest_after[minute] and self.latest_before[minute] < end:
-                    return True
-        return False
+                found.append((begin, end))
+        return found
+
+    def is_open(self, spans: list[tuple[datetime, datetime]], minute: int) -> bool:
+        """Whether the hours of one day or another have begun for good, and have not ended yet."""
+        earliest_after, latest_before = self.earliest_after[minute], self.latest_before[minute]
+        return any(begin <= earliest_after and latest_before < end for begin, end in spans)
 
 
 @cache
@@ -85,10 +89,11 @@ def wall(name: str, week: date) -> Wall:
 def plainly(hours: Hours, week: date, moment: datetime, until: datetime) -> datetime | None:
     """The first minute within the hours on every clock, the minute after it as well."""
     walls = [wall(zone.key, week) for zone in hours.zones]
+    clocks = [(it, it.spans(hours)) for it in walls]
     first, last = (int((at - walls[0].begin) / MINUTE) for at in (moment, until))
     was_open = False
     for minute in range(first, last + 2):
-        is_open = all(it.is_open(hours, minute) for it in walls)
+        is_open = all(it.is_open(spans, minute) for it, spans in clocks)
         if is_open and was_open:
             return walls[0].begin + (minute - 1) * MINUTE
         was_open = is_open

@@ -210,14 +210,14 @@ def test_a_redial_needs_no_write_of_its_own(store: StateStore) -> None:
         assert store.writes == before + 1
 
 
-def test_calls_are_written_a_hundred_at_a_time(store: StateStore) -> None:
-    """250 calls are three chunks; each is written once before its sends, and once when all is known."""
-    calls = [listed(number) for number in range(250)]
+def test_calls_are_written_fifty_at_a_time(store: StateStore) -> None:
+    """125 calls are three chunks; each is written once before its sends, and once when all is known."""
+    calls = [listed(number) for number in range(125)]
     ledger = ledger_in(store)
-    for start in range(0, 250, CHUNK):
+    for start in range(0, 125, CHUNK):
         place(ledger, calls[start : start + CHUNK])
     ledger.flush()
-    assert sorted(map(len, chunks_in(store).values())) == [50, 100, 100]
+    assert sorted(map(len, chunks_in(store).values())) == [25, 50, 50]
     assert sum(entry != LIST_ENTRY for entry in store.written) == 6
     known = ledger_in(store, 2).known(keys(calls))
     assert all(known[call.key].intent.receipt.trace_id == call.key for call in calls)
@@ -225,7 +225,7 @@ def test_calls_are_written_a_hundred_at_a_time(store: StateStore) -> None:
 
 def test_a_call_stays_in_the_chunk_that_held_it_first(store: StateStore) -> None:
     """Its next attempt is written there, wherever the list goes on by now."""
-    calls = [listed(number) for number in range(150)]
+    calls = [listed(number) for number in range(CHUNK + 25)]
     ledger = ledger_in(store)
     place(ledger, calls[:CHUNK])
     place(ledger, calls[CHUNK:])
@@ -233,17 +233,17 @@ def test_a_call_stays_in_the_chunk_that_held_it_first(store: StateStore) -> None
     place(ledger, [replace(call, attempt=2) for call in calls[:3]])
     ledger.flush()
     assert list(chunks_in(store)[f"{LIST_ENTRY}_0001"])[:3] == keys(calls[:3])
-    assert len(chunks_in(store)[f"{LIST_ENTRY}_0002"]) == 50
+    assert len(chunks_in(store)[f"{LIST_ENTRY}_0002"]) == 25
 
 
 def test_a_list_that_was_reordered_and_grew_is_told_by_the_people(store: StateStore) -> None:
     """Who was called is known by the key of the call; of who is new nothing is assumed."""
-    calls = [listed(number) for number in range(120)]
+    calls = [listed(number) for number in range(CHUNK + 20)]
     ledger = ledger_in(store)
     for start in (0, CHUNK):
         place(ledger, calls[start : start + CHUNK])
     ledger.flush()
-    grown = [listed(number) for number in reversed(range(130))]
+    grown = [listed(number) for number in reversed(range(CHUNK + 30))]
     known = ledger_in(store, 2).known(keys(grown))
     assert set(known) == set(keys(calls))
 
@@ -253,7 +253,7 @@ def test_where_an_entry_was_deleted_everybody_without_a_record_is_in_doubt(
     store: StateStore, entry: str
 ) -> None:
     """They may have been called since the run began; and that stays so in all further tries."""
-    calls = [listed(number) for number in range(150)]
+    calls = [listed(number) for number in range(CHUNK + 25)]
     ledger = ledger_in(store)
     for start in (0, CHUNK):
         place(ledger, calls[start : start + CHUNK])
@@ -457,9 +457,9 @@ def _place_by_thread(ledger: StateCallLedger) -> None:
 
 
 def test_a_record_is_small(store: StateStore) -> None:
-    """What has its default is left out: a chunk of a hundred calls that were placed has under 36 kB."""
+    """What has its default is left out: a chunk of fifty calls that were placed has under 18 kB."""
     place(ledger := ledger_in(store), [listed(number) for number in range(CHUNK)])
     ledger.note((f"key {number}", FIRST) for number in range(CHUNK))
     ledger.flush()
-    assert len(store.entries[f"{LIST_ENTRY}_0001"]) < 36_000
+    assert len(store.entries[f"{LIST_ENTRY}_0001"]) < 18_000
     assert "+1415" not in "".join(store.entries.values())

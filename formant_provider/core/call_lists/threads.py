@@ -1,0 +1,81 @@
+"""The threads of a list: they carry out what may block, and put what came of it into an inbox.
+
+Each request is sent by a client that nobody else uses meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Threads:
+    """Some threads, and the inbox of the one that uses them.
+
+    :param most: how many threads there are.
+    :param open_client: returns a client; used in threads.
+    """
+
+    def __init__(self, most: int, open_client: Callable[[], FormantClient]) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="call_list")
+        self._open_client = open_client
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[FormantClient] = queue.SimpleQueue()
+
+    def carry_out(self, work: Callable[[], Any], came: Callable[[Any], None]) -> None:
+        """Carry something out in a thread; call back, in :meth:`take`, with what it returned or raised."""
+
+        def run() -> None:
+            try:
+                outcome = work()
+            except Exception as error:  # whoever is called back knows what it means
+                outcome = error
+            self._inbox.put(lambda: came(outcome))
+
+        self._pool.submit(run)
+
+    def with_client(self, use: Callable[[FormantClient], T]) -> T:
+        """Use a client; it is kept for the next one, unless an exception shows that it is of no use."""
+        try:
+            client = self._idle.get_nowait()
+        except queue.Empty:
+            client = self._open_client()
+        try:
+            outcome = use(client)
+        except BaseException:
+            client.close()
+            raise
+        self._idle.put(client)
+        return outcome
+
+    def take(self, wait_s: float) -> None:
+        """Call back for all that has come; wait for so long if there is nothing."""
+        try:
+            self._inbox.get(timeout=wait_s)()
+            while True:
+                self._inbox.get_nowait()()
+        except queue.Empty:
+            return
+
+    def forget_clients(self) -> None:
+        """Close all clients that nobody uses, so that new ones are opened."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def close(self) -> None:
+        """Wait until no thread is at work."""
+        self._pool.shutdown(wait=True)
+        self.forget_clients()
