@@ -1,4 +1,4 @@
-"""A call list: calls each row of a file, each in their own daytime, at most three times, and reports on each."""
+"""A call list: each row of a file is called in its own daytime, at most three times, and reported on."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ def test_who_is_on_the_do_not_call_list_is_skipped(
 
 
 @pytest.mark.parametrize("example", ["formant_call_list"], indirect=True)
-def test_the_call_list_reports_on_each_row(example: str, sandbox: Sandbox, env: dict[str, str]) -> None:
+def test_the_call_list_reports_on_each_row(example: str, env: dict[str, str]) -> None:
     """Who was reached, who was not, and who has no number are in the file, and on the page."""
     run_example(example, env, **{"+14155550101": "+14155550104"})
     folder = Path(CONF[example]["folder"])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOOKS_EVERY = timedelta(seconds=2)
+_LOOKS_EVERY = timedelta(seconds=10)
 
 # Carries out what may block, elsewhere, and calls back with what came of it.
 Elsewhere = Callable[[Callable[[], Any], Callable[[Any], None]], None]
@@ -66,6 +66,7 @@ class Listening:
         poll = self._polls.get(agent_id)
         if poll is None:
             feed = Feed(agent_id, self.now)
+            feed.reads_in_parts = True
             poll = self._polls[agent_id] = _Poll(
                 feed, Polling(feed, self.pace, self.now, self.clients.lasting)
             )
@@ -98,7 +99,7 @@ class Listening:
         self._ended.clear()
 
     def _late(self) -> list[int]:
-        """Return the rows whose time is up; that is asked of all of them, so every other second is enough."""
+        """Return the rows whose time is up; that is asked of all of them, so now and then is enough."""
         now = self.now()
         if now < self._late_at:
             return []

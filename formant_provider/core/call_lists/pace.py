@@ -87,12 +87,9 @@ class Pace:
         if self._left is not None and self._left <= 0 and self._resets_at is not None:
             if now < self._resets_at:
                 return max((self._resets_at - now).total_seconds(), self._pause_s(now))
-<<<<<<< HEAD
-            self._left, self._polled = self._limit, 0  # a new window has begun
-=======
             # A new window has begun; its end is told by its first answer, and until then it is used once.
-            self._left, self._resets_at = self._limit, now + timedelta(seconds=self._window_s)
->>>>>>> l_tests
+            self._left, self._polled = self._limit, 0
+            self._resets_at = now + timedelta(seconds=self._window_s)
         return self._pause_s(now)
 
     def has_room(self, in_progress: int = 0) -> bool:

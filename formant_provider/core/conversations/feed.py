@@ -17,6 +17,7 @@ Vendor page: https://docs.formantai.com/platform/conversations
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -40,7 +41,7 @@ from formant_provider.core.conversations.matching import (
 from formant_provider.core.conversations.redials import Redials, Related, settles_at, unread
 from formant_provider.core.conversations.statuses import Endings, is_known
 from formant_provider.core.conversations.waiter_index import WaiterIndex, reads_since_ms
-from formant_provider.core.conversations.waiters import Waiter, Watch
+from formant_provider.core.conversations.waiters import Waiter, Watch, own_traces
 from formant_provider.core.flows import Flow
 from formant_provider.core.paging import recent
 from formant_provider.core.polling.news import Answer, AskNews, Told
@@ -58,9 +59,11 @@ class Feed(BaseFeed[Waiter]):
 
     :param agent_id: whose conversations are listed. ``None`` lists nothing: then every waiter has a
         ``conversation_id``, and its detail is read in every poll.
+    :ivar reads_in_parts: whether a poll leaves many details to the next, so as to end some waits soon.
     """
 
     hears = True
+    reads_in_parts = False
 
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
@@ -73,6 +76,7 @@ class Feed(BaseFeed[Waiter]):
         self._has_traces = False
         self._heard = Heard()
         self._listening = Listening(agent_id)
+        self._details_left = math.inf
 
     def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
         """Begin to wait; served from the next poll on, or by the first event."""
@@ -132,7 +136,7 @@ class Feed(BaseFeed[Waiter]):
     def _hear(self, told: Sequence[Told]) -> None:
         waiters = [each for each in self.waiters if not each.outcome]
         index = WaiterIndex(waiters, self._recipients, self._clock)
-        own = _own_traces(waiters)
+        own = own_traces(waiters)
         of_use = [each for each in told if self._take_in(each, own, index)]
         records = self._own_records(waiters, index)
         for record in records if of_use else ():
@@ -157,7 +161,7 @@ class Feed(BaseFeed[Waiter]):
 
     def _own_records(self, waiters: Collection[Waiter], index: WaiterIndex) -> list[Conversation]:
         """Return the records that events have told and that bear an id of a call that is waited for."""
-        own = _own_traces(waiters)
+        own = own_traces(waiters)
         found = [each for each in self._heard.records() if index.named_by(each) or each.trace_id in own]
         return sorted(found, key=lambda each: each.start_timestamp or 0)
 
@@ -192,6 +196,7 @@ class Feed(BaseFeed[Waiter]):
 
         yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._has_traces |= any(record.trace_id is not None for record in listed.values())
+        self._details_left = max(25, len(listed) // 20) if self.reads_in_parts else math.inf
         index = WaiterIndex(due, self._recipients, self._clock)
         for record in self._own_records(due, index):
             listed.setdefault(record.conversation_id, record)
@@ -259,6 +264,10 @@ class Feed(BaseFeed[Waiter]):
         """Read what the list does not tell of a conversation that is over, if that matters."""
         if not self._is_over(record, index.endings) or not index.needs_detail(record):
             return Reading(record, self._is_over(record, index.endings))
+        if record.conversation_id not in self._details:
+            self._details_left -= 1
+            if self._details_left < 0:
+                return Reading(record, is_settled=False)
         detail = yield from self._detail(record, index.endings)
         return Reading(detail or record, detail is not None and self._is_over(detail, index.endings))
 
@@ -291,7 +300,3 @@ class Feed(BaseFeed[Waiter]):
                 status,
             )
         return False
-
-
-def _own_traces(waiters: Collection[Waiter]) -> set[str | None]:
-    return {waiter.record.trace_id for waiter in waiters if waiter.record} - {None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -139,3 +139,8 @@ class Waiter(BaseWaiter):
         """Take a conversation as this call's; a further attempt replaces the one before."""
         self.keeps_trace |= self.record is not None and self.is_own(record)
         self.record, self.seen_at = record, now
+
+
+def own_traces(waiters: Collection[Waiter]) -> set[str | None]:
+    """Return the trace ids of all conversations that were taken for somebody's, and may not count yet."""
+    return {waiter.record.trace_id for waiter in waiters if waiter.record} - {None}
