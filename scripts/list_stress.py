@@ -1,4 +1,4 @@
-"""Call lists whose workers are killed, over an API and a database that fail; then it is counted whom was called.
+"""Call lists whose workers are killed, over an API and a database that fail; then all calls are counted.
 
 Runs, one after the other:
 
@@ -106,7 +106,8 @@ def storm(name: str) -> int:
     def others(world: World) -> None:
         for _ in range(30):
             with suppress(OSError):
-                asked = Request(f"{world.sandbox.base_url}/v1/conversations?limit=1", headers=bearer(world))
+                place = f"{world.sandbox.base_url}/v1/conversations?limit=1"
+                asked = Request(place, headers=bearer(world))  # noqa: S310 - on loopback
                 urlopen(asked, timeout=5).read()  # noqa: S310 - on loopback
         kinds = ["rate_limit", "rate_limit_no_headers", "rate_limit_reset_only", "concurrency_limit"]
         world.sandbox.inject("POST /v1/call", random.choice(kinds), times=random.randrange(1, 6))  # noqa: S311
@@ -325,7 +326,7 @@ def report(name: str, world: World, run: Kills, wrong: list[str]) -> int:
             else {}
         )
         print(
-            f"  {came.state} {came.error} {counts} in {world.task.tries} tries, the last one in {came.wakes} wakes"
+            f"  {came.state} {came.error} {counts} in {world.task.tries} tries, {came.wakes} wakes in the last"
         )
     print(f"  {world.figures()}")
     for error, times in run.errors.most_common(5):

@@ -1,7 +1,7 @@
 """A process that works off a call list, and may be killed at any moment.
 
-It is what a worker of Airflow has in hand: one try of one task. What outlives it lies in a folder: the entries
-of Airflow's task state store, which try is the newest, and what each try came to.
+It is what a worker of Airflow has in hand: one try of one task. What outlives it lies in a folder: the
+entries of Airflow's task state store, which try is the newest, and what each try came to.
 """
 
 from __future__ import annotations
