@@ -27,7 +27,7 @@ from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.waiting import SUCCESSFUL
 from formant_provider.tasks.capping import check_cap
 from formant_provider.tasks.contact_rules import ContactRules
-from formant_provider.tasks.options import refuse_literals, time_to_wait
+from formant_provider.tasks.options import refuse_literals, statuses, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.timing import check_window
 
@@ -259,7 +259,10 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
         self.placing = PlacingOptions(concurrency, max_inline_wait, max_lateness)
         intervals = (poll_interval, safety_poll_interval, call_timeout, settle_for)
-        words = frozenset(success_statuses), frozenset(terminal_statuses)
+        words = (
+            statuses("success_statuses", success_statuses),
+            statuses("terminal_statuses", terminal_statuses),
+        )
         self.following = FollowingOptions(*intervals, *words)
         self.ending = EndOptions(on_timeout, min_success_rate, on_below_threshold)
         self.timeout_s = time_to_wait("timeout", timeout)

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from formant_provider.core.call_lists.calls import Attempt, RowResult
+from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt, RowResult
 from formant_provider.core.call_lists.rows import Row, Wanted
-from formant_provider.core.call_lists.standing import REFUSED, REJECTED, UNKNOWN, About, Call, State
+from formant_provider.core.call_lists.standing import REJECTED, About, Call, State
 from formant_provider.core.call_lists.tally import Tally
 
 _AT_ONCE = 500
@@ -23,18 +23,34 @@ create table listed (
     place integer primary key, row_number integer, part text, number text, reference text, carried text,
     zone text, agent_id integer, key text unique, has_own_name integer, parameters text, metadata text,
     state text not null, due_ms integer, attempt integer, reason text, detail text,
-    ended text not null default '[]', placed text
+    ended text not null default '[]', placed text, barred text
 );
 create index due on listed (state, due_ms);
 create table total (calls integer, ended integer, failed integer, seconds integer);
 insert into total values (0, 0, 0, 0);
 """
-_ADD = f"insert or ignore into listed values (null{', ?' * 18})"  # noqa: S608 - our own words
+_ADD = f"insert or ignore into listed values (null{', ?' * 19})"  # noqa: S608 - our own words
 _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
-    " placed"
+    " placed, barred"
 )
-_LAST = "json_extract(ended, '$[#-1].status')"
+# What may have been placed stays so until it is known.
+_WAIT = """
+update listed
+set state = ?, due_ms = ?, placed = case when attempt = ? then placed end, attempt = ?, reason = ?
+where place = ?
+"""
+# Of those who wait, the calls that may have been placed are followed to their end.
+_CLOSE = f"""
+update listed set state = case when placed is null then '{State.OVER}' else '{State.IN_PROGRESS}' end,
+    reason = coalesce(barred, ?), barred = coalesce(barred, ?)
+where state = '{State.WAITING}'
+"""  # noqa: S608 - our own words
+# The status of the last attempt that was made: one that the API has refused was none.
+_LAST = f"""case when json_extract(ended, '$[#-1].status') = '{REFUSED}' then (
+    select json_extract(value, '$.status') as status from json_each(ended)
+    where status != '{REFUSED}' order by key desc limit 1
+) else json_extract(ended, '$[#-1].status') end"""  # noqa: S608 - our own words
 _RESULT = """
 select row_number, part, number, reference, agent_id, state, reason, detail, zone, ended, carried
 from listed order by place
@@ -64,7 +80,8 @@ class Board:
     def add(self, row: Row, wanted: Wanted | None, about: About) -> bool:
         """Add a row; return whether it was added: one with a key that is there is not.
 
-        :param wanted: ``None`` for a row that is not called.
+        :param wanted: ``None`` for a row that is not called. One that has a reason as well is not called any
+            more, and may have been.
         """
         kept = json.dumps(about.carried) if about.carried else None
         first = row.row_number, row.part, row.number, about.reference, kept, about.zone
@@ -75,7 +92,8 @@ class Board:
             asks = wanted.agent_id, wanted.key, wanted.has_own_name, pairs, wanted.metadata
             due_ms = round(wanted.asked.timestamp() * 1000) if wanted.asked else 0
         state = State.REJECTED if wanted is None else State.WAITING
-        last = state, due_ms, 1, row.reason, row.detail, "[]", None
+        barred = row.reason if wanted else None
+        last = state, due_ms, 1, row.reason, row.detail, "[]", None, barred
         return self._database.execute(_ADD, (*first, *asks, *last)).rowcount == 1
 
     def named(self) -> Iterator[list[tuple[int, str]]]:
@@ -118,11 +136,12 @@ class Board:
 
     def wait(self, place: int, due_ms: int, attempt: int, reason: str | None = None) -> None:
         """Let a row wait until it is due."""
-        values = State.WAITING, due_ms, attempt, reason, place
-        query = (
-            "update listed set state = ?, due_ms = ?, attempt = ?, reason = ?, placed = null where place = ?"
-        )
-        self._database.execute(query, values)
+        values = State.WAITING, due_ms, attempt, attempt, reason, place
+        self._database.execute(_WAIT, values)
+
+    def doubt(self, place: int, placed: Mapping[str, Any]) -> None:
+        """Note that a call that is not known to be placed may have been."""
+        self._database.execute("update listed set placed = ? where place = ?", (json.dumps(placed), place))
 
     def send(self, places: Iterable[int]) -> None:
         """Take rows in hand."""
@@ -162,12 +181,15 @@ class Board:
             "update listed set state = ?, reason = ?, detail = ?, placed = null where place = ?", values
         )
 
-    def close_waiting(self, reason: str) -> int:
-        """Let all that wait be over; return how many did."""
-        values = State.OVER, reason, State.WAITING, State.SENDING
-        return self._database.execute(
-            "update listed set state = ?, reason = ? where state in (?, ?)", values
-        ).rowcount
+    def close_barred(self) -> None:
+        """Let those be over who wait, and must not be called any more."""
+        self._database.execute(f"{_CLOSE} and barred is not null", (None, None))
+
+    def close_waiting(self, reason: str) -> list[Call]:
+        """Let all that wait be over; return those whose calls may have been placed: they are in progress."""
+        before = {call.place for call in self.in_progress()}
+        self._database.execute(_CLOSE, (reason, reason))
+        return [call for call in self.in_progress() if call.place not in before]
 
     def tally(self) -> Tally:
         """Count."""
@@ -176,9 +198,9 @@ class Board:
         query = f"select state, reason, {_LAST}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
         for state, reason, status, count in self._database.execute(query):
             tally.rows += count
-            if status is not None and status != REFUSED:
+            if status is not None:
                 tally.by_status[status] += count
-            if state == State.REJECTED or (state == State.OVER and status in {None, REFUSED}):
+            if state == State.REJECTED or (state == State.OVER and status is None):
                 tally.rejected += count
                 tally.by_reason[reason or str(status)] += count
             elif state == State.OVER:
@@ -202,8 +224,7 @@ class Board:
         select agent_id, {_LAST}, count(*) from listed where {_LAST} is not null group by 1, 2 order by 1
         """  # noqa: S608 - our own words
         for agent_id, status, count in self._database.execute(query):
-            if status != REFUSED:
-                yield agent_id, status in self._success, count
+            yield agent_id, status in self._success, count
 
     def results(self) -> Iterator[RowResult]:
         """Yield what came of each row, in their order."""
@@ -245,5 +266,5 @@ def _call(found: tuple[Any, ...]) -> Call:
     place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, *rest = found
     pairs = tuple((name, value) for name, value in json.loads(parameters))
     ended, placed = _attempts(rest[0]), json.loads(rest[1]) if rest[1] else None
-    named = key, bool(has_own_name)
-    return Call(place, number, reference, zone, agent_id, *named, pairs, metadata, attempt, ended, placed)
+    who, named = (place, number, reference, zone, agent_id), (key, bool(has_own_name))
+    return Call(*who, *named, pairs, metadata, attempt, ended, placed, rest[2])

@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 from formant_provider.core.call_lists.calls import Attempt
 
 REJECTED = "rejected"
-# Of attempts: it may have been placed and nothing tells; the API said no.
-UNKNOWN, REFUSED = "unknown", "refused"
 
 
 class State(StrEnum):
@@ -49,6 +47,7 @@ class Call(NamedTuple):
     :param attempt: the one that is due, or in progress.
     :param ended: attempts that are over.
     :param placed: what is known of the one in progress, plain values.
+    :param barred: why the person must not be called any more, in a word; ``None``: nothing says so.
     """
 
     place: int
@@ -63,3 +62,4 @@ class Call(NamedTuple):
     attempt: int
     ended: tuple[Attempt, ...]
     placed: Mapping[str, Any] | None
+    barred: str | None = None

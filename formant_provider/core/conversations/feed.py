@@ -167,8 +167,7 @@ class Feed(BaseFeed[Waiter]):
 
     def pause_s(self, polled_at: datetime) -> float:
         """Return the seconds between two polls: more than the interval while events come."""
-        waiters = [each for each in self.waiters if not each.outcome]
-        between = polled_at, self._now()
+        waiters, between = [each for each in self.waiters if not each.outcome], (polled_at, self._now())
         return self._listening.pause_s(waiters, self.interval_s(), between, self._settles_at)
 
     def _settles_at(self, waiter: Waiter, record: Conversation) -> datetime:
@@ -264,10 +263,9 @@ class Feed(BaseFeed[Waiter]):
         """Read what the list does not tell of a conversation that is over, if that matters."""
         if not self._is_over(record, index.endings) or not index.needs_detail(record):
             return Reading(record, self._is_over(record, index.endings))
-        if record.conversation_id not in self._details:
-            self._details_left -= 1
-            if self._details_left < 0:
-                return Reading(record, is_settled=False)
+        self._details_left -= record.conversation_id not in self._details
+        if self._details_left < 0 and record.conversation_id not in self._details:
+            return Reading(record, is_settled=False)
         detail = yield from self._detail(record, index.endings)
         return Reading(detail or record, detail is not None and self._is_over(detail, index.endings))
 

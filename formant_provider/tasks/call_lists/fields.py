@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from formant_provider.tasks.lateness import lateness_s
-from formant_provider.tasks.options import one_of, percent, seconds, statuses
+from formant_provider.tasks.options import one_of, percent, seconds
 
 if TYPE_CHECKING:
     from formant_provider.attempts import Attempts
@@ -67,8 +67,6 @@ class FollowingOptions:
             if seconds(name, getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be above 0; not {getattr(self, name)!r}")
         seconds("settle_for", self.settle_for)
-        statuses("success_statuses", self.success_statuses)
-        statuses("terminal_statuses", self.terminal_statuses)
 
     @property
     def endings(self) -> Endings:

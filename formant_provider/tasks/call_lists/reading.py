@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import InvalidContacts, InvalidInput
+from formant_provider.core.numbers.reasons import Reason
 from formant_provider.tasks.batches.contacts import ContactFiles
 from formant_provider.tasks.contact_rules import PHONE_COLUMN
 from formant_provider.tasks.do_not_call import refuse_lost_list
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from formant_provider.core.call_lists.rows import Row, RowReader, Wanted
     from formant_provider.core.contacts.people import People
     from formant_provider.core.contacts.report import ContactReport
+    from formant_provider.core.numbers.bulk import NumberReader
     from formant_provider.tasks.call_lists.fields import CallListTask
 
 log = logging.getLogger(__name__)
@@ -44,13 +47,14 @@ class ListReading:
     folder: Path
     people: People | None
     has_parts: bool = field(default=False, init=False)
+    _is_empty: bool = field(default=False, init=False)
+    _end_empty: Callable[[], None] = field(default=lambda: None, init=False)
 
     def into(self, board: Board, reader_of: Callable[[Columns], RowReader]) -> None:
         """Put all rows on a board, those that are not called with the reason.
 
         :param reader_of: returns what reads rows with these columns.
         :raises InvalidContacts: the list is in doubt as a whole, or has invalid rows that are not accepted.
-        :raises CallNotAllowed: nobody can be called, and the user chose to skip then.
         """
         refuse_lost_list(self.task.given)
         files = self._files()
@@ -58,8 +62,17 @@ class ListReading:
             report = files.read()
             refused = self._add_rows(board, reader_of, files)
         self._refuse_invalid(report, refused)
-        if report.accepted == sum(refused.values()):
-            files.end_empty(report)
+        self._is_empty = report.accepted == sum(refused.values())
+        self._end_empty = partial(files.end_empty, report)
+
+    def refuse_empty(self) -> None:
+        """End a task that has nobody to call, and has called nobody.
+
+        :raises InvalidContacts: there is nobody to call.
+        :raises CallNotAllowed: so it is, and the user chose to skip then.
+        """
+        if self._is_empty:
+            self._end_empty()
 
     def _files(self) -> ContactFiles:
         from formant_provider.core.contacts.cells import Forgiving
@@ -80,12 +93,26 @@ class ListReading:
         reader, refused = reader_of(columns), Counter[str]()
         for row in _rows(files):
             self.has_parts = self.has_parts or row.part is not None
-            detail = _add(board, reader, columns, row)
+            detail = _add(board, reader, columns, self._with_number(row))
             if detail is not None:
                 refused[detail] += 1
         for detail, count in refused.most_common(5):
             log.warning("%s rows are left out: %s.", count, detail)
         return refused
+
+    def _with_number(self, row: Row) -> Row:
+        """Return a row that is not called with its number in E.164, if that may have been called."""
+        if row.reason != Reason.SUPPRESSED:
+            return row
+        read = self._numbers.read(str(row.number))
+        return row if isinstance(read, Reason) else row._replace(number=str(read))
+
+    @cached_property
+    def _numbers(self) -> NumberReader:
+        from formant_provider.core.numbers.bulk import NumberReader
+
+        rules = self.task.rules
+        return NumberReader(rules.default_country, rules.numbers, renumber=rules.renumber)
 
     def _refuse_invalid(self, report: ContactReport, refused: Counter[str]) -> None:
         """Refuse the list for what is wrong with rows besides what the checks of contacts have found."""
@@ -129,31 +156,38 @@ def _cells_of_any_length() -> Iterator[None]:
 
 
 def _add(board: Board, reader: RowReader, columns: Columns, row: Row) -> str | None:
-    """Put one row on the board; return what is wrong with what it asks for, if anything is."""
+    """Put one row on the board; return what is wrong with what it asks for, if only that is."""
     from formant_provider.core.call_lists.rows import INVALID
     from formant_provider.core.call_lists.standing import About
 
-    wanted: Wanted | None = None
-    detail = None
-    if row.reason is None:
-        try:
-            wanted = reader.wanted(row)
-        except InvalidInput as error:
-            detail = f"{error.field} {error.reason}"
-            row = row._replace(reason=INVALID, detail=detail)
+    wanted, fault = _wanted(reader, row)
+    if fault is not None:
+        row = row._replace(reason=INVALID, detail=fault)
     carried = {} if row.cells is None else columns.kept_of(row.cells)
     about = About(reader.reference_of(row), carried, _zone(row.number) if wanted else None)
     if not board.add(row, wanted, about):
-        row = row._replace(reason=_DUPLICATE, detail="another row asks for the same call")
-        board.add(row, None, about)
-    return detail
+        detail = "another row asks for the same call"
+        board.add(row if row.reason else row._replace(reason=_DUPLICATE, detail=detail), None, about)
+    return fault
+
+
+def _wanted(reader: RowReader, row: Row) -> tuple[Wanted | None, str | None]:
+    """Return what a row asks for, or what is wrong with that.
+
+    Whoever is on the do-not-call list may have been called before, so that row is read as well.
+    """
+    if row.reason not in {None, Reason.SUPPRESSED}:
+        return None, None
+    try:
+        return reader.wanted(row), None
+    except InvalidInput as error:
+        return None, None if row.reason else f"{error.field} {error.reason}"
 
 
 def _rows(files: ContactFiles) -> Iterator[Row]:
     """Yield all rows in their order: their cells are in one of two files, by whether they can be called."""
     from formant_provider.core.call_lists.rows import Row
     from formant_provider.core.contacts.row_list import read_row_list
-    from formant_provider.core.numbers.reasons import Reason
 
     with (
         _cells_of_any_length(),

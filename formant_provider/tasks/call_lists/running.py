@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
+from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_outputs
 from formant_provider.tasks.call_lists.reading import ListReading
 from formant_provider.tasks.capping import CapOptions
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOLD_EVERY = timedelta(minutes=1)
+_ANY_NUMBER = "+14155552671"
 
 
 def now() -> datetime:
@@ -83,26 +85,30 @@ class ListRun:
         """Read the list, and put each row where it stands.
 
         :raises InvalidInput: an option, or the list, is invalid.
-        :raises CallNotAllowed: it is too late to call anybody, or nobody is left.
         """
         self.cap.check(self.task.hook)
+        if self.task.calling_window is not None:
+            self.task.calling_window.hours(_ANY_NUMBER)  # what no number can be called by is no row's fault
         check_outputs(self.task)
         self.ledgers.begin()
-        reading = ListReading(self.task, self.folder, self.ledgers.people())
-        reading.into(self.board, self._reader)
-        self.has_parts = reading.has_parts
+        self._reading = ListReading(self.task, self.folder, self.ledgers.people())
+        self._reading.into(self.board, self._reader)
+        self.has_parts = self._reading.has_parts
 
     def restore(self) -> None:
         """Put each row where it stands by what earlier tries and wakes have done.
 
+        :raises InvalidContacts: nothing was placed yet, and there is nobody to call.
         :raises CallNotAllowed: nothing was placed yet, and it is too late to begin.
         """
         from formant_provider.api.errors import CallNotAllowed
         from formant_provider.core.call_lists.restoring import restore
 
         known = restore(self.board, self.ledgers.ledger, self.judging)
+        if not known:
+            self._reading.refuse_empty()
         try:
-            self._refuse_late(has_begun=bool(known))
+            self._refuse_late(has_begun=bool(known) or self.was_deferred)
         except CallNotAllowed as error:
             if not known:
                 raise
@@ -154,7 +160,7 @@ class ListRun:
         """Who may hold the list."""
         from formant_provider.tasks.call_lists.hold import Hold
 
-        return Hold(self.task.hold, self.task.hold_variable, self.ledgers.store)
+        return Hold(None, self.task.hold_variable, self.ledgers.store)
 
     @cached_property
     def progress(self) -> Progress:
@@ -188,7 +194,7 @@ class ListRun:
         if task.agent_id is not None:
             agent_id = to_agent_id(task.agent_id)
             agent_for = lambda _: agent_id  # noqa: E731 - one of two
-        return RowReader(columns, agent_for, self._key_for, now(), assigns=variants is not None)
+        return RowReader(columns, agent_for, self._key_for, now())
 
     def _key_for(self, recipient: str) -> str:
         from formant_provider.core.keys import key_for_list
@@ -278,6 +284,8 @@ class ListRun:
 
     def _over(self) -> tuple[str, str] | None:
         """Return in a word and in words why nothing is placed any more."""
+        if to_hold(self.task.hold):  # a rendered option does not change while the task lasts
+            return "held", "the option hold of the task says so"
         if now() >= self.deadline:
             return "expired", f"the time of the list is up (timeout, {self.deadline})"
         rule, ended = self._stop_rule, self.board.ended()

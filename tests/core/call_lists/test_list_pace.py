@@ -67,6 +67,14 @@ def test_the_limit_says_how_many_are_under_way(time: Time, limit: int, at_once: 
     assert burst(pace) == at_once
 
 
+def test_a_window_ends_when_the_earliest_estimate_says(time: Time) -> None:
+    """Whole seconds in headers make an estimate late by up to two, and never early: the least is nearest."""
+    pace = pace_of(time)
+    for reset_s in (61.2, 60.1, 61.9):
+        answer(pace, Quota(0, reset_s, 50))
+    assert pace.wait_s() == pytest.approx(60.15)
+
+
 def test_a_chosen_concurrency_is_kept(time: Time) -> None:
     """Whatever the API would allow; the first request goes ahead alone all the same."""
     pace = pace_of(time, at_once=3)
@@ -261,6 +269,25 @@ def test_polls_come_often_where_lines_are_short(time: Time) -> None:
     pace.is_busy = True
     assert pace.interval_s(60.0, 1) == 15.0
     assert pace.interval_s(5.0, 1) == 5.0
+
+
+def test_polls_of_a_window_are_counted_while_there_are_calls(time: Time) -> None:
+    """However many an agent's list takes: the rest of a window is for calls; a new one begins anew."""
+    pace = pace_of(time, at_once=16)
+    answer(pace, Quota(100, 60.0, 100))
+    pace.is_busy, sent = True, 0
+    while sent < 50 and pace.has_room_for_poll():
+        pace.begin(is_poll=True)
+        pace.end()
+        sent += 1
+    assert sent == 3
+    assert pace.has_room()
+    pace.is_busy = False
+    assert pace.has_room_for_poll(), "when nothing else is to be sent, all of it is theirs"
+    pace.is_busy = True
+    time.lapse(61)
+    answer(pace, Quota(99, 60.0, 100))
+    assert pace.has_room_for_poll()
 
 
 def test_without_a_limit_polls_keep_their_own_time(time: Time) -> None:
