@@ -1,4 +1,4 @@
-"""Call lists whose workers are killed, over an API and a database that fail; then it is counted whom was called.
+"""Call lists whose workers are killed, over an API and a database that fail; then all calls are counted.
 
 Runs, one after the other:
 
@@ -15,7 +15,8 @@ Runs, one after the other:
 
 Needs PostgreSQL (Debian: apt-get install postgresql), no key and no network. Leaves nothing behind.
 ``CALLS=2000 KILLS=50`` are its size, ``OUTAGE_S=60`` how long something is gone, ``SEED`` its moments;
-``LARGE=100000 CALLED=10000`` the size of the last run, and how many of it are called. Arguments name the runs.
+``LARGE=100000 CALLED=10000`` the rows of the last run, and how many of them are called. Arguments name the
+runs.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def storm(name: str) -> int:
     def others(world: World) -> None:
         for _ in range(30):
             with suppress(OSError):
-                asked = Request(f"{world.sandbox.base_url}/v1/conversations?limit=1", headers=bearer(world))
+                asked = Request(f"{world.sandbox.base_url}/v1/conversations?limit=1", headers=bearer(world))  # noqa: S310 - on loopback
                 urlopen(asked, timeout=5).read()  # noqa: S310 - on loopback
         kinds = ["rate_limit", "rate_limit_no_headers", "rate_limit_reset_only", "concurrency_limit"]
         world.sandbox.inject("POST /v1/call", random.choice(kinds), times=random.randrange(1, 6))  # noqa: S311
@@ -235,7 +236,7 @@ def suppress_in(world: World, numbers: list[str]) -> None:
 
 
 def large(name: str) -> int:
-    """Work off 100,000 rows of which three in ten are bad, and most are not to be called; watch the memory."""
+    """Work off 100,000 rows, three in ten of them bad, most others suppressed, and watch the memory."""
     from support.list_stress import people
 
     with a_world(call_speed=10_000, trace_id_in_list=True) as world:
@@ -333,7 +334,8 @@ def report(name: str, world: World, run: Kills, wrong: list[str]) -> int:
             else {}
         )
         print(
-            f"  {came.state} {came.error} {counts} in {world.task.tries} tries, the last one in {came.wakes} wakes"
+            f"  {came.state} {came.error} {counts} in {world.task.tries} tries,"
+            f" the last one in {came.wakes} wakes"
         )
     print(f"  {world.figures()}")
     for error, times in run.errors.most_common(5):

@@ -128,7 +128,7 @@ def test_a_storm_of_refusals_loses_nobody(tmp_path: Path) -> None:
     """429 in every form, each of which has used up the key of its call."""
     with Sandbox(rate_limit=None, call_speed=1000, failed_request_uses_key=True) as sandbox:
         world = World(sandbox, tmp_path, people(30))
-        for kind in ("rate_limit", "rate_limit_reset_only", "rate_limit_no_headers", "concurrency_limit"):
+        for kind in ("rate_limit", "rate_limit_no_headers", "concurrency_limit"):
             sandbox.inject("POST /v1/call", kind)
         world.run()
         assert world.wrong() == []
