@@ -217,14 +217,14 @@ def test_an_outage_is_no_call_s_fault_however_long_it_lasts(world: World) -> Non
 
 
 def test_a_call_that_alone_fails_is_given_up(world: World) -> None:
-    """While others are answered it is sent five times, ever later."""
+    """While others are answered it is sent for about an hour, ever later; then it is refused in this try."""
     waits = []
-    for _ in range(4):
+    for _ in range(19):
         world.answers += 1
         verdict = world.fail(ServerError("500", status=500))
         assert isinstance(verdict, Wait)
         waits.append((verdict.due - NOW).total_seconds())
-    assert waits == [1, 2, 3, 4]
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, *[300] * 10]
     world.answers += 1
     assert world.fail(ServerError("500", status=500)) == Close(
         "refused", "500", Attempt(1, "refused", in_try=1)
@@ -234,7 +234,7 @@ def test_a_call_that_alone_fails_is_given_up(world: World) -> None:
 def test_a_call_that_alone_fails_and_may_have_been_placed_is_waited_for(world: World) -> None:
     """In doubt it is not sent once more, nor given up: its conversation tells."""
     doubt = Placement(Result.UNCONFIRMED, None, datetime(2026, 3, 18, tzinfo=UTC))
-    for _ in range(10):
+    for _ in range(20):
         world.answers += 1
         error = ResponseLost("no answer", maybe_placed=True)
         verdict = world.judging.not_placed(a_call(), Came(listed_of(a_call()), error=error, doubt=doubt))
@@ -268,14 +268,23 @@ def test_a_limit_of_one_number_does_not_hold_up_others(world: World) -> None:
 
 
 def test_a_limit_of_one_number_without_a_time_is_asked_again_ever_later(world: World) -> None:
-    """A minute, two, three, four: then it is refused."""
+    """A minute, two, three, and so on: in the end it is refused."""
     quota, waits = Quota(7, 30.0, 50), []
     while isinstance(verdict := world.fail(RateLimited("429", status=429), quota=quota), Wait):
         world.answers += 1
         assert verdict.error is None
         waits.append((verdict.due - NOW).total_seconds())
-    assert waits == [60, 120, 180, 240]
+    assert waits == [60 * tries for tries in range(1, 20)]
+    assert isinstance(verdict, Close)
     assert verdict.reason == "refused"
+
+
+def test_a_limit_of_the_account_gives_up_nobody(world: World) -> None:
+    """However often a call meets it: it is no fault of its own."""
+    for _ in range(50):
+        world.answers += 1
+        verdict = world.fail(RateLimited("429", status=429), quota=Quota(0, 5.0, 50))
+        assert isinstance(verdict, Wait)
 
 
 def test_a_limit_of_the_account_is_everybody_s(world: World) -> None:
