@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt, RowResult
+from formant_provider.core.call_lists.calls import REFUSED, Attempt, RowResult
 from formant_provider.core.call_lists.rows import Row, Wanted
 from formant_provider.core.call_lists.standing import REJECTED, About, Call, State
 from formant_provider.core.call_lists.tally import Tally
@@ -26,8 +26,8 @@ create table listed (
     ended text not null default '[]', placed text, barred text
 );
 create index due on listed (state, due_ms);
-create table total (calls integer, ended integer, failed integer, seconds integer);
-insert into total values (0, 0, 0, 0);
+create table total (ended integer, failed integer, seconds integer);
+insert into total values (0, 0, 0);
 """
 _ADD = f"insert or ignore into listed values (null{', ?' * 19})"  # noqa: S608 - our own words
 _CALL = (
@@ -56,7 +56,7 @@ select row_number, part, number, reference, agent_id, state, reason, detail, zon
 from listed order by place
 """
 _COUNT = """
-update total set calls = calls + ?, ended = ended + ?, failed = failed + ?, seconds = seconds + ?
+update total set ended = ended + ?, failed = failed + ?, seconds = seconds + ?
 """
 
 
@@ -149,30 +149,22 @@ class Board:
             "update listed set state = ? where place = ?", [(State.SENDING, place) for place in places]
         )
 
-    def place(self, place: int, placed: Mapping[str, Any], *, is_new: bool = True) -> None:
-        """Note that a call was placed, or may have been.
-
-        :param is_new: whether that was in this wake, so that it is to be counted.
-        """
+    def place(self, place: int, placed: Mapping[str, Any]) -> None:
+        """Note that a call was placed, or may have been."""
         values = State.IN_PROGRESS, json.dumps(placed), place
         self._database.execute(
             "update listed set state = ?, placed = ?, reason = null where place = ?", values
         )
-        if is_new:
-            self._count(calls=1)
 
     def end_attempt(self, place: int, attempt: Attempt) -> tuple[Attempt, ...]:
         """Note that an attempt is over; return all that are."""
         ended = (*self.call(place).ended, attempt)
         self._put_ended(place, ended)
-        if attempt.status == UNKNOWN:  # it was not known to be placed, and may have been
-            self._count(calls=1)
         return ended
 
-    def restore(self, place: int, ended: Sequence[Attempt], *, calls: int) -> None:
-        """Note what the ledger knows: the attempts that are over, and how many calls were placed in all."""
+    def restore(self, place: int, ended: Sequence[Attempt]) -> None:
+        """Note the attempts that are over by what the ledger knows."""
         self._put_ended(place, ended)
-        self._count(calls=calls)
 
     def close(self, place: int, reason: str | None = None, detail: str | None = None) -> None:
         """Let a row be over: it was reached, or is called no more."""
@@ -193,8 +185,8 @@ class Board:
 
     def tally(self) -> Tally:
         """Count."""
-        calls, ended, failed, seconds = self._database.execute("select * from total").fetchone()
-        tally = Tally(calls=calls, ended=ended, failed=failed, seconds=seconds)
+        ended, failed, seconds = self._database.execute("select * from total").fetchone()
+        tally = Tally(calls=ended, ended=ended, failed=failed, seconds=seconds)
         query = f"select state, reason, {_LAST}, count(*) from listed group by 1, 2, 3"  # noqa: S608 - our own words
         for state, reason, status, count in self._database.execute(query):
             tally.rows += count
@@ -209,6 +201,7 @@ class Board:
                 tally.closed += count * (not is_reached)
             elif state == State.IN_PROGRESS:
                 tally.in_progress += count
+                tally.calls += count
             else:
                 tally.waiting += count
         return tally
@@ -244,10 +237,8 @@ class Board:
         self._database.execute("update listed set ended = ? where place = ?", (plain, place))
         new = [each for each in ended[len(known) :] if each.status != REFUSED]
         failed = sum(each.status not in self._success for each in new)
-        self._count(ended=len(new), calls=0, failed=failed, seconds=sum(each.duration_s or 0 for each in new))
-
-    def _count(self, *, calls: int = 0, ended: int = 0, failed: int = 0, seconds: int = 0) -> None:
-        self._database.execute(_COUNT, (calls, ended, failed, seconds))
+        seconds = sum(each.duration_s or 0 for each in new)
+        self._database.execute(_COUNT, (len(new), failed, seconds))
 
 
 def _status(state: State, tried: Sequence[Attempt]) -> str:

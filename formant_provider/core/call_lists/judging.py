@@ -36,6 +36,7 @@ _ALL_REFUSED = 25
 # How often a call is sent that fails while others do not: for about an hour.
 _MOST_TRIES, _LONGEST_PAUSE_S = 20, 300.0
 _OWN_LIMIT_S = 60
+_COUNTS_AFTER = timedelta(minutes=2)
 # When is looked again, in seconds: a record appears some seconds late, and a conversation may last hours.
 _WHILE_UNLISTED = (6, 6, 6, 60, 60, 300)
 _WHILE_TALKING = (300,) * 36
@@ -101,7 +102,7 @@ class Judging:
     try_number: int
     now: Callable[[], datetime]
     answers: Callable[[], int]
-    _tries: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
+    _tries: dict[int, tuple[int, int, datetime]] = field(default_factory=dict, init=False)
     _unauthorized: int = field(default=0, init=False)
     _key_read_at: datetime | None = field(default=None, init=False)
     _not_found: Counter[int] = field(default_factory=Counter, init=False)
@@ -160,8 +161,8 @@ class Judging:
         """Say what follows when the look before a further attempt did not show that it was due."""
         if reason == REACHED:
             return Close(reason)
-        tries, _ = self._tries.get(call.place, (0, 0))
-        self._tries[call.place] = tries + 1, 0
+        tries = self._tries.get(call.place, (0, 0, self.now()))[0]
+        self._tries[call.place] = tries + 1, 0, self.now()
         pauses = _WHILE_TALKING if reason == TALKING else _WHILE_UNLISTED
         if tries >= len(pauses):
             return Close("not_called_again")
@@ -170,7 +171,7 @@ class Judging:
     def _refused_by_api(self, call: Call, error: FormantError, sent_at: datetime) -> Verdict:
         if not isinstance(error, AuthenticationFailed):
             return self._refuse(call, error)
-        if self._key_read_at is not None and sent_at <= self._key_read_at:
+        if self._key_read_at is not None and sent_at < self._key_read_at:
             return Wait(self.now(), call.attempt)  # with the key before; by now another one is read
         self._unauthorized, self._key_read_at = self._unauthorized + 1, self.now()
         if self._unauthorized >= _REFUSALS_TO_BELIEVE:
@@ -190,15 +191,21 @@ class Judging:
             return Wait(self._in(error.retry_after_s or 0), call.attempt, error=error)
         if isinstance(error, ConcurrencyLimited):  # all of them wait, however often
             return Wait(self.now(), call.attempt, error=error)
-        tries, answers = self._tries.get(call.place, (0, -1))
-        tries += self.answers() > answers  # while nobody is answered it is no fault of this call
-        self._tries[call.place] = tries, self.answers()
+        tries = self._tries_of(call)
         if came.is_own_limit and tries < _MOST_TRIES:  # others need not wait for it
             return Wait(self._in(error.retry_after_s or _OWN_LIMIT_S * max(tries, 1)), call.attempt)
         is_of_all = isinstance(error, RateLimited) and not came.is_own_limit
         if is_of_all or tries < _MOST_TRIES:
             return Wait(self._in(min(2.0 ** max(tries - 1, 0), _LONGEST_PAUSE_S)), call.attempt, error=error)
         return Follow(came.doubt) if came.doubt is not None else self._refuse(call, error)
+
+    def _tries_of(self, call: Call) -> int:
+        """Count a try; while nobody is answered it is no fault of this call, but for some in an hour."""
+        tries, answers, at = self._tries.get(call.place, (0, -1, self.now()))
+        if self.answers() > answers or self.now() - at > _COUNTS_AFTER:
+            tries, at = tries + 1, self.now()
+        self._tries[call.place] = tries, self.answers(), at
+        return tries
 
     def _in(self, seconds: float) -> datetime:
         return self.now() + timedelta(seconds=seconds)

@@ -38,12 +38,12 @@ def _restore(board: Board, judging: Judging, place: int, known: Known) -> None:
     placed = None if is_ended else placed_in(intent)
     if known.bound_to is not None:
         board.assign(place, known.bound_to)
-    board.restore(place, ended, calls=tried + (placed is not None))
+    board.restore(place, ended)
     if placed is not None or tried:
         judging.knows_as_placed(board.call(place).agent_id)
     if placed is not None:
         board.wait(place, 0, intent.attempt)
-        board.place(place, placed, is_new=False)
+        board.place(place, placed)
     elif not is_ended and intent.sent is Sent.UNCLEAR:  # in doubt: sent again with its key, or looked for
         board.wait(place, 0, intent.attempt)
         if known.may_be_sent_by(board.call(place).agent_id):

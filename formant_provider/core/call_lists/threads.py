@@ -33,6 +33,7 @@ class Threads:
         self._open_client = open_client
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._idle: queue.SimpleQueue[FormantClient] = queue.SimpleQueue()
+        self._under_way = 0
 
     def carry_out(self, work: Callable[[], Any], came: Callable[[Any], None]) -> None:
         """Carry something out in a thread; call back, in :meth:`take`, with what it returned or raised."""
@@ -44,6 +45,7 @@ class Threads:
                 outcome = error
             self._inbox.put(lambda: came(outcome))
 
+        self._under_way += 1
         self._pool.submit(run)
 
     def with_client(self, use: Callable[[FormantClient], T]) -> T:
@@ -63,15 +65,19 @@ class Threads:
     def take(self, wait_s: float) -> None:
         """Call back for all that has come; wait for so long if there is nothing."""
         try:
-            self._inbox.get(timeout=wait_s)()
+            self._call_back(self._inbox.get(timeout=wait_s))
             while True:
-                self._inbox.get_nowait()()
+                self._call_back(self._inbox.get_nowait())
         except queue.Empty:
             return
 
-    def drain(self, is_empty: Callable[[], bool]) -> None:
+    def _call_back(self, came: Callable[[], None]) -> None:
+        self._under_way -= 1  # whatever comes of it
+        came()
+
+    def drain(self) -> None:
         """Call back for all that comes until nothing is under way; an error has ended all before."""
-        while not is_empty():
+        while self._under_way:
             try:
                 self.take(1.0)
             except Exception as error:

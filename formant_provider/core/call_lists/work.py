@@ -175,8 +175,8 @@ class ListWork:
         self._sending[call.place] = listed
         self.pace.begin()
         ledger = self.ledger.ledger_of(listed)
-        place = partial(self.placer.place, listed, ledger=ledger)
-        self._threads.carry_out(partial(self._threads.with_client, place), partial(self._came, call, listed))
+        work = partial(self._threads.with_client, partial(self.placer.place, listed, ledger=ledger))
+        self._threads.carry_out(work, partial(self._came, call, listed, self.now()))
 
     def _came(self, call: Call, listed: ListedCall, sent_at: datetime, came: Came | BaseException) -> None:
         del self._sending[call.place]
@@ -293,7 +293,7 @@ class ListWork:
     def _wind_up(self) -> None:
         """Wait for what is under way, and write down all that is known; nothing further is sent."""
         self._put_back_ready()
-        self._threads.drain(lambda: not self._sending)
+        self._threads.drain()
         self.listening.close()
         self._threads.close()
         self.placer.listings.close()

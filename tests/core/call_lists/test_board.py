@@ -164,8 +164,8 @@ def test_a_call_that_may_have_been_placed_is_counted_as_placed(board: Board) -> 
 def test_a_call_that_is_known_from_an_earlier_wake_is_not_counted_again(board: Board) -> None:
     """Restored counts are those of all wakes."""
     add_call(board, 1)
-    board.restore(1, [not_reached()], calls=2)
-    board.place(1, PLACED, is_new=False)
+    board.restore(1, [not_reached()])
+    board.place(1, PLACED)
     tally = board.tally()
     assert (tally.calls, tally.ended, tally.failed, tally.in_progress) == (2, 1, 1, 1)
 

@@ -260,7 +260,7 @@ def test_calls_of_an_earlier_wake_are_followed(start: Start, sandbox: Sandbox) -
     world = start(1)
     since = (now() - timedelta(seconds=5)).isoformat()
     ids = {"trace_id": placed.trace_id, "conversation_id": None}
-    world.board.place(1, {"since": since, "until": None, **ids}, is_new=False)
+    world.board.place(1, {"since": since, "until": None, **ids})
     assert world.run() is None
     assert world.statuses() == ["completed"]
     assert CALL not in {seen.endpoint for seen in sandbox.requests}
