@@ -105,6 +105,7 @@ def test_a_worker_that_is_killed_before_an_answer_leaves_a_call_that_is_found(wo
     assert world.wrong() == []
 
 
+@in_airflow
 def test_a_worker_that_goes_on_beside_its_successor_calls_nobody_twice(world: World) -> None:
     """It stood still, was given up, and goes on when the next try is at work."""
     run = world.run(most=2, calls=8, revives=True)
