@@ -290,7 +290,7 @@ def test_a_list_that_is_mapped_is_one_list_a_row(sandbox: Sandbox, channel: Fake
 
 
 @needs_state_store
-def test_a_bad_option_of_one_mapped_row_fails_that_row(sandbox: Sandbox, channel: FakeSupervisor) -> None:
+def test_a_bad_option_of_one_mapped_row_fails_that_row(channel: FakeSupervisor) -> None:
     """The others are called."""
     with make_dag():
         mapped = FormantCallListOperator.partial(task_id="list", dry_run=True).expand_kwargs(
