@@ -37,6 +37,7 @@ with DAG(
         hold_variable="formant_hold",
         results_uri="{{ params.folder }}/surveys.jsonl",
         result_columns={"intent": "results.intent"},
+        poll_interval=timedelta(seconds=10),
     )
     def survey() -> list[dict[str, Any]]:
         """Return whom to call. In production, ask the hook of your database, such as PostgresHook."""

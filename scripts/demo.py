@@ -2,8 +2,8 @@
 
 `formant_read_ids` places five calls and passes their ids on. `formant_batch_call` calls everybody in a table,
 waits for the end, and reports who was reached. Then the first one runs once more, over a call store that lets
-nobody be called more than once a day. It needs no API key, no running Airflow and no network, and leaves
-nothing behind.
+nobody be called more than once a day. `formant_call_list_decorated` calls a list, with two agents. It needs
+no API key, no running Airflow and no network, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ REPORT_COLUMNS = (
     "row_number", "customer_phone", "reference", "status", "reason", "duration_seconds", "results",
 )  # fmt: skip
 RINGS = "\nPhones rung, by the sandbox's own count: {phones} phones, {rings} rings."
+LIST_COLUMNS = ("row_number", "customer_phone", "reference", "agent_id", "status", "attempts", "intent")
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 CAPPED_COLUMNS = ("call", "status", "reason")
 HISTORY_COLUMNS = ("task_id", "run", "state", "trace_id")
@@ -129,15 +130,28 @@ def show_batch_call(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
     return run.state == "success" and list(rings.values()) == [1] * 3
 
 
+def show_call_list(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
+    """Print the results of the call list; return whether all is as expected."""
+    results = folder / "surveys.jsonl"
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    print(f"\n4. A call list. Two agents share the people of a query (DAG run: {run.state}):\n")
+    print(table(rows, LIST_COLUMNS))
+    agents = (returned(run, "compare") or {}).items()
+    print(f"\nReached: {', '.join(f'{reached} by agent {agent_id}' for agent_id, reached in agents)}.")
+    print(RINGS.format(phones=len(rings), rings=sum(rings.values())))
+    return run.state == "success" and list(rings.values()) == [1] * 3
+
+
 def main() -> int:
     """Run the demo; the exit code is 0 if every phone that should ring rang exactly once."""
     from formant_provider.sandbox import Sandbox
 
-    print("Running three DAG runs in Airflow, against the sandbox on this machine ...", flush=True)
+    print("Running four DAG runs in Airflow, against the sandbox on this machine ...", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="formant-demo-") as home,
         Sandbox() as sandbox,
         Sandbox(speed=FAST) as fast,
+        Sandbox(call_speed=FAST) as listed,
     ):
         prepare_airflow(home)
         log_file, folder = Path(home, "demo.log"), Path(home, "batch_call")
@@ -152,10 +166,12 @@ def main() -> int:
             batch_call = run_dag("formant_batch_call", fast.connection_uri(), folder=str(folder))
             again = run_dag("formant_read_ids", connection)
             store = FormantHook().get_store()
+            call_list = run_dag("formant_call_list_decorated", listed.connection_uri(), folder=str(folder))
             logging.shutdown()
         good = show_calls(calls, sandbox.rings)
         good &= show_batch_call(batch_call, fast.rings, folder)
         good &= show_capped(again, calls, sandbox.rings, store)
+        good &= show_call_list(call_list, listed.rings, folder)
         if not good:
             print(log_file.read_text()[-5000:], file=sys.stderr)
     return 0 if good else 1

@@ -76,7 +76,8 @@ class InvalidContacts(InvalidInput):
     """
 
     advice = Advice(
-        'Correct these rows, or leave them out with invalid_rows="reject"; rejects_uri lists them.'
+        'Correct these rows, or leave them out with invalid_rows="reject"; rejects_uri lists them.',
+        call_list='Correct these rows, or leave them out with invalid_rows="reject"; results_uri lists them.',
     )
 
     def __init__(
@@ -170,6 +171,7 @@ class RetryableError(FormantError):
         f" without holding a worker. {FormantError.advice.call}",
         batch_call=FormantError.advice.batch_call,
         read=FormantError.advice.read,
+        call_list="A retry of this task calls those who were not called yet.",
     )
 
 

@@ -45,7 +45,7 @@ def key_for_list(*, dag_id: str, run_id: str, task_id: str, recipient: str) -> s
 
 
 def key_for_list_name(*, name: str, recipient: str) -> str:
-    """Name a call of a call list by the user's own words, where the list chooses the agent."""
+    """Name a call of call lists by the user's own words, whichever list and agent it is of."""
     return _key("list name", name, recipient)
 
 

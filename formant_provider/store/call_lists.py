@@ -46,19 +46,6 @@ def calls_known(store: Store, keys: Collection[str]) -> dict[str, Known]:
     return found
 
 
-def agents_of(store: Store, keys: Collection[str]) -> dict[str, int]:
-    """Return which agent those calls were first asked for that the store knows.
-
-    :raises SendAborted: the store does not answer.
-    """
-    found: dict[str, int] = {}
-    with store.reading() as conn:
-        for ids in _some(store, keys):
-            there = select(intents.c.id, intents.c.agent_id).where(intents.c.id.in_(ids))
-            found |= {ids[row.id]: row.agent_id for row in conn.execute(there)}
-    return found
-
-
 def _some(store: Store, keys: Collection[str]) -> Iterator[dict[str, str]]:
     """Yield keys by the ids of their rows, as many as fit into one question."""
     named = [(store.digests.idempotency_key(key), key) for key in keys]

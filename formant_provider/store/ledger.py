@@ -239,6 +239,7 @@ class StoreLedger(Generic[IntentT]):
         known = self._row or rows.first_row(self.asked, self.store.digests, now=now)
         columns = self._columns(conn, intent, now, sends=sends)
         changed = {**columns, **work, "try_number": self.asked.try_number, "version": known["version"] + 1}
+        changed["agent_id"] = self.asked.agent_id  # a call list may be corrected, and its keys are not of one
         if self._row is not None:
             update_row(conn, self.id, known["version"], changed)
             self._keep_attempt(conn, intent)

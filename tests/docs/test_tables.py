@@ -15,7 +15,10 @@ from formant_provider.api.retry import PATIENT
 from formant_provider.api.store_config import STORE_KEYS
 from formant_provider.api.webhook_config import WEBHOOK_KEYS
 from formant_provider.core import paging
-from formant_provider.core.call_lists import result_columns
+from formant_provider.core.call_lists import following, judging, placing, result_columns, rows
+from formant_provider.core.call_lists import pace as list_pace
+from formant_provider.core.call_lists.board import State
+from formant_provider.core.call_lists.control import QUIET
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.validation import to_parameters
@@ -24,6 +27,7 @@ from formant_provider.operators import export
 from formant_provider.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from formant_provider.sandbox import Sandbox, control, faults
 from formant_provider.tasks.batches.report import REPORT_COLUMNS
+from formant_provider.tasks.call_lists import chunks, ending, hold
 from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
@@ -50,6 +54,7 @@ def make(kind: Any) -> Any:
         "notifications.call.FormantCallNotifier",
         "operators.batch.FormantCreateBatchCallOperator",
         "operators.call.FormantCreateCallOperator",
+        "operators.call_list.FormantCallListOperator",
         "operators.export.FormantExportConversationsOperator",
         "operators.storage.FormantConversationToObjectStorageOperator",
         "operators.suppression.FormantSuppressionOperator",
@@ -159,6 +164,16 @@ def test_every_column_of_a_list_is_documented() -> None:
     assert {result_columns.OK, result_columns.NO_RESULTS, result_columns.UNREAD} <= set(code(told))
 
 
+def test_every_status_and_reason_of_a_row_of_a_list_is_documented() -> None:
+    """The tables name each word that the list itself gives a row; others are of records, or of contacts."""
+    statuses_told = {word for row in table("`status` of a row", "Meaning") for word in code(row[0])}
+    states = {State.REJECTED, State.WAITING, State.IN_PROGRESS}
+    assert statuses_told - statuses.FINAL == {following.NO_RECORD, judging.UNKNOWN, *states}
+    reasons = {word for row in table("`reason` of a row", "Why it is not called") for word in code(row[0])}
+    ends = {ending.STOPPED, ending.EXPIRED, ending.HELD, placing.REACHED, "not_called_again"}
+    assert ends | {rows.INVALID, judging.REFUSED, judging.ATTEMPTS_USED} <= reasons
+
+
 def test_every_field_of_an_event_is_documented() -> None:
     """The table names each field, and every kind there is."""
     rows = {code(name)[0]: text for name, text in table("Name", "Value")}
@@ -228,6 +243,12 @@ LIMITS = [
     (call.MAX_SENDS, 3, "at most three requests are sent"),
     (call.NO_SEND_AFTER_S, 8, "no request begins later than 8 seconds after the first"),
     (call.LONGEST_TIMEOUT_S, 5, "waits at most 5 seconds for a connection"),
+    (chunks.CHUNK, 50, "there up to fifty in one entry"),
+    (list_pace.MOST_AT_ONCE, 16, "and at most 16. After a 429"),
+    (list_pace.SHARE_OF_POLLS, 0.03, "takes at most 3 percent of the limit"),
+    (list_pace.SHARE_WHERE_ENDS_COUNT, 0.25, "it takes up to 25 percent"),
+    (hold.COUNTS_FOR_S, 2, "A list looks every two seconds"),
+    (QUIET, timedelta(minutes=5), "no call has ended for five minutes"),
     (call.NO_SEND_AFTER_S + 2 * call.LONGEST_TIMEOUT_S, 18, "18 seconds in all"),
 ]
 

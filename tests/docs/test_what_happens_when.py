@@ -83,8 +83,7 @@ LISTS = {
         "a_call_keeps_its_agent",
     ],
     "an entry of the list in Airflow was deleted": [
-        "where_an_entry_was_deleted_everybody_without_a_record_is_in_doubt",
-        "a_head_that_cannot_be_read_aborts",
+        "where_an_entry_was_deleted_everybody_without_a_record_is_in_doubt"
     ],
     "an entry of the list in Airflow cannot be read, or is that of a newer version of this package": [
         "a_head_that_cannot_be_read_aborts",

@@ -99,7 +99,7 @@ CONF = {
 # What would take hours, or a minute, takes a moment.
 SOONER = {
     "formant_call_list": {'"2h"': '"1s"', "agent_id=456,": "agent_id=456, poll_interval=0.2,"},
-    "formant_call_list_decorated": {"agents={456": "poll_interval=0.2, agents={456"},
+    "formant_call_list_decorated": {"timedelta(seconds=10)": "0.2"},
 }
 
 

@@ -13,7 +13,9 @@ from formant_provider.operators.call_list import FormantCallListOperator
 from formant_provider.sandbox import Fault, Sandbox
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, run_task
+from support.versions import needs_state_store
 
+pytestmark = needs_state_store  # over a call store: test_call_list_store.py
 KEY = "key-1234567"
 
 

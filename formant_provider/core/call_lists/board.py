@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from formant_provider.core.call_lists.calls import Attempt, RowResult
+from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt, RowResult
 from formant_provider.core.call_lists.rows import Row, Wanted
-from formant_provider.core.call_lists.standing import REFUSED, REJECTED, UNKNOWN, About, Call, State
+from formant_provider.core.call_lists.standing import REJECTED, About, Call, State
 from formant_provider.core.call_lists.tally import Tally
 
 _AT_ONCE = 500
@@ -34,6 +34,18 @@ _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
     " placed, barred"
 )
+# What may have been placed stays so until it is known.
+_WAIT = """
+update listed
+set state = ?, due_ms = ?, placed = case when attempt = ? then placed end, attempt = ?, reason = ?
+where place = ?
+"""
+# Of those who wait, the calls that may have been placed are followed to their end.
+_CLOSE = f"""
+update listed set state = case when placed is null then '{State.OVER}' else '{State.IN_PROGRESS}' end,
+    reason = coalesce(barred, ?), barred = coalesce(barred, ?)
+where state = '{State.WAITING}'
+"""  # noqa: S608 - our own words
 # The status of the last attempt that was made: one that the API has refused was none.
 _LAST = f"""case when json_extract(ended, '$[#-1].status') = '{REFUSED}' then (
     select json_extract(value, '$.status') as status from json_each(ended)
@@ -124,11 +136,12 @@ class Board:
 
     def wait(self, place: int, due_ms: int, attempt: int, reason: str | None = None) -> None:
         """Let a row wait until it is due."""
-        values = State.WAITING, due_ms, attempt, reason, place
-        query = (
-            "update listed set state = ?, due_ms = ?, attempt = ?, reason = ?, placed = null where place = ?"
-        )
-        self._database.execute(query, values)
+        values = State.WAITING, due_ms, attempt, attempt, reason, place
+        self._database.execute(_WAIT, values)
+
+    def doubt(self, place: int, placed: Mapping[str, Any]) -> None:
+        """Note that a call that is not known to be placed may have been."""
+        self._database.execute("update listed set placed = ? where place = ?", (json.dumps(placed), place))
 
     def send(self, places: Iterable[int]) -> None:
         """Take rows in hand."""
@@ -170,15 +183,13 @@ class Board:
 
     def close_barred(self) -> None:
         """Let those be over who wait, and must not be called any more."""
-        query = "update listed set state = ?, reason = barred where state = ? and barred is not null"
-        self._database.execute(query, (State.OVER, State.WAITING))
+        self._database.execute(f"{_CLOSE} and barred is not null", (None, None))
 
-    def close_waiting(self, reason: str) -> int:
-        """Let all that wait be over; return how many did."""
-        values = State.OVER, reason, State.WAITING, State.SENDING
-        return self._database.execute(
-            "update listed set state = ?, reason = ? where state in (?, ?)", values
-        ).rowcount
+    def close_waiting(self, reason: str) -> list[Call]:
+        """Let all that wait be over; return those whose calls may have been placed: they are in progress."""
+        before = {call.place for call in self.in_progress()}
+        self._database.execute(_CLOSE, (reason, reason))
+        return [call for call in self.in_progress() if call.place not in before]
 
     def tally(self) -> Tally:
         """Count."""

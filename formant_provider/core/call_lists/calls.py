@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from formant_provider.api.models import CallRequest
 from formant_provider.core.calls.intent import Intent
+from formant_provider.core.ledger import Sent
+
+# Statuses that are none of the vendor's: it may have been placed and nothing tells; the API said no.
+UNKNOWN, REFUSED = "unknown", "refused"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,12 @@ class ListedCall:
         """The idempotency key of the first attempt."""
         return self.request.idempotency_key
 
+    def by(self, agent_id: int | None) -> Self:
+        """Return the same call by another agent; ``None`` means the same one."""
+        if agent_id in {None, self.request.agent_id}:
+            return self
+        return replace(self, request=replace(self.request, agent_id=agent_id))
+
 
 @dataclass(frozen=True)
 class Known:
@@ -75,6 +85,16 @@ class Known:
     agent_id: int | None
     intent: Intent
     ended: tuple[Attempt, ...] = ()
+
+    @property
+    def bound_to(self) -> int | None:
+        """The agent that has to call again, since it may have called; ``None``: another one may as well.
+
+        The vendor knows a key by agent. Where the API has refused all, a corrected list may name another one.
+        """
+        tried = any(each.status != REFUSED for each in self.ended)
+        is_open = self.intent.receipt is not None or self.intent.sent is Sent.UNCLEAR
+        return self.agent_id if tried or is_open else None
 
 
 class RowResult(NamedTuple):

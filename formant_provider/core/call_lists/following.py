@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.core.call_lists.calls import Attempt
+from formant_provider.core.conversations.evidence import first_of
 from formant_provider.core.conversations.statuses import Endings
 from formant_provider.core.conversations.waiters import Watch
 
@@ -62,6 +63,13 @@ def placed_in(intent: Intent) -> Mapping[str, Any] | None:
     """Return the same of what a ledger knows of a call; ``None`` if it has no receipt."""
     receipt = intent.receipt
     return None if receipt is None else _placed(receipt, intent.written_at, None)
+
+
+def doubt_in(intent: Intent) -> Mapping[str, Any]:
+    """Return the same of a call that may have been placed, and of which there is no receipt."""
+    spans = [send.span for send in intent.sends]
+    since = first_of(spans) if spans else intent.written_at
+    return _placed(None, since, max((span.end for span in spans), default=None))
 
 
 def attempt_of(number: int, waiter: Waiter, placed: Mapping[str, Any], *, now_ms: int) -> Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
@@ -14,12 +15,14 @@ from formant_provider.api.errors import (
     ConcurrencyLimited,
     FormantError,
     InvalidInput,
+    NotFound,
     RequestRefused,
 )
-from formant_provider.core.call_lists.calls import Attempt
+from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt
 from formant_provider.core.call_lists.placing import REACHED, TALKING, Came
 from formant_provider.core.call_lists.rows import INVALID
-from formant_provider.core.call_lists.standing import REFUSED, UNKNOWN, Call
+from formant_provider.core.call_lists.standing import Call
+from formant_provider.core.calls.placement import Placement
 from formant_provider.core.hours.zones import zones_of
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.pace import PaceExceeded
@@ -27,7 +30,7 @@ from formant_provider.core.pace import PaceExceeded
 ATTEMPTS_USED = "attempts_used"
 # A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
 _REFUSALS_TO_BELIEVE = 3
-# So many calls are refused and none is accepted: it is no fault of a row.
+# So many calls of an agent are refused, which has placed none: it is not asked for any more.
 _ALL_REFUSED = 25
 # How often a call is sent that fails while others do not.
 _MOST_TRIES = 5
@@ -69,7 +72,14 @@ class Close:
     attempt: Attempt | None = None
 
 
-Verdict: TypeAlias = Wait | Close
+@dataclass(frozen=True)
+class Follow:
+    """The call may have been placed, and is not sent any more: it is waited for."""
+
+    placement: Placement
+
+
+Verdict: TypeAlias = Wait | Close | Follow
 
 
 @dataclass
@@ -88,15 +98,25 @@ class Judging:
     answers: Callable[[], int]
     _tries: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
     _unauthorized: int = field(default=0, init=False)
-    _refused: int = field(default=0, init=False)
-    _has_placed: bool = field(default=False, init=False)
+    _not_found: Counter[int] = field(default_factory=Counter, init=False)
+    _placed_by: set[int] = field(default_factory=set, init=False)
 
     def placed(self, call: Call) -> None:
         """Note that a call was placed."""
-        self._has_placed, self._unauthorized = True, 0
+        self._unauthorized = 0
+        self._placed_by.add(call.agent_id)
         self._tries.pop(call.place, None)
 
-    def after_attempt(self, call: Call, ended: Sequence[Attempt]) -> Verdict:
+    def knows_as_placed(self, agent_id: int) -> None:
+        """Note that an agent has placed calls of this list before."""
+        self._placed_by.add(agent_id)
+
+    def hopeless(self, call: Call) -> Verdict | None:
+        """Say what follows for a call of an agent that is not there, by all that is known."""
+        is_gone = self._not_found[call.agent_id] >= _ALL_REFUSED and call.agent_id not in self._placed_by
+        return Close(REFUSED, f"404: agent {call.agent_id} is not there") if is_gone else None
+
+    def after_attempt(self, call: Call, ended: Sequence[Attempt]) -> Wait | Close:
         """Say what follows after an attempt is over."""
         last = ended[-1]
         if last.status in self.success:
@@ -149,9 +169,8 @@ class Judging:
         return Wait(self.now(), call.attempt, error=error)
 
     def _refuse(self, call: Call, error: FormantError) -> Verdict:
-        self._refused += 1
-        if self._refused >= _ALL_REFUSED and not self._has_placed:
-            raise error
+        if isinstance(error, NotFound):
+            self._not_found[call.agent_id] += 1
         words = [str(word) for word in (error.status, error.error_type) if word]
         detail = " ".join(words) or type(error).__name__
         return Close(REFUSED, detail, Attempt(call.attempt, REFUSED, in_try=self.try_number))
@@ -170,9 +189,7 @@ class Judging:
             if came.is_own_limit:  # others need not wait for it
                 return Wait(self._in(error.retry_after_s or _OWN_LIMIT_S * tries), call.attempt)
             return Wait(self._in(tries), call.attempt, error=error)
-        if error.maybe_placed:
-            return Close(attempt=Attempt(call.attempt, UNKNOWN))
-        return self._refuse(call, error)
+        return Follow(came.doubt) if came.doubt is not None else self._refuse(call, error)
 
     def _in(self, seconds: float) -> datetime:
         return self.now() + timedelta(seconds=seconds)

@@ -30,9 +30,10 @@ class ListLedger(Protocol):
         :raises SendAborted: it cannot be read, so nothing may be sent.
         """
 
-    def prepare(self, calls: Sequence[ListedCall]) -> None:
+    def prepare(self, calls: Sequence[ListedCall]) -> Sequence[ListedCall]:
         """Remember that these may be sent from now on; committed when it returns.
 
+        :return: the same calls, each by the agent that may have been asked for it before.
         :raises SendAborted: it cannot be written; most often a newer try of this task has taken over.
         """
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NO_ROOM_S = 1.0
 _LOOKS_EVERY = timedelta(seconds=10)
 
 # Carries out what may block, elsewhere, and calls back with what came of it.
@@ -108,10 +109,17 @@ class Listening:
 
     def next_step_at(self) -> datetime | None:
         """Return when there is a step to take; ``None`` while all wait for answers, or nobody waits."""
-        moments = [
-            poll.resumes_at for poll in self._polls.values() if poll.feed.waiters and not poll.is_asking
-        ]
-        return min((moment or self.now() for moment in moments), default=None)
+        polls = (poll for poll in self._polls.values() if poll.feed.waiters and not poll.is_asking)
+        return min(map(self._resumes_at, polls), default=None)
+
+    def _resumes_at(self, poll: _Poll) -> datetime:
+        if poll.resumes_at is not None:
+            return poll.resumes_at
+        if poll.step is None or isinstance(poll.step, Pause | OpenClient | AskNews):
+            return self.now()
+        # Whoever asks this comes back then: without room that must not be at once, over and over.
+        wait_s = 0.0 if self.pace.has_room_for_poll() else max(self.pace.wait_s(), _NO_ROOM_S)
+        return self.now() + timedelta(seconds=wait_s)
 
     def close(self) -> None:
         """Give up all polls."""

@@ -145,7 +145,8 @@ class Pace:
         is_same = self._resets_at is not None and abs(resets_at - self._resets_at) < _SAME_WINDOW
         self._polled = self._polled if is_same else 0
         self._left = min(left, self._left) if is_same and self._left is not None else left
-        self._resets_at = max(resets_at, self._resets_at) if is_same and self._resets_at else resets_at
+        # In whole seconds, of a moment and of now, it may come out late by up to two, and never early.
+        self._resets_at = min(resets_at, self._resets_at) if is_same and self._resets_at else resets_at
         self._limit = quota.limit or self._limit
         self._window_s = max(self._window_s, quota.reset_s)
 

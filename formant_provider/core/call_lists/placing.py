@@ -20,9 +20,11 @@ from formant_provider.core.call_lists.standing import Call
 from formant_provider.core.calls.facts import CallCallbacks, Policy
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.calls.placement import CallPlacing, Placement
+from formant_provider.core.conversations.evidence import first_of
 from formant_provider.core.conversations.statuses import FINAL
 from formant_provider.core.ledger import Ledger
 from formant_provider.core.numbers.in_text import holds_international, names
+from formant_provider.core.placing import Result
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -45,6 +47,7 @@ class Came:
     :param error: why it was not; ``None`` when the attempt was not due after all.
     :param due: when it may be placed, if that is known to be later.
     :param reason: why it was not due, in a word; ``None``: that does not show yet.
+    :param doubt: as a placement, when it may have been placed though that is not known.
     :param quota: what the last answer said of the rate limit.
     """
 
@@ -53,6 +56,7 @@ class Came:
     error: FormantError | None = None
     due: datetime | None = None
     reason: str | None = None
+    doubt: Placement | None = None
     quota: Quota | None = None
 
     @property
@@ -110,7 +114,7 @@ class CallPlacer:
             placement = placing.run()
         except FormantError as error:
             due = timing.due if isinstance(error, CallNotAllowed) else None
-            return Came(call, error=error, due=due)
+            return Came(call, error=error, due=due, doubt=noted.doubt if error.maybe_placed else None)
         if placement.attempt >= call.attempt:
             return Came(call, placement)
         if noted.refused is not None or timing.error is not None:
@@ -169,8 +173,28 @@ class _Noting:
     def __init__(self, ledger: Ledger[Intent]) -> None:
         self._ledger = ledger
         self.refused: NotAdmitted | None = None
+        self._last: Intent | None = None
+
+    @property
+    def doubt(self) -> Placement | None:
+        """Return what was written last as a placement that is not confirmed."""
+        if self._last is None or self._last.receipt is not None:
+            return None
+        spans = [send.span for send in self._last.sends]
+        since = first_of(spans) if spans else self._last.written_at
+        until = max((span.end for span in spans), default=None)
+        return Placement(Result.UNCONFIRMED, None, since, until, self._last.attempt)
+
+    def read(self) -> Intent | None:
+        self._last = self._ledger.read()
+        return self._last
+
+    def write(self, intent: Intent) -> None:
+        self._last = intent
+        self._ledger.write(intent)
 
     def claim(self, intent: Intent) -> None:
+        self._last = intent
         try:
             self._ledger.claim(intent)
         except NotAdmitted as error:

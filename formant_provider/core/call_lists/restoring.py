@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from formant_provider.core.call_lists.board import Board
-from formant_provider.core.call_lists.calls import Attempt
-from formant_provider.core.call_lists.following import placed_in
+from formant_provider.core.call_lists.calls import REFUSED
+from formant_provider.core.call_lists.following import doubt_in, placed_in
 from formant_provider.core.call_lists.judging import Judging, Wait
-from formant_provider.core.call_lists.standing import REFUSED, UNKNOWN
 from formant_provider.core.ledger import Sent
 
 if TYPE_CHECKING:
@@ -37,16 +36,17 @@ def _restore(board: Board, judging: Judging, place: int, known: Known) -> None:
     tried = sum(each.status != REFUSED for each in ended)
     is_ended = bool(ended) and ended[-1].number >= intent.attempt
     placed = None if is_ended else placed_in(intent)
-    if known.agent_id is not None:
-        board.assign(place, known.agent_id)
+    if known.bound_to is not None:
+        board.assign(place, known.bound_to)
     board.restore(place, ended, calls=tried + (placed is not None))
+    if placed is not None or tried:
+        judging.knows_as_placed(board.call(place).agent_id)
     if placed is not None:
         board.wait(place, 0, intent.attempt)
         board.place(place, placed, is_new=False)
     elif not is_ended and intent.sent is Sent.UNCLEAR:  # in doubt: sent again with its key, or looked for
         board.wait(place, 0, intent.attempt)
-        if board.call(place).barred is not None:  # or neither
-            board.end_attempt(place, Attempt(intent.attempt, UNKNOWN))
+        board.doubt(place, doubt_in(intent))
     elif ended:
         _decide(board, judging, place, known)
 

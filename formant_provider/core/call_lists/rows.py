@@ -10,7 +10,7 @@ from typing import NamedTuple
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core import validation
 from formant_provider.core.call_lists.columns import Columns
-from formant_provider.core.keys import key_for_list_name, key_for_name
+from formant_provider.core.keys import key_for_list_name
 
 INVALID = "invalid_input"
 
@@ -52,7 +52,6 @@ class RowReader:
     """Reads what rows ask for.
 
     :param agent_for: returns the agent of a recipient; ``None``: each row names its own.
-    :param assigns: whether ``agent_for`` chooses among several.
     :param key_for: returns the key of a recipient whose row has no name of its own.
     """
 
@@ -60,7 +59,6 @@ class RowReader:
     agent_for: Callable[[str], int] | None
     key_for: Callable[[str], str]
     now: datetime
-    assigns: bool = False
 
     def __post_init__(self) -> None:
         if self.agent_for is None and "agent_id" not in self.columns.roles:
@@ -76,10 +74,10 @@ class RowReader:
         name = validation.to_optional_text("idempotency_key", given.get("idempotency_key"))
         own_agent = given.get("agent_id")
         agent_id = self._agent(recipient, own_agent)
-        is_assigned = own_agent is None and self.assigns
         return Wanted(
             agent_id,
-            self._key(recipient, name, agent_id, assigned=is_assigned),
+            # By whichever agent: whoever is given another one is not to be called a second time for that.
+            self.key_for(recipient) if name is None else key_for_list_name(name=name, recipient=recipient),
             name is not None,
             tuple(self._parameters(recipient, cells)),
             given.get("metadata"),
@@ -101,10 +99,3 @@ class RowReader:
         if self.agent_for is None:
             raise InvalidInput("agent_id", "is blank")
         return self.agent_for(recipient)
-
-    def _key(self, recipient: str, name: str | None, agent_id: int, *, assigned: bool) -> str:
-        if name is None:
-            return self.key_for(recipient)
-        if assigned:
-            return key_for_list_name(name=name, recipient=recipient)
-        return key_for_name(name=name, agent_id=agent_id, recipient=recipient)

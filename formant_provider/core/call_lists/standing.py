@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 from formant_provider.core.call_lists.calls import Attempt
 
 REJECTED = "rejected"
-# Of attempts: it may have been placed and nothing tells; the API said no.
-UNKNOWN, REFUSED = "unknown", "refused"
 
 
 class State(StrEnum):

@@ -27,10 +27,10 @@ from formant_provider.api.errors import (
     StoreUnavailable,
 )
 from formant_provider.core.call_lists.board import Board
-from formant_provider.core.call_lists.calls import Attempt, ListedCall
+from formant_provider.core.call_lists.calls import REFUSED, Attempt, ListedCall
 from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
-from formant_provider.core.call_lists.judging import Judging, Verdict, Wait
+from formant_provider.core.call_lists.judging import Follow, Judging, Verdict, Wait
 from formant_provider.core.call_lists.listening import Clients, Listening
 from formant_provider.core.call_lists.pace import MOST_AT_ONCE, Pace
 from formant_provider.core.call_lists.placing import CallPlacer, Came, listed_of
@@ -41,6 +41,7 @@ from formant_provider.core.pace import PaceExceeded
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.ledger import ListLedger
+    from formant_provider.core.calls.placement import Placement
     from formant_provider.core.polling.waits import Now
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class ListWork:
 
     :param longest_wait: for how long the worker may wait for something to do.
     :ivar hold: who holds the list, in words, as of the last look.
-    :ivar ended_early: why nothing was placed any more, in words.
+    :ivar ended_early: why nothing was placed any more, in a word and in words.
     """
 
     board: Board
@@ -69,7 +70,7 @@ class ListWork:
     now: Now
     longest_wait: timedelta
     hold: str | None = field(default=None, init=False)
-    ended_early: str | None = field(default=None, init=False)
+    ended_early: tuple[str, str] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._threads = Threads(MOST_AT_ONCE + 1, self.clients.open_client)
@@ -125,18 +126,17 @@ class ListWork:
     def _stop_if_over(self) -> None:
         over = self.control.over()
         if over is not None and (self._ready or self.board.next_due_ms() is not None):
-            reason, self.ended_early = over
+            self.ended_early = over
             self._put_back_ready()
-            self.board.close_waiting(reason)
+            for call in self.board.close_waiting(over[0]):
+                self._follow(call)
 
-    def _patiently(self, write: Callable[[], None]) -> bool:
-        """Let the ledger write; return whether it did. A call store that is down is waited for."""
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Let the ledger write; a call store that is down is waited for."""
         try:
             write()
         except StoreUnavailable as error:
             self._slow_down(error)
-            return False
-        return True
 
     def _send_what_is_due(self) -> None:
         if self.hold is not None:
@@ -160,20 +160,27 @@ class ListWork:
             allowed = [(call, listed) for call in due if (listed := self._allowed(call)) is not None]
             if not allowed:
                 continue
-            if not self._patiently(lambda: self.ledger.prepare([listed for _, listed in allowed])):  # noqa: B023
+            try:
+                prepared = self.ledger.prepare([listed for _, listed in allowed])
+            except StoreUnavailable as error:
+                self._slow_down(error)
                 return False
             self.board.send(call.place for call, _ in allowed)
-            self._ready.extend(allowed)
+            for (call, _), listed in zip(allowed, prepared, strict=True):
+                self.board.assign(call.place, listed.request.agent_id)
+                self._ready.append((call, listed))
             return True
         return False
 
     def _allowed(self, call: Call) -> ListedCall | None:
         """Return a call that is due, if it is the time for it; else let it wait, or be over."""
-        listed = listed_of(call)
-        came = self.placer.too_early(listed)
-        if came is None:
-            return listed
-        self._apply(call, self.judging.not_placed(call, came))
+        listed, verdict = listed_of(call), self.judging.hopeless(call)
+        if verdict is None:
+            came = self.placer.too_early(listed)
+            if came is None:
+                return listed
+            verdict = self.judging.not_placed(call, came)
+        self._apply(call, verdict)
         return None
 
     def _send(self, call: Call, listed: ListedCall) -> None:
@@ -192,11 +199,16 @@ class ListWork:
             raise came
         if came.error is None or isinstance(came.error, RequestRefused):
             self.pace.on_success(came.quota)
+        if came.doubt is not None:
+            self.board.doubt(call.place, placed_of(came.doubt))
         if came.placement is None:
             self._apply(call, self.judging.not_placed(call, came))
-            return
-        self.judging.placed(call)
-        self.board.place(call.place, placed_of(came.placement))
+        else:
+            self.judging.placed(call)
+            self._place(call, came.placement)
+
+    def _place(self, call: Call, placement: Placement) -> None:
+        self.board.place(call.place, placed_of(placement))
         self._follow(self.board.call(call.place))
 
     def _follow(self, call: Call) -> None:
@@ -228,9 +240,15 @@ class ListWork:
             if verdict.error is not None:
                 self._slow_down(verdict.error)
             return
+        if isinstance(verdict, Follow):
+            self._place(call, verdict.placement)
+            return
         if verdict.attempt is not None:
             self.board.end_attempt(call.place, verdict.attempt)
-            self._note([(call.key, verdict.attempt)])
+            if (
+                verdict.attempt.status == REFUSED
+            ):  # of one that may have been placed, a further try looks anew
+                self._note([(call.key, verdict.attempt)])
         self.board.close(call.place, verdict.reason, verdict.detail)
 
     def _slow_down(self, error: FormantError) -> None:

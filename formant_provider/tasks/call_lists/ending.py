@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNKNOWN = "unknown"
+UNKNOWN, REFUSED = "unknown", "refused"
 
-FINISHED, STOPPED, EXPIRED, HELD = "finished", "stopped", "expired", "held"
+FINISHED, EXPIRED, HELD = "finished", "expired", "held"
 COUNTS = ("rows", "reached", "closed", "rejected", "waiting", "calls")
 _FIELDS = (*COUNTS, "minutes", "by_status", "by_reason", "variants", "results_uri", "summary_uri")
 
@@ -69,6 +69,10 @@ def end(task: CallListTask, result: dict[str, Any], context: Context, *, why: st
         text = f"The list has ended: {why}; {left} people were not called at all. Clear this task to go on"
         _fail(text, result, context)
     _refuse_nothing_known(result, context)
+    refused = result["by_reason"].get(REFUSED, 0)
+    if refused and not result["calls"] and not result["waiting"]:
+        text = f"Nobody was called: the API has refused the calls of {refused} rows"
+        _fail(text, result, context)
     if why:
         log.warning("The list has ended before its end: %s.", why)
     _end_by_rate(task, result, context)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
+from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_outputs
 from formant_provider.tasks.call_lists.reading import ListReading
 from formant_provider.tasks.capping import CapOptions
@@ -107,7 +108,7 @@ class ListRun:
         if not known:
             self._reading.refuse_empty()
         try:
-            self._refuse_late(has_begun=bool(known))
+            self._refuse_late(has_begun=bool(known) or self.was_deferred)
         except CallNotAllowed as error:
             if not known:
                 raise
@@ -159,7 +160,7 @@ class ListRun:
         """Who may hold the list."""
         from formant_provider.tasks.call_lists.hold import Hold
 
-        return Hold(self.task.hold, self.task.hold_variable, self.ledgers.store)
+        return Hold(None, self.task.hold_variable, self.ledgers.store)
 
     @cached_property
     def progress(self) -> Progress:
@@ -193,7 +194,7 @@ class ListRun:
         if task.agent_id is not None:
             agent_id = to_agent_id(task.agent_id)
             agent_for = lambda _: agent_id  # noqa: E731 - one of two
-        return RowReader(columns, agent_for, self._key_for, now(), assigns=variants is not None)
+        return RowReader(columns, agent_for, self._key_for, now())
 
     def _key_for(self, recipient: str) -> str:
         from formant_provider.core.keys import key_for_list
@@ -283,6 +284,8 @@ class ListRun:
 
     def _over(self) -> tuple[str, str] | None:
         """Return in a word and in words why nothing is placed any more."""
+        if to_hold(self.task.hold):  # a rendered option does not change while the task lasts
+            return "held", "the option hold of the task says so"
         if now() >= self.deadline:
             return "expired", f"the time of the list is up (timeout, {self.deadline})"
         rule, ended = self._stop_rule, self.board.ended()

@@ -125,13 +125,3 @@ def doubt_of(call: ListedCall, known: Known | None, now: datetime, *, taken_sinc
     record = Conversation(last.conversation_id, call.request.agent_id, last.status)
     seen = [each.conversation_id for each in known.ended if each.conversation_id is not None]
     return replace(redial_of(intent, record, now, call.key, seen), sent=Sent.UNCLEAR)
-
-
-def check_agent(call: ListedCall, agent_id: int | None) -> None:
-    """Refuse a call of another agent than it was first asked for: the vendor knows a key by agent.
-
-    :param agent_id: what is known of that; ``None`` means nothing.
-    :raises ValueError: it is of another one.
-    """
-    if agent_id not in (None, call.request.agent_id):
-        raise ValueError("A call of a list keeps the agent that it was first asked for")

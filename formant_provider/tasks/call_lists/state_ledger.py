@@ -19,7 +19,7 @@ from formant_provider.core.call_lists.calls import Attempt, Known, ListedCall
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.ledger import Sent
 from formant_provider.tasks.call_lists.chunks import CHUNK, Chunks, Record
-from formant_provider.tasks.call_lists.state_calls import StateCallLedger, check_agent, doubt_of
+from formant_provider.tasks.call_lists.state_calls import StateCallLedger, doubt_of
 from formant_provider.tasks.run import TaskRun
 
 # What is lost with a process that dies: receipts are asked for again then, each with a request.
@@ -61,20 +61,22 @@ class StateListLedger:
             found = ((key, self._known(key)) for key in keys)
             return {key: known for key, known in found if known is not None}
 
-    def prepare(self, calls: Sequence[ListedCall]) -> None:
+    def prepare(self, calls: Sequence[ListedCall]) -> Sequence[ListedCall]:
         """Write of each that it may have been sent.
 
-        :raises ValueError: one is asked for with another agent than before.
+        :return: the same calls, each by the agent that may have been asked for it before.
         :raises SendAborted: it cannot be written; most often a newer try of this task has taken over.
         """
         with self._lock:
-            self._in_hand |= {call.key: self._ledger(call) for call in calls}
+            prepared = [self._ledger(call) for call in calls]
+            self._in_hand |= {ledger.call.key: ledger for ledger in prepared}
             try:
                 self._write([call.key for call in calls], at=self.now())
             except BaseException:  # also a timeout that Airflow raises anywhere
                 for call in calls:
                     self.finish(call)
                 raise
+        return [ledger.call for ledger in prepared]
 
     def ledger_of(self, call: ListedCall) -> StateCallLedger:
         """Return the ledger of a call that was prepared."""
@@ -148,7 +150,9 @@ class StateListLedger:
 
     def _ledger(self, call: ListedCall) -> StateCallLedger:
         known, key = self._known(call.key), call.key
-        check_agent(call, None if known is None else known.agent_id)
+        call = call.by(None if known is None else known.bound_to)
+        if known is not None:
+            known = replace(known, agent_id=call.request.agent_id)
         doubt = doubt_of(call, known, self.now(), taken_since=self.taken_since)
         return StateCallLedger(call, known, doubt, lambda at_once: self._write_one(key, at_once), self._lock)
 

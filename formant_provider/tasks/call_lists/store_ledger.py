@@ -15,7 +15,6 @@ import pendulum
 from formant_provider.core.call_lists.calls import Attempt, Known, ListedCall
 from formant_provider.core.calls.intent import Intent
 from formant_provider.core.ledger import Sent
-from formant_provider.tasks.call_lists.state_calls import check_agent
 from formant_provider.tasks.call_lists.state_ledger import StateListLedger
 from formant_provider.tasks.call_store import CallStore, asked_for
 from formant_provider.tasks.ledger import InMemoryLedger
@@ -71,26 +70,22 @@ class StoreListLedger:
         both = {key: _completed(ours.get(key), self._told(theirs.get(key))) for key in keys}
         return {key: known for key, known in both.items() if known is not None}
 
-    def prepare(self, calls: Sequence[ListedCall]) -> None:
+    def prepare(self, calls: Sequence[ListedCall]) -> Sequence[ListedCall]:
         """Make their ledgers: each claims its row by itself, before its send.
 
-        :raises ValueError: one is asked for with another agent than before.
+        :return: the same calls, each by the agent that may have been asked for it before.
         :raises SendAborted: Airflow cannot be told; most often a newer try of this task has taken over.
         """
-        from formant_provider.store.call_lists import agents_of
-
         self.flush()
         if self.airflow is not None:
             self.airflow.mark_over(name_of(self.store.store))
-        keys = [call.key for call in calls]
-        there = agents_of(self.store.store, keys)
-        theirs = {} if self.airflow is None else self.airflow.known(keys)
-        for call in calls:
-            known = theirs.get(call.key)
-            check_agent(call, there.get(call.key, None if known is None else known.agent_id))
+        known = self.known([call.key for call in calls])
+        prepared = [call.by(known[call.key].bound_to if call.key in known else None) for call in calls]
+        for call in prepared:
             ledger = self._ledger(call)
-            ledger.guesses = ledger.guesses and call.key not in there
+            ledger.guesses = ledger.guesses and call.key not in known
             self._in_hand[call.key] = ledger
+        return prepared
 
     def ledger_of(self, call: ListedCall) -> StoreLedger[Intent]:
         """Return the ledger of a call that was prepared."""

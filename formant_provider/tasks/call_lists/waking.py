@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.tasks.call_lists.dry_run import dry_run_result
 from formant_provider.tasks.call_lists.ending import (
-    EXPIRED,
     FINISHED,
-    HELD,
-    STOPPED,
     end,
     leaving_a_result,
     result_of,
 )
-from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
 from formant_provider.tasks.dry_run import is_dry_run
@@ -84,11 +80,8 @@ def _work_off(
         rest = run.go()
         if stopped():
             _raise_stopped()
-        is_held_for_good = rest is not None and to_hold(task.hold)
-        if rest is not None and not is_held_for_good:
+        if rest is not None:
             _defer(task, rest, until)
-        if is_held_for_good:
-            board.close_waiting(HELD)
         return _finish(run, context)
 
 
@@ -119,13 +112,11 @@ def _show(run: ListRun, board: Board) -> None:
 
 def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     task, board = run.task, run.board
-    why = run.work.ended_early if run.work else None
-    held = run.hold.who() if to_hold(task.hold) else None
-    status = HELD if held else FINISHED if why is None else EXPIRED if now() >= run.deadline else STOPPED
+    status, why = (run.work.ended_early if run.work else None) or (FINISHED, None)
     _show(run, board)
     uris = {"results_uri": _write_results(run), "summary_uri": _write_summary(run)}
     row = of_row(context, task.reference)
-    return end(task, result_of(board, row, status=status, uris=uris), context, why=held or why)
+    return end(task, result_of(board, row, status=status, uris=uris), context, why=why)
 
 
 def _write_results(run: ListRun) -> str | None:

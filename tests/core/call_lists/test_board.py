@@ -171,15 +171,30 @@ def test_a_call_that_is_known_from_an_earlier_wake_is_not_counted_again(board: B
 
 
 def test_closing_those_who_wait_leaves_all_others(board: Board) -> None:
-    """Who is in progress is followed; who is over keeps its reason."""
+    """Who is in progress, or in hand, is followed; who is over keeps its reason."""
     for row in range(1, 6):
         add_call(board, row)
     sent(board, 1)
     board.close(2, "suppressed")
     board.send([3])
-    assert board.close_waiting("stopped") == 3
-    assert [row.status for row in board.results()] == ["in_progress", *["rejected"] * 4]
-    assert [row.reason for row in board.results()] == [None, "suppressed", *["stopped"] * 3]
+    assert board.close_waiting("stopped") == []
+    assert [row.status for row in board.results()] == [
+        "in_progress",
+        "rejected",
+        "waiting",
+        *["rejected"] * 2,
+    ]
+    assert [row.reason for row in board.results()] == [None, "suppressed", None, *["stopped"] * 2]
+
+
+def test_closing_those_who_wait_lets_calls_in_doubt_be_followed(board: Board) -> None:
+    """They may have been placed: they are in progress, with the reason why they are not called again."""
+    for row in (1, 2):
+        add_call(board, row)
+    board.doubt(1, {"since": "2026-03-18T12:00:00+00:00"})
+    (followed,) = board.close_waiting("stopped")
+    assert (followed.place, followed.barred) == (1, "stopped")
+    assert [row.status for row in board.results()] == ["in_progress", "rejected"]
 
 
 def test_results_come_in_the_order_of_the_list(board: Board) -> None:

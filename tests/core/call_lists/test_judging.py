@@ -30,8 +30,9 @@ from formant_provider.api.errors import (
 from formant_provider.api.retry import Quota
 from formant_provider.core.call_lists.attempting import AttemptRule
 from formant_provider.core.call_lists.calls import Attempt
-from formant_provider.core.call_lists.judging import Close, Judging, Verdict, Wait
-from formant_provider.core.call_lists.placing import REACHED, TALKING
+from formant_provider.core.call_lists.judging import Close, Follow, Judging, Verdict, Wait
+from formant_provider.core.call_lists.placing import REACHED, TALKING, Came, listed_of
+from formant_provider.core.calls.placement import Placement, Result
 from formant_provider.core.pace import PaceExceeded
 from support.list_rows import a_call, came, not_reached
 
@@ -145,12 +146,23 @@ def test_what_the_api_refuses_for_good_closes_its_row_alone(
     assert verdict == Close("refused", detail, Attempt(1, "refused", in_try=1))
 
 
-def test_where_all_are_refused_and_nobody_is_called_the_list_fails(world: World) -> None:
-    """Twenty-five rows in a row are no fault of a row."""
-    for place in range(24):
+def test_an_agent_that_is_not_there_is_not_asked_for_all_the_time(world: World) -> None:
+    """After twenty-five of its rows the others are refused without being sent; other agents are asked."""
+    for place in range(25):
+        assert world.judging.hopeless(a_call(place)) is None
         assert isinstance(world.fail(NotFound("no", status=404), place), Close)
-    with pytest.raises(NotFound):
-        world.fail(NotFound("no", status=404), 24)
+    verdict = world.judging.hopeless(a_call(25))
+    assert isinstance(verdict, Close)
+    assert verdict.reason == "refused"
+    assert world.judging.hopeless(a_call(26)._replace(agent_id=789)) is None
+
+
+def test_an_agent_that_has_placed_calls_is_there(world: World) -> None:
+    """Also in an earlier try: it is asked for, however many of its rows are refused."""
+    world.judging.knows_as_placed(a_call(0).agent_id)
+    for place in range(1, 40):
+        world.fail(NotFound("no", status=404), place)
+    assert world.judging.hopeless(a_call(40)) is None
 
 
 def test_where_somebody_was_called_any_number_may_be_refused(world: World) -> None:
@@ -219,10 +231,16 @@ def test_a_call_that_alone_fails_is_given_up(world: World) -> None:
     )
 
 
-def test_a_call_that_alone_fails_and_may_have_been_placed_is_unknown(world: World) -> None:
-    """In doubt it is not sent once more."""
-    verdict = world.fail_until_the_end(lambda: ResponseLost("no answer", maybe_placed=True))
-    assert verdict == Close(attempt=Attempt(1, "unknown"))
+def test_a_call_that_alone_fails_and_may_have_been_placed_is_waited_for(world: World) -> None:
+    """In doubt it is not sent once more, nor given up: its conversation tells."""
+    doubt = Placement(Result.UNCONFIRMED, None, datetime(2026, 3, 18, tzinfo=UTC))
+    for _ in range(10):
+        world.answers += 1
+        error = ResponseLost("no answer", maybe_placed=True)
+        verdict = world.judging.not_placed(a_call(), Came(listed_of(a_call()), error=error, doubt=doubt))
+        if not isinstance(verdict, Wait):
+            break
+    assert verdict == Follow(doubt)
 
 
 def test_a_call_that_was_placed_begins_anew(world: World) -> None:

@@ -67,6 +67,14 @@ def test_the_limit_says_how_many_are_under_way(time: Time, limit: int, at_once: 
     assert burst(pace) == at_once
 
 
+def test_a_window_ends_when_the_earliest_estimate_says(time: Time) -> None:
+    """Whole seconds in headers make an estimate late by up to two, and never early: the least is nearest."""
+    pace = pace_of(time)
+    for reset_s in (61.2, 60.1, 61.9):
+        answer(pace, Quota(0, reset_s, 50))
+    assert pace.wait_s() == pytest.approx(60.15)
+
+
 def test_a_chosen_concurrency_is_kept(time: Time) -> None:
     """Whatever the API would allow; the first request goes ahead alone all the same."""
     pace = pace_of(time, at_once=3)

@@ -11,7 +11,7 @@ import pytest
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.call_lists.columns import Columns
 from formant_provider.core.call_lists.rows import Row, RowReader, Wanted
-from formant_provider.core.keys import key_for_list_name, key_for_name
+from formant_provider.core.keys import key_for_list_name
 from support.list_rows import AGENT, number
 
 NOW = datetime(2026, 3, 18, 12, tzinfo=UTC)
@@ -95,26 +95,12 @@ def test_a_row_without_a_name_goes_by_its_person() -> None:
     assert wanted().key == wanted(agent_id="789").key == f"of {NUMBER}"
 
 
-def test_a_row_with_a_name_has_the_key_of_a_single_call_of_that_name() -> None:
-    """A person is called once for it, by a list or by a task of its own; the agent is part of it."""
-    asked = wanted(idempotency_key="loan 7", agent_id="789")
-    assert asked.has_own_name
-    assert asked.key == key_for_name(name="loan 7", agent_id=789, recipient=NUMBER)
-    assert asked.key != wanted(idempotency_key="loan 7").key
-
-
-def test_a_name_where_agents_are_assigned_goes_without_the_agent() -> None:
-    """Weights that change do not make a second call out of one name."""
-    named = row({"idempotency_key": "loan 7"})
-    keys = {reader(agent=agent, assigns=True).wanted(named).key for agent in (456, 789)}
+def test_a_row_with_a_name_has_the_same_key_whichever_agent_calls() -> None:
+    """A name is one call of all lists; an agent that is corrected does not make a second one of it."""
+    keys = {wanted(idempotency_key="loan 7", agent_id=agent).key for agent in ("789", "456", "")}
     assert keys == {key_for_list_name(name="loan 7", recipient=NUMBER)}
-
-
-def test_a_name_beside_an_agent_of_its_own_goes_with_it() -> None:
-    """Such a row was assigned to nobody."""
-    named = row({"idempotency_key": "loan 7", "agent_id": "789"})
-    asked = reader(assigns=True).wanted(named)
-    assert asked.key == key_for_name(name="loan 7", agent_id=789, recipient=NUMBER)
+    assert wanted(idempotency_key="loan 7").has_own_name
+    assert not wanted().has_own_name
 
 
 def test_a_role_may_have_a_column_of_another_name() -> None:

@@ -411,11 +411,20 @@ def test_after_a_try_over_a_call_store_only_receipts_are_believed(store: StateSt
 def test_a_call_keeps_its_agent(store: StateStore) -> None:
     """The vendor knows a key by agent: another one would call the person a second time."""
     call, ledger = listed(1), ledger_in(store)
+    place(ledger, [call])
+    (prepared,) = ledger.prepare([call.by(457)])
+    assert prepared == call
+
+
+def test_a_call_that_was_never_accepted_may_get_another_agent(store: StateStore) -> None:
+    """A list that named the wrong agent is corrected, and cleared."""
+    call, ledger = listed(1), ledger_in(store)
     ledger.prepare([call])
     ledger.finish(call)
-    with pytest.raises(ValueError, match="keeps the agent"):
-        ledger.prepare([replace(call, request=replace(call.request, agent_id=457))])
-    ledger.prepare([call])
+    (prepared,) = ledger.prepare([call.by(457)])
+    assert prepared.request.agent_id == 457
+    place(ledger, [prepared])
+    assert ledger.known([call.key])[call.key].agent_id == 457
 
 
 def test_a_position_of_a_mapped_list_that_was_anothers_meanwhile_is_in_doubt(store: StateStore) -> None:
