@@ -134,9 +134,7 @@ def test_a_list_that_is_refused_leaves_nothing_private(channel: FakeSupervisor) 
     assert_private(run)
 
 
-def test_a_list_whose_key_is_refused_leaves_nothing_private(
-    sandbox: Sandbox, channel: FakeSupervisor
-) -> None:
+def test_a_list_whose_key_is_refused_leaves_nothing_private(sandbox: Sandbox) -> None:
     """Neither the key nor a number is in the error, nor in what it came from."""
     wrong = sandbox.connection_uri().replace(KEY, "wrong-private-key")
     run = run_task(a_list(), FakeSupervisor(connections={"formant_default": wrong}))
@@ -172,9 +170,7 @@ def test_lost_answers_leave_nothing_private(sandbox: Sandbox, channel: FakeSuper
     assert_private(run)
 
 
-def test_a_list_that_waits_leaves_nothing_private(
-    sandbox: Sandbox, channel: FakeSupervisor, folder: Path
-) -> None:
+def test_a_list_that_waits_leaves_nothing_private(channel: FakeSupervisor, folder: Path) -> None:
     """Neither in its trigger, nor in what the server keeps of the deferral, nor on this machine."""
     later = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
     rows = [ROWS[0], {**ROWS[1], "scheduled_for": later}]
