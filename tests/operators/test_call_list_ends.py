@@ -1,4 +1,4 @@
-"""How the task of a call list ends: what the API, its user and its time may do to it, and what is left then."""
+"""How the task of a call list ends: what the API, its user and its time do to it, and what is left."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_list_keeps_to_the_lines_that_there_are(channel: FakeSupervisor) -> No
     assert result(run)["by_status"] == {"completed": 6}
 
 
-@pytest.mark.parametrize("count", [3, 40])
+@pytest.mark.parametrize("count", [3, 90])
 def test_an_agent_that_does_not_exist_fails_the_task(
     count: int, sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
@@ -141,7 +141,7 @@ def test_an_agent_that_does_not_exist_fails_the_task(
     assert run.state == "failed", run.log_text
     assert "Nobody was called" in str(run.error)
     assert not sandbox.rings
-    assert sum(seen.endpoint == CALL for seen in sandbox.requests) <= 35
+    assert sum(seen.endpoint == CALL for seen in sandbox.requests) <= 75
     with place.open(newline="") as file:
         assert {row["detail"][:3] for row in csv.DictReader(file)} == {"404"}
     again = run_task(a_list(people(count)), channel, try_number=2, clear_number=1)
@@ -251,7 +251,7 @@ def test_a_task_that_is_killed_sends_nothing_more_and_its_retry_goes_on(
     """What was sent is written down; nobody is called twice and nobody is forgotten."""
     running: list[Any] = []
     operator = a_list(people(30), concurrency=1, pre_execute=lambda context: running.append(context["task"]))
-    api.before = after(4, lambda: running[0].on_kill())
+    api.before = after(4, lambda: running[0].on_kill())  # noqa: PLW0108 - it runs later
     run = run_task(operator, written)
     assert run.state == "up_for_retry", run.log_text
     assert 3 <= len(api.rings) <= 5

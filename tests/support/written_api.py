@@ -1,4 +1,4 @@
-"""An API that is written by hand, for what a sandbox does not do: keys that are changed, limits of a number."""
+"""An API that is written by hand, for what a sandbox does not do: changed keys, and limits of a number."""
 
 from __future__ import annotations
 
