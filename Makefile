@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
+.PHONY: help demo airflow test coverage test-long test-store test-list test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,6 +27,9 @@ test-long: .venv/.ready ## 200,000 random steps of runs, retries, faults and dea
 
 test-store: .venv/.ready ## twenty processes place ten thousand calls over one PostgreSQL, and are killed; SEED=N
 	@$(BIN)/python scripts/store_stress.py
+
+test-list: .venv/.ready ## call lists whose workers are killed, over an API and a database that fail; SEED=N
+	@PYTHONHASHSEED=0 $(BIN)/python scripts/list_stress.py
 
 test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv; AIRFLOW=3.1.8 picks one
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh $(AIRFLOW)

@@ -75,10 +75,7 @@ class InvalidContacts(InvalidInput):
     :param examples: row number and reason of the first of them.
     """
 
-    advice = Advice(
-        'Correct these rows, or leave them out with invalid_rows="reject"; rejects_uri lists them.',
-        call_list='Correct these rows, or leave them out with invalid_rows="reject"; results_uri lists them.',
-    )
+    advice = Advice('Correct these rows, or set invalid_rows="reject": rejects or results list them.')
 
     def __init__(
         self,

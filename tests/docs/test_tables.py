@@ -170,7 +170,7 @@ def test_every_status_and_reason_of_a_row_of_a_list_is_documented() -> None:
     states = {State.REJECTED, State.WAITING, State.IN_PROGRESS}
     assert statuses_told - statuses.FINAL == {following.NO_RECORD, judging.UNKNOWN, *states}
     reasons = {word for row in table("`reason` of a row", "Why it is not called") for word in code(row[0])}
-    ends = {ending.STOPPED, ending.EXPIRED, ending.HELD, placing.REACHED, "not_called_again"}
+    ends = {"stopped", ending.EXPIRED, ending.HELD, placing.REACHED, "not_called_again"}
     assert ends | {rows.INVALID, judging.REFUSED, judging.ATTEMPTS_USED} <= reasons
 
 

@@ -32,7 +32,7 @@ IDLE_S = 90.0
 
 
 def people(count: int, endings: Sequence[str] = ("10",), *, first: int = 0) -> list[str]:
-    """Return numbers of so many people, of whom the last digits say how a call to them ends, in turn: 80,000 at most."""
+    """Return numbers of so many people, 80,000 at most; ``endings``, in turn, are their last digits."""
     return [f"+1415{20_000 + at}{endings[at % len(endings)]}" for at in range(first, first + count)]
 
 

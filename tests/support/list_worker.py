@@ -1,7 +1,7 @@
 """A process that works off a call list, and may be killed at any moment.
 
-It is what a worker of Airflow has in hand: one try of one task. What outlives it lies in a folder: the entries
-of Airflow's task state store, which try is the newest, and what each try came to.
+It is what a worker of Airflow has in hand: one try of one task. What outlives it lies in a folder: the
+entries of Airflow's task state store, which try is the newest, and what each try came to.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from formant_provider.operators.call_list import FormantCallListOperator
 from support.processes import start
 from support.supervisor import FakeSupervisor, TaskKey
 from support.task_run import run_task, run_trigger
@@ -91,6 +94,7 @@ class ListTask:
 
         :param prepare: is given the supervisor in the process, before it begins.
         """
+        _warm_up()
         self.tries += 1
         number = self.tries
         return start(lambda: self._try(number, prepare, attempt))
@@ -119,6 +123,16 @@ class ListTask:
             wakes, log = wakes + 1, log + run.log_text
         came = Came(run.state, str(run.error or ""), run.xcoms.get("return_value"), wakes, log)
         _write(self._told(number), json.dumps(vars(came), default=str))
+
+
+@cache
+def _warm_up() -> None:
+    """Load what a try needs, before there are processes: each of them would do so again."""
+    for module in ("core.call_lists.work", "tasks.call_lists.waking", "tasks.call_store", "store.ledger"):
+        import_module(f"formant_provider.{module}")
+    nobody = FakeSupervisor({"formant_default": "formant://:key-1234567@localhost"})
+    someone = [{"customer_phone": "+14155550100"}]
+    run_task(FormantCallListOperator(task_id="list", agent_id=456, calls=someone, dry_run=True), nobody)
 
 
 def _leave_sockets() -> None:

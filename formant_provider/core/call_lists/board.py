@@ -32,7 +32,7 @@ insert into total values (0, 0, 0, 0);
 _ADD = f"insert or ignore into listed values (null{', ?' * 19})"  # noqa: S608 - our own words
 _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
-    " placed, barred"
+    " placed, barred, due_ms"
 )
 # What may have been placed stays so until it is known.
 _WAIT = """
@@ -267,4 +267,4 @@ def _call(found: tuple[Any, ...]) -> Call:
     pairs = tuple((name, value) for name, value in json.loads(parameters))
     ended, placed = _attempts(rest[0]), json.loads(rest[1]) if rest[1] else None
     who, named = (place, number, reference, zone, agent_id), (key, bool(has_own_name))
-    return Call(*who, *named, pairs, metadata, attempt, ended, placed, rest[2])
+    return Call(*who, *named, pairs, metadata, attempt, ended, placed, *rest[2:])

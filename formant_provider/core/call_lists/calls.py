@@ -80,11 +80,17 @@ class Known:
     :param agent_id: of the agent that it was first asked for; ``None`` when nothing tells of it any more.
     :param intent: of its newest attempt.
     :param ended: its attempts that are over, the first one first.
+    :param agents: by whom it may have been asked for, where nothing tells of it any more.
     """
 
     agent_id: int | None
     intent: Intent
     ended: tuple[Attempt, ...] = ()
+    agents: frozenset[int] = frozenset()
+
+    def may_be_sent_by(self, agent_id: int) -> bool:
+        """Whether the vendor would know a key again with this agent, if the call was placed before."""
+        return self.agent_id is not None or self.agents <= {agent_id}
 
     @property
     def bound_to(self) -> int | None:

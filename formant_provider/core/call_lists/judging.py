@@ -16,6 +16,7 @@ from formant_provider.api.errors import (
     FormantError,
     InvalidInput,
     NotFound,
+    RateLimited,
     RequestRefused,
 )
 from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt
@@ -32,8 +33,8 @@ ATTEMPTS_USED = "attempts_used"
 _REFUSALS_TO_BELIEVE = 3
 # So many calls of an agent are refused, which has placed none: it is not asked for any more.
 _ALL_REFUSED = 25
-# How often a call is sent that fails while others do not.
-_MOST_TRIES = 5
+# How often a call is sent that fails while others do not: for about an hour.
+_MOST_TRIES, _LONGEST_PAUSE_S = 20, 300.0
 _OWN_LIMIT_S = 60
 # When is looked again, in seconds: a record appears some seconds late, and a conversation may last hours.
 _WHILE_UNLISTED = (6, 6, 6, 60, 60, 300)
@@ -182,13 +183,12 @@ class Judging:
         if isinstance(error, ConcurrencyLimited):  # all of them wait, however often
             return Wait(self.now(), call.attempt, error=error)
         tries, answers = self._tries.get(call.place, (0, -1))
-        if self.answers() > answers:
-            tries += 1
+        tries += self.answers() > answers  # while nobody is answered it is no fault of this call
         self._tries[call.place] = tries, self.answers()
-        if tries < _MOST_TRIES:
-            if came.is_own_limit:  # others need not wait for it
-                return Wait(self._in(error.retry_after_s or _OWN_LIMIT_S * tries), call.attempt)
-            return Wait(self._in(tries), call.attempt, error=error)
+        if came.is_own_limit:  # others need not wait for it
+            return Wait(self._in(error.retry_after_s or _OWN_LIMIT_S * max(tries, 1)), call.attempt)
+        if isinstance(error, RateLimited) or tries < _MOST_TRIES:
+            return Wait(self._in(min(2.0 ** max(tries - 1, 0), _LONGEST_PAUSE_S)), call.attempt, error=error)
         return Follow(came.doubt) if came.doubt is not None else self._refuse(call, error)
 
     def _in(self, seconds: float) -> datetime:

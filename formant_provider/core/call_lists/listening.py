@@ -153,7 +153,7 @@ class Listening:
             poll.is_asking = False
             if is_request:
                 self.pace.end()
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, BaseException):
                 raise outcome
             poll.send(outcome)
 

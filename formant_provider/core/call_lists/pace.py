@@ -9,14 +9,18 @@ Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import ConcurrencyLimited, FormantError
 from formant_provider.api.retry import Quota
+from formant_provider.core.pace import PaceExceeded
 from formant_provider.core.polling.waits import Now
+
+log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 16
 # Where the API tells no limit.
@@ -178,3 +182,19 @@ class Pace:
 
     def _pause_s(self, now: datetime) -> float:
         return max((self._not_before - now).total_seconds(), 0.0) if self._not_before else 0.0
+
+
+def slow_down(pace: Pace, error: FormantError, in_progress: int) -> None:
+    """Let all of a list wait after an error, as long as that one calls for, and say so.
+
+    :param in_progress: how many calls of the list are.
+    """
+    if isinstance(error, ConcurrencyLimited):
+        pace.lines_are_busy(in_progress, error.retry_after_s)
+        log.info("%s. The list goes on as its calls end.", error)
+    elif isinstance(error, PaceExceeded):
+        pace.pause(error.retry_after_s or 0)
+        log.info("%s. The list goes on in %.0f s.", error, pace.wait_s())
+    else:
+        pace.on_error(error)
+        log.warning("%s. The list goes on in %.0f s.", error, pace.wait_s())

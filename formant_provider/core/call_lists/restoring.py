@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from formant_provider.core.call_lists.board import Board
-from formant_provider.core.call_lists.calls import REFUSED
+from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt
 from formant_provider.core.call_lists.following import doubt_in, placed_in
 from formant_provider.core.call_lists.judging import Judging, Wait
 from formant_provider.core.ledger import Sent
@@ -46,7 +46,11 @@ def _restore(board: Board, judging: Judging, place: int, known: Known) -> None:
         board.place(place, placed, is_new=False)
     elif not is_ended and intent.sent is Sent.UNCLEAR:  # in doubt: sent again with its key, or looked for
         board.wait(place, 0, intent.attempt)
-        board.doubt(place, doubt_in(intent))
+        if known.may_be_sent_by(board.call(place).agent_id):
+            board.doubt(place, doubt_in(intent))
+        else:
+            board.end_attempt(place, Attempt(intent.attempt, UNKNOWN))
+            board.close(place)
     elif ended:
         _decide(board, judging, place, known)
 

@@ -38,7 +38,7 @@ class Threads:
         def run() -> None:
             try:
                 outcome = work()
-            except Exception as error:  # whoever is called back knows what it means
+            except BaseException as error:  # whoever is called back knows what it means, and waits for it
                 outcome = error
             self._inbox.put(lambda: came(outcome))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import (
     AuthenticationFailed,
-    ConcurrencyLimited,
     FormantError,
     RequestRefused,
     SendAborted,
@@ -32,12 +31,11 @@ from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
 from formant_provider.core.call_lists.judging import Follow, Judging, Verdict, Wait
 from formant_provider.core.call_lists.listening import Clients, Listening
-from formant_provider.core.call_lists.pace import MOST_AT_ONCE, Pace
+from formant_provider.core.call_lists.pace import MOST_AT_ONCE, Pace, slow_down
 from formant_provider.core.call_lists.placing import CallPlacer, Came, listed_of
 from formant_provider.core.call_lists.standing import Call
 from formant_provider.core.call_lists.threads import Threads
 from formant_provider.core.conversations.listing import to_ms
-from formant_provider.core.pace import PaceExceeded
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.ledger import ListLedger
@@ -120,7 +118,7 @@ class ListWork:
             self._put_back_ready()
         self._stop_if_over()
         if self._is_dirty:
-            self._patiently(lambda: self.ledger.note(()))
+            self._note(())
         self.control.tell()
 
     def _stop_if_over(self) -> None:
@@ -131,16 +129,11 @@ class ListWork:
             for call in self.board.close_waiting(over[0]):
                 self._follow(call)
 
-    def _patiently(self, write: Callable[[], None]) -> None:
-        """Let the ledger write; a call store that is down is waited for."""
-        try:
-            write()
-        except StoreUnavailable as error:
-            self._slow_down(error)
-
     def _send_what_is_due(self) -> None:
         if self.hold is not None:
             return
+        if self._ready and self.pace.wait_s() > self.longest_wait.total_seconds():
+            self._put_back_ready()  # so that the worker can be given back
         while self._has_room():
             if not self._ready and not self._prepare():
                 break
@@ -190,12 +183,12 @@ class ListWork:
         place = partial(self.placer.place, listed, ledger=ledger)
         self._threads.carry_out(partial(self._threads.with_client, place), partial(self._came, call, listed))
 
-    def _came(self, call: Call, listed: ListedCall, came: Came | Exception) -> None:
+    def _came(self, call: Call, listed: ListedCall, came: Came | BaseException) -> None:
         del self._sending[call.place]
         self.ledger.finish(listed)
         self.pace.end()
         self._is_dirty, self._moved_at = True, self.now()
-        if isinstance(came, Exception):
+        if isinstance(came, BaseException):
             raise came
         if came.error is None or isinstance(came.error, RequestRefused):
             self.pace.on_success(came.quota)
@@ -229,9 +222,13 @@ class ListWork:
         self._note(noted)
         self._stop_if_over()
 
-    def _note(self, ended: list[tuple[str, Attempt]]) -> None:
+    def _note(self, ended: Collection[tuple[str, Attempt]]) -> None:
+        """Let the ledger write what is due; a call store that is down is waited for."""
         self._is_dirty = True
-        self._patiently(lambda: self.ledger.note(ended))
+        try:
+            self.ledger.note(ended)
+        except StoreUnavailable as error:
+            self._slow_down(error)
 
     def _apply(self, call: Call, verdict: Verdict) -> None:
         """Do what follows for a row."""
@@ -255,19 +252,10 @@ class ListWork:
         """Let everybody wait after an error that is not one call's own."""
         if isinstance(error, SendAborted) and (self.control.stopped() or self.hold is not None):
             return
-        if isinstance(error, PaceExceeded):
-            self.pace.pause(error.retry_after_s or 0)
-            log.info("%s. The list goes on in %.0f s.", error, self.pace.wait_s())
-            return
-        if isinstance(error, ConcurrencyLimited):
-            self.pace.lines_are_busy(len(self.listening), error.retry_after_s)
-            log.info("%s. The list goes on as its calls end.", error)
-            return
         if isinstance(error, AuthenticationFailed):  # the key may have been changed
             self.clients.reread()
             self._threads.forget_clients()
-        self.pace.on_error(error)
-        log.warning("%s. The list goes on in %.0f s.", error, self.pace.wait_s())
+        slow_down(self.pace, error, len(self.listening))
 
     def _rest(self) -> Rest | None:
         """Return until when there is nothing to do, if that is long."""

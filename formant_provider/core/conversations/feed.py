@@ -167,6 +167,8 @@ class Feed(BaseFeed[Waiter]):
 
     def pause_s(self, polled_at: datetime) -> float:
         """Return the seconds between two polls: more than the interval while events come."""
+        if self._details_left < 0:  # the next poll goes on with them
+            return min(self.interval_s(), 1.0)
         waiters, between = [each for each in self.waiters if not each.outcome], (polled_at, self._now())
         return self._listening.pause_s(waiters, self.interval_s(), between, self._settles_at)
 

@@ -94,6 +94,7 @@ class Chunks:
     :param over: the call store that tells of what was sent over it, by its name here; ``None``: none does.
     :ivar is_whole: whether nothing was sent of which neither that store tells nor this.
     :ivar over_others: whether calls were sent that another call store may tell of.
+    :ivar agents: all that calls of the list were asked for.
     """
 
     run: TaskRun
@@ -102,6 +103,7 @@ class Chunks:
     is_whole: bool = field(default=True, init=False)
     over_others: bool = field(default=False, init=False)
     _stores: set[str] = field(default_factory=set, init=False)
+    agents: set[int] = field(default_factory=set, init=False)
     _from_the_start: bool = field(default=True, init=False)
     _counted: int = field(default=0, init=False)
     _chunks: list[Chunk | None] = field(default_factory=list, init=False)  # None: somebody has deleted it
@@ -131,6 +133,15 @@ class Chunks:
         """
         if store not in self._stores:
             self._stores.add(store)
+            self._write_head()
+
+    def note_agents(self, agents: Collection[int]) -> None:
+        """Let a further try know by whom a call may have been placed of which nothing else tells.
+
+        :raises SendAborted: it cannot be written.
+        """
+        if not self.agents.issuperset(agents):
+            self.agents.update(agents)
             self._write_head()
 
     def keys(self) -> Collection[str]:
@@ -181,6 +192,7 @@ class Chunks:
             raise ValueError("of a newer version")
         self._from_the_start = bool(head["from_the_start"])
         self._stores, self._counted = set(head.get("over_stores", ())), int(head.get("chunks", 0))
+        self.agents = set(map(int, head.get("agents", ())))
 
     def _read_chunk(self, number: int) -> Chunk | None:
         chunk = Chunk(number)
@@ -200,6 +212,7 @@ class Chunks:
             "chunks": len(self._chunks),
             "from_the_start": self._from_the_start,
             "over_stores": sorted(self._stores),
+            "agents": sorted(self.agents),
         }
         self._set(LIST_ENTRY, head)
         self._counted = len(self._chunks)

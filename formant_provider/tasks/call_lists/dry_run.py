@@ -18,19 +18,24 @@ _AT_ONCE = 5000
 def dry_run_result(run: ListRun, row: Mapping[str, Any]) -> dict[str, Any]:
     """Do all that comes before calls are placed; return how many would be called, and when.
 
-    :return: as that of a list, with ``by_opening`` (see a dry run of a batch call) and ``capped``: how many
-        of those who wait are called as often as ``call_cap`` allows.
+    :return: as that of a list, with ``scheduled``: how many would not be called yet for their
+        ``scheduled_for``, or wait for their next attempt; ``by_opening`` of the others (see a dry run of a
+        batch call); and ``capped``: how many of all are called as often as ``call_cap`` allows.
     """
+    from formant_provider.core.conversations.listing import to_ms
     from formant_provider.core.hours.openings import Openings
     from formant_provider.tasks.call_lists.running import now
 
     _, reason = checked(run.restore)
     window = run.task.calling_window
     openings = Openings(window.hours if window else None, now())
-    entries = tell_openings(openings, (call.number for call in run.board.waiting()))
+    now_ms = to_ms(now())
+    entries = tell_openings(openings, (call.number for call in run.board.waiting() if call.due_ms <= now_ms))
+    scheduled = sum(call.due_ms > now_ms for call in run.board.waiting())
     uris = {"results_uri": None, "summary_uri": None}
     result = result_of(run.board, row, status=DRY_RUN, uris=uris)
-    return {**result, "reason": reason, "by_opening": entries, "capped": _capped(run)}
+    counts = {"scheduled": scheduled, "by_opening": entries, "capped": _capped(run)}
+    return {**result, "reason": reason, **counts}
 
 
 def _capped(run: ListRun) -> int | None:

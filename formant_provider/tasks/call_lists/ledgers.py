@@ -30,12 +30,14 @@ class Ledgers:
     :param airflow: what is written in Airflow; ``None`` before Airflow 3.3.
     :param store: ``None`` without a call store.
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
+    :param turns_at_once: how many calls may wait for their turn at once; ``None`` where there are no turns.
     """
 
     ledger: ListLedger
     airflow: StateListLedger | None
     store: Store | None = None
     knows_all: bool = False
+    turns_at_once: int | None = None
 
     def begin(self) -> None:
         """Let a further try find that this one has begun, and called nobody as long as no more is there.
@@ -102,7 +104,9 @@ def _over_store(
         raise LookupError("The connection names a call store, and then names none")
     admission = Admission(cap.in_force(hook), cap.on_capped)
     ledger = StoreListLedger(store, admission, partial(_pace, hook, store), airflow, was_deferred)
-    return Ledgers(ledger, airflow, store.store, store.knows_all)
+    per_minute = store.limits.calls_per_minute
+    turns = None if per_minute is None else max(1, round(per_minute / 60))
+    return Ledgers(ledger, airflow, store.store, store.knows_all, turns)
 
 
 def _pace(hook: FormantHook, store: CallStore, has_waited: bool) -> Pace | None:

@@ -73,6 +73,7 @@ class ListRun:
     work: ListWork | None = field(default=None, init=False)
     _told_at: datetime | None = field(default=None, init=False)
     _judged_at: int = field(default=-1, init=False)
+    _stops_for: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.run = TaskRun(self.context)
@@ -146,14 +147,7 @@ class ListRun:
         from formant_provider.core.call_lists.pace import SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT, Pace
 
         share = SHARE_WHERE_ENDS_COUNT if self._stop_rule else SHARE_OF_POLLS
-        return Pace(now, self.task.placing.concurrency or self._turns_at_once(), share)
-
-    def _turns_at_once(self) -> int | None:
-        """Return how many calls may wait for their turn at once, where the connection gives out turns."""
-        store = self.task.hook.get_config().store
-        if store is None or store.calls_per_minute is None:
-            return None
-        return max(1, round(store.calls_per_minute / 60))
+        return Pace(now, self.task.placing.concurrency or self.ledgers.turns_at_once, share)
 
     @cached_property
     def hold(self) -> Hold:
@@ -289,11 +283,9 @@ class ListRun:
         if now() >= self.deadline:
             return "expired", f"the time of the list is up (timeout, {self.deadline})"
         rule, ended = self._stop_rule, self.board.ended()
-        if rule is None or ended == self._judged_at:
-            return None
-        self._judged_at = ended
-        reason = rule.reason(self.board.tally())
-        return ("stopped", reason) if reason else None
+        if rule is not None and ended != self._judged_at:
+            self._judged_at, self._stops_for = ended, rule.reason(self.board.tally())
+        return ("stopped", self._stops_for) if self._stops_for else None
 
     def _tell(self) -> None:
         if self._told_at is not None and now() - self._told_at < TOLD_EVERY:

@@ -69,6 +69,7 @@ class StateListLedger:
         """
         with self._lock:
             prepared = [self._ledger(call) for call in calls]
+            self._loaded().note_agents([ledger.call.request.agent_id for ledger in prepared])
             self._in_hand |= {ledger.call.key: ledger for ledger in prepared}
             try:
                 self._write([call.key for call in calls], at=self.now())
@@ -105,14 +106,16 @@ class StateListLedger:
         with self._lock:
             self._write([])
 
-    def mark_over(self, store: str) -> None:
+    def mark_over(self, store: str, agents: Collection[int]) -> None:
         """Let further tries know that this one sends calls over a call store.
 
         :param store: its name here.
+        :param agents: by whom.
         :raises SendAborted: it cannot be written.
         """
         with self._lock:
             self._loaded().mark_over(store)
+            self._loaded().note_agents(agents)
 
     @property
     def is_whole(self) -> bool:
@@ -169,7 +172,7 @@ class StateListLedger:
         record = chunks.find(key)
         if record is None:
             doubt = Intent(key, self.run.run_began, Sent.UNCLEAR, shared_since=self.taken_since)
-            return None if chunks.is_whole else Known(None, doubt)
+            return None if chunks.is_whole else Known(None, doubt, agents=frozenset(chunks.agents))
         return self._believed(record, over_others=chunks.over_others and key not in self._written_here)
 
     def _believed(self, record: Record, *, over_others: bool) -> Known:

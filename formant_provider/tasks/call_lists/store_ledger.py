@@ -77,10 +77,11 @@ class StoreListLedger:
         :raises SendAborted: Airflow cannot be told; most often a newer try of this task has taken over.
         """
         self.flush()
-        if self.airflow is not None:
-            self.airflow.mark_over(name_of(self.store.store))
         known = self.known([call.key for call in calls])
         prepared = [call.by(known[call.key].bound_to if call.key in known else None) for call in calls]
+        if self.airflow is not None:
+            agents = {call.request.agent_id for call in prepared}
+            self.airflow.mark_over(name_of(self.store.store), agents)
         for call in prepared:
             ledger = self._ledger(call)
             ledger.guesses = ledger.guesses and call.key not in known

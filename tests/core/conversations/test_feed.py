@@ -30,6 +30,20 @@ def test_many_waiters_cost_one_list_and_one_detail_for_each_that_ended(in_list: 
     assert [outcome_of(waiter) for waiter in waiters] == [call.conversation_id for call in calls]
 
 
+def test_details_that_a_poll_leaves_are_read_by_the_next_which_follows_soon(world: Any) -> None:
+    """Some waits end early so, and none waits for the interval when there is more to read."""
+    w = world()
+    w.feed.reads_in_parts = True
+    waiters = [w.join(w.place(f"{n:02}"), poll_interval_s=60.0) for n in range(10, 50)]
+    assert w.poll(200) == {"lists": 1, "details": 25}
+    assert sum(waiter.outcome is not None for waiter in waiters) == 25
+    assert w.feed.pause_s(w.sandbox.now()) == 1.0
+    assert w.poll(1) == {"lists": 1, "details": 15}
+    assert all(waiter.outcome for waiter in waiters)
+    w.join(w.place("10"), poll_interval_s=60.0)
+    assert w.feed.pause_s(w.sandbox.now()) == 60.0
+
+
 def test_a_detail_is_read_once_for_all_polls(world: Any) -> None:
     """Ended conversations of other people's calls to a recipient are not read again and again."""
     w = world()

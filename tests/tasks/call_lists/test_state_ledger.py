@@ -400,7 +400,7 @@ def test_after_a_try_over_a_call_store_only_receipts_are_believed(store: StateSt
     ledger.prepare([unsent])
     ledger.finish(unsent)
     ledger.flush()
-    ledger_in(store, 2).mark_over("a store")
+    ledger_in(store, 2).mark_over("a store", [456])
     known = ledger_in(store, 3).known(keys([placed, unsent, new]))
     assert known[placed.key].intent.receipt is not None
     for call in (unsent, new):

@@ -330,7 +330,7 @@ def test_another_store_is_no_reason_to_doubt_what_this_one_tells(store: Store, s
     place(list_ledger_in(store, state), [listed(1)])
     assert "key 2" not in list_ledger_in(store, state, 2).known(["key 2"])
     place(list_ledger_in(store, state, 3), [listed(3)])
-    StateListLedger(run_of(state, 3)).mark_over("another store")
+    StateListLedger(run_of(state, 3)).mark_over("another store", [456])
     assert StateListLedger(run_of(state, 4), over="this store").known(["key 2"])["key 2"].agent_id is None
 
 
