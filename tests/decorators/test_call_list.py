@@ -90,9 +90,7 @@ def test_a_list_that_is_turned_from_operator_to_decorator_calls_nobody_again(
 
 
 @needs_state_store
-def test_the_function_s_arguments_and_the_context_reach_it(
-    sandbox: Sandbox, channel: FakeSupervisor
-) -> None:
+def test_the_function_s_arguments_and_the_context_reach_it(sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """Arguments are rendered, the context is given by name, and neither is shown."""
     seen: list[str] = []
 

@@ -59,13 +59,14 @@ class ListBook:
     def known(self, keys: Sequence[str]) -> Mapping[str, Known]:  # noqa: ARG002 - a ledger's
         return {}
 
-    def prepare(self, calls: Sequence[ListedCall]) -> None:
+    def prepare(self, calls: Sequence[ListedCall]) -> Sequence[ListedCall]:
         self._fail("prepare")
         for call in calls:
             assert call.key not in self.open, "it is prepared already"
             self.open.add(call.key)
             self.prepared.append(call.key)
         assert len(self.open) <= self.at_once, "a crash would cost a look at more than was promised"
+        return calls
 
     def ledger_of(self, call: ListedCall) -> Any:
         assert call.key in self.open, "nothing may be sent that was not prepared"

@@ -99,6 +99,7 @@ class Judging:
     answers: Callable[[], int]
     _tries: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
     _unauthorized: int = field(default=0, init=False)
+    _refused_at: datetime | None = field(default=None, init=False)
     _not_found: Counter[int] = field(default_factory=Counter, init=False)
     _placed_by: set[int] = field(default_factory=set, init=False)
 
@@ -147,7 +148,7 @@ class Judging:
         if isinstance(error, InvalidInput):
             return Close(_word_of(error), f"{error.field} {error.reason}")
         if isinstance(error, RequestRefused):
-            return self._refused_by_api(call, error)
+            return self._refused_by_api(call, error, came)
         return self._failed(call, error, came)
 
     def _not_due(self, call: Call, reason: str | None) -> Verdict:
@@ -161,10 +162,12 @@ class Judging:
             return Close("not_called_again")
         return Wait(self.now() + timedelta(seconds=pauses[tries]), call.attempt)
 
-    def _refused_by_api(self, call: Call, error: FormantError) -> Verdict:
+    def _refused_by_api(self, call: Call, error: FormantError, came: Came) -> Verdict:
         if not isinstance(error, AuthenticationFailed):
             return self._refuse(call, error)
-        self._unauthorized += 1
+        if self._refused_at is None or came.began is None or came.began >= self._refused_at:
+            self._unauthorized += 1  # those that were under way together are one refusal
+            self._refused_at = self.now()
         if self._unauthorized >= _REFUSALS_TO_BELIEVE:
             raise error
         return Wait(self.now(), call.attempt, error=error)

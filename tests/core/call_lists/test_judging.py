@@ -182,6 +182,17 @@ def test_a_key_that_is_refused_is_believed_at_the_third_time(world: World) -> No
         world.fail(AuthenticationFailed("401", status=401), 3)
 
 
+def test_refusals_of_requests_that_were_under_way_together_are_one(world: World) -> None:
+    """Sixteen of them left with the old key before anybody could read the new one."""
+    for place in range(16):
+        assert isinstance(world.fail(AuthenticationFailed("401"), place, began=NOW - HOUR), Wait)
+    world.now += timedelta(seconds=1)
+    assert isinstance(world.fail(AuthenticationFailed("401"), 1, began=world.now), Wait)
+    world.now += timedelta(seconds=1)
+    with pytest.raises(AuthenticationFailed):
+        world.fail(AuthenticationFailed("401"), 2, began=world.now)
+
+
 def test_a_key_that_is_accepted_in_between_was_changed(world: World) -> None:
     """Its refusals are forgotten."""
     for round_ in range(5):
@@ -217,14 +228,14 @@ def test_an_outage_is_no_call_s_fault_however_long_it_lasts(world: World) -> Non
 
 
 def test_a_call_that_alone_fails_is_given_up(world: World) -> None:
-    """While others are answered it is sent five times, ever later."""
+    """While others are answered it is sent twenty times, ever later; that is about an hour."""
     waits = []
-    for _ in range(4):
+    for _ in range(19):
         world.answers += 1
         verdict = world.fail(ServerError("500", status=500))
         assert isinstance(verdict, Wait)
         waits.append((verdict.due - NOW).total_seconds())
-    assert waits == [1, 2, 3, 4]
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, *[300] * 10]
     world.answers += 1
     assert world.fail(ServerError("500", status=500)) == Close(
         "refused", "500", Attempt(1, "refused", in_try=1)
@@ -234,7 +245,7 @@ def test_a_call_that_alone_fails_is_given_up(world: World) -> None:
 def test_a_call_that_alone_fails_and_may_have_been_placed_is_waited_for(world: World) -> None:
     """In doubt it is not sent once more, nor given up: its conversation tells."""
     doubt = Placement(Result.UNCONFIRMED, None, datetime(2026, 3, 18, tzinfo=UTC))
-    for _ in range(10):
+    for _ in range(20):
         world.answers += 1
         error = ResponseLost("no answer", maybe_placed=True)
         verdict = world.judging.not_placed(a_call(), Came(listed_of(a_call()), error=error, doubt=doubt))
@@ -268,14 +279,15 @@ def test_a_limit_of_one_number_does_not_hold_up_others(world: World) -> None:
 
 
 def test_a_limit_of_one_number_without_a_time_is_asked_again_ever_later(world: World) -> None:
-    """A minute, two, three, four: then it is refused."""
+    """A minute, two, three: it is no fault of the call, and is never given up."""
     quota, waits = Quota(7, 30.0, 50), []
-    while isinstance(verdict := world.fail(RateLimited("429", status=429), quota=quota), Wait):
+    for _ in range(30):
         world.answers += 1
+        verdict = world.fail(RateLimited("429", status=429), quota=quota)
+        assert isinstance(verdict, Wait)
         assert verdict.error is None
         waits.append((verdict.due - NOW).total_seconds())
-    assert waits == [60, 120, 180, 240]
-    assert verdict.reason == "refused"
+    assert waits == [60 * times for times in range(1, 31)]
 
 
 def test_a_limit_of_the_account_is_everybody_s(world: World) -> None:

@@ -168,7 +168,7 @@ def test_a_call_without_an_end_is_given_up_in_its_time_and_not_before_it_was_loo
     world.call(2, ending=101, timeout_s=90)
     assert [place for place, _ in world.listening.over()] == []
     world.settle()
-    assert world.after(3) == [1], "it was looked for, and is in progress; its time is up"
+    assert world.after(11) == [1], "it was looked for, and is in progress; its time is up"
     assert world.after(10) == []
     assert world.after(90) == [2]
 

@@ -144,7 +144,7 @@ def test_a_list_that_is_over_follows_what_it_has_placed(start: Start) -> None:
         world.board.wait(place, soon, 1)
     world.book.asides["note"] = lambda: setattr(world, "over", ("stopped", "enough"))
     assert world.run() is None
-    assert world.work.ended_early == "enough"
+    assert world.work.ended_early == ("stopped", "enough")
     assert world.statuses() == ["completed"] * 2 + ["rejected"] * 4
     assert dict(world.board.tally().by_reason) == {"stopped": 4}
 
