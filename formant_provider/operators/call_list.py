@@ -72,7 +72,8 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         also compressed; Parquet; a workbook), of a folder of such files, or a pattern of their names; or a
         list of mappings or a data frame, such as the output of a task. One column is ``customer_phone``.
         ``reference`` (your own name of the row), ``agent_id``, ``scheduled_for`` (ISO 8601 with an offset:
-        not before then), ``idempotency_key`` (a name for the call, as that of a single call) and ``metadata``
+        not before then), ``idempotency_key`` (a name for the call: with the same one, lists call a person
+        once, and with another one again) and ``metadata``
         are what their names say; each other column is a parameter of the call. Airflow never shows it.
         (templated)
     :param agent_id: the agent that talks, where a row names none: an integer, or a template that renders to
@@ -269,7 +270,10 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         self.results_uri, self.progress_uri, self.summary_uri = results_uri, progress_uri, summary_uri
         self.result_options = ResultOptions(recipients, None, keep_columns, result_columns or {})
         self._stopped = False
-        self.check_options(self.given, {"min_success_rate": min_success_rate, "invalid_rows": invalid_rows})
+        chosen: dict[str, Any] = {"min_success_rate": min_success_rate, "invalid_rows": invalid_rows}
+        chosen |= {"agent_id": agent_id, "agents": agents, "columns": columns, "attempts": attempts}
+        chosen |= {"stop_when": stop_when, "concurrency": concurrency, "max_lateness": max_lateness}
+        self.check_options(self.given, {**chosen, "max_inline_wait": max_inline_wait})
         refuse_literals(self)
         check_fields(self, is_row=getattr(self, "_BaseOperator__from_mapped", False))
 

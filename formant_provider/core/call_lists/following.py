@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.core.call_lists.calls import Attempt
+from formant_provider.core.call_lists.calls import UNKNOWN, Attempt
 from formant_provider.core.conversations.evidence import first_of
 from formant_provider.core.conversations.statuses import Endings
 from formant_provider.core.conversations.waiters import Watch
@@ -77,7 +77,7 @@ def attempt_of(number: int, waiter: Waiter, placed: Mapping[str, Any], *, now_ms
     record = waiter.record or waiter.likely
     if record is None:
         ids = placed["trace_id"], placed["conversation_id"]
-        return Attempt(number, NO_RECORD, *ids, end_ms=now_ms)
+        return Attempt(number, NO_RECORD if any(ids) else UNKNOWN, *ids, end_ms=now_ms)
     return Attempt(
         number,
         record.status or NO_RECORD,

@@ -44,6 +44,10 @@ _WHILE_TALKING = (300,) * 36
 class Rule(Protocol):
     """How often a person is called, and when again."""
 
+    @property
+    def most(self) -> int:
+        """At most so often."""
+
     def next_at(self, attempts: Sequence[Attempt], zones: Sequence[tzinfo], now: datetime) -> datetime | None:
         """Return when the next attempt is due, aware; ``None`` if there is to be none."""
 
@@ -99,7 +103,7 @@ class Judging:
     answers: Callable[[], int]
     _tries: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
     _unauthorized: int = field(default=0, init=False)
-    _refused_at: datetime | None = field(default=None, init=False)
+    _key_read_at: datetime | None = field(default=None, init=False)
     _not_found: Counter[int] = field(default_factory=Counter, init=False)
     _placed_by: set[int] = field(default_factory=set, init=False)
 
@@ -130,12 +134,13 @@ class Judging:
             return Close(REFUSED) if is_of_this_try else Wait(self.now(), last.number)
         due = self.rule.next_at(ended, zones_of(call.number), self.now())
         if due is None:
-            return Close(ATTEMPTS_USED if last.number > 1 else None)
+            return Close(ATTEMPTS_USED if last.number >= self.rule.most > 1 else None)
         return Wait(due, last.number + 1)
 
-    def not_placed(self, call: Call, came: Came) -> Verdict:
+    def not_placed(self, call: Call, came: Came, sent_at: datetime | None = None) -> Verdict:
         """Say what follows when a call was not placed.
 
+        :param sent_at: when it was given to a thread, aware; ``None`` if it was not.
         :raises FormantError: it is no fault of this row, and nobody of the list can be called.
         """
         error = came.error
@@ -148,7 +153,7 @@ class Judging:
         if isinstance(error, InvalidInput):
             return Close(_word_of(error), f"{error.field} {error.reason}")
         if isinstance(error, RequestRefused):
-            return self._refused_by_api(call, error, came)
+            return self._refused_by_api(call, error, sent_at or self.now())
         return self._failed(call, error, came)
 
     def _not_due(self, call: Call, reason: str | None) -> Verdict:
@@ -162,12 +167,12 @@ class Judging:
             return Close("not_called_again")
         return Wait(self.now() + timedelta(seconds=pauses[tries]), call.attempt)
 
-    def _refused_by_api(self, call: Call, error: FormantError, came: Came) -> Verdict:
+    def _refused_by_api(self, call: Call, error: FormantError, sent_at: datetime) -> Verdict:
         if not isinstance(error, AuthenticationFailed):
             return self._refuse(call, error)
-        if self._refused_at is None or came.began is None or came.began >= self._refused_at:
-            self._unauthorized += 1  # those that were under way together are one refusal
-            self._refused_at = self.now()
+        if self._key_read_at is not None and sent_at <= self._key_read_at:
+            return Wait(self.now(), call.attempt)  # with the key before; by now another one is read
+        self._unauthorized, self._key_read_at = self._unauthorized + 1, self.now()
         if self._unauthorized >= _REFUSALS_TO_BELIEVE:
             raise error
         return Wait(self.now(), call.attempt, error=error)
@@ -188,9 +193,10 @@ class Judging:
         tries, answers = self._tries.get(call.place, (0, -1))
         tries += self.answers() > answers  # while nobody is answered it is no fault of this call
         self._tries[call.place] = tries, self.answers()
-        if came.is_own_limit:  # others need not wait for it
+        if came.is_own_limit and tries < _MOST_TRIES:  # others need not wait for it
             return Wait(self._in(error.retry_after_s or _OWN_LIMIT_S * max(tries, 1)), call.attempt)
-        if isinstance(error, RateLimited) or tries < _MOST_TRIES:
+        is_of_all = isinstance(error, RateLimited) and not came.is_own_limit
+        if is_of_all or tries < _MOST_TRIES:
             return Wait(self._in(min(2.0 ** max(tries - 1, 0), _LONGEST_PAUSE_S)), call.attempt, error=error)
         return Follow(came.doubt) if came.doubt is not None else self._refuse(call, error)
 

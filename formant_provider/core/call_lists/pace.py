@@ -101,10 +101,12 @@ class Pace:
 
         :param in_progress: of a call: how many of the list are in progress.
         """
-        return self.under_way < self.at_once and self.wait_s() <= 0 and self._has_line(in_progress)
+        return self.under_way < self.at_once and self.wait_s() <= 0 and self.has_line(in_progress)
 
     def has_room_for_poll(self) -> bool:
         """Whether a request of a poll may leave now: beside calls, no more than the polls' share."""
+        if self._resets_at is not None and self._now() >= self._resets_at:
+            self._polled = 0
         if self.is_busy and self._limit is not None and self._polled >= max(1, self._limit * self._share):
             return False
         return self.has_room()
@@ -117,7 +119,8 @@ class Pace:
         self._most_in_progress, self._raised_at = max(in_progress, 1), self._now()
         self.pause(_FIRST_BACKOFF_S if retry_after_s is None else retry_after_s)
 
-    def _has_line(self, in_progress: int) -> bool:
+    def has_line(self, in_progress: int) -> bool:
+        """Whether the API may take one more call, by what it has said of those in progress."""
         most = self._most_in_progress
         if most is None or in_progress < most:
             return True
@@ -174,7 +177,7 @@ class Pace:
 
         :param requests: what the last poll took.
         """
-        if self.is_busy and self._most_in_progress is not None:
+        if self._most_in_progress is not None:
             poll_interval_s = min(poll_interval_s, _POLL_FOR_LINES_S)
         if not self.is_busy or not self._limit or self._resets_at is None:
             return poll_interval_s

@@ -49,7 +49,6 @@ class Came:
     :param reason: why it was not due, in a word; ``None``: that does not show yet.
     :param doubt: as a placement, when it may have been placed though that is not known.
     :param quota: what the last answer said of the rate limit.
-    :param began: when its placement began.
     """
 
     call: ListedCall
@@ -59,7 +58,6 @@ class Came:
     reason: str | None = None
     doubt: Placement | None = None
     quota: Quota | None = None
-    began: datetime | None = None
 
     @property
     def is_own_limit(self) -> bool:
@@ -100,8 +98,7 @@ class CallPlacer:
 
         :raises Exception: what is no error of ours; nothing is known then.
         """
-        began = self.now()
-        return replace(self._place(call, client, ledger), quota=client.quota, began=began)
+        return replace(self._place(call, client, ledger), quota=client.quota)
 
     def _place(self, call: ListedCall, client: FormantClient, ledger: Ledger[Intent]) -> Came:
         timing, noted = _Timing(self.when_of(call)), _Noting(ledger)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from formant_provider.api.errors import InvalidInput
@@ -13,6 +14,7 @@ from formant_provider.core.call_lists.columns import Columns
 from formant_provider.core.keys import key_for_list_name
 
 INVALID = "invalid_input"
+_LARGEST = 2**63 - 1
 
 
 class Row(NamedTuple):
@@ -81,8 +83,14 @@ class RowReader:
             name is not None,
             tuple(self._parameters(recipient, cells)),
             given.get("metadata"),
-            validation.to_scheduled_for(given.get("scheduled_for"), now=self.now),
+            self._asked(given.get("scheduled_for")),
         )
+
+    def _asked(self, text: str | None) -> datetime | None:
+        asked = validation.to_scheduled_for(text, now=self.now)
+        with suppress(OverflowError, ValueError):
+            return None if asked is None else asked.astimezone(UTC)
+        raise InvalidInput("scheduled_for", "lies outside of all calendars")
 
     def _parameters(self, recipient: str, cells: Sequence[str]) -> Iterator[tuple[str, str]]:
         for name, place in self.columns.parameters:
@@ -95,7 +103,10 @@ class RowReader:
 
     def _agent(self, recipient: str, own: str | None) -> int:
         if own is not None:
-            return validation.to_agent_id(own.removesuffix(".0"))  # integers beside a blank become floats
+            agent_id = validation.to_agent_id(own.removesuffix(".0"))  # integers beside a blank become floats
+            if agent_id > _LARGEST:
+                raise InvalidInput("agent_id", "is too large for one")
+            return agent_id
         if self.agent_for is None:
             raise InvalidInput("agent_id", "is blank")
         return self.agent_for(recipient)

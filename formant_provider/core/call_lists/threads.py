@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from formant_provider.api.errors import FormantError
+
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
@@ -66,6 +68,14 @@ class Threads:
                 self._inbox.get_nowait()()
         except queue.Empty:
             return
+
+    def drain(self, is_empty: Callable[[], bool]) -> None:
+        """Call back for all that comes until nothing is under way; an error has ended all before."""
+        while not is_empty():
+            try:
+                self.take(1.0)
+            except Exception as error:
+                log.warning("%s", error if isinstance(error, FormantError) else type(error).__name__)
 
     def forget_clients(self) -> None:
         """Close all clients that nobody uses, so that new ones are opened."""

@@ -10,7 +10,6 @@ put what came of it into its inbox::
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from formant_provider.api.errors import (
     StoreUnavailable,
 )
 from formant_provider.core.call_lists.board import Board
-from formant_provider.core.call_lists.calls import REFUSED, Attempt, ListedCall
+from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt, ListedCall
 from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
 from formant_provider.core.call_lists.judging import Follow, Judging, Verdict, Wait
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from formant_provider.core.call_lists.ledger import ListLedger
     from formant_provider.core.calls.placement import Placement
     from formant_provider.core.polling.waits import Now
-
-log = logging.getLogger(__name__)
 
 # How often is looked whether the list is held, and is written what is not yet.
 LOOKS_EVERY_S = 2.0
@@ -134,17 +131,15 @@ class ListWork:
             return
         if self._ready and self.pace.wait_s() > self.longest_wait.total_seconds():
             self._put_back_ready()  # so that the worker can be given back
-        while self._has_room():
+        while self.pace.has_room(len(self.listening) + len(self._sending)):
             if not self._ready and not self._prepare():
                 break
             call, listed = self._ready.popleft()
             self._send(call, listed)
-        was_busy, self.pace.is_busy = self.pace.is_busy, bool(self._ready or self._sending)
+        was_busy, has_line = self.pace.is_busy, self.pace.has_line(len(self.listening))
+        self.pace.is_busy = bool(self._sending or (self._ready and has_line))
         if was_busy and not self.pace.is_busy:
             self.listening.hurry()
-
-    def _has_room(self) -> bool:
-        return self.pace.has_room(len(self.listening) + len(self._sending))
 
     def _prepare(self) -> bool:
         """Prepare what is due; return whether there is anything."""
@@ -183,7 +178,7 @@ class ListWork:
         place = partial(self.placer.place, listed, ledger=ledger)
         self._threads.carry_out(partial(self._threads.with_client, place), partial(self._came, call, listed))
 
-    def _came(self, call: Call, listed: ListedCall, came: Came | BaseException) -> None:
+    def _came(self, call: Call, listed: ListedCall, sent_at: datetime, came: Came | BaseException) -> None:
         del self._sending[call.place]
         self.ledger.finish(listed)
         self.pace.end()
@@ -195,7 +190,7 @@ class ListWork:
         if came.doubt is not None:
             self.board.doubt(call.place, placed_of(came.doubt))
         if came.placement is None:
-            self._apply(call, self.judging.not_placed(call, came))
+            self._apply(call, self.judging.not_placed(call, came, sent_at))
         else:
             self.judging.placed(call)
             self._place(call, came.placement)
@@ -217,7 +212,8 @@ class ListWork:
         for place, waiter in ended:
             call = self.board.call(place)
             attempt = attempt_of(call.attempt, waiter, call.placed or {}, now_ms=to_ms(self.now()))
-            noted.append((call.key, attempt))
+            if attempt.status != UNKNOWN:  # for that one is looked again
+                noted.append((call.key, attempt))
             self._apply(call, self.judging.after_attempt(call, self.board.end_attempt(place, attempt)))
         self._note(noted)
         self._stop_if_over()
@@ -261,7 +257,9 @@ class ListWork:
         """Return until when there is nothing to do, if that is long."""
         if self._sending or self._ready:
             return None
-        now = self.now()
+        now, wait = self.now(), timedelta(seconds=self.pace.wait_s())
+        if wait > self.longest_wait:  # nothing may be asked before, of whatever
+            return Rest(now + wait)
         quiet_for = now - self._moved_at if len(self.listening) else None
         return rest(now, self._next_send_at(), self.longest_wait, quiet_for=quiet_for)
 
@@ -279,7 +277,7 @@ class ListWork:
         """Return for how long to wait for what comes from threads."""
         now = self.now()
         moments = [self.listening.next_step_at()]
-        if self.pace.wait_s() > 0 or self._has_room():
+        if self.pace.wait_s() > 0 or self.pace.has_room(len(self.listening) + len(self._sending)):
             moments.append(self._next_send_at())
         waits = [(moment - now).total_seconds() for moment in moments if moment is not None]
         return max(min([LOOKS_EVERY_S, *waits]), 0.005)
@@ -295,11 +293,7 @@ class ListWork:
     def _wind_up(self) -> None:
         """Wait for what is under way, and write down all that is known; nothing further is sent."""
         self._put_back_ready()
-        while self._sending:
-            try:
-                self._threads.take(1.0)
-            except Exception as error:  # another one has ended the list
-                log.warning("%s", error if isinstance(error, FormantError) else type(error).__name__)
+        self._threads.drain(lambda: not self._sending)
         self.listening.close()
         self._threads.close()
         self.placer.listings.close()

@@ -62,8 +62,7 @@ class Feed(BaseFeed[Waiter]):
     :ivar reads_in_parts: whether a poll leaves many details to the next, so as to end some waits soon.
     """
 
-    hears = True
-    reads_in_parts = False
+    hears, reads_in_parts = True, False
 
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
@@ -75,8 +74,7 @@ class Feed(BaseFeed[Waiter]):
         self._clock = VendorClock(now)
         self._has_traces = False
         self._heard = Heard()
-        self._listening = Listening(agent_id)
-        self._details_left = math.inf
+        self._listening, self._details_left = Listening(agent_id), math.inf
 
     def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
         """Begin to wait; served from the next poll on, or by the first event."""

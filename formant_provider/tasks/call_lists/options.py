@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
+from formant_provider.attempts import Attempts
+from formant_provider.stop_when import StopWhen
+from formant_provider.tasks.call_lists.fields import PlacingOptions
 from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_written
 from formant_provider.tasks.contact_rules import PHONE_COLUMN
@@ -46,6 +49,11 @@ def check_list_options(given: Container[str], options: Mapping[str, Any]) -> Non
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
     leaves_out = options["invalid_rows"] == "reject"
     refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)
+    variants_of(options["agent_id"], options["agents"])
+    chosen_columns(options["columns"])
+    Attempts.of(options["attempts"])
+    StopWhen.of(options["stop_when"])
+    PlacingOptions(options["concurrency"], options["max_inline_wait"], options["max_lateness"])
 
 
 def check_fields(task: CallListTask, *, is_row: bool) -> None:

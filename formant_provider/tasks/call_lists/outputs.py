@@ -10,6 +10,7 @@ from formant_provider.tasks.summaries.writing import check_summary, check_writte
 
 if TYPE_CHECKING:
     from formant_provider.tasks.call_lists.fields import CallListTask
+    from formant_provider.tasks.run import TaskRun
 
 
 def check_written(task: CallListTask) -> None:
@@ -23,6 +24,24 @@ def check_outputs(task: CallListTask) -> None:
     check_places(*_places(task))
     if task.summary_uri is not None:
         check_summary(task.summary_uri)
+
+
+def refuse_shared_files(task: CallListTask, run: TaskRun) -> None:
+    """Refuse to write a file that another row of a mapped task writes as well.
+
+    :raises InvalidInput: with the name of the field.
+    """
+    from formant_provider.api.errors import InvalidInput
+
+    if not run.is_mapped or not task.do_xcom_push:
+        return
+    _, tables, others = _places(task)
+    files = {name: str(uri).strip() for name, uri in {**tables, **others}.items() if uri is not None}
+    key = f"list {run.map_index}"
+    run.publish_key(key, "", files)
+    shared = run.file_of_another(key, files)
+    if shared is not None:
+        raise InvalidInput(shared, "is the same in another row of this mapped task; give each its own")
 
 
 def _places(task: CallListTask) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -58,10 +58,10 @@ class ListReading:
         """
         refuse_lost_list(self.task.given)
         files = self._files()
-        with _naming_calls():
+        with naming_calls():
             report = files.read()
             refused = self._add_rows(board, reader_of, files)
-        self._refuse_invalid(report, refused)
+            self._refuse_invalid(report, refused)
         self._is_empty = report.accepted == sum(refused.values())
         self._end_empty = partial(files.end_empty, report)
 
@@ -72,7 +72,8 @@ class ListReading:
         :raises CallNotAllowed: so it is, and the user chose to skip then.
         """
         if self._is_empty:
-            self._end_empty()
+            with naming_calls():
+                self._end_empty()
 
     def _files(self) -> ContactFiles:
         from formant_provider.core.contacts.cells import Forgiving
@@ -130,19 +131,15 @@ class ListReading:
 
 
 @contextmanager
-def _naming_calls() -> Iterator[None]:
+def naming_calls() -> Iterator[None]:
     """Let errors name the option of a call list, where contacts are those of a batch call."""
     try:
         yield
-    except InvalidContacts:
-        raise
     except InvalidInput as error:
-        if error.field != "contacts":
-            raise
-        renamed = InvalidInput("calls", error.reason)
-    else:
-        return
-    raise renamed
+        if error.field == "contacts":
+            error.field, error.message = "calls", f"calls: {error.reason}"
+            error.args = (error.message,)
+        raise
 
 
 @contextmanager

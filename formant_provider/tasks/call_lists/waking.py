@@ -16,6 +16,7 @@ from formant_provider.tasks.call_lists.ending import (
     leaving_a_result,
     result_of,
 )
+from formant_provider.tasks.call_lists.outputs import refuse_shared_files
 from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
 from formant_provider.tasks.dry_run import is_dry_run
@@ -73,6 +74,7 @@ def _work_off(
     with Board(folder, task.following.success_statuses) as board:
         run = ListRun(task, context, board, folder, until, stopped, deadline is not None, show=lambda _: None)
         run.show = lambda shown: _show(run, shown)
+        refuse_shared_files(task, run.run)
         run.read()
         if is_dry:
             return dry_run_result(run, of_row(context, task.reference))
@@ -88,7 +90,7 @@ def _work_off(
 def _defer(task: Any, rest: Rest, deadline: datetime) -> None:
     from formant_provider.triggers.wait import WaitTrigger
 
-    moment = min(rest.until, max(deadline, now()))
+    moment = min(rest.until, deadline) if deadline > now() else rest.until
     trigger = WaitTrigger(moment.isoformat(), deadline.isoformat())
     defer_wait(task, trigger, moment, "execute_after_wait")
 

@@ -50,17 +50,8 @@ class World:
         self.judging = Judging(rule, success, try_number, lambda: self.now, lambda: self.answers)
 
     def fail(self, error: FormantError | None, place: int = 1, **fields: Any) -> Verdict:
-        call = a_call(place, attempt=fields.pop("attempt", 1))
-        return self.judging.not_placed(call, came(error, call, **fields))
-
-    def fail_until_the_end(self, make: Callable[[], FormantError]) -> Verdict:
-        """Let one call fail again and again, while another request is answered each time."""
-        for _ in range(20):
-            self.answers += 1
-            verdict = self.fail(make())
-            if isinstance(verdict, Close):
-                return verdict
-        raise AssertionError("it was never given up")
+        call, sent_at = a_call(place, attempt=fields.pop("attempt", 1)), fields.pop("sent_at", None)
+        return self.judging.not_placed(call, came(error, call, **fields), sent_at)
 
 
 @pytest.fixture
@@ -178,6 +169,7 @@ def test_a_key_that_is_refused_is_believed_at_the_third_time(world: World) -> No
         verdict = world.fail(AuthenticationFailed("401", status=401), place)
         assert isinstance(verdict, Wait)
         assert isinstance(verdict.error, AuthenticationFailed), "all of them wait, with another key"
+        world.now += timedelta(seconds=1)
     with pytest.raises(AuthenticationFailed):
         world.fail(AuthenticationFailed("401", status=401), 3)
 
@@ -185,19 +177,21 @@ def test_a_key_that_is_refused_is_believed_at_the_third_time(world: World) -> No
 def test_refusals_of_requests_that_were_under_way_together_are_one(world: World) -> None:
     """Sixteen of them left with the old key before anybody could read the new one."""
     for place in range(16):
-        assert isinstance(world.fail(AuthenticationFailed("401"), place, began=NOW - HOUR), Wait)
+        verdict = world.fail(AuthenticationFailed("401"), place, sent_at=NOW - HOUR)
+        assert isinstance(verdict, Wait)
     world.now += timedelta(seconds=1)
-    assert isinstance(world.fail(AuthenticationFailed("401"), 1, began=world.now), Wait)
+    assert isinstance(world.fail(AuthenticationFailed("401"), 1), Wait)
     world.now += timedelta(seconds=1)
     with pytest.raises(AuthenticationFailed):
-        world.fail(AuthenticationFailed("401"), 2, began=world.now)
+        world.fail(AuthenticationFailed("401"), 2)
 
 
 def test_a_key_that_is_accepted_in_between_was_changed(world: World) -> None:
     """Its refusals are forgotten."""
     for round_ in range(5):
-        world.fail(AuthenticationFailed("401", status=401), round_)
-        world.fail(AuthenticationFailed("401", status=401), round_)
+        for _ in range(2):
+            world.now += timedelta(seconds=1)
+            world.fail(AuthenticationFailed("401", status=401), round_)
         world.judging.placed(a_call(round_))
 
 
@@ -228,7 +222,7 @@ def test_an_outage_is_no_call_s_fault_however_long_it_lasts(world: World) -> Non
 
 
 def test_a_call_that_alone_fails_is_given_up(world: World) -> None:
-    """While others are answered it is sent twenty times, ever later; that is about an hour."""
+    """While others are answered it is sent for about an hour, ever later; then it is refused in this try."""
     waits = []
     for _ in range(19):
         world.answers += 1
@@ -279,15 +273,23 @@ def test_a_limit_of_one_number_does_not_hold_up_others(world: World) -> None:
 
 
 def test_a_limit_of_one_number_without_a_time_is_asked_again_ever_later(world: World) -> None:
-    """A minute, two, three: it is no fault of the call, and is never given up."""
+    """A minute, two, three, and so on: in the end it is refused."""
     quota, waits = Quota(7, 30.0, 50), []
-    for _ in range(30):
+    while isinstance(verdict := world.fail(RateLimited("429", status=429), quota=quota), Wait):
         world.answers += 1
-        verdict = world.fail(RateLimited("429", status=429), quota=quota)
-        assert isinstance(verdict, Wait)
         assert verdict.error is None
         waits.append((verdict.due - NOW).total_seconds())
-    assert waits == [60 * times for times in range(1, 31)]
+    assert waits == [60 * tries for tries in range(1, 20)]
+    assert isinstance(verdict, Close)
+    assert verdict.reason == "refused"
+
+
+def test_a_limit_of_the_account_gives_up_nobody(world: World) -> None:
+    """However often a call meets it: it is no fault of its own."""
+    for _ in range(50):
+        world.answers += 1
+        verdict = world.fail(RateLimited("429", status=429), quota=Quota(0, 5.0, 50))
+        assert isinstance(verdict, Wait)
 
 
 def test_a_limit_of_the_account_is_everybody_s(world: World) -> None:

@@ -265,7 +265,8 @@ def test_where_an_entry_was_deleted_everybody_without_a_record_is_in_doubt(
         known = ledger_in(store, try_number).known(keys([*calls, new]))
         in_doubt = {key for key, each in known.items() if each.intent.receipt is None}
         assert in_doubt == gone | {new.key}
-        assert known[new.key] == Known(None, Intent(new.key, BEGAN, Sent.UNCLEAR))
+        agents = frozenset() if entry == LIST_ENTRY else frozenset({new.request.agent_id})
+        assert known[new.key] == Known(None, Intent(new.key, BEGAN, Sent.UNCLEAR), agents=agents)
 
 
 def test_what_was_deleted_is_not_written_over(store: StateStore) -> None:
