@@ -50,17 +50,8 @@ class World:
         self.judging = Judging(rule, success, try_number, lambda: self.now, lambda: self.answers)
 
     def fail(self, error: FormantError | None, place: int = 1, **fields: Any) -> Verdict:
-        call = a_call(place, attempt=fields.pop("attempt", 1))
-        return self.judging.not_placed(call, came(error, call, **fields))
-
-    def fail_until_the_end(self, make: Callable[[], FormantError]) -> Verdict:
-        """Let one call fail again and again, while another request is answered each time."""
-        for _ in range(20):
-            self.answers += 1
-            verdict = self.fail(make())
-            if isinstance(verdict, Close):
-                return verdict
-        raise AssertionError("it was never given up")
+        call, sent_at = a_call(place, attempt=fields.pop("attempt", 1)), fields.pop("sent_at", None)
+        return self.judging.not_placed(call, came(error, call, **fields), sent_at)
 
 
 @pytest.fixture
@@ -178,15 +169,29 @@ def test_a_key_that_is_refused_is_believed_at_the_third_time(world: World) -> No
         verdict = world.fail(AuthenticationFailed("401", status=401), place)
         assert isinstance(verdict, Wait)
         assert isinstance(verdict.error, AuthenticationFailed), "all of them wait, with another key"
+        world.now += timedelta(seconds=1)
     with pytest.raises(AuthenticationFailed):
         world.fail(AuthenticationFailed("401", status=401), 3)
+
+
+def test_refusals_of_requests_that_were_under_way_together_are_one(world: World) -> None:
+    """Sixteen of them left with the old key before anybody could read the new one."""
+    for place in range(16):
+        verdict = world.fail(AuthenticationFailed("401"), place, sent_at=NOW - HOUR)
+        assert isinstance(verdict, Wait)
+    world.now += timedelta(seconds=1)
+    assert isinstance(world.fail(AuthenticationFailed("401"), 1), Wait)
+    world.now += timedelta(seconds=1)
+    with pytest.raises(AuthenticationFailed):
+        world.fail(AuthenticationFailed("401"), 2)
 
 
 def test_a_key_that_is_accepted_in_between_was_changed(world: World) -> None:
     """Its refusals are forgotten."""
     for round_ in range(5):
-        world.fail(AuthenticationFailed("401", status=401), round_)
-        world.fail(AuthenticationFailed("401", status=401), round_)
+        for _ in range(2):
+            world.now += timedelta(seconds=1)
+            world.fail(AuthenticationFailed("401", status=401), round_)
         world.judging.placed(a_call(round_))
 
 
