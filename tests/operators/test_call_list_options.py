@@ -143,17 +143,21 @@ def test_a_bad_option_of_a_mapped_list_breaks_the_dag_file(options: dict[str, An
         FormantCallListOperator.partial(task_id="list", **{"agent_id": 456, **options})
 
 
-def test_a_bad_option_of_a_mapped_list_that_only_its_rows_can_tell_fails_them(
-    sandbox: Sandbox, channel: FakeSupervisor
-) -> None:
-    """Before anybody is called."""
-    with make_dag():
-        partial = FormantCallListOperator.partial(task_id="list", agent_id=456, concurrency=17)
-        mapped = partial.expand(calls=[ROWS])
-    done = run_task(mapped, channel, map_index=0)
-    assert done.state == "failed"
-    assert "concurrency" in str(done.error)
-    assert not sandbox.requests
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ({"concurrency": 17}, "concurrency must be"),
+        ({"attempts": {"moost": 3}}, "attempts"),
+        ({"stop_when": {"reach": 3}}, "stop_when"),
+        ({"agents": {456: 1}}, "agent_id and agents"),
+        ({"columns": {"loan": "x"}}, "columns must name"),
+    ],
+    ids=str,
+)
+def test_a_bad_option_of_a_mapped_list_breaks_the_dag_file(option: dict[str, Any], told: str) -> None:
+    """It is found before any row of it runs."""
+    with make_dag(), pytest.raises(ValueError, match=told):
+        FormantCallListOperator.partial(task_id="list", agent_id=456, **option)
 
 
 def test_an_unknown_option_breaks_the_dag_file() -> None:
