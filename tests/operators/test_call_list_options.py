@@ -134,6 +134,10 @@ def test_an_option_that_cannot_act_breaks_the_dag_file(options: dict[str, Any], 
         ({"invalid_rows": "fail", "max_rejected_rate": 5}, "no effect without invalid_rows"),
         ({"agent_id": "x"}, "agent_id"),
         ({"region": "mars"}, "region"),
+        ({"concurrency": 17}, "concurrency"),
+        ({"attempts": {"most": 2}}, "has no effect without after"),
+        ({"stop_when": {}}, "must have a limit"),
+        ({"on_timeout": "shout"}, "on_timeout"),
     ],
     ids=named,
 )
@@ -141,19 +145,6 @@ def test_a_bad_option_of_a_mapped_list_breaks_the_dag_file(options: dict[str, An
     """Those that all rows share."""
     with make_dag(), pytest.raises(ValueError, match=told):
         FormantCallListOperator.partial(task_id="list", **{"agent_id": 456, **options})
-
-
-def test_a_bad_option_of_a_mapped_list_that_only_its_rows_can_tell_fails_them(
-    sandbox: Sandbox, channel: FakeSupervisor
-) -> None:
-    """Before anybody is called."""
-    with make_dag():
-        partial = FormantCallListOperator.partial(task_id="list", agent_id=456, concurrency=17)
-        mapped = partial.expand(calls=[ROWS])
-    done = run_task(mapped, channel, map_index=0)
-    assert done.state == "failed"
-    assert "concurrency" in str(done.error)
-    assert not sandbox.requests
 
 
 def test_an_unknown_option_breaks_the_dag_file() -> None:
