@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_ROOM_S = 1.0
+# Each part reads the whole list again: few where nothing else is to be sent.
+_PARTS_WHILE_BUSY, _PARTS = 20, 4
 _LOOKS_EVERY = timedelta(seconds=10)
 
 # Carries out what may block, elsewhere, and calls back with what came of it.
@@ -67,7 +69,6 @@ class Listening:
         poll = self._polls.get(agent_id)
         if poll is None:
             feed = Feed(agent_id, self.now)
-            feed.reads_in_parts = True
             poll = self._polls[agent_id] = _Poll(
                 feed, Polling(feed, self.pace, self.now, self.clients.lasting)
             )
@@ -82,6 +83,7 @@ class Listening:
         :raises Exception: what keeps a client from being opened, if it does not pass.
         """
         for poll in self._polls.values():
+            poll.feed.parts = _PARTS_WHILE_BUSY if self.pace.is_busy else _PARTS
             while poll.feed.waiters and poll.is_ready(self.now()) and self._step(poll):
                 pass
 

@@ -59,10 +59,10 @@ class Feed(BaseFeed[Waiter]):
 
     :param agent_id: whose conversations are listed. ``None`` lists nothing: then every waiter has a
         ``conversation_id``, and its detail is read in every poll.
-    :ivar reads_in_parts: whether a poll leaves many details to the next, so as to end some waits soon.
+    :ivar parts: in so many polls many details are read, so as to end some waits soon; 0: all in one.
     """
 
-    hears, reads_in_parts = True, False
+    hears, parts = True, 0
 
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
@@ -195,7 +195,7 @@ class Feed(BaseFeed[Waiter]):
 
         yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._has_traces |= any(record.trace_id is not None for record in listed.values())
-        self._details_left = max(25, len(listed) // 20) if self.reads_in_parts else math.inf
+        self._details_left = max(25, len(listed) // self.parts) if self.parts else math.inf
         index = WaiterIndex(due, self._recipients, self._clock)
         for record in self._own_records(due, index):
             listed.setdefault(record.conversation_id, record)
