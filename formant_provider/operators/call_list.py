@@ -273,6 +273,7 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         chosen: dict[str, Any] = {"min_success_rate": min_success_rate, "invalid_rows": invalid_rows}
         chosen |= {"agent_id": agent_id, "agents": agents, "columns": columns, "attempts": attempts}
         chosen |= {"stop_when": stop_when, "concurrency": concurrency, "max_lateness": max_lateness}
+        chosen |= {"on_timeout": on_timeout, "on_below_threshold": on_below_threshold}
         self.check_options(self.given, {**chosen, "max_inline_wait": max_inline_wait})
         refuse_literals(self)
         check_fields(self, is_row=getattr(self, "_BaseOperator__from_mapped", False))

@@ -8,6 +8,7 @@ found behind the last one that is counted.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -104,13 +105,14 @@ class Chunks:
     over_others: bool = field(default=False, init=False)
     _stores: set[str] = field(default_factory=set, init=False)
     agents: set[int] = field(default_factory=set, init=False)
+    _process: str = field(default="", init=False)
     _from_the_start: bool = field(default=True, init=False)
     _counted: int = field(default=0, init=False)
     _chunks: list[Chunk | None] = field(default_factory=list, init=False)  # None: somebody has deleted it
     _of_key: dict[str, Chunk] = field(default_factory=dict, init=False)
 
     def load(self) -> None:
-        """Read all, and begin a list of which there is nothing: a further try is to find that it was begun.
+        """Read all, and write down that this process is at it: a further try is to find that it was begun.
 
         :raises SendAborted: it cannot be read, or the task is not this process's any more.
         """
@@ -119,12 +121,21 @@ class Chunks:
             self._read_head({"from_the_start": self.is_first} if head is None else head)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise unreadable(LIST_ENTRY, error) from error
+        self._process = secrets.token_hex(4)
         while (chunk := self._read_chunk(len(self._chunks) + 1)) or len(self._chunks) < self._counted:
             self._chunks.append(chunk)
         self.over_others = not self._stores <= {self.over}
         self.is_whole = self._from_the_start and not self.over_others and None not in self._chunks
-        if head is None:
-            self._write_head()
+        self._write_head()
+
+    def refuse_beside_another(self) -> None:
+        """Find out whether another process of the same try has begun since, which Airflow lets write as well.
+
+        :raises SendAborted: one has, or it cannot be read.
+        """
+        head = kept(self.run, LIST_ENTRY)
+        if not isinstance(head, dict) or head.get("process") != self._process:
+            raise SendAborted("Another process works on this list; this one sends nothing more of this call")
 
     def mark_over(self, store: str) -> None:
         """Let a further try that has not this call store know that there are calls of which it may tell.
@@ -213,6 +224,7 @@ class Chunks:
             "from_the_start": self._from_the_start,
             "over_stores": sorted(self._stores),
             "agents": sorted(self.agents),
+            "process": self._process,
         }
         self._set(LIST_ENTRY, head)
         self._counted = len(self._chunks)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.attempts import Attempts
 from formant_provider.stop_when import StopWhen
-from formant_provider.tasks.call_lists.fields import PlacingOptions
+from formant_provider.tasks.call_lists.fields import EndOptions, PlacingOptions
 from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_written
 from formant_provider.tasks.contact_rules import PHONE_COLUMN
-from formant_provider.tasks.options import is_template, percent, refuse_idle
+from formant_provider.tasks.options import is_template, refuse_idle
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.variants import Variants
@@ -45,7 +45,8 @@ def chosen_columns(columns: Mapping[str, str | None] | None) -> Mapping[str, str
 
 def check_list_options(given: Container[str], options: Mapping[str, Any]) -> None:
     """Refuse options of a list that cannot act; ``given`` are those of the DAG file."""
-    has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
+    EndOptions(options["on_timeout"], options["min_success_rate"], options["on_below_threshold"])
+    has_rate = options["min_success_rate"] is not None
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
     leaves_out = options["invalid_rows"] == "reject"
     refuse_idle(given, ["max_rejected_rate"], 'invalid_rows="reject"', met=leaves_out)

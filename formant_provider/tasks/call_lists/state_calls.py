@@ -28,6 +28,7 @@ class StateCallLedger:
     :param doubt: what is on record until something else is known.
     :param write_record: writes what this ledger has; with ``True`` it is committed when that returns.
     :param lock: of all that is written together.
+    :param refuse_beside_another: raises ``SendAborted`` if another process may have sent the call's key.
     :ivar on_record: what is on record for sure; ``None`` when nothing is.
     """
 
@@ -36,6 +37,7 @@ class StateCallLedger:
     doubt: Intent
     write_record: Callable[[bool], None]
     lock: threading.RLock
+    refuse_beside_another: Callable[[], None] = lambda: None
     on_record: Intent | None = field(default=None, init=False)
     is_durable = True
     is_guess = False
@@ -84,6 +86,8 @@ class StateCallLedger:
         :raises SendAborted: it cannot be written.
         """
         with self.lock:
+            if self.known is not None and intent.key != self.known.intent.key:
+                self.refuse_beside_another()  # a 409 may be due to that one, and not to a refusal
             claimed, self._claimed = self._claimed, None
             is_known = intent.receipt is not None or intent.sent is not Sent.UNCLEAR
             is_result = claimed is not None and claimed.key == intent.key and is_known

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pendulum
 
@@ -157,7 +158,8 @@ class StateListLedger:
         if known is not None:
             known = replace(known, agent_id=call.request.agent_id)
         doubt = doubt_of(call, known, self.now(), taken_since=self.taken_since)
-        return StateCallLedger(call, known, doubt, lambda at_once: self._write_one(key, at_once), self._lock)
+        write, check = partial(self._write_one, key), self._loaded().refuse_beside_another
+        return StateCallLedger(call, known, doubt, write, self._lock, check)
 
     def _write_one(self, key: str, at_once: bool) -> None:
         if at_once:

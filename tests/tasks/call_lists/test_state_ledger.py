@@ -473,3 +473,17 @@ def test_a_record_is_small(store: StateStore) -> None:
     ledger.flush()
     assert len(store.entries[f"{LIST_ENTRY}_0001"]) < 18_000
     assert "+1415" not in "".join(store.entries.values())
+
+
+def test_another_process_of_the_same_try_keeps_a_second_key_unsent(store: StateStore) -> None:
+    """Airflow lets both write; a 409 may then be due to the other one's call, and not to a refusal of ours."""
+    call = listed(1)
+    first, second = ledger_in(store), ledger_in(store)
+    first.prepare([call])
+    second.prepare([call])
+    of_call = first.ledger_of(call)
+    doubt = Intent(call.key, NOON, Sent.UNCLEAR)
+    of_call.claim(doubt)
+    of_call.write(replace(doubt, sent=Sent.REFUSED))
+    with pytest.raises(SendAborted, match="Another process"):
+        of_call.write(replace(doubt, key=key_of(first=call.key, attempt=1, spent=1), spent_keys=1))
