@@ -28,7 +28,8 @@ from formant_provider.core.hours.zones import zones_of
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.pace import PaceExceeded
 
-ATTEMPTS_USED = "attempts_used"
+# There were as many attempts as may be; after the status of the last one, no further one is wished for.
+ATTEMPTS_USED, NOT_NAMED = "attempts_used", "not_named"
 # A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
 _REFUSALS_TO_BELIEVE = 3
 # So many calls of an agent are refused, which has placed none: it is not asked for any more.
@@ -135,8 +136,13 @@ class Judging:
             return Close(REFUSED) if is_of_this_try else Wait(self.now(), last.number)
         due = self.rule.next_at(ended, zones_of(call.number), self.now())
         if due is None:
-            return Close(ATTEMPTS_USED if last.number >= self.rule.most > 1 else None)
+            return Close(None if self.rule.most == 1 else self._why_closed(last))
         return Wait(due, last.number + 1)
+
+    def _why_closed(self, last: Attempt) -> str | None:
+        if last.number >= self.rule.most:
+            return ATTEMPTS_USED
+        return None if last.status == UNKNOWN else NOT_NAMED
 
     def not_placed(self, call: Call, came: Came, sent_at: datetime | None = None) -> Verdict:
         """Say what follows when a call was not placed.

@@ -116,6 +116,7 @@ def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     task, board = run.task, run.board
     status, why = (run.work.ended_early if run.work else None) or (FINISHED, None)
     _show(run, board)
+    log.info("%s.", run.progress.line(board.tally(), now()))
     uris = {"results_uri": _write_results(run), "summary_uri": _write_summary(run)}
     row = of_row(context, task.reference)
     return end(task, result_of(board, row, status=status, uris=uris), context, why=why)

@@ -76,10 +76,16 @@ def test_whoever_was_called_as_often_as_chosen_is_over(world: World) -> None:
     assert world.judging.after_attempt(a_call(attempt=2), ended) == Close("attempts_used")
 
 
-@pytest.mark.parametrize("status", ["voicemail_reached", "no_record", "unknown", "a new word"])
+@pytest.mark.parametrize("status", ["voicemail_reached", "no_record", "a new word"])
 def test_a_status_that_the_rule_does_not_name_ends_a_row(world: World, status: str) -> None:
-    """After one attempt there is nothing to be said about attempts."""
-    assert world.judging.after_attempt(a_call(), [Attempt(1, status)]) == Close()
+    """The reason says so; in a list of one attempt there is nothing to be said about attempts."""
+    assert world.judging.after_attempt(a_call(), [Attempt(1, status)]) == Close("not_named")
+    assert World(AttemptRule()).judging.after_attempt(a_call(), [Attempt(1, status)]) == Close()
+
+
+def test_of_whom_nothing_is_known_no_reason_is_known(world: World) -> None:
+    """The status says it all."""
+    assert world.judging.after_attempt(a_call(), [Attempt(1, "unknown")]) == Close()
 
 
 def test_what_the_api_has_refused_is_asked_for_again_in_a_further_try() -> None:

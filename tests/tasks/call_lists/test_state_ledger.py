@@ -476,7 +476,7 @@ def test_a_record_is_small(store: StateStore) -> None:
 
 
 def test_another_process_of_the_same_try_keeps_a_second_key_unsent(store: StateStore) -> None:
-    """Airflow lets both write; a 409 may then be due to the other one's call, and not to a refusal of ours."""
+    """Airflow lets both write; a 409 may then be due to the other one's call, and not to a refusal."""
     call = listed(1)
     first, second = ledger_in(store), ledger_in(store)
     first.prepare([call])
