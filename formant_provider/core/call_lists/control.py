@@ -35,14 +35,23 @@ QUIET = timedelta(minutes=5)
 
 
 def rest(
-    now: datetime, due_at: datetime | None, longest_wait: timedelta, *, quiet_for: timedelta | None
+    now: datetime,
+    due_at: datetime | None,
+    longest_wait: timedelta,
+    *,
+    blocked_for: timedelta,
+    quiet_for: timedelta | None,
 ) -> Rest | None:
     """Return until when there is nothing to do, if that is long; ``None`` if it is not.
 
     :param due_at: when the next call may be sent; ``None`` if none is waiting.
     :param longest_wait: for how long the worker may wait for it.
+    :param blocked_for: for how long nothing may be asked, of whatever.
     :param quiet_for: for how long nothing has happened, if calls are in progress; ``None`` if none is.
     """
+    # While calls are in progress a poll may be under way: one that is given up has to begin anew.
+    if blocked_for > (longest_wait if quiet_for is None else max(longest_wait, QUIET)):
+        return Rest(now + blocked_for)
     is_near = due_at is not None and due_at - now <= longest_wait
     if is_near or (quiet_for is None and due_at is None):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _NO_ROOM_S = 1.0
 # Each part reads the whole list again: few where nothing else is to be sent.
-_PARTS_WHILE_BUSY, _PARTS = 20, 4
+_PARTS_WHILE_BUSY, _PARTS, _LEAST_OF_PART = 20, 4, 25
 _LOOKS_EVERY = timedelta(seconds=10)
 
 # Carries out what may block, elsewhere, and calls back with what came of it.
@@ -69,6 +70,7 @@ class Listening:
         poll = self._polls.get(agent_id)
         if poll is None:
             feed = Feed(agent_id, self.now)
+            feed.details_of = self._details_of
             poll = self._polls[agent_id] = _Poll(
                 feed, Polling(feed, self.pace, self.now, self.clients.lasting)
             )
@@ -83,9 +85,13 @@ class Listening:
         :raises Exception: what keeps a client from being opened, if it does not pass.
         """
         for poll in self._polls.values():
-            poll.feed.parts = _PARTS_WHILE_BUSY if self.pace.is_busy else _PARTS
             while poll.feed.waiters and poll.is_ready(self.now()) and self._step(poll):
                 pass
+
+    def _details_of(self, listed: int) -> float:
+        """Return how many details a poll reads. What it has read is of no use before it ends."""
+        part = listed // (_PARTS_WHILE_BUSY if self.pace.is_busy else _PARTS)
+        return max(part, min(_LEAST_OF_PART, (self.pace.limit or math.inf) // 2))
 
     def hurry(self) -> None:
         """Let pauses be as long as they are when nothing else is to be sent."""

@@ -85,6 +85,11 @@ class Pace:
         """How many requests were answered."""
         return self._answers
 
+    @property
+    def limit(self) -> int | None:
+        """How many requests the API allows in a window; ``None`` as long as it has not said so."""
+        return self._limit
+
     def wait_s(self) -> float:
         """Return how many seconds the next request has to wait; 0 when it may leave."""
         now = self._now()

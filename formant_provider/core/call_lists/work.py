@@ -257,11 +257,10 @@ class ListWork:
         """Return until when there is nothing to do, if that is long."""
         if self._sending or self._ready:
             return None
-        now, wait = self.now(), timedelta(seconds=self.pace.wait_s())
-        if wait > self.longest_wait:  # nothing may be asked before, of whatever
-            return Rest(now + wait)
+        now, blocked_for = self.now(), timedelta(seconds=self.pace.wait_s())
         quiet_for = now - self._moved_at if len(self.listening) else None
-        return rest(now, self._next_send_at(), self.longest_wait, quiet_for=quiet_for)
+        due_at = self._next_send_at()
+        return rest(now, due_at, self.longest_wait, blocked_for=blocked_for, quiet_for=quiet_for)
 
     def _next_send_at(self) -> datetime | None:
         """Return when the next call may be sent; ``None`` if none is waiting."""

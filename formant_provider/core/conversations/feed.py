@@ -59,10 +59,11 @@ class Feed(BaseFeed[Waiter]):
 
     :param agent_id: whose conversations are listed. ``None`` lists nothing: then every waiter has a
         ``conversation_id``, and its detail is read in every poll.
-    :ivar parts: in so many polls many details are read, so as to end some waits soon; 0: all in one.
+    :ivar details_of: how many details a poll reads, by the length of the list; another one follows soon.
     """
 
-    hears, parts = True, 0
+    hears = True
+    details_of: Callable[[int], float] = staticmethod(lambda _listed: math.inf)
 
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
@@ -72,8 +73,7 @@ class Feed(BaseFeed[Waiter]):
         self._ownership = Ownership()
         self._unknown_statuses: set[str] = set()
         self._clock = VendorClock(now)
-        self._has_traces = False
-        self._heard = Heard()
+        self._has_traces, self._heard = False, Heard()
         self._listening, self._details_left = Listening(agent_id), math.inf
 
     def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
@@ -195,7 +195,7 @@ class Feed(BaseFeed[Waiter]):
 
         yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._has_traces |= any(record.trace_id is not None for record in listed.values())
-        self._details_left = max(25, len(listed) // self.parts) if self.parts else math.inf
+        self._details_left = self.details_of(len(listed))
         index = WaiterIndex(due, self._recipients, self._clock)
         for record in self._own_records(due, index):
             listed.setdefault(record.conversation_id, record)

@@ -208,3 +208,14 @@ def test_after_the_end_nothing_is_sent(world: World) -> None:
     world.settle()
     world.listening.close()
     assert world.lists() == 1
+
+
+def test_a_poll_ends_some_waits_before_it_uses_up_a_small_limit() -> None:
+    """Else a worker that is given back until there is room again would find out nothing, ever."""
+    with Sandbox(speed=0, start_at=NOON, rate_limit=12, rate_window_seconds=3600) as sandbox:
+        world = World(sandbox)
+        for place in range(1, 21):
+            world.call(place)
+        sandbox.advance(600)
+        assert len(world.settle()) == 6
+        assert len(world.listening) == 14

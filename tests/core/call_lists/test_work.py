@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -264,3 +265,20 @@ def test_calls_of_an_earlier_wake_are_followed(start: Start, sandbox: Sandbox) -
     assert world.run() is None
     assert world.statuses() == ["completed"]
     assert CALL not in {seen.endpoint for seen in sandbox.requests}
+
+
+def test_a_limit_that_one_poll_uses_up_does_not_stop_a_list(tmp_path: Path) -> None:
+    """What a poll has read is kept until the limit lets it go on, though the worker may wait less."""
+    with (
+        Sandbox(call_speed=3000, rate_limit=6, rate_window_seconds=2) as sandbox,
+        Board(tmp_path, {"completed"}) as board,
+    ):
+        for row in range(110, 120):
+            add_call(board, row)
+        world = ListWorld(board, sandbox, longest_wait=timedelta(seconds=0.5))
+        wakes = 0
+        while (rest := world.run()) is not None and wakes < 20:
+            time.sleep(max((rest.until - now()).total_seconds(), 0))
+            world, wakes = ListWorld(board, sandbox, longest_wait=timedelta(seconds=0.5)), wakes + 1
+        assert (rest, world.statuses()) == (None, ["completed"] * 10)
+        assert sandbox.rings == {number(row): 1 for row in range(110, 120)}

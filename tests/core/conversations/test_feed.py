@@ -33,7 +33,7 @@ def test_many_waiters_cost_one_list_and_one_detail_for_each_that_ended(in_list: 
 def test_details_that_a_poll_leaves_are_read_by_the_next_which_follows_soon(world: Any) -> None:
     """Some waits end early so, and none waits for the interval when there is more to read."""
     w = world()
-    w.feed.parts = 20
+    w.feed.details_of = lambda listed: listed - 15
     waiters = [w.join(w.place(f"{n:02}"), poll_interval_s=60.0) for n in range(10, 50)]
     assert w.poll(200) == {"lists": 1, "details": 25}
     assert sum(waiter.outcome is not None for waiter in waiters) == 25
