@@ -13,8 +13,8 @@ help: ## show this list
 demo: .venv/.ready ## run example DAGs in a real Airflow against the sandbox, and show the calls
 	@$(BIN)/python scripts/demo.py
 
-airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ctrl-C stops it
-	@$(BIN)/python scripts/airflow_local.py
+airflow: .venv/.ready ## start Airflow with the example DAGs and the sandbox; Ctrl-C stops it; ARGS=--dags=FOLDER for your own
+	@$(BIN)/python scripts/airflow_local.py $(ARGS)
 
 test: .venv/.ready ## run the tests
 	@$(PYTEST) $(AT_ONCE)

@@ -17,6 +17,7 @@ from formant_provider.operators.call_list import FormantCallListOperator
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import CALL
 from support.list_rows import number
+from support.private import search
 from support.scripted_server import Answer, ScriptedServer, Seen
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, run_task
@@ -67,30 +68,8 @@ def a_list(**fields: Any) -> FormantCallListOperator:
     return FormantCallListOperator(task_id="list", **fields)
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def left_behind(run: TaskRun) -> dict[str, str]:
-    """Whatever of a run can be read by someone: the log even before it is masked."""
-    messages = [repr(msg) for msg in run.messages if type(msg).__name__ != "MaskSecret"]
-    return {
-        "log": run.log_text,
-        "messages to the server": "\n".join(messages),
-        "rendered fields": repr(run.rendered_fields),
-        "xcom": repr(run.xcoms),
-        "state entries": repr(run.state_store),
-        "trigger": repr(run.deferral),
-        "errors": "\n".join(f"{error!r} {error} {vars(error)}" for error in chain(run.error)),
-    }
-
-
 def assert_private(run: TaskRun, private: tuple[str, ...] = PRIVATE) -> None:
-    for place, text in left_behind(run).items():
-        for secret in private:
-            assert secret not in text, f"{secret!r} is in the {place}"
+    search(run, private)
 
 
 def test_a_list_leaves_nothing_private(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.sandbox import Fault, Sandbox
+from support.private import search
 from support.scripted_server import Answer, ScriptedServer, Seen
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, make_dag, run_task
@@ -20,34 +20,8 @@ PARAMETERS = {"customer_phone": f"+{DIGITS}", "customer_name": "Rahul-the-privat
 PRIVATE = (KEY, DIGITS, "Rahul-the-private", "2900071")
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    pending, seen = [error], set()
-    while pending:
-        current = pending.pop()
-        if current is not None and id(current) not in seen:
-            seen.add(id(current))
-            pending += [current.__cause__, current.__context__]
-            yield current
-
-
-def everything_left_behind(run: TaskRun) -> dict[str, str]:
-    """Whatever of a run can be read by someone: the log even before it is masked."""
-    # The masker itself has to be told what to mask; those messages end in the supervisor's memory.
-    messages = [repr(msg) for msg in run.messages if type(msg).__name__ != "MaskSecret"]
-    return {
-        "log": run.log_text,
-        "messages to the server": "\n".join(messages),
-        "rendered fields": repr(run.rendered_fields),
-        "xcom": repr(run.xcoms),
-        "state store": repr(run.state_store),
-        "errors": "\n".join(f"{error!r} {error} {vars(error)}" for error in chain(run.error)),
-    }
-
-
 def assert_private(run: TaskRun, private: tuple[str, ...] = PRIVATE) -> None:
-    for place, text in everything_left_behind(run).items():
-        for secret in private:
-            assert secret not in text, f"{secret!r} is in the {place}"
+    search(run, private)
 
 
 def an_operator(**fields: Any) -> FormantCreateCallOperator:
