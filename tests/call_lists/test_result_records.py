@@ -125,7 +125,8 @@ def test_what_webhooks_have_told_is_not_asked_for(
     ):
         assert write_here(tmp_path / "told.jsonl", rows, COLUMNS) == plain
     assert details(sandbox) == asked
-    assert f"Of {asked} conversations webhooks had told all; 0 were read in detail" in caplog.text
+    assert f"and 0 could not be read; of {asked} more webhooks had told all." in caplog.text
+    assert "0 conversations were read in detail" in caplog.text
 
 
 @pytest.mark.parametrize("change", [{"status": "failed"}, {"start_ms": NOON_MS}])
@@ -157,7 +158,7 @@ def test_errors_that_last_leave_the_rest_unread(tmp_path: Path, caplog: pytest.L
     assert cells == [{**EMPTY, "results_status": "unread"}] * 698
     assert len(server.seen) == 3
     assert "; the rest stays unread: " in caplog.text
-    assert "0 were read in detail, and 698 could not be read" in caplog.text
+    assert "0 conversations were read in detail for the results, and 698 could not be read" in caplog.text
 
 
 def test_a_key_that_is_refused_is_tried_once(sandbox: Sandbox, tmp_path: Path) -> None:

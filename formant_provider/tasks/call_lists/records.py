@@ -79,10 +79,10 @@ class AttemptRecords(ExitStack):
     def log_read(self) -> None:
         """Log where the records came from."""
         log.info(
-            "Of %s conversations webhooks had told all; %s were read in detail, and %s could not be read.",
-            self.from_webhooks,
+            "%s conversations were read in detail for the results, and %s could not be read%s.",
             self.asked,
             self.unread,
+            f"; of {self.from_webhooks} more webhooks had told all" if self.from_webhooks else "",
         )
 
     def _detail(self, conversation_id: str) -> Conversation | None:

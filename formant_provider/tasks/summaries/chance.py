@@ -63,6 +63,8 @@ def _sentence(pair: tuple[str, str], points: tuple[float, float, float]) -> str:
     more, low, high = points
     between = f"95 % interval: {low:.1f} to {high:.1f} points"
     said = f"Agent {pair[0]} reached {more:.1f} percentage points more than agent {pair[1]} ({between})."
+    if round(more, 1) == 0:
+        return f"Agents {pair[0]} and {pair[1]} reached the same share ({between})."
     if low > 0:
         return f"{said} That is more than chance explains."
     return f"{said} The interval contains 0, so this difference may be chance."

@@ -64,3 +64,9 @@ def test_many_agents_allow_for_many_comparisons() -> None:
     clear = four | {"460": Share(1000, 700)}
     assert all(sentence.startswith("Agent 460 reached") for sentence in verdicts(clear))
     assert len(verdicts(clear)) == 4
+
+
+def test_agents_that_reached_the_same_share_are_said_to() -> None:
+    """None of them is named as the better one."""
+    (said,) = verdicts({"456": Share(6, 3), "789": Share(8, 4)})
+    assert said.startswith("Agents 456 and 789 reached the same share (95 % interval: -")
