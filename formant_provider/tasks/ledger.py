@@ -137,8 +137,9 @@ class TaskStateLedger(Generic[IntentT]):
         try:
             keep(self.run.store, self._entry, position)
         except Exception as error:
+            what = "intent to call" if intent.receipt is None else "receipt of a call that was placed"
             raise SendAborted(
-                "The intent to call could not be written to Airflow's task state store"
+                f"The {what} could not be written to Airflow's task state store"
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"
             ) from error
         self._position, self.written_in_try = position, self.run.try_number

@@ -19,6 +19,7 @@ class ObjectStore(AbstractFileSystem):
     """Takes objects in parts, and keeps them unless ``forgetful``.
 
     :ivar parts: the size of each part that was sent, in order.
+    :ivar pending: uploads that were begun and neither ended nor discarded: what is paid for, and never seen.
     :ivar breaks_at: the part, counted from 1, at which the connection is lost; ``None`` is never.
     """
 
@@ -29,6 +30,7 @@ class ObjectStore(AbstractFileSystem):
         super().__init__()
         self.objects: dict[str, bytes] = {}
         self.parts: list[int] = []
+        self.pending = 0
         self.breaks_at = breaks_at
         self.forgetful = forgetful
 
@@ -64,6 +66,10 @@ class ObjectStore(AbstractFileSystem):
 class _Upload(AbstractBufferedFile):
     def _initiate_upload(self) -> None:
         self.taken: list[bytes] = []
+        self.fs.pending += 1
+
+    def discard(self) -> None:
+        self.fs.pending -= self.offset is not None
 
     def _upload_chunk(self, final: bool = False) -> bool:
         part = self.buffer.getvalue()
@@ -73,6 +79,7 @@ class _Upload(AbstractBufferedFile):
         if not self.fs.forgetful:
             self.taken.append(part)
         if final:
+            self.fs.pending -= 1
             self.fs.objects[self.path] = b"".join(self.taken)
         return True
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from formant_provider.api.errors import SendAborted
+from formant_provider.api.models import CallReceipt
+from formant_provider.core.calls.intent import Intent
 from formant_provider.tasks.ledger import InMemoryLedger, TaskStateLedger
 from support.ledger_contract import DurableLedgerContract, LedgerContract
 from support.versions import needs_state_store
@@ -46,6 +51,17 @@ class TestTaskStateLedger(DurableLedgerContract):
 
     def break_store(self) -> None:
         self._store.is_broken = True
+
+    def test_what_could_not_be_written_is_told_apart(self) -> None:
+        """Of an intent nothing was sent; of a receipt the call was placed, and a next try has to find it."""
+        ledger, intent = self.open(Intent), Intent("key", written_at=datetime(2026, 3, 18, tzinfo=UTC))
+        ledger.read()
+        self.break_store()
+        with pytest.raises(SendAborted, match="The intent to call could not be written"):
+            ledger.write(intent)
+        receipt = CallReceipt(456, "t1", "initiated", "c1", None)
+        with pytest.raises(SendAborted, match="The receipt of a call that was placed could not be written"):
+            ledger.write(replace(intent, receipt=receipt))
 
 
 class TestInMemoryLedger(LedgerContract):

@@ -174,12 +174,12 @@ def _sink(filesystem: Any, path: str) -> Iterator[IO[bytes]]:
     sink = filesystem.open(path, "wb", block_size=_BLOCK_BYTES)
     try:
         yield sink
-    except BaseException:
+        sink.close()
+    except BaseException:  # also of its end: the parts of an upload lie in the store until it is discarded
         with suppress(Exception):
             sink.closed = True
             sink.discard()
         raise
-    sink.close()
 
 
 def _part_name() -> str:
