@@ -210,12 +210,18 @@ def test_after_the_end_nothing_is_sent(world: World) -> None:
     assert world.lists() == 1
 
 
-def test_a_poll_ends_some_waits_before_it_uses_up_a_small_limit() -> None:
-    """Else a worker that is given back until there is room again would find out nothing, ever."""
-    with Sandbox(speed=0, start_at=NOON, rate_limit=12, rate_window_seconds=3600) as sandbox:
+@pytest.mark.parametrize(("is_busy", "ended"), [(False, 10), (True, 2)])
+def test_a_poll_ends_some_waits_before_it_uses_up_a_small_limit(is_busy: bool, ended: int) -> None:
+    """Else a worker that is given back until there is room again would find out nothing, ever.
+
+    Beside calls, which use up most of it, a poll is shorter still: a list may be stopped by what it finds.
+    """
+    with Sandbox(speed=0, start_at=NOON, rate_limit=20, rate_window_seconds=3600) as sandbox:
         world = World(sandbox)
-        for place in range(1, 21):
+        world.pace = world.listening.pace = Pace(sandbox.now, share_of_polls=1.0, jitter=lambda: 0.0)
+        for place in range(1, 31):
             world.call(place)
         sandbox.advance(600)
-        assert len(world.settle()) == 6
-        assert len(world.listening) == 14
+        world.pace.is_busy = is_busy
+        assert len(world.settle()) == ended
+        assert len(world.listening) == 30 - ended
