@@ -262,7 +262,7 @@ def test_the_call_list_reports_on_each_row(example: str, env: dict[str, str]) ->
         ]
     assert rows == [
         ["L-1", "completed", "", "1"],
-        ["L-2", "unreachable", "", "1"],
+        ["L-2", "unreachable", "not_named", "1"],
         ["L-3", "rejected", "impossible_number", "0"],
     ]
     assert "<svg" in (folder / "called.html").read_text()
