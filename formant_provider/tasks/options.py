@@ -119,7 +119,8 @@ def redial_outcomes(value: Collection[str]) -> frozenset[str]:
 
 def statuses(name: str, value: Collection[str]) -> frozenset[str]:
     """Return words that the status of a conversation may be."""
-    if isinstance(value, str) or not all(isinstance(word, str) and word.strip() for word in value):
+    is_set = isinstance(value, Collection) and not isinstance(value, str)
+    if not is_set or not all(isinstance(word, str) and word.strip() for word in value):
         raise ValueError(f"{name} must be a set of statuses such as completed; not {value!r}")
     return frozenset(value)
 
