@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,10 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NO_ROOM_S = 1.0
-# In so many parts details are read, each of which reads the whole list again, so few where nothing else is to
-# be sent; and not more than such a part of the limit takes, which polls get little of while there are calls.
-_WHILE_BUSY, _ELSE = (20, 10), (4, 2)
-_LEAST_OF_PART = 25
+# Each part reads the whole list again: few where nothing else is to be sent.
+_PARTS_WHILE_BUSY, _PARTS, _LEAST_OF_PART = 20, 4, 25
 _LOOKS_EVERY = timedelta(seconds=10)
 
 # Carries out what may block, elsewhere, and calls back with what came of it.
@@ -92,8 +89,8 @@ class Listening:
 
     def _details_of(self, listed: int) -> float:
         """Return how many details a poll reads. What it has read is of no use before it ends."""
-        parts, share = _WHILE_BUSY if self.pace.is_busy else _ELSE
-        return max(listed // parts, min(_LEAST_OF_PART, (self.pace.limit or math.inf) // share), 1)
+        part = listed // (_PARTS_WHILE_BUSY if self.pace.is_busy else _PARTS)
+        return max(part, min(_LEAST_OF_PART, self.pace.requests_of_poll() // 1 - 1), 1)
 
     def hurry(self) -> None:
         """Let pauses be as long as they are when nothing else is to be sent."""

@@ -32,6 +32,8 @@ LONGEST_BACKOFF_S = 120.0
 # Such a part of the limit may be taken by reading which calls are over, while there are calls to be placed;
 # and the second one where a list may be stopped by what is read.
 SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT = 0.03, 0.25
+# One poll may take so much of it, in several windows if need be: each has to read its page of the list again.
+_SHARE_OF_ONE_POLL = 0.1
 _ONE_MORE_EVERY = timedelta(minutes=1)
 # Where lines are what is short, it matters when a call is over.
 _POLL_FOR_LINES_S = 15.0
@@ -85,10 +87,11 @@ class Pace:
         """How many requests were answered."""
         return self._answers
 
-    @property
-    def limit(self) -> int | None:
-        """How many requests the API allows in a window; ``None`` as long as it has not said so."""
-        return self._limit
+    def requests_of_poll(self) -> float:
+        """Return how many requests one poll should take at most, so that it ends within a window or a few."""
+        if self._limit is None:
+            return math.inf
+        return self._limit * (max(self._share, _SHARE_OF_ONE_POLL) if self.is_busy else 0.5)
 
     def wait_s(self) -> float:
         """Return how many seconds the next request has to wait; 0 when it may leave."""
