@@ -59,7 +59,7 @@ def test_what_the_api_would_refuse_is_a_value_error(start, phone, options):
 
 
 def test_a_long_list_is_read_quickly(start):
-    """Among 20,000 calls a page takes a few milliseconds and 200 details well under a second of CPU."""
+    """Among 20,000 calls a page takes a few milliseconds and 200 details half a second, of CPU."""
     api = start(rate_limit=None)
     calls = [api.sandbox.place(PHONE) for _ in range(20_000)]
     api.sandbox.advance(142)
@@ -69,11 +69,11 @@ def test_a_long_list_is_read_quickly(start):
         newest_first = calls[::-1][offset : offset + 100]
         items = api.conversations(limit=100, offset=offset).json()["data"]
         assert [item["conversation_id"] for item in items] == [call.conversation_id for call in newest_first]
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 0.25
     started = time.process_time()
     for call in calls[::100]:
         assert api.conversation(call.conversation_id).status_code == 200
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 0.5
 
 
 def test_an_inbound_call_has_a_record_and_no_ring(start):
