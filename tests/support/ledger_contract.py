@@ -92,9 +92,9 @@ class LedgerContract(ABC):
 class DurableLedgerContract(LedgerContract):
     """The promises of one that :attr:`~formant_provider.core.ledger.Ledger.is_durable`."""
 
+    @abstractmethod
     def break_store(self) -> None:
         """From now on the store does not answer: it is down, or the task was given to another process."""
-        raise NotImplementedError
 
     @pytest.mark.parametrize("intent", INTENTS.values(), ids=INTENTS)
     def test_a_next_try_reads_what_was_written(self, intent: BaseIntent) -> None:
