@@ -49,11 +49,19 @@ class Callbacks:
     :param now: tells the current time, aware.
     :param sleep: waits for so many seconds.
     :param check_before_send: asked right before every send; the error it returns is raised instead.
+    :param about: what this is about, in words, for the log of who places many; empty: there is but one.
     """
 
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
     check_before_send: Callable[[], FormantError | None] | None = None
+    about: str = ""
+
+    def log(self, level: int, text: str, *values: object) -> None:
+        """Log a line; where many are placed it says which one it is about."""
+        if self.about:
+            text, values = f"%s: {text}", (self.about, *values)
+        log.log(level, text, *values)
 
     def search(self, look: Callable[[], T | None], timeout_s: float) -> tuple[T | None, FormantError | None]:
         """Look until something is found or the time is up; return it, and the error of the last look.
@@ -66,7 +74,7 @@ class Callbacks:
             try:
                 found = look()
             except FormantError as caught:
-                log.warning("%s. The search continues.", caught)
+                self.log(logging.WARNING, "%s. The search continues.", caught)
                 error = caught
             left_s = timeout_s - waited_s
             asked_s = (error.retry_after_s if error else None) or 0.0

@@ -83,17 +83,17 @@ def welcome(sandbox: Sandbox) -> str:
             f"  faults, counts, time: {sandbox.base_url}/sandbox/",
             f"  webhooks: {sandbox.base_url}/sandbox/webhooks",
             "",
-            *_number_table(),
+            *_number_table(sandbox.call_speed),
             "",
             f"export AIRFLOW_CONN_FORMANT_DEFAULT={shlex.quote(sandbox.connection_uri())}",
         ]
     )
 
 
-def _number_table() -> list[str]:
+def _number_table(call_speed: float) -> list[str]:
     lines = [f"  {'number ends in':<16}{'status':<20}{'lasts':<8}what happens"]
     for row in table_rows():
-        lasts = f"{row['lasts_seconds']} s"
+        lasts = f"{row['lasts_seconds'] / call_speed:.3g} s"
         lines.append(f"  {row['ends_in']:<16}{row['status']:<20}{lasts:<8}{row['note']}")
     return [*lines, "  use +14155550100 to +14155550199, reserved for fiction"]
 

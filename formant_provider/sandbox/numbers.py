@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ def agent_phone(agent_id: int) -> str:
     return f"+121255501{agent_id % 100:02}"
 
 
-def table_rows() -> list[dict[str, str | int | None]]:
+def table_rows() -> list[dict[str, Any]]:
     """Return the whole table as plain rows, the default last under ``ends_in`` = ``any other``."""
     return [
         {

@@ -176,3 +176,9 @@ def test_wrong_arguments_are_said_plainly(arguments):
     assert ended.returncode == 2
     assert ended.stderr.startswith("usage: ")
     assert "Traceback" not in ended.stderr
+
+
+def test_its_table_says_how_long_a_call_lasts_there():
+    """With ``--call-speed`` calls are over sooner, and the table of test numbers shows it."""
+    with running("--port", "0", "--call-speed", "10") as (_, text):
+        assert re.search(r"any other +completed +14\.2 s", text), text

@@ -32,7 +32,7 @@ insert into total values (0, 0, 0);
 _ADD = f"insert or ignore into listed values (null{', ?' * 19})"  # noqa: S608 - our own words
 _CALL = (
     "place, number, reference, zone, agent_id, key, has_own_name, parameters, metadata, attempt, ended,"
-    " placed, barred, due_ms"
+    " placed, barred, due_ms, row_number"
 )
 # What may have been placed stays so until it is known.
 _WAIT = """

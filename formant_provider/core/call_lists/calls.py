@@ -54,12 +54,14 @@ class ListedCall:
     :param reference: the user's own name of the row, if there is one.
     :param attempt: which attempt is due, from 1 on.
     :param has_own_name: whether the user named the call, so that others may ask for the same.
+    :param row_number: as a person counts the rows of its file, for the log.
     """
 
     request: CallRequest
     reference: str | None = None
     attempt: int = 1
     has_own_name: bool = False
+    row_number: int = 0
 
     @property
     def key(self) -> str:

@@ -108,6 +108,7 @@ class CallPlacer:
             check_before_send=self.check_before_send,
             when=timing.when,
             listing=self.listings.of(call.request.agent_id),
+            about=f"Row {call.row_number}",
         )
         placing = CallPlacing(call.request, client, noted, self._policy(call), callbacks)
         try:
@@ -143,7 +144,7 @@ def listed_of(call: Call) -> ListedCall:
     reference = call.reference
     if reference and (holds_international(reference) or names(reference, call.number)):
         reference = None  # no number is in a store in the open
-    return ListedCall(request, reference, call.attempt, call.has_own_name)
+    return ListedCall(request, reference, call.attempt, call.has_own_name, call.row_number)
 
 
 class _Timing:

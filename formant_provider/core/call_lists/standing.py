@@ -47,6 +47,7 @@ class Call(NamedTuple):
     :param attempt: the one that is due, or in progress.
     :param ended: attempts that are over.
     :param placed: what is known of the one in progress, plain values.
+    :param row_number: as a person counts the rows of its file.
     :param due_ms: when it is due, in milliseconds since 1970.
     :param barred: why the person must not be called any more, in a word; ``None``: nothing says so.
     """
@@ -65,3 +66,4 @@ class Call(NamedTuple):
     placed: Mapping[str, Any] | None
     barred: str | None = None
     due_ms: int = 0
+    row_number: int = 0

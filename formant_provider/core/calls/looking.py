@@ -31,8 +31,6 @@ from formant_provider.core.validation import refuse_past
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
-log = logging.getLogger(__name__)
-
 
 @dataclass
 class Looking:
@@ -89,7 +87,8 @@ class Looking:
             return replace(facts, since_last_call=tuple(self._search().since(began)))
 
     def _others(self, intent: Intent, facts: Facts) -> Facts:
-        log.info("Another row of this mapped task may have placed this call: looking for it before sending.")
+        text = "Another row of this mapped task may have placed this call: looking for it before sending."
+        self.callbacks.log(logging.INFO, text)
         spans = [Span(intent.written_at, self.callbacks.now() + STARTS_WITHIN, is_exact=False)]
         with may_have_been_placed():
             finding = self._search().find(spans, **self._known_ids)
@@ -105,10 +104,10 @@ class Looking:
         return False
 
     def _call(self, intent: Intent, facts: Facts) -> Facts:
+        why = "An earlier try may have placed this call, and sending is not safe."
         if facts.is_used:
-            log.warning("The key of this call was used before: the call was placed already. Looking for it.")
-        else:
-            log.warning("An earlier try may have placed this call, and sending is not safe. Looking for it.")
+            why = "The key of this call was used before: the call was placed already."
+        self.callbacks.log(logging.WARNING, "%s Looking for it.", why)
         spans = self._spans(intent, facts.timing.moment if facts.is_used and facts.timing else None)
         search, last = self._search(), Finding(spans=tuple(spans))
 

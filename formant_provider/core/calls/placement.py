@@ -53,8 +53,6 @@ from formant_provider.core.placing import Result
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
-log = logging.getLogger(__name__)
-
 MOST_TIMES_SUPERSEDED = 20
 PAUSE_S = 0.5
 
@@ -200,12 +198,12 @@ class CallPlacing:
         except FormantError as failed:
             if not self._facts.is_used:  # the next key: what is not on record is not sent
                 raise
-            log.warning("%s. The next try will ask the API instead.", failed)
+            self.callbacks.log(logging.WARNING, "%s. The next try will ask the API instead.", failed)
         return intent
 
     def _done(self, done: Done) -> Placement:
         if done.why:
-            log.warning(done.why)
+            self.callbacks.log(logging.WARNING, "%s", done.why)
         intent, finding = done.intent, done.finding
         if finding is None:
             result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
@@ -222,7 +220,8 @@ class CallPlacing:
                 self.ledger.write(intent)
         since = first_of(finding.spans)
         if not finding.is_empty:
-            log.warning(
+            self.callbacks.log(
+                logging.WARNING,
                 "%s conversations with this recipient are on record since %s, and none is proven to be this"
                 " call's: it has to be the only one that one of its sends can have led to.",
                 finding.others or 1,
@@ -258,12 +257,14 @@ class CallPlacing:
 
     def _log_send(self, decided: Send) -> None:
         if decided.why:
-            log.info(decided.why)
+            self.callbacks.log(logging.INFO, "%s", decided.why)
         asked = self.call.scheduled_for
         if self._is_capped and decided.moment:
-            log.info("call_cap allows this call later: it is scheduled for %s.", utc_text(decided.moment))
+            text = "call_cap allows this call later: it is scheduled for %s."
+            self.callbacks.log(logging.INFO, text, utc_text(decided.moment))
         elif decided.moment and decided.moment != asked:
-            log.info(
+            self.callbacks.log(
+                logging.INFO,
                 "calling_window is closed %s: the call is scheduled for its next opening, %s.",
                 f"at {asked}" if asked else "now",
                 utc_text(decided.moment),

@@ -23,8 +23,6 @@ from formant_provider.core.vendor_clock import skew_of
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
-log = logging.getLogger(__name__)
-
 
 @dataclass
 class Sending:
@@ -56,7 +54,7 @@ class Sending:
         while isinstance(aborted := self._claim(), PaceExceeded) and aborted.waits_here:
             if not self._has_waited:  # it may ask again and again
                 self._has_waited = True
-                log.info("%s. This try waits for it.", aborted)
+                self.callbacks.log(logging.INFO, "%s. This try waits for it.", aborted)
             self.callbacks.sleep(aborted.retry_after_s or 0)
         return aborted
 
