@@ -21,6 +21,7 @@ from formant_provider.api.models import CallReceipt, CallRequest, Conversation, 
 from formant_provider.api.multipart import Form
 from formant_provider.api.pages import Page
 from formant_provider.api.retry import Quota, RetryPolicy
+from formant_provider.api.telemetry import SILENT, Telemetry
 from formant_provider.api.transport import Request, Transport
 
 CREATE_CALL = "POST /v1/call"
@@ -44,6 +45,7 @@ class FormantClient:
         minute.
     :param user_agent_suffix: added to the ``User-Agent``, such as ``apache-airflow/3.3.2``.
     :param sleep: waits for so many seconds; ``None`` means :func:`time.sleep`.
+    :param telemetry: counts and traces what this client does; by default nobody does.
     """
 
     def __init__(
@@ -53,8 +55,12 @@ class FormantClient:
         retry_policy: RetryPolicy | None = None,
         user_agent_suffix: str = "",
         sleep: Callable[[float], None] | None = None,
+        telemetry: Telemetry = SILENT,
     ) -> None:
-        self._transport = Transport(config, retry_policy or RetryPolicy(), user_agent_suffix, sleep)
+        self.telemetry = telemetry
+        self._transport = Transport(
+            config, retry_policy or RetryPolicy(), user_agent_suffix, sleep, telemetry
+        )
 
     def __enter__(self) -> FormantClient:
         return self

@@ -26,6 +26,7 @@ from formant_provider.api.log_throttle import LogThrottle
 from formant_provider.api.multipart import Form
 from formant_provider.api.responses import read_answer, read_file, transport_error
 from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
+from formant_provider.api.telemetry import RATE_LIMITED, REQUESTS, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,12 @@ class Transport:
         retry_policy: RetryPolicy,
         user_agent_suffix: str,
         sleep: Callable[[float], None] | None,
+        telemetry: Telemetry,
     ) -> None:
         self.config = config
         self._retry_policy = retry_policy
         self._sleep = sleep or time.sleep
+        self._telemetry = telemetry
         self._session = _session(config, user_agent_suffix)
         self._rate_limit_lines = LogThrottle(first_after_s=0)
         self.quota: Quota | None = None  # of the last answer
@@ -153,7 +156,9 @@ class Transport:
         try:
             response = self._request(request)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            self._telemetry.count(REQUESTS, operation=request.operation, status="none")
             return transport_error(request.operation, error)
+        self._count(request, response.status_code)
         now = datetime.now(UTC)
         self.quota = read_quota(response.headers, now=now)
         self.server_date = http_date(response.headers.get("Date", "")) or self.server_date
@@ -167,6 +172,11 @@ class Transport:
                 shape=request.shape,
                 now=now,
             )
+
+    def _count(self, request: Request, status: int) -> None:
+        self._telemetry.count(REQUESTS, operation=request.operation, status=status)
+        if status == requests.codes.too_many_requests:
+            self._telemetry.count(RATE_LIMITED, operation=request.operation)
 
     def _request(self, request: Request) -> requests.Response:
         """Send, and read the answer; of a file, only its head."""

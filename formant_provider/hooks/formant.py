@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from formant_provider.hooks.telemetry import AirflowTelemetry
 from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ class FormantHook(BaseHook):
         self.region = region
         self._with_store = True
         self._config: ClientConfig | None = None
+        self._telemetry: AirflowTelemetry | None = None
+
+    @property
+    def telemetry(self) -> AirflowTelemetry:
+        """What counts and traces for this connection. Made where it is first asked for."""
+        if self._telemetry is None:
+            self._telemetry = AirflowTelemetry(self.formant_conn_id)
+        return self._telemetry
 
     @property
     def address(self) -> str:
@@ -63,7 +72,7 @@ class FormantHook(BaseHook):
             within a minute.
         :raises InvalidInput: a field of the connection is missing or wrong; the error names it.
         """
-        return _client(self.get_config(), retry_policy)
+        return _client(self.get_config(), retry_policy, self.telemetry)
 
     async def aget_conn(self, retry_policy: RetryPolicy | None = None) -> FormantClient:
         """Return a client without blocking the event loop. The client itself blocks: use it in a thread.
@@ -74,7 +83,7 @@ class FormantHook(BaseHook):
         from airflow.providers.common.compat.connection import get_async_connection
 
         self._config = self._read(await get_async_connection(self.formant_conn_id))
-        return await asyncio.to_thread(_client, self._config, retry_policy)
+        return await asyncio.to_thread(_client, self._config, retry_policy, self.telemetry)
 
     def get_news(self) -> News | None:
         """Return what webhooks have brought of calls; ``None`` when the connection names no call store.
@@ -121,11 +130,12 @@ class FormantHook(BaseHook):
         """
         if self._config is None:
             self._config = self._read(self.get_connection(self.formant_conn_id))
+            _ = self.telemetry  # in the thread of the task, to whose span those of calls belong
         return self._config
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what was read of the connection: a pickled hook holds no key."""
-        return {**vars(self), "_config": None}
+        return {**vars(self), "_config": None, "_telemetry": None}
 
     def reread(self) -> FormantHook:
         """Read the connection anew at its next use, so that a long wait notices a changed key."""
@@ -230,10 +240,12 @@ def _unanswered(error: Exception) -> News:
     return Unanswered(error)
 
 
-def _client(config: ClientConfig, retry_policy: RetryPolicy | None) -> FormantClient:
+def _client(
+    config: ClientConfig, retry_policy: RetryPolicy | None, telemetry: AirflowTelemetry
+) -> FormantClient:
     from formant_provider.api.client import FormantClient
 
-    return FormantClient(config, retry_policy=retry_policy, user_agent_suffix=_airflow())
+    return FormantClient(config, retry_policy=retry_policy, user_agent_suffix=_airflow(), telemetry=telemetry)
 
 
 @cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -66,15 +68,30 @@ def wait_here(hook: FormantHook, trigger: WaitingTrigger) -> Any:
 
     feed, once = trigger.feed(now), RetryPolicy(max_attempts=1)
     waiter = feed.join(trigger.watched())
-    wait_for(
-        waiter,
-        Polling(feed, RateLimiter(now), now, hook.lasting_errors()),
-        lambda: _open_client(hook, feed, once),
-        deadline=datetime.fromisoformat(trigger.deadline),
-        now=now,
-        sleep=time.sleep,
-    )
+    with _counted(hook, trigger) as counted:
+        wait_for(
+            waiter,
+            Polling(feed, RateLimiter(now), now, hook.lasting_errors()),
+            lambda: _open_client(hook, feed, once),
+            deadline=datetime.fromisoformat(trigger.deadline),
+            now=now,
+            sleep=time.sleep,
+        )
+        counted["outcome"] = "over" if waiter.is_done else "timeout"
     return trigger.ended(waiter)
+
+
+@contextmanager
+def _counted(hook: FormantHook, trigger: WaitingTrigger) -> Iterator[dict[str, str]]:
+    """Count a wait in this process; how it ended is put into what this yields."""
+    from formant_provider.api.telemetry import WAITS_ENDED, WAITS_STARTED
+
+    ended = {"outcome": "error"}
+    hook.telemetry.count(WAITS_STARTED, agent_id=trigger.agent_id, where="worker")
+    try:
+        yield ended
+    finally:
+        hook.telemetry.count(WAITS_ENDED, agent_id=trigger.agent_id, where="worker", **ended)
 
 
 def _open_client(hook: FormantHook, feed: BaseFeed[Any], policy: RetryPolicy) -> FormantClient:
@@ -117,12 +134,14 @@ class Look:
         """
         from formant_provider.api.errors import FormantError
         from formant_provider.api.retry import RetryPolicy, may_repeat
+        from formant_provider.api.telemetry import POLLS
         from formant_provider.core.flows import run
 
         try:
             with _open_client(self._hook, self._feed, RetryPolicy(max_attempts=1)) as client:
                 self._feed.use(client)
                 if not self._has_heard():
+                    client.telemetry.count(POLLS, agent_id=self._feed.agent_id)
                     run(self._feed.poll(), client)
                     self._polled_at = now()
                     self._limiter.on_success(client.quota)

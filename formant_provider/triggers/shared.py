@@ -12,10 +12,13 @@ from weakref import WeakKeyDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from formant_provider.api.telemetry import WAITS_ENDED, WAITS_STARTED
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.hooks.telemetry import count
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
+    from formant_provider.api.telemetry import Metric
     from formant_provider.core.polling.async_poller import Poller
     from formant_provider.core.polling.pacing import RateLimiter
     from formant_provider.core.polling.waits import BaseFeed, Now
@@ -93,12 +96,17 @@ class WaitingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire whatever happens: a trigger that fails would use up none of the task's retries."""
         self.log.info("Waiting until %s for %s.", self.deadline, self.subject)
+        self._count(WAITS_STARTED)
         try:
             # Awaited here and not in a method of a subclass: a thousand waits would hold a frame more each.
             waiter = await _shared_poller(self).wait(self.watched(), datetime.fromisoformat(self.deadline))
-            result = self.ended(waiter)
+            result, outcome = self.ended(waiter), "over" if waiter.is_done else "timeout"
+        except asyncio.CancelledError:
+            self._count(WAITS_ENDED, outcome="cancelled")
+            raise
         except Exception as error:
-            result = self.failed(_describe(error, self.formant_conn_id))
+            result, outcome = self.failed(_describe(error, self.formant_conn_id)), "error"
+        self._count(WAITS_ENDED, outcome=outcome)
         yield result.to_event()
 
     async def on_kill(self) -> None:
@@ -117,6 +125,9 @@ class WaitingTrigger(BaseTrigger):
     @abstractmethod
     def watched(self) -> Any:
         """Return what is waited for at that feed."""
+
+    def _count(self, metric: Metric, **tags: str) -> None:
+        count(self.formant_conn_id, metric, agent_id=self.agent_id, where="triggerer", **tags)
 
     def ended(self, waiter: Any) -> WaitResult:
         """Return how a wait ended."""

@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.api.log_throttle import LogThrottle
+from formant_provider.api.telemetry import (
+    WEBHOOKS_KNOWN,
+    WEBHOOKS_RECEIVED,
+    WEBHOOKS_REFUSED,
+    WEBHOOKS_STORED,
+)
 from formant_provider.api.webhook_models import WebhookEvent
 from formant_provider.api.webhook_signature import Verdict, verdict
+from formant_provider.hooks.telemetry import count
 from formant_provider.store.webhook_events import Delivery
 from formant_provider.webhooks.bodies import Bodies, BodyRefused, Limits
 from formant_provider.webhooks.writer import Writer
@@ -94,13 +101,17 @@ class Receiver:
         """
         if conn_id not in self._writers:
             return NOT_FOUND
+        count(conn_id, WEBHOOKS_RECEIVED)
         try:
             async with self._bodies.read(length, chunks) as body:
                 answer = await self._answer(conn_id, body, ", ".join(signatures) or None)
         except BodyRefused as refused:
             answer = Answer(refused.status, {"error": "body"}, refused.reason)
         if answer.status >= 400:
+            count(conn_id, WEBHOOKS_REFUSED, status=answer.status)
             self._warn(conn_id, answer)
+        else:
+            count(conn_id, WEBHOOKS_STORED if answer is _STORED else WEBHOOKS_KNOWN)
         return answer
 
     async def _answer(self, conn_id: str, body: bytes, signature: str | None) -> Answer:

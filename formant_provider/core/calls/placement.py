@@ -32,6 +32,13 @@ from formant_provider.api.errors import (
     may_have_been_placed,
 )
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
+from formant_provider.api.telemetry import (
+    CALLS_FOUND,
+    CALLS_PLACED,
+    CALLS_REFUSED,
+    CALLS_UNCONFIRMED,
+    PLACE_CALL,
+)
 from formant_provider.core.calls.decision import (
     Decision,
     Done,
@@ -48,12 +55,14 @@ from formant_provider.core.calls.looking import Looking, asked_for
 from formant_provider.core.calls.sending import Sending, joined
 from formant_provider.core.conversations.evidence import first_of
 from formant_provider.core.ledger import Ledger, Sent, note, outcome_of
-from formant_provider.core.placing import Result
+from formant_provider.core.placing import Result, measured
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
 MOST_TIMES_SUPERSEDED = 20
+# Placed is counted where the API has said so: a further try only reads that it was.
+_COUNTED = {Result.FOUND: CALLS_FOUND, Result.UNCONFIRMED: CALLS_UNCONFIRMED}
 PAUSE_S = 0.5
 
 
@@ -105,6 +114,17 @@ class CallPlacing:
         :raises SendAborted: it was stopped right before a send.
         :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
         """
+        agent_id, telemetry = self.call.agent_id, self.client.telemetry
+        with measured(telemetry, PLACE_CALL, CALLS_REFUSED, agent_id) as span:
+            placement = self._run()
+            span.set(placement=placement.result.value, attempt=placement.attempt)
+            if receipt := placement.receipt:
+                span.set(trace_id=receipt.trace_id, conversation_id=receipt.conversation_id)
+        if metric := _COUNTED.get(placement.result):
+            telemetry.count(metric, agent_id=agent_id)
+        return placement
+
+    def _run(self) -> Placement:
         now, intent = self.callbacks.now, self._read()
         while True:
             decision = decide(intent, now(), self.policy, self._facts)
@@ -176,6 +196,7 @@ class CallPlacing:
             intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt, called_at=None
         )
         note(self.ledger, intent)
+        self.client.telemetry.count(CALLS_PLACED, agent_id=self.call.agent_id)
         return self._placed(intent, Result.PLACED)
 
     def _noted(self, intent: Intent, sending: Sending, error: FormantError) -> Intent:

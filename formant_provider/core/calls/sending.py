@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from formant_provider.api.errors import FormantError, SendAborted, may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.api.retry import is_unclear
+from formant_provider.api.telemetry import PACE_WAITS
 from formant_provider.core.calls.decision import Send, may_still_be_sent
 from formant_provider.core.calls.facts import CallCallbacks, Timing
 from formant_provider.core.calls.intent import Intent
@@ -41,7 +43,8 @@ class Sending:
         """Send what was decided, as often as the client's retry policy says."""
         key, moment = self.decided.intent.key, self.decided.moment
         call = replace(call, idempotency_key=key, scheduled_for=moment)
-        return self.client.create_call(call, before_send=self._before_send, after_send=self._after_send)
+        before_send = partial(self._before_send, call.agent_id)
+        return self.client.create_call(call, before_send=before_send, after_send=self._after_send)
 
     def in_doubt(self, error: FormantError) -> tuple[SendRecord, ...]:
         """Return the sends that may have been accepted, those of this try and those before."""
@@ -49,12 +52,16 @@ class Sending:
         unclear = [record for record, outcome in outcomes if is_unclear(outcome) and outcome.status != 409]
         return latest([*self.decided.intent.sends, *unclear])
 
-    def _before_send(self) -> FormantError | None:
+    def _before_send(self, agent_id: int) -> FormantError | None:
         """Write down that it is sent now, in its turn; all that depends on the time is asked then."""
-        while isinstance(aborted := self._claim(), PaceExceeded) and aborted.waits_here:
+        while isinstance(aborted := self._claim(), PaceExceeded):
             if not self._has_waited:  # it may ask again and again
                 self._has_waited = True
-                self.callbacks.log(logging.INFO, "%s. This try waits for it.", aborted)
+                self.client.telemetry.count(PACE_WAITS, agent_id=agent_id)
+                if aborted.waits_here:
+                    self.callbacks.log(logging.INFO, "%s. This try waits for it.", aborted)
+            if not aborted.waits_here:
+                break
             self.callbacks.sleep(aborted.retry_after_s or 0)
         return aborted
 

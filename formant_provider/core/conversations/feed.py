@@ -68,7 +68,7 @@ class Feed(BaseFeed[Waiter]):
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
         self._recipients = Fingerprints("", agent_id)
-        self._agent_id = agent_id
+        self.agent_id = agent_id
         self._details: dict[str, Conversation] = {}
         self._ownership = Ownership()
         self._unknown_statuses: set[str] = set()
@@ -94,7 +94,7 @@ class Feed(BaseFeed[Waiter]):
 
     def use(self, client: FormantClient) -> None:
         """Recognise recipients as this client does, whose API key may not be that of the last one."""
-        self._recipients = client.fingerprints(self._agent_id)
+        self._recipients = client.fingerprints(self.agent_id)
 
     def due_at(self) -> datetime | None:
         """Return when the first of the awaited conversations can begin; ``None`` when nobody waits."""
@@ -109,7 +109,7 @@ class Feed(BaseFeed[Waiter]):
     def poll(self) -> Flow[None]:
         """Look once for everybody whose conversation can have begun."""
         due = self._due()
-        if self._agent_id is None:
+        if self.agent_id is None:
             yield from self._read_details(due)
         elif due:
             yield from self._read_list(due)
@@ -193,7 +193,7 @@ class Feed(BaseFeed[Waiter]):
             listed[record.conversation_id] = record
             self._ownership.note_start(record)
 
-        yield from recent(self._agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
+        yield from recent(self.agent_id, since_ms, take, whole_pages=True, on_answer=self._clock.learn)
         self._has_traces |= any(record.trace_id is not None for record in listed.values())
         self._details_left = self.details_of(len(listed))
         index = WaiterIndex(due, self._recipients, self._clock)

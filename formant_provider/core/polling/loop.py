@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.retry import may_repeat
+from formant_provider.api.telemetry import POLLS, SILENT, Telemetry
 from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
 from formant_provider.core.polling.news import AskNews
 from formant_provider.core.polling.pacing import Limiter
@@ -81,6 +82,7 @@ class Polling:
         self._asked_at: datetime | None = None
         self._requests = 0
         self._client: FormantClient | None = None
+        self._telemetry: Telemetry = SILENT
 
     def steps(self) -> Steps:
         """Yield what is to be done, without end; the interval counts from the last poll before.
@@ -96,6 +98,7 @@ class Polling:
                     continue
                 self._requests, self._polled_at = 0, self._now()
                 error = yield from self._carry_out(self._feed.poll())
+                self._telemetry.count(POLLS, agent_id=self._feed.agent_id)
                 if error is None:
                     refusals = 0
                 elif isinstance(error, RequestRefused):
@@ -180,7 +183,7 @@ class Polling:
         while True:
             opened: FormantClient | Exception = yield OpenClient()
             if not isinstance(opened, Exception):
-                self._client = opened
+                self._client, self._telemetry = opened, opened.telemetry
                 self._feed.use(opened)
                 yield from self._ask_news()  # which may spare what is asked next
                 return opened

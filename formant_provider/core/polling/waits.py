@@ -70,10 +70,12 @@ class BaseFeed(ABC, Generic[WaiterT]):
     :param now: tells the current time, aware.
     :cvar hears: whether there may be news for it.
     :ivar news: what may tell of ends without a poll; ``None`` when there is nothing of that kind.
+    :ivar agent_id: whose calls are polled; ``None`` when they may be several agents'.
     """
 
     hears: ClassVar[bool] = False
     news: News | None = None
+    agent_id: int | None = None
 
     def __init__(self, waiter: Callable[[Any, Callable[[], None] | None], WaiterT], now: Now) -> None:
         self.waiters: list[WaiterT] = []

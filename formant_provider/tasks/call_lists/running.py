@@ -15,6 +15,7 @@ import pendulum
 from formant_provider.tasks.call_lists.hold import to_hold
 from formant_provider.tasks.call_lists.outputs import check_outputs
 from formant_provider.tasks.call_lists.reading import ListReading
+from formant_provider.tasks.call_lists.telling import tell_progress
 from formant_provider.tasks.capping import CapOptions
 from formant_provider.tasks.lateness import lateness_s, refuse_late
 from formant_provider.tasks.options import seconds
@@ -291,5 +292,5 @@ class ListRun:
         if self._told_at is not None and now() - self._told_at < TOLD_EVERY:
             return
         self._told_at = now()
-        log.info("%s.", self.progress.line(self.board.tally(), now()))
+        tell_progress(self.progress, self.board, self.task.hook, self.run)
         self.show(self.board)

@@ -19,6 +19,7 @@ from formant_provider.tasks.call_lists.ending import (
 from formant_provider.tasks.call_lists.outputs import refuse_shared_files
 from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
+from formant_provider.tasks.call_lists.telling import tell_progress
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
 from formant_provider.tasks.references import reference_or_none, to_reference
@@ -83,6 +84,7 @@ def _work_off(
         if stopped():
             _raise_stopped()
         if rest is not None:
+            tell_progress(run.progress, board, task.hook, run.run)
             _defer(task, rest, until)
         return _finish(run, context)
 
@@ -116,7 +118,7 @@ def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     task, board = run.task, run.board
     status, why = (run.work.ended_early if run.work else None) or (FINISHED, None)
     _show(run, board)
-    log.info("%s.", run.progress.line(board.tally(), now()))
+    tell_progress(run.progress, board, task.hook, run.run)
     uris = {"results_uri": _write_results(run), "summary_uri": _write_summary(run)}
     row = of_row(context, task.reference)
     return end(task, result_of(board, row, status=status, uris=uris), context, why=why)
