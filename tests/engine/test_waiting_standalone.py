@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.faults import CALL, LIST
 from support.standalone import Standalone, wait_for
+from support.statsd_server import StatsdServer
 from support.versions import HAS_STATE_STORE
 
 pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
@@ -81,12 +83,21 @@ def sandboxes() -> Iterator[dict[str, Sandbox]]:
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory, sandboxes: dict[str, Sandbox]) -> Iterator[Standalone]:
+def statsd() -> Iterator[StatsdServer]:
+    with StatsdServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, sandboxes: dict[str, Sandbox], statsd: StatsdServer
+) -> Iterator[Standalone]:
     folder = tmp_path_factory.mktemp("waiting")
     (folder / "dags").mkdir()
     (folder / "dags" / "waiting.py").write_text(DAGS)
     env = {f"AIRFLOW_CONN_{name.upper()}": sandbox.connection_json() for name, sandbox in sandboxes.items()}
     env["AIRFLOW_CONN_FORMANT_DEFAULT"] = env["AIRFLOW_CONN_DEFERRED"]
+    env |= {**statsd.env, "AIRFLOW__FORMANT__WEBHOOKS": "True"}
     with Standalone(folder / "dags", folder / "home", env) as airflow:
         yield airflow
 
@@ -168,6 +179,28 @@ def test_a_user_who_gives_up_a_waiting_task_is_told_that_the_call_goes_on(
     polls = asked(sandbox, LIST)
     wait_for(lambda: airflow.wait_for_run("given_up", run_id) == "failed", "the run to end", timeout_s=30)
     assert asked(sandbox, LIST) <= polls + 2
+
+
+def test_every_component_has_sent_its_metrics(
+    airflow: Standalone, sandboxes: dict[str, Sandbox], statsd: StatsdServer
+) -> None:
+    """Workers count calls, the triggerer polls and waits, the API server webhooks; each with its tags."""
+    answer = requests.post(f"{airflow.base_url}/formant/webhooks/formant_default", data=b"{}", timeout=30)
+    for line in (
+        "calls.placed,conn_id=in_the_worker,agent_id=456:1|c",
+        "waits.started,conn_id=in_the_worker,agent_id=456,where=worker:1|c",
+        "waits.ended,conn_id=in_the_worker,agent_id=456,where=worker,outcome=over:1|c",
+        "waits.started,conn_id=formant_default,agent_id=456,where=triggerer:1|c",
+        "waits.ended,conn_id=formant_default,agent_id=456,where=triggerer,outcome=over:1|c",
+        "waits.ended,conn_id=given_up,agent_id=456,where=triggerer,outcome=cancelled:1|c",
+        "polls,conn_id=given_up,agent_id=456:1|c",
+        "requests,conn_id=given_up,operation=GET_v1_conversations,status=200:1|c",
+        f"webhooks.refused,conn_id=formant_default,status={answer.status_code}:1|c",
+    ):
+        statsd.wait_for(f"airflow.formant.{line}")
+    placed = [line for line in statsd.ours if line.startswith("airflow.formant.calls.placed")]
+    assert len(placed) == sum(sandbox.rings.total() for sandbox in sandboxes.values())
+    assert not any(private in line for line in statsd.ours for private in NOTHING_PRIVATE)
 
 
 def test_no_component_has_logged_anything_private(airflow: Standalone) -> None:
