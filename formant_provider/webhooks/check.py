@@ -70,16 +70,27 @@ def run(arguments: argparse.Namespace) -> int:
     :raises SendAborted: the call store does not answer; nothing was sent.
     """
     conn_id, url = arguments.conn_id, arguments.url
-    _refuse_invalid(url)
-    secret, store = _secret_and_store(conn_id)
+    found = findings_about(url, conn_id)
     events = ", ".join(f"call.{name}" for name in EVENTS)
     print(_TARGET.format(url=url, conn_id=conn_id, events=events), flush=True)
     is_well = True
-    for finding in _findings(url, conn_id, secret, store):
+    for finding in found:
         print(finding, flush=True)
         is_well &= finding.is_well
     print(_WELL if is_well else "\nCorrect this, and run the command again.")
     return 0 if is_well else FOUND
+
+
+def findings_about(url: str, conn_id: str) -> Iterator[Finding]:
+    """Return what is found, one after the other, while the events are sent.
+
+    :param url: the public address.
+    :param conn_id: the formant connection whose events are received there.
+    :raises InvalidInput: the URL or the connection is invalid; nothing was sent.
+    :raises SendAborted: the call store does not answer; nothing was sent.
+    """
+    _refuse_invalid(url)
+    return _findings(url, conn_id, *_secret_and_store(conn_id))
 
 
 def _refuse_invalid(url: str) -> None:

@@ -90,13 +90,18 @@ class ZoneDatabase:
 @cache
 def database() -> ZoneDatabase:
     """Return the newest database that is available. One of unknown version counts for nothing."""
-    found = [*_package(), *_machine()]
+    found = available()
     if not found:
         raise InvalidInput(
             "calling_window",
             "needs a time zone database, and neither a package nor the machine has one: pip install tzdata",
         )
     return max(found, key=lambda one: one.version)  # of equals the first
+
+
+def available() -> list[ZoneDatabase]:
+    """Return all databases: that of the package first, then those of the machine in the order of Python."""
+    return [*_package(), *_machine()]
 
 
 @cache

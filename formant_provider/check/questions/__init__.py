@@ -1,0 +1,1 @@
+"""What the vendor's pages leave open, as questions to the API, and how each is answered."""

@@ -1,0 +1,80 @@
+"""Asks with one real call what reading alone does not answer. It places exactly one, to a given number."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from formant_provider.api.client import CREATE_CALL, LIST_CONVERSATIONS
+from formant_provider.api.errors import DuplicateRequest, FormantError, InvalidRequest, may_have_been_placed
+from formant_provider.api.models import CallReceipt, CallRequest
+from formant_provider.check.questions.placing import Clock, Placed, place
+from formant_provider.check.questions.reads import PAGE_SIZE, Reader
+from formant_provider.check.questions.watching import Pace, Seen, Watch
+
+if TYPE_CHECKING:
+    from formant_provider.hooks.formant import FormantHook
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What one call has shown.
+
+    :param repeat: what a second request with the same key was answered; ``None`` when it was not sent.
+    :param repeats_values: whether the message of a 400 repeats what was sent; ``None``: it is not known.
+    """
+
+    placed: Placed
+    seen: Seen
+    repeat: DuplicateRequest | CallReceipt | None = None
+    repeats_values: bool | None = None
+
+
+def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung:
+    """Place the call, watch it, and ask what can be asked without a second ring.
+
+    The same request is sent once more with the same key, of which the vendor promises that it is refused for
+    24 hours, and only if the call was placed just now. A request without a number follows: it cannot ring.
+
+    :raises FormantError: the call was not placed, or cannot be watched; ``maybe_placed`` tells.
+    """
+    reader = Reader(hook.get_config(), clock.sleep)
+    page = reader.page(LIST_CONVERSATIONS, agent_id=call.agent_id, limit=PAGE_SIZE)
+    began = {str(item.get("conversation_id")): item.get("start_timestamp") or 0 for item in page["data"]}
+    placed = place(hook, call, clock)
+    if placed.receipt is None:
+        return Rung(placed, Seen())
+    # The record of an earlier run's call may have been there before.
+    since_ms = placed.placement.since.timestamp() * 1000
+    known = {name for name, start_ms in began.items() if placed.is_new or start_ms < since_ms}
+    repeat = _repeated(hook, call) if placed.is_new else None
+    with may_have_been_placed():
+        seen = Watch(reader, clock, call, placed.receipt, known).run(pace)
+    return Rung(placed, seen, repeat, _repeats_values(reader, call.agent_id))
+
+
+def _repeated(hook: FormantHook, call: CallRequest) -> DuplicateRequest | CallReceipt | None:
+    """Send the same request with the same key once more."""
+    with hook.get_conn() as client:
+        try:
+            return client.without_retries().create_call(call)
+        except DuplicateRequest as error:
+            return error
+        except FormantError:  # it was not asked, or not answered: that tells nothing
+            return None
+
+
+def _repeats_values(reader: Reader, agent_id: int) -> bool | None:
+    """Send a request that is refused, since it names no number, with a word that nobody else has."""
+    from formant_provider.api.transport import Request
+
+    word = f"check-{uuid.uuid4().hex[:8]}"
+    body = {"agent_id": agent_id, "parameters": [{"name": "check", "value": word}]}
+    try:
+        reader.transport.send(Request(CREATE_CALL, "/v1/call", body=body, places_call=True))
+    except InvalidRequest as error:
+        return word in str(error)
+    except FormantError:
+        return None
+    return None
