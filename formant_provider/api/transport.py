@@ -26,7 +26,7 @@ from formant_provider.api.log_throttle import LogThrottle
 from formant_provider.api.multipart import Form
 from formant_provider.api.responses import read_answer, read_file, transport_error
 from formant_provider.api.retry import Quota, RetryPolicy, Stop, http_date, is_unclear, read_quota
-from formant_provider.api.telemetry import RATE_LIMITED, REQUESTS, Telemetry
+from formant_provider.api.telemetry import RATE_LIMITED, REQUESTS, SILENT, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Transport:
         retry_policy: RetryPolicy,
         user_agent_suffix: str,
         sleep: Callable[[float], None] | None,
-        telemetry: Telemetry,
+        telemetry: Telemetry = SILENT,
     ) -> None:
         self.config = config
         self._retry_policy = retry_policy
