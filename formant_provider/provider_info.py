@@ -134,6 +134,21 @@ CONFIG: dict[str, Any] = {
                 "example": "formant_default,formant_india",
                 "default": "formant_default",
             },
+            "calls_page": {
+                "description": "Whether the UI has a page about the calls of the day, under *Browse*. It"
+                " shows the calls of DAGs whose task instances the user may read, and needs a call store.",
+                "version_added": None,
+                "type": "boolean",
+                "example": None,
+                "default": "False",
+            },
+            "calls_page_conn_ids": {
+                "description": "Connections whose call stores that page shows, separated by commas.",
+                "version_added": None,
+                "type": "string",
+                "example": "formant_default,formant_india",
+                "default": "formant_default",
+            },
         },
     }
 }

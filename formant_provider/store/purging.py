@@ -19,6 +19,7 @@ from sqlalchemy import delete, func, select, update
 from formant_provider.store.events import append, append_all, append_facts
 from formant_provider.store.failures import again
 from formant_provider.store.kinds import ATTEMPTS, CUT, KEPT, PURGED, PURGING, STORE
+from formant_provider.store.list_progress import forget_progress
 from formant_provider.store.schema import calls, chain, events, intents, people
 from formant_provider.store.store import PURGED_BEFORE, change, to_ms
 from formant_provider.store.suppressions import REMOVED
@@ -119,6 +120,7 @@ def purge(
     :param by: who does it, in a word.
     :raises SendAborted: the database does not answer; the next purge goes on.
     """
+    forget_progress(store, before=before)
     with store.writing() as conn:
         through = _through(conn, before)
         if through <= _base(conn):

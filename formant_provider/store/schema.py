@@ -73,6 +73,8 @@ intents = Table(
     Index("formant_intents_asked", "asked_at"),
     Index("formant_intents_run", "dag_id", "run_id"),
     Index("formant_intents_account", "account", "call_at"),
+    # All that the calls of a day are counted by, so that to count them reads no row.
+    Index("formant_intents_called", "call_at", "kind", "state", "agent_id", "outcome", "dag_id"),
 )
 """One row for each call, or batch call, that was asked for."""
 
@@ -89,6 +91,29 @@ calls = Table(
     Index("formant_calls_recipient", "recipient", "call_at"),
 )
 """Calls that have no row of their own above: of each person of a batch call, and attempts before redials."""
+
+call_lists = Table(
+    "formant_lists",
+    metadata,
+    Column("id", _digest, primary_key=True),  # of the task and its row
+    Column("dag_id", _name, nullable=False),
+    Column("run_id", _name, nullable=False),
+    Column("task_id", _name, nullable=False),
+    Column("map_index", Integer, nullable=False),
+    Column("reference", Text),
+    Column("told_at", BigInteger, nullable=False),
+    Column("resumes_at", BigInteger),  # none: it is being worked off, or over
+    Column("status", _name),  # how it ended; none: it has not
+    Column("row_count", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("in_progress", Integer, nullable=False),
+    Column("reached", Integer, nullable=False),
+    Column("closed", Integer, nullable=False),
+    Index("formant_lists_told", "told_at"),
+)
+"""How each call list stood when its task last said so. Counts alone, for people to look at: nothing that
+places calls reads them, and they are no part of the chain."""
 
 people = Table(
     "formant_people",

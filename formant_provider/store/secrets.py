@@ -61,6 +61,10 @@ class Digests:
         """Return the digest of an event, by which it is known when it is sent again."""
         return self._digest("webhook event", f"{conn_id}\x00{event_id}")
 
+    def call_list(self, *place: str) -> str:
+        """Return the digest of the task of a call list."""
+        return self._digest("call list", "\x00".join(place))
+
     def happening(self, *parts: object) -> str:
         """Return the digest of what an event tells, which another event may tell as well."""
         return self._digest("happening", "\x00".join(map(str, parts)))

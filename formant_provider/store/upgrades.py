@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 VERSION_TABLE = "formant_store_version"
 _LOCK = 0x464F524D  # any number that nobody else uses
 _COMMAND = "`python -m formant_provider.store upgrade`"

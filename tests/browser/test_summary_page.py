@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from formant_provider.tasks.summaries.page import page as page_of
 from formant_provider.tasks.summaries.summary import Summary
+from support.contrasts import CONTRASTS
 from support.summaries import MADE_AT, plausible_rows
 
 Scheme = Literal["light", "dark"]
@@ -18,23 +19,6 @@ Open = Callable[[Scheme, int], Page]
 
 BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "images"
-# How far text stands out from what is behind it, as WCAG 2 defines it.
-CONTRASTS = """() => {
-  const luminance = color => {
-    const [r, g, b] = color.match(/[\\d.]+/g).map(it => it / 255)
-      .map(it => it <= 0.03928 ? it / 12.92 : ((it + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const style = getComputedStyle;
-  const behind = it => { while (style(it).backgroundColor === 'rgba(0, 0, 0, 0)') it = it.parentElement;
-    return style(it).backgroundColor; };
-  const texts = 'h1, h2, p, dt, dd, th, td.number, small, .mark, svg text';
-  return [...document.querySelectorAll(texts)].map(it => {
-    const ink = luminance(it.namespaceURI.includes('svg') ? style(it).fill : style(it).color);
-    const [low, high] = [ink, luminance(behind(it))].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05);
-  });
-}"""
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def test_tables_are_made_once(run: Run) -> None:
     """Then there is nothing to do."""
     assert "make them with" in refused(run("verify"))
     assert "was brought to" in run("upgrade")[1]
-    assert json.loads(run("upgrade", "--json")[1]) == {"version": "0002", "was_changed": False}
+    assert json.loads(run("upgrade", "--json")[1]) == {"version": "0003", "was_changed": False}
     assert run("verify")[0] == 0
 
 

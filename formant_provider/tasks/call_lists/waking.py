@@ -19,7 +19,7 @@ from formant_provider.tasks.call_lists.ending import (
 from formant_provider.tasks.call_lists.outputs import refuse_shared_files
 from formant_provider.tasks.call_lists.results import write_progress, write_results
 from formant_provider.tasks.call_lists.running import ListRun, now
-from formant_provider.tasks.call_lists.telling import tell_progress
+from formant_provider.tasks.call_lists.telling import tell_progress, tell_store
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
 from formant_provider.tasks.references import reference_or_none, to_reference
@@ -85,6 +85,7 @@ def _work_off(
             _raise_stopped()
         if rest is not None:
             tell_progress(run.progress, board, task.hook, run.run)
+            _tell(run, resumes_at=rest.until)
             _defer(task, rest, until)
         return _finish(run, context)
 
@@ -104,7 +105,8 @@ def _raise_stopped() -> None:
 
 
 def _show(run: ListRun, board: Board) -> None:
-    """Write how the list stands to the file that the user has named; what hinders it ends nothing."""
+    """Tell the call store how the list stands, and the file that the user has named; nothing ends by it."""
+    _tell(run)
     uri = run.task.progress_uri
     if uri is None:
         return
@@ -114,12 +116,18 @@ def _show(run: ListRun, board: Board) -> None:
         log.warning("The progress could not be written to progress_uri (%s).", type(error).__name__)
 
 
+def _tell(run: ListRun, *, resumes_at: datetime | None = None, status: str | None = None) -> None:
+    store, tally, reference = run.ledgers.store, run.board.tally(), run.task.reference
+    tell_store(store, run.run, tally, reference=reference, resumes_at=resumes_at, status=status)
+
+
 def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     task, board = run.task, run.board
     status, why = (run.work.ended_early if run.work else None) or (FINISHED, None)
     _show(run, board)
     tell_progress(run.progress, board, task.hook, run.run)
     uris = {"results_uri": _write_results(run), "summary_uri": _write_summary(run)}
+    _tell(run, status=status)
     row = of_row(context, task.reference)
     return end(task, result_of(board, row, status=status, uris=uris), context, why=why)
 
