@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from formant_provider.hooks.methods import RequestMethods
 from formant_provider.hooks.telemetry import AirflowTelemetry
 from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class FormantHook(BaseHook):
-    """Gives a client for the FormantAI Voice API, set up from an Airflow connection.
+class FormantHook(RequestMethods, BaseHook):
+    """Sends requests to the FormantAI Voice API, set up from an Airflow connection.
+
+    Most methods send one request. ``get_conn`` returns the client itself, for more than one.
 
     Vendor page: https://docs.formantai.com/authentication
 

@@ -1,0 +1,296 @@
+"""The methods of the hook: each is one request of the API, and what protects a call is its key alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from formant_provider.api.errors import (
+    DuplicateRequest,
+    FormantError,
+    InvalidInput,
+    InvalidRequest,
+    NotFound,
+    ResponseLost,
+)
+from formant_provider.hooks.formant import FormantHook
+from formant_provider.hooks.methods import RequestMethods
+from formant_provider.sandbox import Fault, Sandbox
+from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING
+from support.object_store import CONNECTION, ObjectStore, attached
+from support.supervisor import FakeSupervisor, supervised_by
+
+PHONE, NAME = "+14155550100", "Asha-the-private"
+WHOM = {"customer_phone": PHONE, "customer_name": NAME}
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(speed=0, rate_limit=None) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[FormantHook]:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with supervised_by(FakeSupervisor({"formant_default": sandbox.connection_uri()})):
+        yield FormantHook()
+
+
+def call(hook: FormantHook, key: str = "loan-7", **fields: Any) -> Any:
+    return hook.create_call(agent_id=456, parameters=WHOM, idempotency_key=key, **fields)
+
+
+def asked(sandbox: Sandbox, endpoint: str) -> int:
+    return sum(request.endpoint == endpoint for request in sandbox.requests)
+
+
+def test_a_call_is_placed_with_the_key_that_was_given(sandbox: Sandbox, hook: FormantHook) -> None:
+    """The key is sent as it is, and so are all other fields."""
+    later = sandbox.now() + timedelta(days=1)
+    receipt = call(hook, metadata="m", retry_context={"retry_language": "hi-IN"}, scheduled_for=later)
+    assert (receipt.agent_id, receipt.status, receipt.scheduled_at) == (456, "scheduled", later)
+    (seen,) = sandbox.requests
+    assert seen.body["idempotency_key"] == "loan-7"
+    assert (seen.body["metadata"], seen.body["retry_context"]) == ("m", {"retry_language": "hi-IN"})
+    assert sandbox.rings == {PHONE: 1}
+
+
+def test_a_call_without_a_key_cannot_be_asked_for(sandbox: Sandbox, hook: FormantHook) -> None:
+    """The key has no default, and a blank one is refused by its name; nothing is sent."""
+    with pytest.raises(TypeError, match="idempotency_key"):
+        hook.create_call(agent_id=456, parameters=WHOM)  # type: ignore[call-arg] # that is the point
+    for blank in (None, "", " "):
+        with pytest.raises(InvalidInput) as caught:
+            call(hook, blank)  # type: ignore[arg-type] # as above
+        assert caught.value.field == "idempotency_key"
+    assert (sandbox.rings, sandbox.requests) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"agent_id": "x"}, "agent_id"),
+        ({"parameters": {"customer_phone": "4155550100"}}, "parameters.customer_phone"),
+        ({"parameters": {"customer_name": NAME}}, "parameters"),
+        ({"scheduled_for": datetime(2001, 1, 1, tzinfo=UTC)}, "scheduled_for"),
+        ({"retry_context": {"mood": "good"}}, "retry_context.mood"),
+        ({"conversation_id": " "}, "conversation_id"),
+    ],
+)
+def test_an_invalid_field_is_named_before_anything_is_sent(
+    fields: dict[str, Any], field: str, sandbox: Sandbox, hook: FormantHook
+) -> None:
+    """The error has the name of the field and not its value, and no phone rings."""
+    valid: dict[str, Any] = {"agent_id": 456, "parameters": WHOM, "idempotency_key": "loan-7"}
+    with pytest.raises(InvalidInput) as caught:
+        hook.create_call(**{**valid, **fields})
+    assert caught.value.field == field
+    assert NAME not in str(caught.value)
+    assert sandbox.requests == []
+
+
+def test_a_second_call_with_the_key_is_refused(sandbox: Sandbox, hook: FormantHook) -> None:
+    """Who runs twice with one key rings once, and learns it from the error."""
+    call(hook)
+    with pytest.raises(DuplicateRequest) as caught:
+        call(hook)
+    assert caught.value.earlier == ()
+    call(hook, "loan-8")
+    assert sandbox.rings == {PHONE: 2}
+
+
+def test_a_lost_answer_places_no_second_call(sandbox: Sandbox, hook: FormantHook) -> None:
+    """The same key is sent again and refused; the error says that the call may have been placed."""
+    sandbox.inject(CALL, Fault.DROP_AFTER)
+    with pytest.raises(DuplicateRequest) as caught:
+        call(hook)
+    assert caught.value.maybe_placed
+    assert [type(error) for error in caught.value.earlier] == [ResponseLost]
+    assert (asked(sandbox, CALL), sandbox.rings) == (2, {PHONE: 1})
+
+
+def test_a_conversation_is_read(sandbox: Sandbox, hook: FormantHook) -> None:
+    """Its record comes as the client's model; one that is not there is an error of its own."""
+    placed = sandbox.place(PHONE)
+    sandbox.advance(1000)
+    record = hook.get_conversation(conversation_id=placed.conversation_id)
+    assert (record.status, record.contact_number) == ("completed", PHONE)
+    assert record.transcript
+    with pytest.raises(NotFound):
+        hook.get_conversation(conversation_id="nobody")
+
+
+def test_conversations_are_read_page_by_page_as_they_are_needed(sandbox: Sandbox, hook: FormantHook) -> None:
+    """The first hundred cost one request, and each record comes once although more come in meanwhile."""
+    for number in range(250):
+        sandbox.place(f"+141555{number:03}00")
+    sandbox.advance(1000)
+    records = hook.iter_conversations(agent_id=456)
+    assert sandbox.requests == []
+    first = [record.conversation_id for record in islice(records, 100)]
+    assert asked(sandbox, LIST) == 1
+    sandbox.place("+14155599900")  # which moves the others along
+    sandbox.advance(1000)
+    ids = first + [record.conversation_id for record in records]
+    assert (len(ids), len(set(ids)), asked(sandbox, LIST)) == (250, 250, 3)
+    assert list(hook.iter_conversations(agent_id=789)) == []
+
+
+def test_a_page_of_conversations_says_whether_there_are_more(sandbox: Sandbox, hook: FormantHook) -> None:
+    """A list is one request, for a caller that cannot iterate."""
+    for _ in range(3):
+        sandbox.place(PHONE)
+    sandbox.advance(1000)
+    page = hook.list_conversations(agent_id=456, limit=2)
+    assert (len(page.items), page.has_more, page.total) == (2, True, 3)
+    assert len(hook.list_conversations(limit=2, offset=2).items) == 1
+    with pytest.raises(InvalidRequest):
+        hook.list_conversations(limit=1000)
+
+
+def test_a_recording_is_written_to_a_file(sandbox: Sandbox, hook: FormantHook, tmp_path: Path) -> None:
+    """A path and a URI both work, and what arrives is what was sent, also after a break."""
+    placed = sandbox.place(PHONE)
+    sandbox.advance(1000)
+    sandbox.inject(RECORDING, Fault.TRUNCATED)
+    for where in (f"{tmp_path}/a.wav", f"file://{tmp_path}/b.wav"):
+        recording = hook.get_recording(conversation_id=placed.conversation_id, path=where)
+        content = Path(where.removeprefix("file://")).read_bytes()
+        assert content == b"".join(sandbox.recording(placed.conversation_id).chunks())
+        assert (recording.size, recording.content_type) == (len(content), "audio/wav")
+
+
+def test_a_recording_is_written_to_an_object_store(sandbox: Sandbox, hook: FormantHook) -> None:
+    """By a URI with the connection of the storage; one that Airflow does not know is refused first."""
+    placed, store = sandbox.place(PHONE), ObjectStore()
+    sandbox.advance(1000)
+    with attached(store):
+        where = f"s3://{CONNECTION}@bucket/talk.wav"
+        hook.get_recording(conversation_id=placed.conversation_id, path=where)
+    (content,) = store.objects.values()
+    assert content == b"".join(sandbox.recording(placed.conversation_id).chunks())
+    with pytest.raises(InvalidInput) as caught:
+        hook.get_recording(conversation_id=placed.conversation_id, path="nowhere://bucket/talk.wav")
+    assert caught.value.field == "path"
+    assert asked(sandbox, RECORDING) == 1
+
+
+def test_a_recording_that_is_not_there_leaves_the_file_as_it_was(
+    sandbox: Sandbox, hook: FormantHook, tmp_path: Path
+) -> None:
+    """Nothing is opened for writing before all of it was received."""
+    placed, file = sandbox.place(PHONE), tmp_path / "talk.wav"
+    sandbox.advance(1000)
+    file.write_text("an older one")
+    with pytest.raises(NotFound):
+        hook.get_recording(conversation_id="nobody", path=str(file))
+    sandbox.inject(RECORDING, Fault.TRUNCATED, times=4)
+    with pytest.raises(ResponseLost):
+        hook.get_recording(conversation_id=placed.conversation_id, path=str(file))
+    assert file.read_text() == "an older one"
+
+
+def test_a_long_recording_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty-four megabytes take less than eight of memory, with the server's share."""
+    with Sandbox(speed=0, rate_limit=None, recording_bytes=64 * 2**20) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_FORMANT_DEFAULT", sandbox.connection_uri())
+        placed, where = sandbox.place(PHONE), str(tmp_path / "talk.wav")
+        sandbox.advance(1000)
+        with supervised_by(FakeSupervisor()):
+            hook = FormantHook()
+            hook.get_config()
+            peak = peak_of(lambda: hook.get_recording(conversation_id=placed.conversation_id, path=where))
+    assert Path(where).stat().st_size == 64 * 2**20
+    assert peak < 8 * 2**20
+
+
+def peak_of(work: Any) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_batch_call_is_uploaded_and_followed(sandbox: Sandbox, hook: FormantHook, tmp_path: Path) -> None:
+    """A file of a path is sent as it is; the batch call and its metrics can be read."""
+    file = tmp_path / "people.csv"
+    file.write_text(f"customer_phone,customer_name\n{PHONE},{NAME}\n")
+    batch = hook.create_batch_call(agent_id=456, name="March", file=str(file))
+    assert (batch.name, batch.total_recipients, sandbox.rings) == ("March", 1, {PHONE: 1})
+    sandbox.advance(1000)
+    assert hook.get_batch_call(batch_id=batch.batch_id) == batch
+    assert hook.get_batch_metrics(batch_id=batch.batch_id).completed_count == 1
+
+
+def test_an_upload_whose_answer_is_lost_is_not_repeated(
+    sandbox: Sandbox, hook: FormantHook, tmp_path: Path
+) -> None:
+    """A batch call has no key, so there is one request, and the error says that people may be called."""
+    file = tmp_path / "people.csv"
+    file.write_text(f"customer_phone\n{PHONE}\n")
+    sandbox.inject(BATCH, Fault.DROP_AFTER)
+    with pytest.raises(ResponseLost) as caught:
+        hook.create_batch_call(agent_id=456, name="March", file=str(file))
+    assert caught.value.maybe_placed
+    assert (asked(sandbox, BATCH), sandbox.rings) == (1, {PHONE: 1})
+
+
+def test_batch_calls_are_read_page_by_page(sandbox: Sandbox, hook: FormantHook) -> None:
+    """As conversations are."""
+    for _ in range(101):
+        sandbox.place_batch([PHONE], agent_id=456)
+    batches = hook.iter_batch_calls(agent_id=456)
+    first = next(batches)
+    assert asked(sandbox, BATCHES) == 1
+    assert len({first.batch_id, *(batch.batch_id for batch in batches)}) == 101
+
+
+METHODS = [name for name in vars(RequestMethods) if not name.startswith("_") and name != "get_conn"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_argument_is_given_by_name_and_explained(name: str) -> None:
+    """By the vendor's names, each with a type and a sentence; what is returned is the client's model."""
+    method = getattr(FormantHook, name)
+    parameters = [each for each in inspect.signature(method).parameters.values() if each.name != "self"]
+    assert parameters
+    for parameter in parameters:
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.annotation is not parameter.empty
+        assert f":param {parameter.name}:" in method.__doc__
+
+
+def test_results_can_be_written_as_json(sandbox: Sandbox, hook: FormantHook) -> None:
+    """Every model is a dataclass of plain values."""
+    placed = sandbox.place(PHONE)
+    sandbox.advance(1000)
+    batch = sandbox.place_batch([PHONE], agent_id=456)
+    for result in (
+        call(hook),
+        hook.get_conversation(conversation_id=placed.conversation_id),
+        hook.list_conversations(limit=1),
+        hook.get_batch_call(batch_id=batch.batch_id),
+        hook.get_batch_metrics(batch_id=batch.batch_id),
+    ):
+        assert json.loads(json.dumps(dataclasses.asdict(result)))
+
+
+def test_errors_are_those_of_the_client(hook: FormantHook, sandbox: Sandbox) -> None:
+    """Whoever catches FormantError catches all of them, and none has the key or a number."""
+    sandbox.inject(CALL, Fault.ERROR_500_BEFORE, times=4)
+    with pytest.raises(FormantError) as caught:
+        call(hook)
+    assert caught.value.maybe_placed
+    assert PHONE.lstrip("+") not in str(caught.value)
