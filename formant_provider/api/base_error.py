@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from formant_provider.api.advice import Advice
@@ -15,7 +17,7 @@ class FormantError(Exception):
     :param status: HTTP status of the answer; ``None`` without an answer.
     :param error_type: the vendor's ``error.type``; ``None`` without one.
     :param retry_after_s: seconds the server asked to wait; ``None`` when it did not say.
-    :param maybe_placed: ``True`` when a call may have been placed all the same.
+    :param maybe_placed: ``True`` when a call may have been placed, or a job submitted, all the same.
     :ivar earlier: what became of earlier sends of the same request, oldest first.
     :cvar is_final: whether a retry could not mend it, or might place a second call.
     :ivar advice: what to do next; a class has one for all its errors.
@@ -29,6 +31,7 @@ class FormantError(Exception):
         " accepted before.",
         read="No file was left half written. A retry of this task reads again from the start.",
         call_list="A retry of this task goes on from there.",
+        transcription="A retry of this task submits the audio only if no earlier try may have done so.",
     )
 
     def __init__(
@@ -60,3 +63,13 @@ def rebuild(cls: type[FormantError], args: tuple[Any, ...], fields: dict[str, An
     error.args = args
     error.__dict__.update(fields)
     return error
+
+
+@contextmanager
+def may_have_been_placed() -> Iterator[None]:
+    """Let no error of a read deny a call that was placed before."""
+    try:
+        yield
+    except FormantError as error:
+        error.maybe_placed = True
+        raise

@@ -1,7 +1,7 @@
 """FormantClient: a method for each endpoint of the vendor's API.
 
-Vendor pages: https://docs.formantai.com/api-reference/overview and
-https://docs.formantai.com/api-reference/batch-calls
+Vendor pages: https://docs.formantai.com/api-reference/overview,
+https://docs.formantai.com/api-reference/batch-calls and https://docs.formantai.com/api-reference/transcription
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import IO, Any
 from urllib.parse import quote
 
+from formant_provider.api import transcription
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
 from formant_provider.api.config import ClientConfig
 from formant_provider.api.errors import BadResponse, FormantError
@@ -235,6 +236,42 @@ class FormantClient:
         """
         answer = self._transport.send(Request(GET_BATCH_METRICS, f"{_path(batch_id)}/metrics"))
         return BatchMetrics.from_json(answer["data"])
+
+    def create_transcription_job(
+        self,
+        audio: str | os.PathLike[str],
+        *,
+        languages: str | None = None,
+        diarize: bool | None = None,
+        format: transcription.TranscriptFormat | None = None,  # noqa: A002 - the vendor's name
+        before_send: Callable[[], FormantError | None] | None = None,
+    ) -> transcription.TranscriptionJob:
+        """Upload an audio file, and have it transcribed.
+
+        The vendor knows no key for this, and no list of jobs. So it is repeated only after it surely was not
+        accepted, as with a batch call.
+
+        :param audio: local path of a file. It is read while it is sent; of its name only the ending is sent.
+        :param languages: codes such as ``hi-IN`` with commas between them, or ``unknown``, which finds out.
+        :param diarize: whether speakers are told apart.
+        :param format: ``standard`` or ``code_mixed``.
+        :param before_send: asked right before every send; the error it returns is raised instead.
+        :raises FormantError: of any kind; ``maybe_placed`` says whether it may have been accepted.
+        :raises OSError: the file cannot be opened; nothing was sent.
+        """
+        chosen: dict[str, Any] = {"languages": languages, "diarize": diarize}
+        chosen |= {"transcript_format": format, "before_send": before_send}
+        with open(audio, "rb") as source:
+            request = transcription.create_request(source, os.fspath(audio), **chosen)
+            return transcription.job_of(self._transport.send(request), request.operation)
+
+    def get_transcription_job(self, job_id: str) -> transcription.TranscriptionJob:
+        """Read a transcription job, with its text once it is completed.
+
+        :raises NotFound: there is none by this id.
+        """
+        request = transcription.get_request(job_id)
+        return transcription.job_of(self._transport.send(request), request.operation)
 
 
 def _path(batch_id: int) -> str:

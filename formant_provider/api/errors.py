@@ -26,7 +26,9 @@
     │   └── NotAdmitted             the call store says so: suppressed, or called often enough
     ├── CallOutcomeUnknown      a call may have been placed, and nothing more can be learnt safely
     ├── BatchOutcomeUnknown     a batch call may have been placed, and is not to be found, or not yet
-    └── CallUnsuccessful        the conversation is over, and its status is not an expected one
+    ├── CallUnsuccessful        the conversation is over, and its status is not an expected one
+    ├── TranscriptionOutcomeUnknown  a transcription job may have been submitted, and cannot be looked up
+    └── TranscriptionUnsuccessful    a transcription job has not been completed
 
 No error holds a number, a parameter value or the API key: not in its text, a field, or what it is chained
 to. Every error survives pickling.
@@ -34,12 +36,11 @@ to. Every error survives pickling.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 
-from formant_provider.api.advice import NOT_ALLOWED, Advice
+from formant_provider.api.advice import KEY_USED, NOT_ALLOWED, NOT_THERE, REFUSED, Advice
 from formant_provider.api.base_error import FormantError as FormantError  # noqa: PLC0414 - for all who import it here
+from formant_provider.api.base_error import may_have_been_placed as may_have_been_placed  # noqa: PLC0414 - likewise
 from formant_provider.api.base_error import rebuild
 
 
@@ -120,7 +121,7 @@ class RequestRefused(FormantError):
     """The server refused the request, and would refuse it again."""
 
     is_final = True
-    advice = Advice("A retry would be refused again; what the API said tells what to correct.")
+    advice = Advice(REFUSED)
 
 
 class InvalidRequest(RequestRefused):
@@ -138,26 +139,13 @@ class AuthenticationFailed(RequestRefused):
 class NotFound(RequestRefused):
     """404: there is no such thing, or it belongs to another tenant."""
 
-    advice = Advice(
-        call="Check that agent_id and conversation_id exist in this region and belong to the account of this"
-        " API key.",
-        batch_call="Check that the agent or batch call exists in this region and belongs to the account of"
-        " this API key.",
-        read="Check that it exists in this region and belongs to the account of this API key.",
-    )
+    advice = NOT_THERE
 
 
 class DuplicateRequest(RequestRefused):
     """409: this idempotency key was used within the last 24 hours."""
 
-    advice = Advice(
-        call="This key was used within the last 24 hours: by an earlier try of this task, by another task"
-        " with the same idempotency_key, or by another mapped task with the same agent and recipient. Look"
-        " for the call in the FormantAI dashboard. To place a second call on purpose, give it an"
-        " idempotency_key of its own.",
-        batch_call=RequestRefused.advice.call,
-        read=RequestRefused.advice.call,
-    )
+    advice = KEY_USED
 
 
 class RetryableError(FormantError):
@@ -168,6 +156,7 @@ class RetryableError(FormantError):
         f" without holding a worker. {FormantError.advice.call}",
         batch_call=FormantError.advice.batch_call,
         read=FormantError.advice.read,
+        transcription=FormantError.advice.transcription,
         call_list="A retry of this task calls those who were not called yet.",
     )
 
@@ -289,11 +278,19 @@ class CallUnsuccessful(FormantError):
         self.outcome = outcome
 
 
-@contextmanager
-def may_have_been_placed() -> Iterator[None]:
-    """Let no error of a read deny a call that was placed before."""
-    try:
-        yield
-    except FormantError as error:
-        error.maybe_placed = True
-        raise
+class TranscriptionOutcomeUnknown(FormantError):
+    """A transcription job may have been submitted. It cannot be looked up, and a second one costs again."""
+
+    is_final = True
+    advice = Advice("To submit it once more in any case, clear this task with resubmit_if_unconfirmed=True.")
+
+
+class TranscriptionUnsuccessful(FormantError):
+    """A transcription job has ended otherwise than ``completed``, or was not over in time.
+
+    :param status: the vendor's word for where it stands.
+    """
+
+    def __init__(self, job_id: str, status: str | None) -> None:
+        super().__init__(f"The transcription job {job_id} stands at {status!r}", maybe_placed=True)
+        self.job_id, self.job_status = job_id, status

@@ -1,4 +1,4 @@
-"""The form of a batch call, read from disk while it is sent, so that memory does not grow with its file."""
+"""A form with a file, read from disk while it is sent, so that memory does not grow with the file."""
 
 from __future__ import annotations
 
@@ -6,24 +6,41 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import BinaryIO
 
-# Contacts may be in the name of the file on our side, and the vendor wants to see but its ending.
-FILE_NAME = "contacts.csv"
 _CHUNK_BYTES = 64 * 1024
 _WORD = re.compile(r"\w+")
 
 
-class Form:
-    """A multipart form with one CSV file, which must not change, of known length; it can be sent again."""
+@dataclass(frozen=True)
+class FilePart:
+    """How the file of a form is called. Its name on our side may be private, and only its ending matters.
 
-    def __init__(self, fields: Mapping[str, str], file: BinaryIO) -> None:
+    :param has_rows: whether the server can quote from it: it is text, in lines of which the first is none.
+    """
+
+    field: str
+    file_name: str
+    content_type: str
+    has_rows: bool = False
+
+
+CONTACTS = FilePart("file", "contacts.csv", "text/csv", has_rows=True)
+
+
+class Form:
+    """A multipart form with one file, which must not change, of known length; it can be sent again."""
+
+    def __init__(self, fields: Mapping[str, str], file: BinaryIO, part: FilePart = CONTACTS) -> None:
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         head = "".join(f"{_part(boundary, name)}\r\n\r\n{text}\r\n" for name, text in fields.items())
-        head += f'{_part(boundary, "file")}; filename="{FILE_NAME}"\r\nContent-Type: text/csv\r\n\r\n'
+        head += f'{_part(boundary, part.field)}; filename="{part.file_name}"\r\n'
+        head += f"Content-Type: {part.content_type}\r\n\r\n"
         self._head, self._tail = head.encode(), f"\r\n--{boundary}--\r\n".encode()
         self._file = file
+        self._has_rows = part.has_rows
         self._file_bytes = file.seek(0, os.SEEK_END)
 
     def __len__(self) -> int:
@@ -46,6 +63,8 @@ class Form:
 
         A server that refuses a file may quote from it, and what it quotes is not known beforehand.
         """
+        if not self._has_rows:
+            return []
         wanted = set(_WORD.findall(text))
         found: set[str] = set()
         self._file.seek(0)

@@ -46,16 +46,24 @@ _NO_FILES = ("application/json", "text/html")
 
 
 def read_answer(
-    operation: str, response: requests.Response, *, private: list[str], shape: type, now: datetime
+    operation: str,
+    response: requests.Response,
+    *,
+    private: list[str],
+    shape: type,
+    now: datetime,
+    is_bare: bool = False,
 ) -> dict[str, Any] | FormantError:
     """Return the JSON of a good answer, or the error a bad one stands for.
 
     :param private: texts the server may quote and we may not.
     :param shape: what ``data`` must be, ``dict`` or ``list``.
+    :param is_bare: whether the answer is what is in ``data`` elsewhere; it is returned as that.
     """
     content = _json(response)
     if not 200 <= response.status_code < 300:
         return _refusal(operation, response, content, private, now)
+    content = {"data": content} if is_bare else content
     if not isinstance(content, dict) or not isinstance(content.get("data"), shape):
         return BadResponse(
             f"{operation}: answered {response.status_code}, but the body cannot be read",

@@ -12,6 +12,7 @@ any other refusal           stop    stop                             stop
 
 A call is only ever repeated with the idempotency key of its first send, so the vendor refuses the second
 of two that were accepted. A batch call has no such key: it is not idempotent, and would call everybody twice.
+A transcription job has none either, and is treated like a batch call.
 Vendor page: https://docs.formantai.com/api-reference/errors-rate-limits
 """
 

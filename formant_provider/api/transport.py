@@ -41,9 +41,11 @@ class Request:
     :param operation: ``"METHOD /path"``, as logs and errors call it.
     :param form: sent in place of a JSON ``body``.
     :param private: texts of the request that the server may quote and no error of ours may.
+    :param is_bare: whether the answer has no ``data`` around it.
     :param before_send: called right before every send; the error it returns is raised instead.
     :param after_send: called right after every send, whatever its outcome.
-    :param places_call: whether people are called when the server accepts it.
+    :param places_call: whether the server does what cannot be taken back when it accepts it: people are
+        called, or audio is transcribed.
     :param idempotent: whether the server refuses the second of two that it could accept, or neither changes
         anything.
     """
@@ -55,6 +57,7 @@ class Request:
     form: Form | None = None
     private: tuple[str, ...] = ()
     shape: type = dict
+    is_bare: bool = False
     sink: IO[bytes] | None = None
     before_send: Callable[[], FormantError | None] | None = None
     after_send: Callable[[], None] | None = None
@@ -171,6 +174,7 @@ class Transport:
                 private=[self.config.api_key, *request.private, *_quoted_from_file(request, response)],
                 shape=request.shape,
                 now=now,
+                is_bare=request.is_bare,
             )
 
     def _count(self, request: Request, status: int) -> None:

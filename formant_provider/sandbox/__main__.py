@@ -27,6 +27,7 @@ AMOUNTS = {
     "platform_redial_after_seconds": "virtual seconds from the end of a call to its redial",
     "batch_calls_per_minute": "rows of a batch call that are called in a virtual minute",
     "batch_list_lag_reads": "list reads that leave a new batch call out",
+    "transcription_seconds": "virtual seconds from the creation of a transcription job to its end",
     "webhook_connections": "webhooks that are sent to a target at the same time",
     "webhook_timeout_seconds": "real seconds within which the receiver of a webhook has to respond",
     "seconds_per_request": "virtual seconds by which a request moves the clock",
@@ -138,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     limit_help = "requests per virtual minute, default 50, or off"
     add("--rate-limit", type=_limit, default=Settings.rate_limit, metavar="N", help=limit_help)
     add("--max-concurrent-calls", type=int, metavar="N", help="cap on running calls, default none")
+    ends_help = "status of a transcription job that is over, default %(default)s"
+    add("--transcription-ends-as", default=Settings.transcription_ends_as, metavar="STATUS", help=ends_help)
     for name, words in CHOICES.items():
         add(_option(name), choices=get_args(words), default=getattr(Settings, name))
     for name, meaning in AMOUNTS.items():

@@ -16,7 +16,8 @@ from formant_provider.sandbox import endpoints
 from formant_provider.sandbox.batch_form import receive_upload
 from formant_provider.sandbox.control import ANY_METHOD, control_routes
 from formant_provider.sandbox.endpoints import ApiRequest, Endpoint
-from formant_provider.sandbox.faults import BATCH, CALL, Plan, QueuedFault, plan_fault
+from formant_provider.sandbox.faults import BATCH, CALL, TRANSCRIBE, Plan, QueuedFault, plan_fault
+from formant_provider.sandbox.forms import Upload
 from formant_provider.sandbox.idempotency import FAILING_FAULTS
 from formant_provider.sandbox.limits import rate_limited
 from formant_provider.sandbox.request_log import SeenRequest
@@ -24,10 +25,16 @@ from formant_provider.sandbox.request_schemas import read_json
 from formant_provider.sandbox.responses import ApiError, ApiResponse, not_found, unauthenticated
 from formant_provider.sandbox.sending import ClosedConnection, as_http_response, connection_closed
 from formant_provider.sandbox.state import State
+from formant_provider.sandbox.transcription_form import receive_audio
 
 SAMPLE_LIMIT = 50
 """Limits that faults quote in a sandbox that has none of its own: the vendor's sample values."""
 SAMPLE_MAX_CALLS = 10
+FORMS: dict[str, Callable[[Request], Awaitable[Upload[Any]]]] = {
+    BATCH: receive_upload,
+    TRANSCRIBE: receive_audio,
+}
+"""What receives the forms of the endpoints that take one."""
 
 
 def build_app(state: State) -> Starlette:
@@ -46,7 +53,8 @@ def _handler(
     state: State, name: str | None, endpoint: Endpoint | None
 ) -> Callable[[Request], Awaitable[Response]]:
     async def handle(http: Request) -> Response:
-        upload = await receive_upload(http) if name == BATCH else None
+        receive = FORMS.get(name) if name else None
+        upload = await receive(http) if receive else None
         body = upload.head if upload else await http.body()
         # Nothing in here waits, so requests take effect one after the other and never half.
         with state.lock:

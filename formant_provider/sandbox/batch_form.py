@@ -1,27 +1,20 @@
-"""The multipart form of POST /v1/batch-call: parsed while it arrives, then checked strictly."""
+"""The multipart form of POST /v1/batch-call, checked strictly."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import weakref
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from formant_provider.sandbox.batch_file import Rows, read_rows
-from formant_provider.sandbox.request_schemas import field_path, media_type
-from formant_provider.sandbox.responses import ApiError, invalid
+from formant_provider.sandbox.forms import Part, Upload, receive
+from formant_provider.sandbox.request_schemas import field_path
+from formant_provider.sandbox.responses import invalid
 
 FIELDS = ("agent_id", "name", "file")
-_HEAD_BYTES = 500
-
-Part = tuple[str, str | UploadFile]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,56 +26,16 @@ class CreateBatch:
     rows: Rows
 
 
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """A form that was received.
-
-    :param request: its content, or the error it is answered with.
-    :param seen: its fields, a file by its name; None when the body was not a form.
-    :param head: the first bytes of its first file.
-    """
-
-    request: CreateBatch | ApiError
-    seen: dict[str, Any] | None = None
-    head: bytes = field(default=b"", repr=False)
+async def receive_upload(request: Request) -> Upload[CreateBatch]:
+    """Receive the form of a batch call, valid or not."""
+    return await receive(request, _read)
 
 
-async def receive_upload(request: Request) -> Upload:
-    """Receive a form, valid or not. Its file goes to disk, and other requests do not wait for it."""
-    stream = request.stream()
-    try:
-        parts = await _parts(request, stream)
-    except ApiError as error:
-        # The rest is read all the same, so that a client that is still sending gets to read the error.
-        async for _ in stream:
-            pass
-        return Upload(request=error)
-    return await asyncio.to_thread(_upload, parts)
-
-
-async def _parts(request: Request, stream: AsyncGenerator[bytes, None]) -> list[Part]:
-    if media_type(request.headers.get("Content-Type", "")) != "multipart/form-data":
-        raise invalid("Content-Type must be multipart/form-data")
-    try:
-        form = await MultiPartParser(request.headers, stream).parse()
-    except (MultiPartException, FormParserError):
-        raise invalid("body must be valid multipart/form-data") from None
-    return form.multi_items()
-
-
-def _upload(parts: list[Part]) -> Upload:
-    seen = {name: value if isinstance(value, str) else value.filename for name, value in parts}
-    files = [value.file for _, value in parts if isinstance(value, UploadFile)]
-    head = files[0].read(_HEAD_BYTES) if files else b""
-    try:
-        content = _create_batch(*_fields(parts))
-    except ApiError as error:
-        for file in files:
-            file.close()
-        return Upload(request=error, seen=seen, head=head)
+def _read(parts: list[Part]) -> CreateBatch:
+    content = _create_batch(*_fields(parts))
     # The file is read again whenever somebody looks at the rows, so it lives as long as they do.
     weakref.finalize(content.rows, content.rows.file.close)
-    return Upload(request=content, seen=seen, head=head)
+    return content
 
 
 def _fields(parts: list[Part]) -> list[str | UploadFile]:

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import Request
 
 from formant_provider.sandbox import faults, response_bodies
-from formant_provider.sandbox.batch_form import Upload
 from formant_provider.sandbox.batches import Batch
+from formant_provider.sandbox.forms import Upload
 from formant_provider.sandbox.metrics import metrics
 from formant_provider.sandbox.recording import Recording
 from formant_provider.sandbox.request_schemas import ListQuery, read_call, read_list_query
@@ -27,7 +27,7 @@ class ApiRequest:
     :param body: the body; of an upload, the beginning of its file.
     :param tenant: the API key it came with; None when that key is missing or unknown.
     :param now: the virtual time, the same for all that this request does.
-    :param upload: the form it came with, at the endpoint that takes one.
+    :param upload: the form it came with, at the endpoints that take one.
     """
 
     endpoint: str
@@ -35,7 +35,7 @@ class ApiRequest:
     body: bytes
     tenant: str | None
     now: datetime
-    upload: Upload | None = None
+    upload: Upload[Any] | None = None
 
     @property
     def content_type(self) -> str:
@@ -82,10 +82,7 @@ def get_recording(state: State, request: ApiRequest, tenant: str) -> ApiResponse
 
 def create_batch(state: State, request: ApiRequest, tenant: str) -> ApiResponse:
     """POST /v1/batch-call."""
-    wanted = request.upload.request if request.upload else invalid("body is required")
-    if isinstance(wanted, ApiError):
-        raise wanted
-    return _batch(state, request, state.place_batch(tenant, wanted, request.now))
+    return _batch(state, request, state.place_batch(tenant, _form(request), request.now))
 
 
 def list_batches(state: State, request: ApiRequest, tenant: str) -> ApiResponse:
@@ -105,6 +102,20 @@ def get_metrics(state: State, request: ApiRequest, tenant: str) -> ApiResponse:
     return _data(metrics(_find_batch(state, request, tenant), request.now, state.settings))
 
 
+def create_transcription(state: State, request: ApiRequest, tenant: str) -> ApiResponse:
+    """POST /v1/transcription/jobs. Its response is bare."""
+    job = state.transcriptions.accept(tenant, _form(request), request.now)
+    return ApiResponse(200, job.receipt())
+
+
+def get_transcription(state: State, request: ApiRequest, tenant: str) -> ApiResponse:
+    """GET /v1/transcription/jobs/{job_id}, bare as well."""
+    job = state.transcriptions.find(tenant, request.http.path_params["job_id"])
+    if job is None:
+        raise not_found("transcription job")
+    return ApiResponse(200, job.record(request.now, state.settings))
+
+
 BY_NAME: dict[str, Endpoint] = {
     faults.CALL: create_call,
     faults.LIST: list_conversations,
@@ -114,11 +125,24 @@ BY_NAME: dict[str, Endpoint] = {
     faults.BATCHES: list_batches,
     faults.BATCH_DETAIL: get_batch,
     faults.METRICS: get_metrics,
+    faults.TRANSCRIBE: create_transcription,
+    faults.TRANSCRIPTION: get_transcription,
 }
 
 
 def _list_query(request: ApiRequest) -> ListQuery:
     return read_list_query(request.http.query_params.multi_items())
+
+
+def _form(request: ApiRequest) -> Any:
+    """Return the content of the form.
+
+    :raises ApiError: it is invalid.
+    """
+    content = request.upload.request if request.upload else invalid("body is required")
+    if isinstance(content, ApiError):
+        raise content
+    return content
 
 
 def _find_batch(state: State, request: ApiRequest, tenant: str) -> Batch:

@@ -26,12 +26,18 @@ BATCH = "POST /v1/batch-call"
 BATCHES = "GET /v1/batch-calls"
 BATCH_DETAIL = "GET /v1/batch-calls/{batch_id}"
 METRICS = "GET /v1/batch-calls/{batch_id}/metrics"
-ENDPOINTS = (CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS)
+TRANSCRIBE = "POST /v1/transcription/jobs"
+TRANSCRIPTION = "GET /v1/transcription/jobs/{job_id}"
+ENDPOINTS = (
+    *(CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS),
+    *(TRANSCRIBE, TRANSCRIPTION),
+)
 _THINGS = {
     DETAIL: "conversation",
     RECORDING: "recording",
     BATCH_DETAIL: "batch call",
     METRICS: "batch call",
+    TRANSCRIPTION: "transcription job",
 }
 """What the message of a 404 names, by endpoint."""
 
@@ -97,7 +103,7 @@ DESCRIPTIONS: dict[Fault, str] = {
     Fault.RATE_LIMIT: "429 with Retry-After (`retry_after` real seconds) and all X-RateLimit headers",
     Fault.RATE_LIMIT_RESET_ONLY: "429 with X-RateLimit-Reset alone, `retry_after` real seconds ahead",
     Fault.RATE_LIMIT_NO_HEADERS: "429 rate_limit_exceeded without any header to go by",
-    Fault.CONCURRENCY_LIMIT: "429 concurrent_call_limit_exceeded, no headers (the two POSTs only)",
+    Fault.CONCURRENCY_LIMIT: "429 concurrent_call_limit_exceeded, no headers (calls and batch calls only)",
     Fault.NOT_FOUND: "404 for what may well exist (neither a POST nor a list)",
     Fault.TRUNCATED: "200 and half of the promised bytes, then connection closed (recording only)",
 }

@@ -22,6 +22,7 @@ from formant_provider.sandbox.request_schemas import new_call
 from formant_provider.sandbox.server_thread import ServerThread
 from formant_provider.sandbox.settings import Settings
 from formant_provider.sandbox.state import State
+from formant_provider.sandbox.transcriptions import TranscriptionJob
 from formant_provider.sandbox.webhook_faults import QueuedWebhookFault
 from formant_provider.sandbox.webhook_targets import Target
 from formant_provider.sandbox.webhooks import SentWebhook
@@ -271,6 +272,12 @@ class Sandbox(Settings):
         """The accepted batch calls, in order. A copy."""
         with self._state.lock:
             return list(self._state.batches)
+
+    @property
+    def transcriptions(self) -> list[TranscriptionJob]:
+        """The accepted transcription jobs, in order. A copy."""
+        with self._state.lock:
+            return list(self._state.transcriptions)
 
     @property
     def redials(self) -> list[Call]:

@@ -48,6 +48,7 @@ _NOT_NEGATIVE = (
     "platform_redial_after_seconds",
     "seconds_per_request",
     "batch_list_lag_reads",
+    "transcription_seconds",
 )
 
 
@@ -97,6 +98,9 @@ class Settings:
         ``completed``, which are not the vendor's words; otherwise it stays ``pending``.
     :param uncounted_outcomes: where the metrics put outcomes that have no count of their own: nowhere, so
         that they never add up; in ``total_processed`` alone; or in ``failed_count`` as well.
+    :param transcription_seconds: virtual seconds from the creation of a transcription job to its end.
+    :param transcription_ends_as: the status of a transcription job that is over. The vendor documents
+        ``completed`` and no word for a failure.
     :param webhook_connections: how many webhooks are sent to a target at the same time. With 1 they arrive in
         the order of virtual time, one after the other.
     :param webhook_timeout_seconds: real seconds within which the receiver of a webhook has to respond.
@@ -138,6 +142,8 @@ class Settings:
     batch_list_lag_reads: int = 0
     batch_status_moves: bool = False
     uncounted_outcomes: UncountedOutcomes = "nowhere"
+    transcription_seconds: float = 10.0
+    transcription_ends_as: str = "completed"
     webhook_connections: int = 1
     webhook_timeout_seconds: float = 10.0
     webhook_timestamp_unit: WebhookTimestampUnit = "seconds"

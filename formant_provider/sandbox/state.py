@@ -1,4 +1,4 @@
-"""What one sandbox remembers: calls, batch calls, used keys, requests and queued faults."""
+"""What one sandbox remembers: calls, batch calls, transcription jobs, used keys, requests, queued faults."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from formant_provider.sandbox.request_log import RequestLog
 from formant_provider.sandbox.request_schemas import CreateCall
 from formant_provider.sandbox.responses import not_found
 from formant_provider.sandbox.settings import Settings
+from formant_provider.sandbox.transcriptions import Transcriptions
 from formant_provider.sandbox.webhook_delivery import Senders
 from formant_provider.sandbox.webhook_targets import Target
 from formant_provider.sandbox.webhooks import Webhooks
@@ -49,6 +50,7 @@ class State:
         self.redials: list[Call] = []
         self.batches = Batches(settings.list_order)
         self.conversations = Conversations(settings.list_order)
+        self.transcriptions = Transcriptions()
         self.call_rings: Counter[str] = Counter()
         self.requests = RequestLog()
         self.faults = FaultQueues()

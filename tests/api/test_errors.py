@@ -38,6 +38,7 @@ SPECIAL: dict[type[FormantError], Callable[[], FormantError]] = {
         "2 of 3", by_reason={"duplicate": 2}, examples=((2, "duplicate"), (3, "duplicate"))
     ),
     errors.StoreMisconfigured: lambda: errors.StoreMisconfigured("it has no tables", problem="no_tables"),
+    errors.TranscriptionUnsuccessful: lambda: errors.TranscriptionUnsuccessful("job_1", "failed"),
     errors.StoreUnavailable: lambda: errors.StoreUnavailable("it is locked", problem="busy"),
 }
 

@@ -48,6 +48,14 @@ class Caller:
             "POST", "/v1/batch-call", data=form, files={"file": (file_name, rows, "text/csv")}, **options
         )
 
+    def transcribe(self, audio: bytes = b"RIFF", *, name: str = "a.wav", **options: Any) -> requests.Response:
+        form = {key: options.pop(key) for key in ("languages", "diarize", "format") if key in options}
+        files = {"audio": (name, audio, "audio/wav")}
+        return self.send("POST", "/v1/transcription/jobs", data=form, files=files, **options)
+
+    def transcription(self, job_id: str) -> requests.Response:
+        return self.send("GET", f"/v1/transcription/jobs/{job_id}")
+
     def batches(self, path: str = "", **query: Any) -> requests.Response:
         return self.send("GET", f"/v1/batch-calls{path}", params=query)
 

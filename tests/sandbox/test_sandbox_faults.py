@@ -13,7 +13,7 @@ from formant_provider.sandbox import Fault
 from formant_provider.sandbox.faults import DESCRIPTIONS, ENDPOINTS
 
 PHONE = "+14155550100"
-CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS = ENDPOINTS
+CALL, LIST, DETAIL, RECORDING, BATCH, BATCHES, BATCH_DETAIL, METRICS, TRANSCRIBE, TRANSCRIPTION = ENDPOINTS
 AFTER = {"error_500_after", "error_503_after", "drop_after", "hang_after", "garbage", "truncated"}
 STATUS = {
     Fault.ERROR_500_BEFORE: 500,
@@ -36,7 +36,10 @@ def send(api, endpoint, **options):
         return api.call(**options)
     if endpoint == BATCH:
         return api.batch(**options)
-    ids = {"conversation_id": api.sandbox.calls[0].conversation_id}
+    if endpoint == TRANSCRIBE:
+        return api.transcribe(**options)
+    ids = {"job_id": api.sandbox.transcriptions[0].job_id}
+    ids["conversation_id"] = api.sandbox.calls[0].conversation_id
     ids["batch_id"] = api.sandbox.batches[0].batch_id
     return api.send("GET", endpoint.removeprefix("GET ").format(**ids), **options)
 
@@ -45,6 +48,7 @@ def with_one_record(start, **settings):
     api = start(**settings)
     api.call()
     api.sandbox.place_batch([PHONE])
+    api.transcribe()
     api.sandbox.advance(142)
     return api
 
@@ -59,7 +63,7 @@ def test_a_fault_answers_with_its_status_once(start, endpoint, fault):
     api.sandbox.inject(endpoint, fault)
     assert send(api, endpoint).status_code == STATUS[fault]
     assert send(api, endpoint).status_code == 200
-    seen = [(request.fault, request.status) for request in api.sandbox.requests[1:]]
+    seen = [(request.fault, request.status) for request in api.sandbox.requests[2:]]
     assert seen == [(fault, STATUS[fault]), (None, 200)]
 
 
