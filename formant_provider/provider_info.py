@@ -171,9 +171,11 @@ PROVIDER_INFO: dict[str, Any] = {
         }
     ],
     "hooks": _modules("hooks", "formant"),
-    "operators": _modules("operators", "batch", "call", "call_list", "export", "storage", "suppression"),
+    "operators": _modules(
+        "operators", "batch", "call", "call_list", "export", "storage", "suppression", "transcription"
+    ),
     "sensors": _modules("sensors", "batch", "conversation"),
-    "triggers": _modules("triggers", "batch", "conversation", "event", "wait"),
+    "triggers": _modules("triggers", "batch", "conversation", "event", "transcription", "wait"),
     "notifications": ["formant_provider.notifications.call.FormantCallNotifier"],
     "task-decorators": [
         {"name": "formant_call", "class-name": "formant_provider.decorators.call.formant_call_task"},

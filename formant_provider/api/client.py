@@ -23,6 +23,7 @@ from formant_provider.api.multipart import Form
 from formant_provider.api.pages import Page
 from formant_provider.api.retry import Quota, RetryPolicy
 from formant_provider.api.telemetry import SILENT, Telemetry
+from formant_provider.api.transcription_models import TranscriptFormat, TranscriptionJob
 from formant_provider.api.transport import Request, Transport
 
 CREATE_CALL = "POST /v1/call"
@@ -243,9 +244,9 @@ class FormantClient:
         *,
         languages: str | None = None,
         diarize: bool | None = None,
-        format: transcription.TranscriptFormat | None = None,  # noqa: A002 - the vendor's name
+        format: TranscriptFormat | None = None,  # noqa: A002 - the vendor's name
         before_send: Callable[[], FormantError | None] | None = None,
-    ) -> transcription.TranscriptionJob:
+    ) -> TranscriptionJob:
         """Upload an audio file, and have it transcribed.
 
         The vendor knows no key for this, and no list of jobs. So it is repeated only after it surely was not
@@ -265,7 +266,7 @@ class FormantClient:
             request = transcription.create_request(source, os.fspath(audio), **chosen)
             return transcription.job_of(self._transport.send(request), request.operation)
 
-    def get_transcription_job(self, job_id: str) -> transcription.TranscriptionJob:
+    def get_transcription_job(self, job_id: str) -> TranscriptionJob:
         """Read a transcription job, with its text once it is completed.
 
         :raises NotFound: there is none by this id.

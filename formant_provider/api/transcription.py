@@ -1,4 +1,4 @@
-"""Transcription jobs: what is asked, what comes back, and how far a job is.
+"""The requests of transcription jobs.
 
 Vendor page: https://docs.formantai.com/api-reference/transcription
 """
@@ -8,56 +8,18 @@ from __future__ import annotations
 import mimetypes
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from formant_provider.api.errors import BadResponse, FormantError
 from formant_provider.api.multipart import FilePart, Form
+from formant_provider.api.transcription_models import TranscriptFormat, TranscriptionJob
 from formant_provider.api.transport import Request
 
 CREATE_JOB = "POST /v1/transcription/jobs"
 GET_JOB = "GET /v1/transcription/jobs/{job_id}"
-COMPLETED = "completed"
-# The vendor documents no word for a job that has failed. These are read as that; another one is waited for.
-FAILURES = ("failed", "error", "cancelled", "canceled")
-TranscriptFormat = Literal["standard", "code_mixed"]
 # The path of a file may be private; its ending says what it is.
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}")
-
-
-@dataclass(frozen=True)
-class TranscriptionJob:
-    """One transcription job. What the API did not send, or not in its type, is ``None``.
-
-    :param job_id: what the API calls ``id``.
-    :param status: ``pending``, ``completed``, or a word the vendor does not document.
-    :param engine: what transcribes.
-    :param language: of what is spoken.
-    :param text: what was said; private.
-    :param utterances: who said what when: ``speaker``, ``text``, and ``start`` and ``end`` in seconds, as the
-        API sent them; private.
-    """
-
-    job_id: str
-    status: str | None
-    engine: str | None = None
-    language: str | None = None
-    text: str | None = field(default=None, repr=False)
-    utterances: list[Any] | None = field(default=None, repr=False)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TranscriptionJob | None:
-        """Read an answer; ``None`` when it has no id to go by."""
-        job_id, utterances = data.get("id"), data.get("utterances")
-        if not isinstance(job_id, str | int) or isinstance(job_id, bool) or job_id == "":
-            return None
-        texts = {name: data.get(name) for name in ("status", "engine", "language", "text")}
-        return cls(
-            job_id=str(job_id),
-            utterances=utterances if isinstance(utterances, list) else None,
-            **{name: text if isinstance(text, str) else None for name, text in texts.items()},
-        )
 
 
 def create_request(

@@ -63,6 +63,17 @@ def key_for_named_batch(*, name: str, agent_id: int) -> str:
     return _key("named batch", name, agent_id)
 
 
+def key_for_transcription(
+    *, dag_id: str, run_id: str, task_id: str, audio: str | None, name: str | None
+) -> str:
+    """Name the transcription job of this task in this DAG run.
+
+    :param audio: what tells the rows of a mapped list apart; ``None`` for a task that is no row.
+    :param name: the user's own word for it, which is another one where the audio is to be transcribed again.
+    """
+    return _key("transcription", dag_id, run_id, task_id, audio, name)
+
+
 def key_for_iteration(*, key: str, iteration: int) -> str:
     """Name the call, or batch call, of one iteration of a loop (Airflow 3.4), counted from 0."""
     return _key("iteration", key, iteration)

@@ -47,6 +47,8 @@ class BaseIntent:
     :param receipt: the API's answer, once there is one.
     """
 
+    # What it is, and what its receipt is, in words for people.
+    WORDS: ClassVar[tuple[str, str]] = ("intent to call", "receipt of a call that was placed")
     READERS: ClassVar[Readers] = {"written_at": datetime.fromisoformat, "sent": Sent}
 
     key: str

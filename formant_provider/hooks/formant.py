@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from formant_provider.hooks.methods import RequestMethods
 from formant_provider.hooks.telemetry import AirflowTelemetry
+from formant_provider.hooks.transcription import TranscriptionMethods
 from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class FormantHook(RequestMethods, BaseHook):
+class FormantHook(RequestMethods, TranscriptionMethods, BaseHook):
     """Sends requests to the FormantAI Voice API, set up from an Airflow connection.
 
     Most methods send one request. ``get_conn`` returns the client itself, for more than one.

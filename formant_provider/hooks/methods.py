@@ -141,7 +141,7 @@ class RequestMethods:
         :raises InvalidInput: Airflow knows no such storage; nothing was sent.
         :raises NotFound: there is none, or not yet: the vendor does not tell the two apart.
         """
-        target = _file_at(path)
+        target = file_at("path", path)
         with tempfile.TemporaryFile() as file:
             with self.get_conn() as client:
                 recording = client.download_recording(conversation_id, file)
@@ -205,17 +205,21 @@ class RequestMethods:
         return _each(page_at, lambda batch: batch.batch_id)
 
 
-def _file_at(path: str) -> Any:
+def file_at(field: str, place: str) -> Any:
+    """Return the file that a path or a URI names.
+
+    :raises InvalidInput: Airflow knows no such storage.
+    """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from formant_provider.api.errors import InvalidInput
 
     try:
-        target = ObjectStoragePath(os.fspath(path))
+        target = ObjectStoragePath(os.fspath(place))
         _ = target.fs
     except (ImportError, ValueError):
         problem = "must be a path, or a URI of a storage that Airflow knows here"
-        raise InvalidInput("path", problem) from None
+        raise InvalidInput(field, problem) from None
     return target
 
 

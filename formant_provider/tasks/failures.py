@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
@@ -29,12 +29,14 @@ log = logging.getLogger(__name__)
 class Activity:
     """What a task was doing when an error came up."""
 
-    subject: Literal["call", "batch_call", "call_list", "read"]
+    subject: Literal["call", "batch_call", "call_list", "read", "transcription"]
     waits: bool = False  # for a call that was placed before
+    noun: str = "call"
+    verbs: tuple[str, str] = ("placed", "places")
 
     def explain(self, error: FormantError, hook: FormantHook | None = None) -> str:
         """Say what happened, where, whether a call may have been placed, and what to do next."""
-        what, advice = self.subject.replace("_", " "), error.advice.on(self.subject)
+        what, (done, does), advice = self.noun, self.verbs, error.advice.on(self.subject)
         where = f" ({hook.address})" if hook is not None and error.operation else ""
         if error.retry_after_s is not None:
             where += f". The API asks to wait {error.retry_after_s:.0f} s"
@@ -47,17 +49,20 @@ class Activity:
         if self.waits:
             then = f"{advice} Then clear this task" if error.is_final else "A retry of this task"
             return (
-                f"{said} The {what} was placed before. {then}: it continues to wait, and places no"
+                f"{said} The {what} was {done} before. {then}: it continues to wait, and {does} no"
                 f" further {what}."
             )
-        placed = "may have been placed" if error.maybe_placed else "was placed by this try"
+        placed = f"may have been {done}" if error.maybe_placed else f"was {done} by this try"
         return f"{said} {'A' if error.maybe_placed else 'No'} {what} {placed}. {advice}"
 
 
 PLACING_A_CALL = Activity("call")
 WAITING_FOR_A_CALL = Activity("call", waits=True)
-PLACING_A_BATCH_CALL = Activity("batch_call")
-WAITING_FOR_A_BATCH_CALL = Activity("batch_call", waits=True)
+PLACING_A_BATCH_CALL = Activity("batch_call", noun="batch call")
+WAITING_FOR_A_BATCH_CALL = Activity("batch_call", waits=True, noun="batch call")
+_JOB: dict[str, Any] = {"noun": "transcription job", "verbs": ("submitted", "submits")}
+TRANSCRIBING = Activity("transcription", **_JOB)
+WAITING_FOR_A_TRANSCRIPTION = Activity("transcription", waits=True, **_JOB)
 WORKING_OFF_A_LIST = Activity("call_list")
 READING = Activity("read")
 

@@ -1,4 +1,4 @@
-"""The ledger in Airflow, of a call or a batch call: the task state store (3.3 and later), or a stand-in.
+"""The ledger in Airflow, of what is sent once: the task state store (3.3 and later), or a stand-in.
 
 Airflow deletes a task's XComs before every try, so they cannot carry the intent. The task state store does:
 it survives retries, killed workers and, on 3.3, clears. Its entries lie in Airflow's database as plain text
@@ -21,13 +21,19 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from formant_provider.api.errors import SendAborted
 from formant_provider.core.batches.decision import BatchIntent
-from formant_provider.core.ledger import IntentT, Sent
+from formant_provider.core.ledger import BaseIntent, IntentT, Sent
+from formant_provider.core.transcriptions.submission import TranscriptionIntent
 
 if TYPE_CHECKING:
     from formant_provider.tasks.run import TaskRun
 
 CALLS_ENTRY = "formant_calls"
 BATCHES_ENTRY = "formant_batch_calls"
+TRANSCRIPTIONS_ENTRY = "formant_transcriptions"
+_ENTRIES: dict[type[BaseIntent], str] = {
+    BatchIntent: BATCHES_ENTRY,
+    TranscriptionIntent: TRANSCRIPTIONS_ENTRY,
+}
 
 
 def ledger_for(
@@ -96,7 +102,7 @@ class TaskStateLedger(Generic[IntentT]):
 
     @property
     def _entry(self) -> str:
-        return BATCHES_ENTRY if issubclass(self.kind, BatchIntent) else CALLS_ENTRY
+        return _ENTRIES.get(self.kind, CALLS_ENTRY)
 
     def read(self) -> IntentT | None:
         """Return what an earlier try wrote.
@@ -137,7 +143,7 @@ class TaskStateLedger(Generic[IntentT]):
         try:
             keep(self.run.store, self._entry, position)
         except Exception as error:
-            what = "intent to call" if intent.receipt is None else "receipt of a call that was placed"
+            what = intent.WORDS[intent.receipt is not None]
             raise SendAborted(
                 f"The {what} could not be written to Airflow's task state store"
                 f" ({type(error).__name__}); perhaps a newer try of this task has taken over"

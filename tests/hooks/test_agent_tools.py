@@ -27,7 +27,7 @@ WHOM = {"customer_phone": PHONE, "customer_name": "Asha"}
 CALL = {"parameters": WHOM, "idempotency_key": "loan-7"}
 TOOLS = [
     *("create_call", "get_conversation", "list_conversations", "get_recording"),
-    *("get_batch_call", "get_batch_metrics"),
+    *("get_batch_call", "get_batch_metrics", "transcribe", "get_transcription_job"),
 ]
 
 

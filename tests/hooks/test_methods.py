@@ -21,11 +21,13 @@ from formant_provider.api.errors import (
     InvalidRequest,
     NotFound,
     ResponseLost,
+    TranscriptionUnsuccessful,
 )
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.hooks.methods import RequestMethods
+from formant_provider.hooks.transcription import TranscriptionMethods
 from formant_provider.sandbox import Fault, Sandbox
-from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING
+from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING, TRANSCRIBE, TRANSCRIPTION
 from support.object_store import CONNECTION, ObjectStore, attached
 from support.supervisor import FakeSupervisor, supervised_by
 
@@ -257,7 +259,42 @@ def test_batch_calls_are_read_page_by_page(sandbox: Sandbox, hook: FormantHook) 
     assert len({first.batch_id, *(batch.batch_id for batch in batches)}) == 101
 
 
-METHODS = [name for name in vars(RequestMethods) if not name.startswith("_") and name != "get_conn"]
+def test_audio_is_transcribed(hook: FormantHook, tmp_path: Path, sandbox: Sandbox) -> None:
+    """Submitted once, waited for past errors of a read, and returned with what was said."""
+    audio = tmp_path / "talk.wav"
+    audio.write_bytes(b"RIFF....")
+    sandbox.transcription_seconds = 0
+    sandbox.inject(TRANSCRIPTION, Fault.NOT_FOUND)
+    sandbox.inject(TRANSCRIPTION, Fault.ERROR_503_BEFORE)
+    job = hook.transcribe(audio=f"file://{audio}", languages="hi-IN,en-IN", diarize=True)
+    assert (job.status, job.language) == ("completed", "hi-IN")
+    assert "I can talk" in str(job.text)
+    assert "I can talk" not in repr(job)
+    assert hook.get_transcription_job(job_id=job.job_id) == job
+    assert asked(sandbox, TRANSCRIBE) == 1
+
+
+def test_audio_that_is_not_transcribed_in_time_is_an_error_with_the_job(
+    hook: FormantHook, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """A job that fails, and one that is not over in time, are never a success; the error has the id."""
+    audio = tmp_path / "talk.wav"
+    audio.write_bytes(b"RIFF....")
+    with pytest.raises(TranscriptionUnsuccessful) as caught:
+        hook.transcribe(audio=str(audio), timeout=0.1)
+    sandbox.transcription_seconds, sandbox.transcription_ends_as = 0, "failed"
+    with pytest.raises(TranscriptionUnsuccessful) as failed:
+        hook.transcribe(audio=str(audio))
+    errors = [caught.value, failed.value]
+    assert [error.job_id for error in errors] == [job.job_id for job in sandbox.transcriptions]
+    assert [error.job_status for error in errors] == ["pending", "failed"]
+
+
+METHODS = [
+    name
+    for name in {**vars(RequestMethods), **vars(TranscriptionMethods)}
+    if not name.startswith("_") and name != "get_conn"
+]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,0 +1,1 @@
+"""Transcription jobs: asked for, submitted and followed. Internal."""

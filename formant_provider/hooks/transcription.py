@@ -1,0 +1,110 @@
+"""The methods of the hook that have audio transcribed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from abc import abstractmethod
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from formant_provider.hooks.methods import file_at
+
+if TYPE_CHECKING:
+    from formant_provider.api.client import FormantClient
+    from formant_provider.api.transcription_models import TranscriptionJob
+
+
+class TranscriptionMethods:
+    """Submits audio, and reads what was said in it.
+
+    The vendor takes no idempotency key for a transcription job, and has no list of jobs: **who submits audio
+    twice pays twice.** So a job is submitted again only where it surely was not accepted. A retry of the task
+    submits once more; :class:`~formant_provider.operators.transcription.FormantTranscribeOperator` does not.
+    """
+
+    @abstractmethod
+    def get_conn(self) -> FormantClient:
+        """Return a client."""
+
+    def transcribe(
+        self,
+        *,
+        audio: str,
+        languages: str | None = None,
+        diarize: bool | None = None,
+        format: str | None = None,  # noqa: A002 - the vendor's name
+        timeout: float = 600.0,
+        poll_interval: float = 5.0,
+    ) -> TranscriptionJob:
+        """Have an audio file transcribed, wait until that is done, and return what was said.
+
+        The result is private.
+
+        Vendor page: https://docs.formantai.com/api-reference/transcription
+
+        :param audio: the file: an absolute path, or a URI of any storage that Airflow knows.
+        :param languages: what is spoken: codes such as hi-IN with commas between them, or unknown.
+        :param diarize: whether speakers are told apart.
+        :param format: standard or code_mixed.
+        :param timeout: how long to wait, in seconds.
+        :param poll_interval: time between two polls, in seconds.
+        :return: the job, with ``text`` and ``utterances``.
+        :raises InvalidInput: a field is wrong; nothing was sent.
+        :raises TranscriptionUnsuccessful: the job has failed, or is not over in time. It has the ``job_id``.
+        :raises FormantError: of any kind; ``maybe_placed`` says whether a job may have been accepted.
+        """
+        job = self.create_transcription_job(audio=audio, languages=languages, diarize=diarize, format=format)
+        return self._wait_for(job, time.monotonic() + timeout, poll_interval)
+
+    def create_transcription_job(
+        self,
+        *,
+        audio: str,
+        languages: str | None = None,
+        diarize: bool | None = None,
+        format: str | None = None,  # noqa: A002 - the vendor's name
+    ) -> TranscriptionJob:
+        """Submit an audio file to be transcribed, and do not wait. The result is read by the id of the job.
+
+        :param audio: the file: an absolute path, or a URI of any storage that Airflow knows.
+        :param languages: what is spoken: codes such as hi-IN with commas between them, or unknown.
+        :param diarize: whether speakers are told apart.
+        :param format: standard or code_mixed.
+        :return: the job, with its ``job_id``.
+        :raises FormantError: of any kind; ``maybe_placed`` says whether it may have been accepted.
+        """
+        from formant_provider.core.transcriptions.request import to_diarize, to_format, to_languages
+
+        chosen: dict[str, Any] = {"languages": to_languages(languages), "diarize": to_diarize(diarize)}
+        chosen["format"] = to_format(format)
+        source: Any = file_at("audio", audio)
+        with tempfile.TemporaryDirectory(prefix="formant-audio-") as folder:
+            copy = Path(folder) / f"audio{Path(source.name).suffix}"
+            with source.open("rb") as file, copy.open("wb") as target:
+                shutil.copyfileobj(file, target)
+            with self.get_conn() as client:
+                return client.create_transcription_job(copy, **chosen)
+
+    def get_transcription_job(self, *, job_id: str) -> TranscriptionJob:
+        """Read a transcription job: its status, and once it is completed what was said.
+
+        :param job_id: the id of the job.
+        :raises NotFound: there is none by this id.
+        """
+        with self.get_conn() as client:
+            return client.get_transcription_job(job_id)
+
+    def _wait_for(self, job: TranscriptionJob, deadline: float, poll_interval: float) -> TranscriptionJob:
+        from formant_provider.api.errors import NotFound, TranscriptionUnsuccessful
+        from formant_provider.api.transcription_models import COMPLETED, FAILURES
+
+        while job.status not in FAILURES and time.monotonic() < deadline:
+            time.sleep(poll_interval)
+            with suppress(NotFound):  # it may not be known everywhere yet
+                job = self.get_transcription_job(job_id=job.job_id)
+            if job.status == COMPLETED:
+                return job
+        raise TranscriptionUnsuccessful(job.job_id, job.status)

@@ -1,0 +1,1 @@
+"""The task that has audio transcribed. Internal."""
