@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from formant_provider.hooks.methods import RequestMethods
+from formant_provider.hooks.methods.calls import RequestMethods
+from formant_provider.hooks.methods.transcription import TranscriptionMethods
 from formant_provider.hooks.telemetry import AirflowTelemetry
-from formant_provider.hooks.transcription import TranscriptionMethods
 from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:

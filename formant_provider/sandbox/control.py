@@ -86,7 +86,7 @@ def inject_webhook(state: State, body: bytes) -> dict[str, Any]:
 
 
 def reset(state: State, _: bytes) -> dict[str, Any]:
-    """POST /sandbox/reset: forget calls, batch calls, keys, counts and faults; targets and the clock stay."""
+    """POST /sandbox/reset: forget everything but the targets of webhooks, and the time."""
     state.reset()
     return stats(state, b"")
 

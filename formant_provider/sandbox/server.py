@@ -22,7 +22,7 @@ from formant_provider.sandbox.request_schemas import new_call
 from formant_provider.sandbox.server_thread import ServerThread
 from formant_provider.sandbox.settings import Settings
 from formant_provider.sandbox.state import State
-from formant_provider.sandbox.transcriptions import TranscriptionJob
+from formant_provider.sandbox.transcriptions import Transcription
 from formant_provider.sandbox.webhook_faults import QueuedWebhookFault
 from formant_provider.sandbox.webhook_targets import Target
 from formant_provider.sandbox.webhooks import SentWebhook
@@ -274,7 +274,7 @@ class Sandbox(Settings):
             return list(self._state.batches)
 
     @property
-    def transcriptions(self) -> list[TranscriptionJob]:
+    def transcriptions(self) -> list[Transcription]:
         """The accepted transcription jobs, in order. A copy."""
         with self._state.lock:
             return list(self._state.transcriptions)

@@ -21,7 +21,7 @@ UTTERANCES = (
 
 
 @dataclass(frozen=True)
-class TranscriptionJob:
+class Transcription:
     """One accepted job.
 
     :param job_id: the ``id`` in the API.
@@ -58,18 +58,18 @@ class Transcriptions:
     """Every accepted job."""
 
     def __init__(self) -> None:
-        self._by_id: dict[str, TranscriptionJob] = {}
+        self._by_id: dict[str, Transcription] = {}
 
-    def __iter__(self) -> Iterator[TranscriptionJob]:
+    def __iter__(self) -> Iterator[Transcription]:
         return iter(self._by_id.values())
 
-    def accept(self, tenant: str, request: CreateJob, now: datetime) -> TranscriptionJob:
+    def accept(self, tenant: str, request: CreateJob, now: datetime) -> Transcription:
         """Accept a job without any check."""
-        job = TranscriptionJob(tenant, f"job_{uuid.uuid4().hex[:12]}", now, request)
+        job = Transcription(tenant, f"job_{uuid.uuid4().hex[:12]}", now, request)
         self._by_id[job.job_id] = job
         return job
 
-    def find(self, tenant: str, job_id: str) -> TranscriptionJob | None:
+    def find(self, tenant: str, job_id: str) -> Transcription | None:
         """Return the tenant's job by its id."""
         job = self._by_id.get(job_id)
         return job if job is not None and job.tenant == tenant else None

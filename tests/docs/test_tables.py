@@ -41,6 +41,8 @@ ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and i
 def make(kind: Any) -> Any:
     if kind is errors.NotAdmitted:
         return kind("text", reason="capped")
+    if kind is errors.TranscriptionUnsuccessful:
+        return kind("text", "failed")
     two = kind in {errors.InvalidInput, errors.InputNotFound}
     return kind("field", "reason") if two else kind("text")
 
@@ -58,6 +60,7 @@ def make(kind: Any) -> Any:
         "operators.export.FormantExportConversationsOperator",
         "operators.storage.FormantConversationToObjectStorageOperator",
         "operators.suppression.FormantSuppressionOperator",
+        "operators.transcription.FormantTranscribeOperator",
         "sandbox.settings.Settings",
         "sensors.batch.FormantBatchCallSensor",
         "sensors.conversation.FormantConversationSensor",

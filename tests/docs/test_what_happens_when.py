@@ -120,6 +120,39 @@ LISTS = {
     "the API refuses a row": ["a_row_that_is_no_call_stops_no_other"],
 }
 
+# What happens to transcription jobs, likewise.
+JOBS = {
+    "5xx, a lost connection or an unreadable response to the upload": [
+        "a_job_whose_answer_is_lost_is_parked"
+    ],
+    "the same, with `resubmit_if_unconfirmed=True`": ["a_wish_to_submit_again_is_granted"],
+    "429 for a while": ["a_limit_is_no_doubt"],
+    "429 for the whole first try, or no connection": [
+        "a_limit_that_lasts_is_left_to_the_next_try",
+        "below_3_3_a_further_try_is_parked",
+    ],
+    "the audio does not exist yet": ["audio_that_is_not_there_is_looked_for_again"],
+    "the worker is killed before the upload": ["a_worker_killed_before_the_send_leaves_no_doubt"],
+    "the worker is killed between the upload and its response": [
+        "a_worker_killed_between_accept_and_receipt_leaves_a_doubt"
+    ],
+    "the worker is killed, or the triggerer, while the task waits": [
+        "a_clear_of_a_deferred_task_waits_for_the_same_job"
+    ],
+    "cleared after success, or while it is deferred": ["a_clear_after_success_submits_nothing"],
+    "Airflow has forgotten the task's state, and the file at `output_uri` is there": [
+        "the_result_of_an_earlier_try_is_a_witness"
+    ],
+    "a mapped list is cleared in another order": ["a_cleared_list_in_another_order_submits_nothing"],
+    "404, 5xx, 429 or no connection while the task waits": ["errors_while_waiting_end_no_wait"],
+    "the key is refused while the task waits": ["a_key_that_is_refused_ends_the_wait_and_not_the_job"],
+    "the job has failed": ["a_job_that_has_failed_fails_the_task"],
+    "the job has a status that nobody knows, or takes too long": [
+        "a_status_that_nobody_knows_is_no_success",
+        "a_job_that_takes_too_long_is_waited_for_after_a_clear",
+    ],
+}
+
 
 def lines_of(row: Row) -> Iterator[list[str]]:
     """What the page says of a row: more lines where it differs by what a failed request does to its key."""
@@ -168,8 +201,8 @@ def table_under(topic: str) -> list[list[str]]:
 
 
 def test_every_topic_of_the_matrix_is_a_heading() -> None:
-    """The page has the topics of the matrix for headings, between what the words mean and the last two."""
-    headings = ["The words", *TOPICS, "Webhooks", "Call lists"]
+    """The page has the topics of the matrix for headings, between what the words mean and the last three."""
+    headings = ["The words", *TOPICS, "Webhooks", "Call lists", "Transcription jobs"]
     assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == headings
 
 
@@ -187,8 +220,9 @@ def test_the_page_says_what_the_matrix_holds(topic: str) -> None:
     [
         ("Webhooks", ["The receiver answers", "The waiting task"], WEBHOOKS),
         ("Call lists", ["What the list does"], LISTS),
+        ("Transcription jobs", ["Jobs", "The task"], JOBS),
     ],
-    ids=["webhooks", "call lists"],
+    ids=["webhooks", "call lists", "transcription jobs"],
 )
 def test_each_line_of_the_last_tables_has_a_test(
     topic: str, head: list[str], held: dict[str, list[str]]

@@ -37,6 +37,7 @@ RINGS = {
         "+14155550133": 1,
     },
     "formant_nightly_export": {},
+    "formant_transcription": {"+14155550190": 1},
     "formant_call_and_branch": {"+14155550140": 1},
     "formant_batch_call": {"+14155550150": 1, "+14155550101": 1, "+14155550152": 1},
     "formant_call_list": {"+14155550180": 1, "+14155550101": 3},
@@ -55,7 +56,7 @@ LISTS = {"formant_call_list": 500_000, "formant_call_list_decorated": 500_000}
 # These place no call whose trace id would be passed on.
 UNTRACED = {"formant_batch_call", FAILS, *LISTS}
 # Where a task waits for a call, the call is over at once; elsewhere the clock keeps step with ours.
-SPEED = {"formant_call_and_branch": 500_000, "formant_batch_call": 500_000}
+SPEED = {"formant_call_and_branch": 500_000, "formant_batch_call": 500_000, "formant_transcription": 500_000}
 
 
 @pytest.fixture
@@ -88,6 +89,7 @@ def example(request: pytest.FixtureRequest) -> str:
 CONF = {
     "formant_india_region": {"customer_phone": "+919876543210"},
     "formant_nightly_export": {"folder": str(use_own_airflow_home() / "exported")},
+    "formant_transcription": {"folder": str(use_own_airflow_home() / "transcription")},
     "formant_batch_call": {"folder": str(use_own_airflow_home() / "batch_call")},
     "formant_call_list": {
         "folder": str(use_own_airflow_home() / "call_list"),
@@ -237,6 +239,19 @@ def example_sandbox() -> Iterator[Sandbox]:
     """A sandbox in which every call is over at once."""
     with Sandbox(api_key=KEY, speed=500_000, rate_limit=None) as sandbox:
         yield sandbox
+
+
+@pytest.mark.parametrize("example", ["formant_transcription"], indirect=True)
+def test_the_recording_is_transcribed_once(example: str, sandbox: Sandbox, env: dict[str, str]) -> None:
+    """What was recorded is what is submitted, and what was said is in the file alone."""
+    result = run_example(example, env)
+    (job,) = sandbox.transcriptions
+    stored = result["store"].xcoms["return_value"]
+    assert job.request.size == stored["sizes"]["recording"]
+    transcribed = result["transcribe"].xcoms["return_value"]
+    written = json.loads(Path(transcribed["output_uri"]).read_text())
+    assert (written["job_id"], written["audio"]) == (job.job_id, stored["recording"])
+    assert written["text"] not in str(result.tasks)
 
 
 @pytest.mark.parametrize("example", ["formant_suppression"], indirect=True)

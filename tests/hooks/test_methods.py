@@ -24,8 +24,8 @@ from formant_provider.api.errors import (
     TranscriptionUnsuccessful,
 )
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.hooks.methods import RequestMethods
-from formant_provider.hooks.transcription import TranscriptionMethods
+from formant_provider.hooks.methods.calls import RequestMethods
+from formant_provider.hooks.methods.transcription import TranscriptionMethods
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING, TRANSCRIBE, TRANSCRIPTION
 from support.object_store import CONNECTION, ObjectStore, attached

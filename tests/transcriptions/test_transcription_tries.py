@@ -97,6 +97,16 @@ def test_a_limit_that_lasts_is_left_to_the_next_try(
     assert waits
 
 
+def test_below_3_3_a_further_try_is_parked(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
+    """Nobody remembers that an earlier try has submitted nothing, so a further one may not either."""
+    audio = f"{tmp_path}/late.wav"
+    assert a_try(channel, tmp_path, audio=audio, state_store=False).state == "up_for_retry"
+    an_audio(tmp_path, "late.wav")
+    run = a_try(channel, tmp_path, 2, audio=audio, state_store=False)
+    assert (run.state, posts(sandbox)) == ("failed", 0)
+    assert PARKED in str(run.error)
+
+
 @needs_state_store
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_clear_after_success_submits_nothing(

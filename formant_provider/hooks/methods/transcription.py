@@ -1,4 +1,4 @@
-"""The methods of the hook that have audio transcribed."""
+"""Transcription jobs: submitted, read, and waited for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from formant_provider.hooks.methods import file_at
+from formant_provider.api.transcription_models import TranscriptionJob
+from formant_provider.hooks.methods.calls import file_at
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
-    from formant_provider.api.transcription_models import TranscriptionJob
 
 
 class TranscriptionMethods:

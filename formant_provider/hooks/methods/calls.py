@@ -1,4 +1,4 @@
-"""The methods of the hook that send requests: for ``@task`` functions, and for tools of an agent."""
+"""Calls, conversations and batch calls: a method for each request."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+# Not for type checkers alone: whoever makes tools of these methods reads their types.
+from formant_provider.api.batch_models import BatchCall, BatchMetrics
+from formant_provider.api.models import CallReceipt, Conversation, Recording
+from formant_provider.api.pages import Page
+
 if TYPE_CHECKING:
-    from formant_provider.api.batch_models import BatchCall, BatchMetrics
     from formant_provider.api.client import FormantClient
-    from formant_provider.api.models import CallReceipt, Conversation, Recording
-    from formant_provider.api.pages import Page
 
 PAGE_SIZE = 100
 
