@@ -10,7 +10,7 @@
 set -eu
 
 PYTHON=${PYTHON:-python3}
-TESTS="tests/tasks tests/operators tests/decorators tests/notifications tests/waiting tests/batches tests/hooks tests/store/test_engines.py tests/store/test_opening.py tests/store/test_store_deaths.py tests/store/test_store_ledger.py tests/store/test_upgrades.py
+TESTS="tests/tasks tests/operators tests/decorators tests/notifications tests/waiting tests/batches tests/transcriptions tests/hooks tests/store/test_engines.py tests/store/test_opening.py tests/store/test_store_deaths.py tests/store/test_store_ledger.py tests/store/test_upgrades.py
     tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
     tests/engine/test_loop.py tests/engine/test_storage.py tests/triggers tests/webhooks/test_plugin.py"
 

@@ -15,6 +15,7 @@ from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import TRANSCRIPTION
 from support.object_store import CONNECTION, ObjectStore, attached
 from support.supervisor import FakeSupervisor
+from support.versions import needs_state_store
 
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferrable"])
 
@@ -47,6 +48,7 @@ def test_audio_is_submitted_waited_for_and_written(
     assert posts(sandbox) == 1
 
 
+@needs_state_store
 def test_nothing_of_the_audio_but_its_ending_is_sent(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
@@ -114,6 +116,7 @@ def test_an_invalid_option_breaks_the_dag_file(options: dict[str, Any], tmp_path
         an_operator(tmp_path, **options)
 
 
+@needs_state_store
 def test_audio_that_is_not_there_is_looked_for_again(
     sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_audio_that_is_not_there_is_looked_for_again(
     assert posts(sandbox) == 1
 
 
+@needs_state_store
 @WAYS
 @pytest.mark.parametrize("status", ["failed", "error"])
 def test_a_job_that_has_failed_fails_the_task(
@@ -148,6 +152,7 @@ def test_a_job_that_has_failed_fails_the_task(
     assert (again.state, posts(sandbox)) == ("failed", 2)
 
 
+@needs_state_store
 @WAYS
 def test_a_status_that_nobody_knows_is_no_success(
     deferrable: bool, make_sandbox: Any, tmp_path: Path
@@ -165,17 +170,18 @@ def test_a_status_that_nobody_knows_is_no_success(
     assert posts(sandbox) == 1
 
 
+@needs_state_store
 @WAYS
 def test_a_job_that_takes_too_long_is_waited_for_after_a_clear(
     deferrable: bool, make_sandbox: Any, tmp_path: Path
 ) -> None:
     """The deadline fails the task without retries; the next try waits for the same job."""
-    sandbox = make_sandbox(speed=1, transcription_seconds=1)
+    sandbox = make_sandbox(speed=1, transcription_seconds=60)
     channel = channel_to(sandbox)
     run = a_try(channel, tmp_path, deferrable=deferrable, timeout=0.2)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)
     assert run.xcoms["return_value"]["status"] == "pending"
-    sandbox.advance(1)
+    sandbox.advance(60)
     again = a_try(channel, tmp_path, 2, deferrable=deferrable)
     assert (again.state, posts(sandbox)) == ("success", 1)
 
