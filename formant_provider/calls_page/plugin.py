@@ -37,7 +37,8 @@ class LazyApp:
         await self._app(scope, receive, send)
 
 
-def _is_on() -> bool:
+def is_on() -> bool:
+    """Whether somebody has switched the page on."""
     try:
         return bool(conf.getboolean(SECTION, "calls_page", fallback=False))
     except Exception as error:  # a typing error must not keep Airflow from starting
@@ -61,5 +62,5 @@ class FormantCallsPagePlugin(AirflowPlugin):
     """Shows the calls of today under *Browse*, *Calls*, when it is switched on."""
 
     name = "formant_calls_page"
-    fastapi_apps = [{"app": LazyApp(), "url_prefix": f"/{NAME}", "name": "formant calls"}] if _is_on() else []
+    fastapi_apps = [{"app": LazyApp(), "url_prefix": f"/{NAME}", "name": "formant calls"}] if is_on() else []
     external_views = [_VIEW] if fastapi_apps else []

@@ -15,7 +15,7 @@ from sqlalchemy import func, literal, or_, select
 
 from formant_provider.store.intents import BATCH_CALL, CALL
 from formant_provider.store.list_progress import ListProgress, progress_of_lists
-from formant_provider.store.schema import intents
+from formant_provider.store.schema import call_lists, intents
 from formant_provider.store.store import to_ms
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Overview(NamedTuple):
 
 
 def dag_ids_in(store: Store) -> list[str]:
-    """Return the DAGs that have asked for calls, :data:`MOST_DAGS` at most.
+    """Return the DAGs that have asked for calls, or are about to, :data:`MOST_DAGS` at most.
 
     From one to the next in the index: to look at each call would take as long as there are calls.
 
@@ -87,9 +87,11 @@ def dag_ids_in(store: Store) -> list[str]:
     first = select(func.min(intents.c.dag_id).label("dag_id")).cte("dags", recursive=True)
     following = select(func.min(intents.c.dag_id)).where(intents.c.dag_id > first.c.dag_id)
     dags = first.union_all(select(following.scalar_subquery()).where(first.c.dag_id.is_not(None)))
+    of_lists = select(call_lists.c.dag_id).distinct()
     with store.reading() as conn:
-        found = conn.execute(select(dags.c.dag_id).limit(MOST_DAGS)).scalars()
-        return [dag_id for dag_id in found if dag_id is not None]
+        found = [*conn.execute(select(dags.c.dag_id).limit(MOST_DAGS)).scalars()]
+        found += conn.execute(of_lists.limit(MOST_DAGS)).scalars()
+    return sorted({dag_id for dag_id in found if dag_id is not None})[:MOST_DAGS]
 
 
 def overview(

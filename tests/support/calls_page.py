@@ -96,7 +96,7 @@ class Visitor:
     """
 
     def __init__(self, client: TestClient, token: str | None) -> None:
-        self.client = client
+        self.client, self.token = client, token
         self.cookies = {"_token": token} if token else {}
 
     def get(self, query: str = "", **options: Any) -> Any:

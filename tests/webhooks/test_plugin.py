@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tomllib
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from formant_provider.webhooks.plugin import SECTION, FormantWebhooksPlugin
 from support.databases import Database
+from support.plugins import run as run_with
 from support.stores import new_store
 from support.webhook_server import OTHER, SECRET, connection_to, event, signature
 
@@ -48,24 +46,7 @@ print(json.dumps([mounts, is_made, answers]))
 """
 
 
-def run(code: str, *arguments: str, folder: Path, **environment: str) -> Any:
-    """Run code in a process of its own, whose Airflow finds the plugin; return what it prints last."""
-    plugins = folder / "plugins"
-    plugins.mkdir(exist_ok=True)
-    (plugins / "ours.py").write_text("from formant_provider.webhooks.plugin import FormantWebhooksPlugin\n")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    settings = {
-        "AIRFLOW_HOME": str(folder),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "_AIRFLOW_PROCESS_CONTEXT": "server",
-    }
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(
-        command, env={**inherited, **settings, **environment}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+run = partial(run_with, plugin="formant_provider.webhooks.plugin:FormantWebhooksPlugin")
 
 
 def requests_for(path: str, *, secret: str = SECRET) -> tuple[str, str, str, dict[str, str]]:
@@ -138,10 +119,9 @@ def test_a_switch_that_is_no_boolean_is_off(tmp_path: Path) -> None:
 def test_airflow_finds_the_plugin_by_its_entry_point() -> None:
     """What is installed with the package leads to it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    ((name, path),) = project["entry-points"]["airflow.plugins"].items()
+    path = project["entry-points"]["airflow.plugins"][FormantWebhooksPlugin.name]
     module, _, attribute = path.partition(":")
     assert getattr(import_module(module), attribute) is FormantWebhooksPlugin
-    assert name == FormantWebhooksPlugin.name
 
 
 def test_airflow_knows_the_options_and_their_defaults() -> None:
@@ -151,9 +131,8 @@ def test_airflow_knows_the_options_and_their_defaults() -> None:
     from formant_provider.provider_info import CONFIG
 
     assert list(CONFIG) == [SECTION]
-    assert {name: each["default"] for name, each in CONFIG[SECTION]["options"].items()} == {
-        "webhooks": "False",
-        "webhook_conn_ids": "formant_default",
-    }
+    options = CONFIG[SECTION]["options"]
+    defaults = {name: options[name]["default"] for name in ("webhooks", "webhook_conn_ids")}
+    assert defaults == {"webhooks": "False", "webhook_conn_ids": "formant_default"}
     assert conf.getboolean(SECTION, "webhooks", fallback=False) is False
     assert FormantWebhooksPlugin.fastapi_apps == []
