@@ -57,6 +57,23 @@ WEBHOOKS = {
     ],
 }
 
+# What the calls page shows, likewise.
+CALLS_PAGE = {
+    "nobody is logged in, or the session has ended": ["logged_out_nothing_is_seen"],
+    "the user may not read a DAG": ["calls_of_other_dags_are_not_seen", "who_may_read_no_dag_sees_no_call"],
+    "the connection does not exist, or Airflow cannot read it": ["without_a_connection"],
+    "the connection names no call store": ["without_a_call_store"],
+    "the tables are missing, or those of another version": [
+        "with_a_store_without_tables",
+        "with_tables_of_an_older_version",
+    ],
+    "the secret of the connection does not open the store": ["with_another_secret"],
+    "the database of the store does not answer": [
+        "with_a_store_that_does_not_answer",
+        "with_a_store_that_breaks_between_two_looks",
+    ],
+    "the call store cannot be told how far a list has come": ["a_list_goes_on_where_it_cannot_be_told"],
+}
 # What happens to call lists, likewise.
 LISTS = {
     "the worker is killed at any moment, once or again and again": [
@@ -221,8 +238,9 @@ def test_the_page_says_what_the_matrix_holds(topic: str) -> None:
         ("Webhooks", ["The receiver answers", "The waiting task"], WEBHOOKS),
         ("Call lists", ["What the list does"], LISTS),
         ("Transcription jobs", ["Jobs", "The task"], JOBS),
+        ("The calls page", ["What the page shows"], CALLS_PAGE),
     ],
-    ids=["webhooks", "call lists", "transcription jobs"],
+    ids=["webhooks", "call lists", "transcription jobs", "calls page"],
 )
 def test_each_line_of_the_last_tables_has_a_test(
     topic: str, head: list[str], held: dict[str, list[str]]
