@@ -35,7 +35,7 @@ def check_connection(hook: FormantHook) -> Iterator[Finding]:
     except InvalidInput as error:
         to_do = f"Correct the field {error.field} of connection {conn_id!r}."
         subject = "region" if error.field == "region" else "connection"
-        yield Finding(subject, State.PROBLEM, str(error), to_do)
+        yield Finding(subject, State.PROBLEM, f"{error}.", to_do)
         return
     except Exception as error:  # whatever Airflow, its database or its secrets backend has to say
         yield _unreadable(conn_id, error)
@@ -120,8 +120,7 @@ def _about_agent(client: FormantClient, agent_id: int | None) -> Finding:
     if page.items and page.items[0].agent_id in {agent_id, None}:
         return Finding("agent", State.OK, f"agent {agent_id} has conversations.")
     text = (
-        f"agent {agent_id} has no conversation yet. The API tells of agents in no other way: it may not exist"
-        " as well."
+        f"agent {agent_id} has no conversation, or does not exist: the API tells of agents in no other way."
     )
     to_do = "Compare the id with the FormantAI dashboard of this region and account."
     return Finding("agent", State.WARNING, text, to_do)

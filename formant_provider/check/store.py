@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from formant_provider.hooks.formant import FormantHook
 
 SUBJECT = "call store"
+_UNTIL_THEN = "Correct this: until then no task of this connection places a call."
 
 
 def check_store(hook: FormantHook) -> Iterator[Finding]:
@@ -31,9 +32,7 @@ def check_store(hook: FormantHook) -> Iterator[Finding]:
         yield _about(error, is_made_by_itself=config.auto_upgrade)
         return
     except FormantError as error:
-        yield Finding(
-            SUBJECT, State.PROBLEM, str(error), "Until then no task of this connection places a call."
-        )
+        yield Finding(SUBJECT, State.PROBLEM, _sentence(error), _UNTIL_THEN)
         return
     yield Finding(SUBJECT, State.OK, f"connection {config.conn_id!r} leads to one of this version.")
     if hold is not None:
@@ -46,5 +45,9 @@ def _about(error: InvalidInput, *, is_made_by_itself: bool) -> Finding:
 
     if is_made_by_itself and isinstance(error, StoreMisconfigured) and "store upgrade" in str(error):
         to_do = "Nothing: store_auto_upgrade is set, so the first task does it."
-        return Finding(SUBJECT, State.WARNING, str(error), to_do)
-    return Finding(SUBJECT, State.PROBLEM, str(error), str(error.advice.on("call")))
+        return Finding(SUBJECT, State.WARNING, _sentence(error), to_do)
+    return Finding(SUBJECT, State.PROBLEM, _sentence(error), _UNTIL_THEN)
+
+
+def _sentence(error: FormantError) -> str:
+    return f"{error}".rstrip(".") + "."

@@ -34,7 +34,7 @@ def check_webhooks(hook: FormantHook, url: str | None) -> Iterator[Finding]:
             state = State.PROBLEM if not found.is_well else State.WARNING if found.is_note else State.OK
             yield Finding(SUBJECT, state, found.text)
     except FormantError as error:
-        yield Finding(SUBJECT, State.PROBLEM, str(error), error.advice.on("read"))
+        yield Finding(SUBJECT, State.PROBLEM, f"{error}.", "Correct this, and run the check again.")
 
 
 def _not_received(conn_id: str, url: str | None) -> Finding:

@@ -257,6 +257,10 @@ def test_every_command_shown_exists(command: str, monkeypatch: pytest.MonkeyPatc
         from formant_provider.webhooks.__main__ import command_line as webhook_commands
 
         webhook_commands().parse_args(words[3:])
+    elif words[:3] == ["python", "-m", "formant_provider.check"]:
+        from formant_provider.check.__main__ import command_line as check_options
+
+        check_options().parse_args(words[3:])
     elif words[0] == "airflow":
         from airflow.cli.cli_parser import get_parser
 

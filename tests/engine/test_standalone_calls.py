@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 import requests
 
+from formant_provider.check.findings import State
+from formant_provider.check.triggerer import check_triggerer
 from formant_provider.sandbox import Sandbox
 from support.standalone import Standalone, wait_for
 
@@ -129,3 +133,34 @@ def test_clearing_a_call_does_not_ring_again(
     assert airflow.xcom("formant_one_call", run_id, "call") == before
     assert len(sandbox.calls) == posts
     assert sandbox.rings["+14155550100"] == 1
+
+
+def checked(airflow: Standalone) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Run the check beside this Airflow, whose API server it cannot reach; return state and text by subject."""
+    nowhere = "http://127.0.0.1:9"
+    hidden = {
+        "AIRFLOW__API__BASE_URL": nowhere,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{nowhere}/execution/",
+    }
+    command = [sys.executable, "-m", "formant_provider.check", "--json"]
+    done = subprocess.run(command, env=airflow.env | hidden, capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)["findings"]
+    return done.returncode, {finding["subject"]: (finding["state"], finding["text"]) for finding in found}
+
+
+# Last in this file: it leaves Airflow without a triggerer.
+def test_the_check_sees_a_triggerer_that_lives_and_one_that_has_died(
+    airflow: Standalone, runs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the API server, and by the database where that does not answer; the connection is that of the UI."""
+    assert runs
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", airflow.base_url)
+    assert check_triggerer().text == "one is alive."
+    airflow.kill(airflow.component("triggerer"))
+    wait_for(lambda: check_triggerer().state is State.PROBLEM, "the triggerer to be missed", timeout_s=60)
+    status, found = checked(airflow)
+    assert status == 1
+    assert found["API key"][0] == "ok"
+    state, text = found["triggerer"]
+    assert state == "problem"
+    assert text.startswith("none is alive; the last heartbeat was at 20")
