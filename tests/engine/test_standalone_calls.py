@@ -136,7 +136,7 @@ def test_clearing_a_call_does_not_ring_again(
 
 
 def checked(airflow: Standalone) -> tuple[int, dict[str, tuple[str, str]]]:
-    """Run the check beside this Airflow, whose API server it cannot reach; return state and text by subject."""
+    """Run the check beside this Airflow, unable to reach its API server; return state and text by subject."""
     nowhere = "http://127.0.0.1:9"
     hidden = {
         "AIRFLOW__API__BASE_URL": nowhere,
