@@ -38,18 +38,20 @@ SWITCHES = {
     "batch_list_lag_reads": 26,
     "batch_status_moves": 27,
 }
-# What is no open question: how the sandbox runs, and sizes of what is known.
+# What is no question here: how the sandbox runs, sizes, and transcription jobs, for which audio is uploaded.
 NO_QUESTIONS = {
     "api_key", "other_keys", "agents", "start_at", "speed", "call_speed", "host", "port",
     "rate_window_seconds", "max_concurrent_calls", "recording_bytes", "platform_redial_after_seconds",
     "batch_calls_per_minute", "webhook_connections", "webhook_timeout_seconds", "seconds_per_request",
+    "transcription_seconds", "transcription_ends_as",
 }  # fmt: skip
 NOT_ASKED = {8, 9, 10, 18, 26}
 
 
 def test_there_is_a_question_for_each_switch() -> None:
     """Of 27, five are asked of nobody, and say what a person can do instead."""
-    assert {field.name for field in fields(Settings)} == {*SWITCHES, *NO_QUESTIONS}
+    settings = {field.name for field in fields(Settings)}
+    assert settings == {*SWITCHES, *NO_QUESTIONS}, "say above which question a new setting is about, if any"
     assert [question.number for question in QUESTIONS] == list(range(1, 28))
     asked = {question.number for question in QUESTIONS if question.of_reads or question.of_call}
     assert set(range(1, 28)) - asked == NOT_ASKED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from formant_provider.api.errors import FormantError, NotAdmitted
 from formant_provider.check.questions.watching import Pace
@@ -118,6 +119,15 @@ def test_the_call_store_is_asked_before_anybody_is_called(sqlite: Database) -> N
         with pytest.raises(NotAdmitted):
             rung_in(sandbox, TALKS, extra=connections)
         assert sandbox.rings == {TALKS: 1}
+
+
+def test_the_call_store_has_the_call_and_how_it_ended(sqlite: Database) -> None:
+    """As of every other call, so that its history and its limits are right."""
+    with a_sandbox() as sandbox:
+        rung_in(sandbox, IS_BUSY, extra=connections_with(sqlite, sandbox, is_set_up=False))
+    with sqlite.engine().connect() as conn:
+        (row,) = conn.execute(text("SELECT dag_id, asked_by, state, outcome FROM formant_intents")).all()
+    assert tuple(row) == ("formant_provider.check", "check", "placed", "busy")
 
 
 def test_a_call_of_somebody_else_is_not_taken_for_ours() -> None:

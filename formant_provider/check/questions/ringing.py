@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formant_provider.api.client import CREATE_CALL, LIST_CONVERSATIONS
 from formant_provider.api.errors import DuplicateRequest, FormantError, InvalidRequest, may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest
+from formant_provider.check.questions.answers import word
 from formant_provider.check.questions.placing import Clock, Placed, place
 from formant_provider.check.questions.reads import PAGE_SIZE, Reader
 from formant_provider.check.questions.watching import Pace, Seen, Watch
 
 if TYPE_CHECKING:
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,30 @@ def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung
     repeat = _repeated(hook, call) if placed.is_new else None
     with may_have_been_placed():
         seen = Watch(reader, clock, call, placed.receipt, known).run(pace)
+    _keep_outcome(hook, placed.receipt, seen)
     return Rung(placed, seen, repeat, _repeats_values(reader, call.agent_id))
+
+
+def _keep_outcome(hook: FormantHook, receipt: CallReceipt, seen: Seen) -> None:
+    """Let the call store know how the call ended, as it does of every other call."""
+    from formant_provider.tasks.call_store import record_in_store
+
+    over_at = seen.over_at
+    if over_at is None or not hook.has_store:
+        return
+    from formant_provider.store.outcomes import record_outcome
+
+    def write(store: Store) -> None:
+        record_outcome(
+            store,
+            trace_id=receipt.trace_id,
+            conversation_id=next(iter(seen.listed)),
+            outcome=word(seen.first.get("status")),
+            ended_at=over_at,
+            now=over_at,
+        )
+
+    record_in_store(hook, write)
 
 
 def _repeated(hook: FormantHook, call: CallRequest) -> DuplicateRequest | CallReceipt | None:
@@ -69,12 +95,13 @@ def _repeats_values(reader: Reader, agent_id: int) -> bool | None:
     """Send a request that is refused, since it names no number, with a word that nobody else has."""
     from formant_provider.api.transport import Request
 
-    word = f"check-{uuid.uuid4().hex[:8]}"
-    body = {"agent_id": agent_id, "parameters": [{"name": "check", "value": word}]}
+    # Letters alone: errors leave out what may be a number.
+    marker = "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))
+    body = {"agent_id": agent_id, "parameters": [{"name": "check", "value": marker}]}
     try:
         reader.transport.send(Request(CREATE_CALL, "/v1/call", body=body, places_call=True))
     except InvalidRequest as error:
-        return word in str(error)
+        return marker in str(error)
     except FormantError:
         return None
     return None
