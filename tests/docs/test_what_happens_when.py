@@ -134,7 +134,65 @@ LISTS = {
         "after_its_time_nobody_is_called_until_the_task_is_cleared",
         "a_list_may_return_when_its_time_is_up",
     ],
+    "a file of the results cannot be written at the end": [
+        "a_file_that_cannot_be_written_at_the_end_loses_no_count_and_calls_nobody_again"
+    ],
+    "`progress_uri` cannot be written": ["progress_that_cannot_be_written_ends_nothing"],
+    "the file of the list is missing when the list goes on": [
+        "a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_it_knows"
+    ],
+    "the file of the list is another one, or broken, when the list goes on": [
+        "a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_it_knows"
+    ],
+    "no triggerer runs": ["a_list_that_no_triggerer_wakes_goes_on_when_it_is_cleared"],
+    "a `hold_variable` is not set back": ["a_list_that_is_held_until_its_time_is_up_says_so"],
+    "somebody marks the task, as success or failed, while it is at work": [
+        "a_list_that_is_marked_as_success_calls_nobody_further"
+    ],
+    "somebody deletes the run while it is at work": ["a_list_whose_run_is_deleted_calls_nobody_further"],
     "the API refuses a row": ["a_row_that_is_no_call_stops_no_other"],
+}
+
+# What happens to parts of a cluster, likewise.
+CLUSTER = {
+    "a worker is killed between acceptance and receipt": [
+        "a_worker_killed_between_acceptance_and_receipt_calls_nobody_again"
+    ],
+    "a worker is killed while it calls a list": ["a_worker_killed_while_a_list_is_called_calls_nobody_again"],
+    "a message is delivered twice, and its task still runs": [
+        "a_message_delivered_twice_while_its_task_runs_starts_nothing"
+    ],
+    "a process stands still, and goes on beside the next try": [
+        "a_process_that_stands_still_and_goes_on_calls_nobody_again"
+    ],
+    "a triggerer is killed": ["two_hundred_waits_survive_a_triggerer_that_is_killed"],
+    "a triggerer stands still, and goes on": ["waits_survive_a_triggerer_that_stands_still_and_goes_on"],
+    "a deferred task of a mapped list is cleared": [
+        "deferred_tasks_that_are_cleared_wait_for_the_same_calls"
+    ],
+    "Redis is away, and has lost all messages": ["everybody_is_called_once_while_redis_is_away"],
+    "Airflow's own database is away": ["everybody_is_called_once_while_the_database_of_airflow_is_away"],
+    "the API server is away": ["everybody_is_called_once_while_the_api_server_is_away"],
+}
+
+# What makes a call another one, likewise.
+ANOTHER = {
+    "parameters of the call": ["other_parameters_are_no_other_call"],
+    "the reference": ["another_reference_is_no_other_call"],
+    "the agent": ["another_agent_is_another_call_but_not_in_a_list"],
+    "the number": ["a_corrected_number_is_called"],
+    "the id of the task or the DAG": [
+        "a_renamed_task_places_other_calls_unless_they_have_names_of_their_own"
+    ],
+    "the run was deleted, and there is a new one of the same id, within 24 hours": [
+        "a_run_that_is_deleted_and_made_anew_calls_nobody_again_within_a_day"
+    ],
+    "the run was deleted, and there is a new one of the same id, later": [
+        "a_run_that_is_deleted_and_made_anew_calls_again_after_a_day",
+        "a_run_that_is_deleted_and_made_anew_calls_nobody_again_with_a_call_store",
+    ],
+    "a run of another id is started, by schedule or by hand": ["another_run_is_another_call"],
+    "`dry_run` was left on": ["a_dry_run_asks_the_vendor_nothing", "a_dry_run_calls_nobody"],
 }
 
 # What happens to transcription jobs, likewise.
@@ -169,6 +227,16 @@ JOBS = {
         "a_job_that_takes_too_long_is_waited_for_after_a_clear",
     ],
 }
+
+# The tables besides those of the matrix, as they come on the page, and their heads.
+OTHERS = [
+    ("A cluster", ["What happened", "What the tasks do"], CLUSTER),
+    ("Another call", ["What has changed", "One call, or a row of a mapped task", "A call list"], ANOTHER),
+    ("Webhooks", ["What happened", "The receiver answers", "The waiting task"], WEBHOOKS),
+    ("Call lists", ["What happened", "What the list does"], LISTS),
+    ("Transcription jobs", ["What happened", "Jobs", "The task"], JOBS),
+    ("The calls page", ["What happened", "What the page shows"], CALLS_PAGE),
+]
 
 
 def lines_of(row: Row) -> Iterator[list[str]]:
@@ -218,8 +286,8 @@ def table_under(topic: str) -> list[list[str]]:
 
 
 def test_every_topic_of_the_matrix_is_a_heading() -> None:
-    """The page has the topics of the matrix for headings, between what the words mean and the last three."""
-    headings = ["The words", *TOPICS, "Webhooks", "Call lists", "Transcription jobs"]
+    """The page has the topics of the matrix for headings, between what the words mean and the last ones."""
+    headings = ["The words", *TOPICS, *(topic for topic, _, _ in OTHERS)]
     assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == headings
 
 
@@ -234,20 +302,15 @@ def test_the_page_says_what_the_matrix_holds(topic: str) -> None:
 
 @pytest.mark.parametrize(
     ("topic", "head", "held"),
-    [
-        ("Webhooks", ["The receiver answers", "The waiting task"], WEBHOOKS),
-        ("Call lists", ["What the list does"], LISTS),
-        ("Transcription jobs", ["Jobs", "The task"], JOBS),
-        ("The calls page", ["What the page shows"], CALLS_PAGE),
-    ],
-    ids=["webhooks", "call lists", "transcription jobs", "calls page"],
+    OTHERS,
+    ids=[topic for topic, _, _ in OTHERS],
 )
 def test_each_line_of_the_last_tables_has_a_test(
     topic: str, head: list[str], held: dict[str, list[str]]
 ) -> None:
     """The table has the rows that tests hold, and each of these tests exists."""
     shown, *rows = table_under(topic)
-    assert shown == ["What happened", *head, "What you have to do"]
+    assert shown == [*head, "What you have to do"]
     assert [row[0] for row in rows] == list(held)
     tests = "\n".join(path.read_text() for path in TESTS.rglob("test_*.py"))
     for names in held.values():

@@ -68,7 +68,9 @@ def test_the_matrix_is_what_we_promise() -> None:
     assert matrix["python"] == CI["jobs"]["wheel"]["strategy"]["matrix"]["python"] == pythons
     assert PROJECT["requires-python"] == f">={pythons[0]}"
     assert NEWEST
-    older = [path.stem.removeprefix("airflow-") for path in sorted((ROOT / "constraints").glob("*.txt"))]
+    older = [
+        path.stem.removeprefix("airflow-") for path in sorted((ROOT / "constraints").glob("airflow-*.txt"))
+    ]
     assert matrix["airflow"] == [v for v in [*older, NEWEST[1]] if not PRE_RELEASE.search(v)]
     (airflow,) = [d for d in PROJECT["dependencies"] if d.startswith("apache-airflow>")]
     assert airflow.startswith(f"apache-airflow>={'.'.join(matrix['airflow'][0].split('.')[:2])}.")
@@ -77,7 +79,7 @@ def test_the_matrix_is_what_we_promise() -> None:
 def test_only_a_pre_release_may_fail() -> None:
     """It is tried, and decides nothing."""
     matrix = CI["jobs"]["tests"]["strategy"]["matrix"]
-    frozen = [path.stem.removeprefix("airflow-") for path in (ROOT / "constraints").glob("*.txt")]
+    frozen = [path.stem.removeprefix("airflow-") for path in (ROOT / "constraints").glob("airflow-*.txt")]
     assert [row["airflow"] for row in matrix["include"]] == [v for v in frozen if PRE_RELEASE.search(v)]
     assert all(row["may-fail"] for row in matrix["include"])
     assert [name for name, job in CI["jobs"].items() if job.get("continue-on-error")] == ["tests"]

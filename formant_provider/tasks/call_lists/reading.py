@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import InvalidContacts, InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidContacts, InvalidInput
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.tasks.batches.contacts import ContactFiles
 from formant_provider.tasks.contact_rules import PHONE_COLUMN
@@ -135,7 +135,7 @@ def naming_calls() -> Iterator[None]:
     """Let errors name the option of a call list, where contacts are those of a batch call."""
     try:
         yield
-    except InvalidInput as error:
+    except (InvalidInput, InputNotFound) as error:
         if error.field == "contacts":
             error.field, error.message = "calls", f"calls: {error.reason}"
             error.args = (error.message,)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from formant_provider.tasks.call_lists.telling import tell_progress, tell_store
 from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
 from formant_provider.tasks.references import reference_or_none, to_reference
-from formant_provider.tasks.results import of_row
+from formant_provider.tasks.results import of_row, push_result
 from formant_provider.tasks.waiting import defer_wait
 
 if TYPE_CHECKING:
@@ -126,10 +128,27 @@ def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     status, why = (run.work.ended_early if run.work else None) or (FINISHED, None)
     _show(run, board)
     tell_progress(run.progress, board, task.hook, run.run)
-    uris = {"results_uri": _write_results(run), "summary_uri": _write_summary(run)}
+    uris: dict[str, str | None] = {"results_uri": None, "summary_uri": None}
+    result = partial(result_of, board, of_row(context, task.reference), status=status, uris=uris)
+    with _leaving_counts(context, result):
+        uris["results_uri"] = _write_results(run)
+        uris["summary_uri"] = _write_summary(run)
     _tell(run, status=status)
-    row = of_row(context, task.reference)
-    return end(task, result_of(board, row, status=status, uris=uris), context, why=why)
+    return end(task, result(), context, why=why)
+
+
+@contextmanager
+def _leaving_counts(context: Context, result: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Leave the counts of a list when a file of it cannot be written: its calls are over all the same."""
+    try:
+        yield
+    except Exception:  # whatever its storage raises
+        push_result(context, result())
+        log.error(
+            "A file of this list could not be written. Its calls are over, and are not placed again: a retry"
+            " of this task, or a clear, writes the file."
+        )
+        raise
 
 
 def _write_results(run: ListRun) -> str | None:

@@ -1,0 +1,51 @@
+"""Redis, PostgreSQL or the API server is away for a while: everybody is called once, sooner or later.
+
+In each outage there are calls whose answers are on their way, calls that are waited for in a triggerer, and
+call lists in the middle, each with and without a call store. The call store is in the same PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import pytest
+from cluster.conftest import Cases, Played
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def in_the_middle(cases: Cases, outage: str, seconds: float) -> list[Played]:
+    """Start all that is under way when the outage begins, and wait until it is."""
+    kinds = [f"{outage}_{kind}{store}" for kind in ("calls", "waits", "list") for store in ("", "_stored")]
+    calls, lists = kinds[:2], kinds[4:]
+    cases.hold_answers(calls, seconds=5, times=12)
+    cases.hold_answers(lists, seconds=seconds / 60, times=120)
+    runs = cases.play(kinds)
+    for run in runs:
+        run.wait_for_rings(10 if run.is_list else 3)
+    return runs
+
+
+def assert_all_are_called_once(runs: list[Played]) -> None:
+    for run in runs:
+        run.wait()
+        run.assert_everybody_was_called_once()
+
+
+def test_everybody_is_called_once_while_redis_is_away(healthy: Cases) -> None:
+    """Redis is killed for ten seconds, and has forgotten every message."""
+    runs = in_the_middle(healthy, "redis", seconds=30)
+    healthy.airflow.redis.away_for(10)
+    assert_all_are_called_once(runs)
+
+
+def test_everybody_is_called_once_while_the_database_of_airflow_is_away(healthy: Cases) -> None:
+    """PostgreSQL is killed for ten seconds, and the call stores in it too."""
+    runs = in_the_middle(healthy, "database", seconds=30)
+    healthy.airflow.database_away_for(10)
+    assert_all_are_called_once(runs)
+
+
+def test_everybody_is_called_once_while_the_api_server_is_away(healthy: Cases) -> None:
+    """The API server is killed for 45 seconds."""
+    runs = in_the_middle(healthy, "api", seconds=60)
+    healthy.airflow.away_for(45, "api-server")
+    assert_all_are_called_once(runs)
