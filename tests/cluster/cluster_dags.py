@@ -68,8 +68,8 @@ for store in ("", "_stored"):
     a_list("killed_list" + store)
     case("twice" + store, deferrable=False, **WAITS)
     a_list("twice_list" + store)
-    case("frozen" + store)
-    a_list("frozen_list" + store)
+    case("suspended" + store)
+    a_list("suspended_list" + store)
     for outage in ("redis", "database", "api"):
         case(f"{outage}_calls" + store, people=6, retry_delay=30)
         case(f"{outage}_waits" + store, people=4, retry_delay=30, deferrable=True, **WAITS)
@@ -95,8 +95,8 @@ _PEOPLE = {
     "killed_list": 120,
     "twice": 1,
     "twice_list": 20,
-    "frozen": 1,
-    "frozen_list": 120,
+    "suspended": 1,
+    "suspended_list": 120,
     **{f"{outage}_calls": 6 for outage in OUTAGES},
     **{f"{outage}_waits": 4 for outage in OUTAGES},
     **{f"{outage}_list": 120 for outage in OUTAGES},

@@ -105,7 +105,7 @@ class Played:
             states = self.states()
             return len(states) == len(self.indexes) and set(states) <= set(wanted)
 
-        wait_for(reached, f"all of {self.name} to be {wanted}", timeout_s=420)
+        wait_for(reached, f"all of {self.name} to be {wanted}", timeout_s=900)
 
     def wait_for_try(self, number: int) -> None:
         """Wait until a further try of its task runs."""
@@ -116,7 +116,7 @@ class Played:
 
         wait_for(runs, f"try {number} of {self.name}", timeout_s=180)
 
-    def wait(self, timeout_s: float = 300) -> None:
+    def wait(self, timeout_s: float = 600) -> None:
         """Wait until the run has succeeded."""
         state = self.airflow.wait_for_run(self.name, self.run_id, timeout_s)
         ends = [(task["map_index"], task["state"], task["try_number"]) for task in self.tasks()]

@@ -11,7 +11,7 @@ from cluster.conftest import Cases, Played
 
 from support.standalone import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def started(cases: Cases, name: str) -> tuple[Played, psutil.Process]:

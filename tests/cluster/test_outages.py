@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 from cluster.conftest import Cases, Played
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def in_the_middle(cases: Cases, outage: str, seconds: float) -> list[Played]:

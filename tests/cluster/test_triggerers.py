@@ -1,4 +1,4 @@
-"""Triggerers die, stand still, or see their tasks cleared: everybody is called once, and each wait ends."""
+"""Triggerers die, are suspended, or see their tasks cleared: everybody is called once, and each wait ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cluster.conftest import Cases
 
 from support.cluster import TRIGGERERS
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 FIRST, SECOND = TRIGGERERS
 TAKEN_OVER_S = 15
@@ -26,15 +26,15 @@ def test_two_hundred_waits_survive_a_triggerer_that_is_killed(healthy: Cases) ->
     run.assert_everybody_was_called_once()
 
 
-def test_waits_survive_a_triggerer_that_stands_still_and_goes_on(healthy: Cases) -> None:
-    """The other triggerer takes them over; what the first one tells when it goes on, changes nothing."""
+def test_waits_survive_a_triggerer_that_is_suspended_and_resumed(healthy: Cases) -> None:
+    """The other triggerer takes them over; what the first one tells when it is resumed changes nothing."""
     (run,) = healthy.play(["some_waits"])
     run.wait_for_states("deferred")
-    healthy.airflow.stop(FIRST)
+    healthy.airflow.suspend(FIRST)
     time.sleep(TAKEN_OVER_S)
     run.end_calls()
     run.wait()
-    healthy.airflow.go_on(FIRST)
+    healthy.airflow.resume(FIRST)
     time.sleep(TAKEN_OVER_S)
     run.assert_everybody_was_called_once()
     assert {task["state"] for task in run.tasks()} == {"success"}

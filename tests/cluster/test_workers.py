@@ -1,4 +1,4 @@
-"""Workers die, stand still, or are given a task twice: nobody is called twice, and everybody is called."""
+"""Workers die, are suspended, or are given a task twice: nobody is called twice, and everybody is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from formant_provider.sandbox import Fault
 from support.cluster import WORKERS
 from support.standalone import wait_for
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_a_worker_killed_between_acceptance_and_receipt_calls_nobody_again(healthy: Cases) -> None:
@@ -51,25 +51,25 @@ def test_a_message_delivered_twice_while_its_task_runs_starts_nothing(healthy: C
     assert log.count("Task already running elsewhere") >= len(runs)
 
 
-def test_a_process_that_stands_still_and_goes_on_calls_nobody_again(healthy: Cases) -> None:
-    """A new try takes over meanwhile; when the old process goes on beside it, it sends nothing more."""
-    names = ["frozen", "frozen_stored", "frozen_list", "frozen_list_stored"]
+def test_a_process_that_is_suspended_and_resumed_calls_nobody_again(healthy: Cases) -> None:
+    """A new try takes over meanwhile; resumed beside it, the old process sends nothing more."""
+    names = ["suspended", "suspended_stored", "suspended_list", "suspended_list_stored"]
     healthy.hold_answers(names[:2], seconds=30)
     healthy.hold_answers(names[2:], seconds=0.4, times=200)
     runs = healthy.play(names)
     for run in runs:
         run.wait_for_rings(20 if run.is_list else 1)
-    frozen = [psutil.Process(run.pid()) for run in runs]
-    for process in frozen:
+    suspended = [psutil.Process(run.pid()) for run in runs]
+    for process in suspended:
         process.parent().suspend()  # which tells Airflow that the task lives
         process.suspend()
     for run in runs:
         run.wait_for_try(2)
-    for process in frozen:
+    for process in suspended:
         process.parent().resume()
         process.resume()
     for run in runs:
         run.wait()
-    wait_for(lambda: not any(process.is_running() for process in frozen), "their ends", timeout_s=90)
+    wait_for(lambda: not any(process.is_running() for process in suspended), "their ends", timeout_s=90)
     for run in runs:
         run.assert_everybody_was_called_once()

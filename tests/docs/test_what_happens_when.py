@@ -162,11 +162,11 @@ CLUSTER = {
     "a message is delivered twice, and its task still runs": [
         "a_message_delivered_twice_while_its_task_runs_starts_nothing"
     ],
-    "a process stands still, and goes on beside the next try": [
-        "a_process_that_stands_still_and_goes_on_calls_nobody_again"
+    "a process is suspended, and resumed beside the next try": [
+        "a_process_that_is_suspended_and_resumed_calls_nobody_again"
     ],
     "a triggerer is killed": ["two_hundred_waits_survive_a_triggerer_that_is_killed"],
-    "a triggerer stands still, and goes on": ["waits_survive_a_triggerer_that_stands_still_and_goes_on"],
+    "a triggerer is suspended, and resumed": ["waits_survive_a_triggerer_that_is_suspended_and_resumed"],
     "a deferred task of a mapped list is cleared": [
         "deferred_tasks_that_are_cleared_wait_for_the_same_calls"
     ],

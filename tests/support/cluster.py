@@ -34,7 +34,7 @@ SETTINGS = {
     "CELERY_BROKER_TRANSPORT_OPTIONS__UNACKED_RESTORE_THROTTLE": 1,
     "CORE__EXECUTOR": "CeleryExecutor",
     "CORE__MAX_ACTIVE_TASKS_PER_DAG": 1024,
-    "CORE__PARALLELISM": 64,
+    "CORE__PARALLELISM": 24,
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 3600,
     "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 20,
     "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
@@ -42,6 +42,8 @@ SETTINGS = {
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": 3,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 20,
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": 3,
+    "SCHEDULER__TASK_QUEUED_TIMEOUT": 60,
+    "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": 10,
     "TRIGGERER__JOB_HEARTBEAT_SEC": 2,
     "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": 10,
     "WORKERS__MIN_HEARTBEAT_INTERVAL": 3,
@@ -125,12 +127,12 @@ class Cluster(AirflowApi):
         """End parts, and all that they started, with SIGKILL; they are started again at once."""
         self._signal(signal.SIGKILL, parts)
 
-    def stop(self, *parts: str) -> None:
-        """Let parts stand still, and all that they started, as a machine does that is out of memory."""
+    def suspend(self, *parts: str) -> None:
+        """Suspend parts, and all that they started, as happens to a machine that is out of memory."""
         self._signal(signal.SIGSTOP, parts)
 
-    def go_on(self, *parts: str) -> None:
-        """Let parts go on that were stopped."""
+    def resume(self, *parts: str) -> None:
+        """Let suspended parts go on."""
         self._signal(signal.SIGCONT, parts)
 
     def away_for(self, seconds: float, part: str) -> None:
@@ -222,7 +224,7 @@ class Cluster(AirflowApi):
     def _end(self) -> None:
         self._ending.set()
         with self._lock:
-            self.go_on(*self._processes)
+            self.resume(*self._processes)
             local.stop(self._leaders, timeout_s=1)
             assert list(local.members(self._leaders)) == []
 
