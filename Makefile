@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-list test-celery test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
+.PHONY: help demo airflow test coverage test-long test-store test-list test-celery test-storage test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,9 @@ test-list: .venv/.ready ## call lists whose workers are killed, over an API and 
 
 test-celery: ## an Airflow of many processes, whose workers, triggerers, Redis and PostgreSQL are killed; fifteen minutes
 	@PYTHON="$(PYTHON)" sh scripts/test_celery.sh $(ARGS)
+
+test-storage: ## read and write files in S3, Azure Blob Storage and GCS, whose connections break and whose workers die; needs npm
+	@PYTHON="$(PYTHON)" sh scripts/test_storage.sh
 
 test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv; AIRFLOW=3.1.8 picks one
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh $(AIRFLOW)

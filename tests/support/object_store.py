@@ -21,6 +21,8 @@ class ObjectStore(AbstractFileSystem):
     :ivar parts: the size of each part that was sent, in order.
     :ivar pending: uploads that were begun and neither ended nor discarded: what is paid for, and never seen.
     :ivar breaks_at: the part, counted from 1, at which the connection is lost; ``None`` is never.
+    :ivar listed: lengths of objects as they were listed; they are read no further, as with gcsfs and adlfs.
+    :ivar blocks: how much is asked for at once, for each object that was opened to be read.
     """
 
     protocol = "s3"
@@ -33,10 +35,16 @@ class ObjectStore(AbstractFileSystem):
         self.pending = 0
         self.breaks_at = breaks_at
         self.forgetful = forgetful
+        self.listed: dict[str, int] = {}
+        self.blocks: list[int | None] = []
+
+    def invalidate_cache(self, path: str | None = None) -> None:  # noqa: ARG002 - fsspec's
+        self.listed.clear()
 
     def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
         if "r" in mode:
-            return io.BytesIO(self._object(path))
+            self.blocks.append(block_size)
+            return io.BytesIO(self._object(path)[: self.listed.get(path)])
         return _Upload(self, path, mode, block_size=block_size, **kwargs)
 
     def info(self, path: str, **_kwargs: Any) -> dict[str, Any]:
@@ -48,7 +56,9 @@ class ObjectStore(AbstractFileSystem):
         names = sorted({f"{path.rstrip('/')}/{name.partition('/')[0]}" for name in self._below(path)})
         if not names:
             raise FileNotFoundError(path)
-        return [self.info(name) for name in names] if detail else names
+        infos = [self.info(name) for name in names]
+        self.listed.update({info["name"]: info["size"] for info in infos if info["type"] == "file"})
+        return infos if detail else names
 
     def _below(self, path: str) -> list[str]:
         folder = f"{path.rstrip('/')}/"

@@ -297,6 +297,21 @@ def test_a_relative_path_is_refused(place: Any, tmp_path: Path) -> None:
         written(tmp_path, place)
 
 
+def test_a_file_is_read_to_the_end_that_it_has_now(tmp_path: Path) -> None:
+    """A store may remember how long it was when it was listed: a list that has grown would lack people."""
+    with attached(ObjectStore()) as store:
+        store.objects["bucket/out/c.csv"] = WHOLE[: WHOLE.index(b"\n") + 1]
+        for place in ("out/c.csv", "out/", "out/*.csv"):
+            store.ls("bucket/out")
+            store.objects["bucket/out/c.csv"] = WHOLE
+            assert written(tmp_path, f"s3://shop@bucket/{place}")[0] == WHOLE
+        (part,) = parts_of("contacts", "s3://shop@bucket/out/")
+        store.objects["bucket/out/c.csv"] = WHOLE * 2
+        with part.open("contacts") as file:
+            assert file.read() == WHOLE * 2
+    assert set(store.blocks) == {5 * MEBI}, "s3fs would hold 50 MB, and more than once"
+
+
 def test_the_log_says_how_many_parts_there_are(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     """A part that was passed over would be missed in vain otherwise."""
     place.put(FILES)

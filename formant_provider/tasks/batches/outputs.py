@@ -92,17 +92,20 @@ def recipients_uri(results_uri: object) -> str:
 
 def refuse_taken(listed_uri: str, marker: str) -> None:
     """Refuse to replace the list of another batch call, which may still need it, before anything is sent."""
+    from formant_provider.tasks.storage.files import open_to_read
+
     path = _path(listed_uri)
-    with ignoring(FileNotFoundError), path.open("rb") as file:
+    with ignoring(FileNotFoundError), open_to_read(path) as file:
         _refuse_another(path, file, marker)
 
 
 def add_rows(report: BatchReport, results_uri: str, marker: str) -> bool:
     """Add the rows of the contacts to a report; return whether they are known."""
     from formant_provider.core.contacts.row_list import read_row_list
+    from formant_provider.tasks.storage.files import open_to_read
 
     path = _path(recipients_uri(results_uri))
-    with ignoring(FileNotFoundError), path.open("rb") as file:
+    with ignoring(FileNotFoundError), open_to_read(path) as file:
         _refuse_another(path, file, marker)
         report.add_rows(read_row_list(file))
         return True

@@ -45,7 +45,7 @@ _PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
 _LOCAL = frozenset({"file", "local"})
 # Here a file appears only when it is complete, and needs no folder.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "wasb", "wasbs", "oss"})
-# How much of a file is in memory while it goes to a store. S3 takes no smaller parts.
+# How much of a file is in memory on its way to a store, or from it. S3 takes no smaller parts.
 _BLOCK_BYTES = 5 * 1024 * 1024
 
 
@@ -214,6 +214,7 @@ def parts_of(field: str, place: object) -> list[Part]:
         raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/file")
     path = to_folder(field, text)
     files: Any = path.fs
+    files.invalidate_cache()  # of listings from before the file was written
     if has_pattern(path.path) and not _is(files, path, "file"):
         return _matching(field, path)
     if text.rstrip().endswith("/") or _is(files, path, "directory"):
@@ -221,7 +222,7 @@ def parts_of(field: str, place: object) -> list[Part]:
     if not path.name:
         raise InvalidInput(field, "must name a file or a folder")
     log.info("Reading %s from %s.", field, text)
-    return [Part(None, partial(_open, path))]
+    return [Part(None, partial(open_to_read, path))]
 
 
 def _inside(field: str, folder: ObjectStoragePath) -> list[Part]:
@@ -235,7 +236,6 @@ def _matching(field: str, pattern: ObjectStoragePath) -> list[Part]:
     while has_pattern(root.path):
         root = root.parent
     files: Any = pattern.fs
-    files.invalidate_cache()
     found = files.glob(pattern.path, detail=True)
     matches = [_entry(root, info) for info in found.values()]
     for folder in {name.rpartition("/")[0] for name in found}:
@@ -266,11 +266,16 @@ def _start(root: ObjectStoragePath) -> str:
 
 def _opened(field: str, root: ObjectStoragePath, names: list[str]) -> list[Part]:
     log.info("Reading %s from %s files in %s.", field, len(names), root)
-    return [Part(name, partial(_open, root / name)) for name in names]
+    return [Part(name, partial(open_to_read, root / name)) for name in names]
 
 
-def _open(path: Any) -> Any:
-    return path.open("rb")
+def open_to_read(path: Any) -> Any:
+    """Open a file, to be read to the end that it has now.
+
+    Some storages remember how long a file was when they listed it, and read no further.
+    """
+    path.fs.invalidate_cache()
+    return path.open("rb", block_size=_BLOCK_BYTES)
 
 
 def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:
