@@ -184,6 +184,13 @@ PROVIDER_INFO: dict[str, Any] = {
             "class-name": "formant_provider.decorators.call_list.formant_call_list_task",
         },
     ],
+    "asset-uris": [
+        {
+            "schemes": ["formant"],
+            "handler": "formant_provider.assets.sanitize_uri",
+            "to_openlineage_converter": "formant_provider.assets.to_openlineage",
+        }
+    ],
     "extra-links": ["formant_provider.links.ConversationLink"],
     "connection-types": [
         {

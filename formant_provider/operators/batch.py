@@ -20,6 +20,7 @@ from formant_provider.tasks.batches.waiting import BatchOptions, OnBelowThreshol
 from formant_provider.tasks.capping import OnCappedUpload, check_cap
 from formant_provider.tasks.contact_rules import ContactRules, InvalidRows, Numbers, OnEmpty
 from formant_provider.tasks.dry_run import is_dry_run
+from formant_provider.tasks.lineage import LeavesLineage
 from formant_provider.tasks.options import check_batch_options, one_of, refuse_literals, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.references import reference_or_none, to_reference
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from formant_provider.calling_window import CallingWindow
 
 
-class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
+class FormantCreateBatchCallOperator(PrivateFields, LeavesLineage, BaseOperator):
     """Call everybody in a table through a FormantAI Voice agent, each once.
 
     The contacts are checked before anything is sent, and those who can be called are uploaded as one batch
@@ -62,10 +63,9 @@ class FormantCreateBatchCallOperator(PrivateFields, BaseOperator):
     :param contacts: whom to call: a URI of any storage that Airflow knows, or an absolute path, of a file
         (CSV, also compressed; Parquet; a workbook), of a folder of such files, or a pattern of their names;
         or a list of mappings or a data frame, such as the output of a task. One column is
-        ``customer_phone``; each other one becomes a parameter of the call. Airflow never shows it.
-        (templated)
+        ``customer_phone``; each other one is a parameter of the call. Airflow never shows it. (templated)
     :param reference: your own name of this batch call: text or an integer, and never a phone number. It is in
-        the result and goes nowhere else. ``None`` means none. (templated)
+        the result, and is not sent. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
 

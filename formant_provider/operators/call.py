@@ -11,7 +11,8 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
 from formant_provider.tasks import options
-from formant_provider.tasks.calls.outcome import CallWait, OnTimeout, OnUnconfirmed, show_link
+from formant_provider.tasks.calls.ids import show_link
+from formant_provider.tasks.calls.outcome import CallWait, OnTimeout, OnUnconfirmed
 from formant_provider.tasks.calls.placing import CALL_FIELDS, CallPlacer, LimitWait, PlacingOptions, call_of
 from formant_provider.tasks.calls.receipts import dry_run_result, leaving_a_result, push_receipt
 from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions
@@ -83,7 +84,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
     :param metadata: opaque text that travels with the call; a mapping is encoded as JSON. ``None`` means
         none. (templated)
     :param reference: your own name of what the call is about, such as a loan's: text or an integer, and never
-        a phone number. It is in the result and goes nowhere else. ``None`` means none. (templated)
+        a phone number. It is in the result, and is not sent. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
 
@@ -115,8 +116,7 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         that is there and comes to ``None`` or holds no number fails the task. Airflow never shows it.
         (templated)
     :param dry_run: whether to check everything, and send nothing to the API: ``True``, ``False``, or a
-        template that renders to one of these words. The result says when the call would be placed, or why
-        not. (templated)
+        template for one of them. The result says when it would be placed, or why not. (templated)
     :param on_unconfirmed: what the task does when the placement stays unconfirmed: ``"succeed"``, ``"fail"``
         (without retries) or ``"skip"``.
     :param lookup_timeout: how long to look for the record of a call that was placed already, in seconds or

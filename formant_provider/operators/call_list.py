@@ -27,6 +27,7 @@ from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.waiting import SUCCESSFUL
 from formant_provider.tasks.capping import check_cap
 from formant_provider.tasks.contact_rules import ContactRules
+from formant_provider.tasks.lineage import LeavesLineage
 from formant_provider.tasks.options import refuse_literals, statuses, time_to_wait
 from formant_provider.tasks.privacy import PrivateFields
 from formant_provider.tasks.timing import check_window
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from formant_provider.tasks.storage.tables import NumberDisplay
 
 
-class FormantCallListOperator(PrivateFields, BaseOperator):
+class FormantCallListOperator(PrivateFields, LeavesLineage, BaseOperator):
     """Call everybody of a list, each in their own time, and never twice; and report on each.
 
     Each row is a call of its own, with its own parameters. It is placed when it is due: not before its
@@ -74,8 +75,7 @@ class FormantCallListOperator(PrivateFields, BaseOperator):
         ``reference`` (your own name of the row), ``agent_id``, ``scheduled_for`` (ISO 8601 with an offset:
         not before then), ``idempotency_key`` (a name for the call: with the same one, lists call a person
         once, and with another one again) and ``metadata``
-        are what their names say; each other column is a parameter of the call. Airflow never shows it.
-        (templated)
+        are what their names say; each other column is a parameter. Airflow never shows it. (templated)
     :param agent_id: the agent that talks, where a row names none: an integer, or a template that renders to
         digits. (templated)
     :param agents: several agents instead, each with its weight, such as ``{456: 0.5, 457: 0.5}``: who calls

@@ -11,6 +11,7 @@ import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from formant_provider.hooks.formant import FormantHook
+from formant_provider.tasks.lineage import LeavesLineage
 from formant_provider.tasks.options import is_template, one_of, some_of
 from formant_provider.tasks.storage.tables import (
     COLUMNS,
@@ -20,6 +21,7 @@ from formant_provider.tasks.storage.tables import (
     NumberDisplay,
     form_of,
 )
+from formant_provider.tasks.telling import tell
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _FRESH = timedelta(minutes=10)
 
 
-class FormantExportConversationsOperator(BaseOperator):
+class FormantExportConversationsOperator(LeavesLineage, BaseOperator):
     """Export an agent's conversations that began within the run's data interval to one file.
 
     Each conversation is one row, the oldest first. The same interval gives the same file, which replaces an
@@ -127,7 +129,9 @@ class FormantExportConversationsOperator(BaseOperator):
             with hook.get_conn(PATIENT) as client, History(client, agent_id, interval, told=told) as history:
                 history.read_list()
                 self.log.info("The interval has %s conversations of agent %s.", len(history), agent_id)
-                return self._write(history, folder, name, form, interval)
+                result = self._write(history, folder, name, form, interval)
+        tell(context, result)
+        return result
 
     def _form(self, uri: str) -> FileForm:
         return form_of("output_uri", uri, self.file_format, remedy=", or file_format must say it")

@@ -19,6 +19,7 @@ from formant_provider.tasks.batches.waiting import (
 from formant_provider.tasks.options import refuse_idle
 from formant_provider.tasks.references import to_reference
 from formant_provider.tasks.sensing import WaitingSensor
+from formant_provider.tasks.telling import tell
 from formant_provider.tasks.waiting import SHORTEST_POLL_INTERVAL_S, deferrable_or_default
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class FormantBatchCallSensor(WaitingSensor):
     :param batch_id: of the batch call: an integer, or a template that renders to digits. (templated)
     :param total_recipients: how many recipients it has. ``None`` asks the API. (templated)
     :param reference: your own name of the batch call: text or an integer, and never a phone number. It is in
-        the result and goes nowhere else. ``None`` means none. (templated)
+        the result, and is not sent. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param stall_timeout: it is over when nothing has changed for so long, in seconds or as a ``timedelta``.
@@ -143,6 +144,7 @@ class FormantBatchCallSensor(WaitingSensor):
         with self.waiting_for_it():
             result = batch_result(self.hook, end)
         result |= self.of_this_row(context)
+        tell(context, result)
         end_by_threshold(self.waiting, result, context)
         return result
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.links import ConversationLink, links_of
-from formant_provider.tasks.calls.outcome import APART, end_as_it_ended, push_outcome, show_link
+from formant_provider.tasks.calls.ids import APART, show_link
+from formant_provider.tasks.calls.outcome import end_as_it_ended, push_outcome
 from formant_provider.tasks.calls.waiting import SUCCESSFUL, OnUnsuccessful, WaitOptions, trigger_for
 from formant_provider.tasks.privacy import reveal
 from formant_provider.tasks.references import to_reference
@@ -50,7 +51,7 @@ class FormantConversationSensor(WaitingSensor):
     :param since: when the call was placed at the earliest: an aware datetime, or ISO 8601 text with an
         offset. Older conversations are not looked at. ``None`` means since this DAG run began. (templated)
     :param reference: your own name of what the call is about: text or an integer, and never a phone number.
-        It is in the result and goes nowhere else. ``None`` means none. (templated)
+        It is in the result, and is not sent. ``None`` means none. (templated)
     :param formant_conn_id: connection of type ``formant``. (templated)
     :param region: ``"global"`` or ``"in"``; ``None`` means the connection's region. (templated)
     :param success_statuses: the expected statuses.

@@ -19,6 +19,7 @@ from formant_provider.tasks.batches.waiting import (
     stands_still,
 )
 from formant_provider.tasks.results import push_result
+from formant_provider.tasks.telling import tell
 from formant_provider.tasks.waiting import defer_wait, wait_here
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
                 is_complete=is_complete,
                 page=page,
             )
+    tell(run.context, result)
     if end.is_over:
         end_by_threshold(task.waiting, result, run.context)
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from formant_provider.tasks.batches.contacts import read_numbers
 from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
 from formant_provider.tasks.results import NOT_KNOWN, a_result_in_any_case, not_called, push
+from formant_provider.tasks.telling import tell
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +34,7 @@ def push_receipt(placement: BatchPlacement, placer: BatchPlacer, row: Mapping[st
         placement.total_recipients,
     )
     push(placer.run.context, "batch_id", placement.batch_id)
-    return {
+    receipt = {
         **_blank(row),
         "batch_id": placement.batch_id,
         "name": placement.name,
@@ -43,6 +44,8 @@ def push_receipt(placement: BatchPlacement, placer: BatchPlacer, row: Mapping[st
         "placed_at": placement.since.isoformat(),
         "contacts": placer.files.report.counts() if placer.files.report else None,
     }
+    tell(placer.run.context, receipt)
+    return receipt
 
 
 def leaving_a_result(context: Context, row: Callable[[], Mapping[str, Any]]) -> AbstractContextManager[None]:
@@ -61,7 +64,7 @@ def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any
     clean, reason = checked(placer.check_contacts)
     note_nothing_sent(placer.run, BATCHES_ENTRY)
     push(placer.run.context, "batch_id", NOT_KNOWN)
-    return {
+    result = {
         **_blank(row),
         "name": request.full_name,
         "agent_id": request.agent_id,
@@ -71,6 +74,8 @@ def dry_run_result(placer: BatchPlacer, row: Mapping[str, Any]) -> dict[str, Any
         "reason": reason,
         "by_opening": tell_openings(files.openings, read_numbers(Path(clean)) if clean else ()),
     }
+    tell(placer.run.context, result)
+    return result
 
 
 def _blank(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.tasks.call_lists.ending import result_of
 from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
+from formant_provider.tasks.telling import tell
 
 if TYPE_CHECKING:
     from formant_provider.tasks.call_lists.running import ListRun
@@ -35,7 +36,9 @@ def dry_run_result(run: ListRun, row: Mapping[str, Any]) -> dict[str, Any]:
     uris = {"results_uri": None, "summary_uri": None}
     result = result_of(run.board, row, status=DRY_RUN, uris=uris)
     counts = {"scheduled": scheduled, "by_opening": entries, "capped": _capped(run)}
-    return {**result, "reason": reason, **counts}
+    result |= {"reason": reason, **counts}
+    tell(run.context, result)
+    return result
 
 
 def _capped(run: ListRun) -> int | None:

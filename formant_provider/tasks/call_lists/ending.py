@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.tasks.results import a_result_in_any_case, not_called, push_result
+from formant_provider.tasks.telling import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ def end(task: CallListTask, result: dict[str, Any], context: Context, *, why: st
         nobody more.
     """
     status, options = result["status"], task.ending
+    tell(context, result)
     if status == HELD:
         text = f"The list is held: {why}. Nobody further was called. Clear this task when it may go on"
         _fail(text, result, context)

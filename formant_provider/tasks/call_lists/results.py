@@ -87,6 +87,11 @@ class ResultOptions:
         before = {name: kind for name, kind in _BEFORE.items() if name not in left_out}
         return {**before, **dict.fromkeys(self.keep_columns, "text"), **_AFTER}
 
+    def result_kinds(self) -> Mapping[str, str]:
+        """Return what each of the result columns holds, which follow the others; empty if there are none."""
+        kinds = {column.name: column.kind for column in parse_result_columns(self.result_columns)}
+        return {**kinds, RESULTS_STATUS: "text"} if kinds else {}
+
 
 def write_results(
     hook: FormantHook, uri: str, rows: Iterable[RowResult], options: ResultOptions, *, has_parts: bool
@@ -104,10 +109,9 @@ def write_results(
     kinds, columns = options.kinds(has_parts=has_parts), parse_result_columns(options.result_columns)
     if not columns:
         return _write("results_uri", uri, _rows(rows, options), kinds)
-    more = {**{column.name: column.kind for column in columns}, RESULTS_STATUS: "text"}
     with AttemptRecords(hook, columns) as records:
         cells = _with_results(rows, options, columns, records)
-        written = _write("results_uri", uri, cells, {**kinds, **more})
+        written = _write("results_uri", uri, cells, {**kinds, **options.result_kinds()})
         records.log_read()
     return written
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
-from formant_provider.links import CONVERSATION_LINK_XCOM
 from formant_provider.tasks.call_store import record_in_store
+from formant_provider.tasks.calls.ids import APART, push_ids
 from formant_provider.tasks.calls.waiting import WaitOptions, trigger_for, watch_for
-from formant_provider.tasks.results import push, push_apart, push_result, storable
+from formant_provider.tasks.results import push_result, storable
 from formant_provider.tasks.run import TaskRun
+from formant_provider.tasks.telling import tell
 from formant_provider.tasks.waiting import defer_wait, now, wait_here
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 
 # A record that is in the list may be missed by its id for a moment.
 READ_AGAIN_AFTER_S = (1.0, 2.0, 4.0)
-# Fields of a result that are XComs of their own as well.
-APART = ("trace_id", "conversation_id", "status")
 # In the receipt of a wait: the row in the call store of a call that is unconfirmed, a digest of its key.
 STORE_ROW = "store_row"
 OnTimeout = Literal["fail", "skip", "return"]
@@ -99,6 +98,7 @@ class CallWait:
         store_row = end.receipt.pop(STORE_ROW, None)
         with ending_the_task(WAITING_FOR_A_CALL, self.hook):
             end.raise_error()
+            tell(context, end.receipt)
             if end.conversation_id is None:
                 if end.receipt["placement"] == "unconfirmed":
                     _warn_unproven(end)
@@ -138,8 +138,19 @@ def push_outcome(
     source = "webhook" if end.was_heard else "poll"
     log.info(text, record.conversation_id, result["status"], talk, source)
     _record(hook, result, record, store_row)
+    _trace(hook, result)
     push_ids(hook, result, context)
     return result
+
+
+def _trace(hook: FormantHook, result: Mapping[str, Any]) -> None:
+    """Let the conversation be a span of its own, from its first to its last moment."""
+    from formant_provider.api.telemetry import CONVERSATION
+
+    began, ended = result["start_timestamp"], result["end_timestamp"]
+    if isinstance(began, int) and isinstance(ended, int):
+        ids = {name: result[name] for name in ("agent_id", *APART)}
+        hook.telemetry.past_span(CONVERSATION, began, ended, **ids)
 
 
 def _record(
@@ -214,31 +225,6 @@ def _read_patiently(hook: FormantHook, conversation_id: str) -> Conversation:
                 log.warning("%s. The conversation %s is over, but not on record yet.", error, conversation_id)
             time.sleep(pause_s)
         return client.get_conversation(conversation_id)
-
-
-def push_ids(hook: FormantHook, result: Mapping[str, Any], context: Context) -> None:
-    """Push ids and status on their own keys, and the address for the button in the UI."""
-    push_apart(context, result, APART)
-    show_link(hook, result, context)
-
-
-def show_link(hook: FormantHook, ids: Mapping[str, Any], context: Context) -> None:
-    """Let the button in the UI lead to the conversation, if the connection says where that is.
-
-    What hinders it is logged: for a button no task fails whose call was placed.
-    """
-    task: Any = context["task"]
-    try:
-        url = hook.get_config().conversation_url(
-            agent_id=ids["agent_id"], conversation_id=ids["conversation_id"], trace_id=ids["trace_id"]
-        )
-    except Exception as error:  # a secrets backend may raise anything
-        kind = type(error).__name__
-        log.warning("No link to the conversation: the connection could not be read (%s).", kind)
-        return
-    task.conversation_url = url
-    if url:
-        push(context, CONVERSATION_LINK_XCOM, url)
 
 
 def _warn_unproven(end: WaitEnd) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from formant_provider.tasks.calls.outcome import APART, push_ids
+from formant_provider.tasks.calls.ids import APART, push_ids
 from formant_provider.tasks.dry_run import DRY_RUN, checked, tell_openings
 from formant_provider.tasks.results import (
     a_result_in_any_case,
@@ -20,6 +20,7 @@ from formant_provider.tasks.results import (
     push_result,
     storable,
 )
+from formant_provider.tasks.telling import tell
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -85,6 +86,7 @@ def dry_run_result(
     known = _known_result(asking, row) if asking else None
     if known is not None:
         push_apart(context, known, APART)
+        tell(context, known)
         return known
     placed_at, reason = checked(partial(_placed_at, placer, asking, now))
     note_nothing_sent(placer.run)
@@ -98,6 +100,7 @@ def dry_run_result(
         "by_opening": tell_openings(openings, [call.recipient], at=call.scheduled_for),
     }
     push_apart(context, result, APART)
+    tell(context, result)
     return result
 
 
