@@ -13,7 +13,7 @@ A block of a page stands between two comments. Its first one says what is in it:
 several blocks, and all of them together must name each parameter. *layers* is what import-linter holds of a
 package, from the top down. *modules* is the table of a package's modules: the first line of each docstring,
 and what is imported; where one package has such a table, all have one. *table* is a list of the sandbox:
-faults, test-numbers, webhook-faults; or of the check: open-questions.
+faults, test-numbers, webhook-faults; or of the check: open-questions; or all metrics: metrics.
 """
 
 from __future__ import annotations
@@ -250,10 +250,19 @@ def imported(path: Path) -> list[str]:
 
 
 def table(name: str) -> Table:
-    """Return one of the lists of the sandbox, or of the check."""
+    """Return one of the lists of the sandbox, or of the check, or all metrics."""
+    from formant_provider.api.telemetry import METRICS
     from formant_provider.check.questions.catalogue import QUESTIONS
     from formant_provider.sandbox import faults, numbers, webhook_faults
 
+    if name == "metrics":
+        metrics = {
+            each.name: row(
+                f"`{each.name}`", each.kind, ", ".join(f"`{tag}`" for tag in each.tags), each.meaning
+            )
+            for each in METRICS
+        }
+        return head("Name", "Kind", "Further tags", "Meaning"), metrics
     if name == "open-questions":
         asked = {each.number: row(str(each.number), each.text, each.how) for each in QUESTIONS}
         return head("Number", "Question", "How it is answered"), {str(n): line for n, line in asked.items()}

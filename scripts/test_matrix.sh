@@ -11,7 +11,7 @@ set -eu
 
 PYTHON=${PYTHON:-python3}
 TESTS="tests/tasks tests/operators tests/decorators tests/notifications tests/waiting tests/batches tests/transcriptions tests/hooks tests/store/test_engines.py tests/store/test_opening.py tests/store/test_store_deaths.py tests/store/test_store_ledger.py tests/store/test_upgrades.py
-    tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_connections.py tests/engine/test_examples.py
+    tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_assets.py tests/engine/test_connections.py tests/engine/test_examples.py
     tests/engine/test_loop.py tests/engine/test_storage.py tests/triggers tests/webhooks/test_plugin.py"
 
 newest=$(sed -n 's/^apache-airflow==//p' constraints.txt)
@@ -33,7 +33,7 @@ is_ready() { # VERSION
 set_up() { # VERSION
     echo "Setting up .venv-$1 (once; a minute or so) ..." >&2
     sh scripts/install.sh ".venv-$1" "$(constraints_of "$1")" \
-        --editable '.[sandbox,store,postgres]' hypothesis jsonschema pytest pytest-timeout pytest-xdist
+        --editable '.[sandbox,store,postgres]' datadog hypothesis jsonschema pytest pytest-timeout pytest-xdist statsd
     touch ".venv-$1/.ready"
 }
 

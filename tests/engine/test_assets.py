@@ -63,7 +63,9 @@ def test_an_event_of_an_agents_asset_holds_the_ids_of_the_call(
     result = run_dag_source(HEAD + CALLS, tmp_path, "asset_calls", env=env)
     assert result.state == "success", result.log_text[-3000:]
     found, agent = events(result.run_id), "formant://agents/456"
-    assert found.keys() == {f"{task} {agent}" for task in ("placed", "over", "dry")} | {"placed x-other://table"}
+    assert found.keys() == {f"{task} {agent}" for task in ("placed", "over", "dry")} | {
+        "placed x-other://table"
+    }
     assert found["placed x-other://table"] == {}
     placed, over = found[f"placed {agent}"], found[f"over {agent}"]
     assert placed == {

@@ -46,6 +46,7 @@ RINGS = {
     "formant_on_call": {"+14155550160": 1},
     "formant_suppression": {"+14155550171": 1},
     "formant_events": {},
+    "formant_asset": {"+14155550190": 1},
 }
 # It is meant to fail, and rings from a callback.
 FAILS = "formant_on_call"

@@ -105,7 +105,9 @@ def test_metrics_arrive_from_every_process(server: StatsdServer, tmp_path: Path)
     logged = run(tmp_path, server.env, "task", "server", "program", "event_loop", "odd_names", "every")
     for conn_id in ("a_task", "a_server", "a_program", "a_loop"):
         server.wait_for(f"airflow.formant.calls.placed,conn_id={conn_id},agent_id=7:1|c", timeout_s=5)
-    server.wait_for(f"airflow.{LIST_ROWS.name},conn_id=x_y_z_1_a_b,dag_id=d.e,task_id=group.t:3|g", timeout_s=5)
+    server.wait_for(
+        f"airflow.{LIST_ROWS.name},conn_id=x_y_z_1_a_b,dag_id=d.e,task_id=group.t:3|g", timeout_s=5
+    )
     assert {line.partition(",")[0] for line in server.ours} == {f"airflow.{each.name}" for each in METRICS}
     assert "Invalid stat name" not in logged
     assert "not sent" not in logged

@@ -44,7 +44,7 @@ def spans_of(task: Any, sandbox: Sandbox) -> tuple[Any, list[ReadableSpan]]:
     """Run a task within a span, as Airflow does; return what it left, and the spans of this provider."""
     EXPORTER.clear()
     with trace.get_tracer("airflow").start_as_current_span("worker.task") as parent:
-        run = run_task(task, FakeSupervisor({"formant_default": sandbox.connection_json()}))
+        run = run_task(task, FakeSupervisor({"formant_default": sandbox.connection_uri()}))
     spans = [span for span in EXPORTER.get_finished_spans() if span.name.startswith("formant.")]
     for span in spans:
         assert span.parent is not None
@@ -80,13 +80,12 @@ def test_a_call_and_its_conversation_are_spans_with_the_ids_of_the_vendor(sandbo
 
 def test_a_refused_call_is_a_span_with_the_name_of_the_error_alone(sandbox: Sandbox) -> None:
     """What an error says may hold anything, so its text is in no span."""
-    sandbox.inject("POST /v1/call", "400")
     task = FormantCreateCallOperator(
-        task_id="call", agent_id=456, parameters={"customer_phone": NUMBERS[0], "customer_name": "Asha"}
+        task_id="call", agent_id=7, parameters={"customer_phone": NUMBERS[0], "customer_name": "Asha"}
     )
     run, (span,) = spans_of(task, sandbox)
     assert run.state == "failed"
-    assert dict(span.attributes or {})["error.type"] == "InvalidRequest"
+    assert dict(span.attributes or {})["error.type"] == "NotFound"
     assert not span.events
 
 
