@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,8 @@ with DAG("lineage", schedule=None):
         results_uri="{folder}/list.csv", result_columns={"intent": "results.intent"},
     )
     export = FormantExportConversationsOperator(
-        task_id="export", agent_id=456, output_uri="file://{folder}/export.jsonl", start="2020-01-01T00:00:00Z",
-        end="2099-01-01T00:00:00Z", fields=["conversation_id", "status"],
+        task_id="export", agent_id=456, output_uri="file://{folder}/export.jsonl",
+        start="2020-01-01T00:00:00Z", end="2099-01-01T00:00:00Z", fields=["conversation_id", "status"],
     )
     call = FormantCreateCallOperator(
         task_id="call", agent_id=456, parameters={"customer_phone": "+14155550131"},
@@ -64,7 +63,7 @@ assert result.state == "success", result.log_text[-5000:]
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What was told when each task had ended, and under ``private`` all that was told."""
     pytest.importorskip("airflow.providers.openlineage")
     folder = tmp_path_factory.mktemp("lineage")
@@ -86,7 +85,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[st
     lines = events.read_text()
     complete = [event for event in map(json.loads, lines.splitlines()) if event["eventType"] == "COMPLETE"]
     by_task = {event["job"]["name"].removeprefix("lineage."): event for event in complete}
-    yield {**by_task, "place": {"folder": str(folder), "base_url": base_url, "all": lines}}
+    return {**by_task, "place": {"folder": str(folder), "base_url": base_url, "all": lines}}
 
 
 def files(datasets: list[dict[str, Any]], folder: str) -> list[tuple[str, str]]:

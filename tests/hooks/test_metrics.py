@@ -99,8 +99,8 @@ def run(folder: Path, env: Mapping[str, str], *names: str) -> str:
 def test_metrics_arrive_from_every_process(server: StatsdServer, tmp_path: Path) -> None:
     """From a task, from what uses Airflow's core, from a program of our own, and from an event loop.
 
-    The last one is not held up by a host name that takes long to look up. Tags are plain in any case, and every
-    metric passes Airflow's check of names.
+    The last one is not held up by a host name that takes long to look up. Tags are plain in any case, and
+    every metric passes Airflow's check of names.
     """
     logged = run(tmp_path, server.env, "task", "server", "program", "event_loop", "odd_names", "every")
     for conn_id in ("a_task", "a_server", "a_program", "a_loop"):
