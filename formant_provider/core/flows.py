@@ -17,9 +17,15 @@ if TYPE_CHECKING:
     from formant_provider.api.retry import Quota
 
 T = TypeVar("T")
+# A flow looks at so many records, or people who wait, before it lets others go on.
+AT_ONCE = 100
 # What is read with a client; it places nothing.
 Query: TypeAlias = "Callable[[FormantClient], Any]"
 Flow: TypeAlias = Generator[Query, Any, T]
+
+
+def breathe(_client: FormantClient) -> None:
+    """Ask nothing. A flow with much to compute yields this now and then, so that others can go on."""
 
 
 @dataclass(frozen=True)

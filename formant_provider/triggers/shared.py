@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakKeyDictionary
 
@@ -82,11 +86,21 @@ class WaitingTrigger(BaseTrigger):
         receipt: dict[str, Any],
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        self.formant_conn_id = formant_conn_id
+        # What is the same for many is held once, and the rest as text, which takes a third of a mapping.
+        self.formant_conn_id = sys.intern(formant_conn_id)
         self.region = region
-        self.watch = watch
         self.deadline = deadline
-        self.receipt = receipt
+        self._watch, self._receipt = json.dumps(watch), json.dumps(receipt)
+
+    @property
+    def watch(self) -> dict[str, Any]:
+        """What is waited for, as plain values."""
+        return dict(json.loads(self._watch))
+
+    @property
+    def receipt(self) -> dict[str, Any]:
+        """What the task knew when it began to wait."""
+        return dict(json.loads(self._receipt))
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return class path and arguments: ids, counts, moments and the mark of a recipient."""
@@ -95,9 +109,11 @@ class WaitingTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire whatever happens: a trigger that fails would use up none of the task's retries."""
-        self.log.info("Waiting until %s for %s.", self.deadline, self.subject)
         self._count(WAITS_STARTED)
         try:
+            if not _LOADED.is_set():
+                await asyncio.to_thread(_load)
+            self._say("Waiting until %s for %s.", self.deadline, self.subject)
             # Awaited here and not in a method of a subclass: a thousand waits would hold a frame more each.
             waiter = await _shared_poller(self).wait(self.watched(), datetime.fromisoformat(self.deadline))
             result, outcome = self.ended(waiter), "over" if waiter.is_done else "timeout"
@@ -111,7 +127,15 @@ class WaitingTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Log that the wait ends here, not why: Airflow also calls this when it moves a wait elsewhere."""
-        self.log.info("This triggerer stops waiting for %s. %s", self.subject, self.continues)
+        self._say("This triggerer stops waiting for %s. %s", self.subject, self.continues)
+
+    def _say(self, text: str, *values: object) -> None:
+        """Log, by the one logger of the class.
+
+        ``self.log`` would make one for each trigger. Not called in :meth:`run` itself: a logger looks up who
+        called it, and the frame that it looks at is kept for as long as that runs.
+        """
+        self.logger().info(text, *values)
 
     @property
     @abstractmethod
@@ -154,6 +178,25 @@ def _describe(error: Exception, conn_id: str) -> tuple[str, str]:
         )
     # The text of an error that is not ours may hold anything.
     return kind, f"The wait was interrupted ({kind})"
+
+
+_LOADED = threading.Event()
+
+
+def _load() -> None:
+    """Import what polls need, in a thread: in the event loop it would hold up all other triggers."""
+    for name in _NEEDED:
+        import_module(f"formant_provider.{name}")
+    _LOADED.set()
+
+
+_NEEDED = (
+    "api.client",
+    "api.config",
+    "core.batches.feed",
+    "core.conversations.feed",
+    "core.polling.async_poller",
+)
 
 
 @dataclass

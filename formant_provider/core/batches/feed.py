@@ -22,7 +22,7 @@ from formant_provider.core.polling.waits import DEFAULT_POLL_INTERVAL_S, Now
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BatchWatch:
     """Which batch call is waited for. Nothing private.
 
@@ -48,7 +48,7 @@ class BatchWatch:
         return cls(**fields)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class BatchWaiter(ByIdWaiter):
     """Somebody who waits for a batch call.
 

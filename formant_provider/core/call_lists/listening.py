@@ -73,7 +73,7 @@ class Listening:
             poll = self._polls[agent_id] = _Poll(
                 feed, Polling(feed, self.pace, self.now, self.clients.lasting)
             )
-        waiter = poll.feed.join(watch, lambda: self._ended.append(place))
+        waiter = poll.feed.join(watch, lambda _: self._ended.append(place))
         waiter.deadline = deadline
         self._waiters[place] = agent_id, waiter
 

@@ -42,10 +42,10 @@ from formant_provider.core.conversations.redials import Redials, Related, settle
 from formant_provider.core.conversations.statuses import Endings, is_known
 from formant_provider.core.conversations.waiter_index import WaiterIndex, reads_since_ms
 from formant_provider.core.conversations.waiters import Waiter, Watch, own_traces
-from formant_provider.core.flows import Flow
+from formant_provider.core.flows import AT_ONCE, Flow, breathe
 from formant_provider.core.paging import recent
 from formant_provider.core.polling.news import Answer, AskNews, Told
-from formant_provider.core.polling.waits import BaseFeed, Now
+from formant_provider.core.polling.waits import BaseFeed, Now, OnDone
 from formant_provider.core.vendor_clock import VendorClock
 
 if TYPE_CHECKING:
@@ -68,18 +68,15 @@ class Feed(BaseFeed[Waiter]):
     def __init__(self, agent_id: int | None, now: Now) -> None:
         super().__init__(Waiter, now)
         self._recipients = Fingerprints("", agent_id)
-        self.agent_id = agent_id
+        self.agent_id, self._clock = agent_id, VendorClock(now)
         self._details: dict[str, Conversation] = {}
-        self._ownership = Ownership()
-        self._unknown_statuses: set[str] = set()
-        self._clock = VendorClock(now)
+        self._ownership, self._unknown_statuses = Ownership(), set[str]()
         self._has_traces, self._heard = False, Heard()
         self._listening, self._details_left = Listening(agent_id), math.inf
 
-    def join(self, watch: Watch, on_done: Callable[[], None] | None = None) -> Waiter:
+    def join(self, watch: Watch, on_done: OnDone | None = None) -> Waiter:
         """Begin to wait; served from the next poll on, or by the first event."""
         waiter = super().join(watch, on_done)
-        waiter.joined_at = self._now()
         self._listening.join(waiter)
         return waiter
 
@@ -176,9 +173,7 @@ class Feed(BaseFeed[Waiter]):
 
     def _read_details(self, due: list[Waiter]) -> Flow[None]:
         self._forget_all_but({str(waiter.watch.conversation_id) for waiter in due})
-        for waiter in due:
-            if waiter.outcome:  # an event has come meanwhile
-                continue
+        for waiter in (each for each in due if not each.outcome):  # an event may come meanwhile
             bare = Conversation(str(waiter.watch.conversation_id), agent_id=None, status=None)
             record = yield from self._detail(bare, [waiter.watch.endings])
             if record and self._is_over(record, [waiter.watch.endings]):
@@ -205,7 +200,9 @@ class Feed(BaseFeed[Waiter]):
         records = [each for each in told if index.named_by(each) or not self._heard.came_in(each, index)]
         records.sort(key=lambda each: each.start_timestamp or 0)
         unnamed: list[Reading] = []
-        for record in filter(index.is_relevant, records):
+        for number, record in enumerate(filter(index.is_relevant, records), 1):
+            if number % AT_ONCE == 0:
+                yield breathe
             reading = yield from self._reading(record, index)
             if not index.named_by(reading.record):
                 unnamed.append(reading)
@@ -218,7 +215,7 @@ class Feed(BaseFeed[Waiter]):
     def _match(self, unnamed: list[Reading], index: WaiterIndex) -> None:
         """Apply what the records tell that bear nobody's id."""
         for waiter, conversation_id in calls_of_others(unnamed, index, self._clock):
-            waiter.others.add(conversation_id)
+            waiter.others |= {conversation_id}
         has_traces = self._has_traces
         for match in by_recipient(unnamed, index, self._ownership, self._clock, has_traces=has_traces):
             match.waiter.candidates, match.waiter.likely = match.candidates, match.likely
@@ -236,7 +233,9 @@ class Feed(BaseFeed[Waiter]):
         """End the waits whose conversations count."""
         known = [self._details.get(record.conversation_id, record) for record in records]
         redials = self._redials(known, index, is_listed=is_listed)
-        for waiter in due:
+        for number, waiter in enumerate(due, 1):
+            if is_listed and number % AT_ONCE == 0:
+                yield breathe
             while waiter.record and not waiter.outcome:
                 attempt = yield from redials.judge(waiter, waiter.record)
                 if attempt is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from formant_provider.api.models import Conversation
@@ -21,7 +22,7 @@ CLOCK_SKEW = timedelta(milliseconds=CLOCK_SKEW_MS)
 FRESH_FOR = timedelta(minutes=2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Watch:
     """Which call is waited for. Nothing private.
 
@@ -75,11 +76,7 @@ class Watch:
             conversation_id=fields["conversation_id"],
             recipient=fields["recipient"],
             poll_interval_s=fields["poll_interval_s"],
-            endings=Endings(
-                successful=frozenset(fields["successful"]),
-                further=frozenset(fields["further"]),
-                settle_for=timedelta(seconds=fields["settle_for_s"]),
-            ),
+            endings=_endings(tuple(fields["successful"]), tuple(fields["further"]), fields["settle_for_s"]),
             until=datetime.fromisoformat(until) if until else None,
             has_begun=fields["has_begun"],
             # A trigger of a version before webhooks does not have it.
@@ -92,7 +89,13 @@ class Watch:
         return self.since - CLOCK_SKEW
 
 
-@dataclass(eq=False)
+@lru_cache(maxsize=64)
+def _endings(successful: tuple[str, ...], further: tuple[str, ...], settle_for_s: float) -> Endings:
+    """Return the same object for all who wait for the same endings: in a triggerer they are many."""
+    return Endings(frozenset(successful), frozenset(further), timedelta(seconds=settle_for_s))
+
+
+@dataclass(eq=False, slots=True)
 class Waiter(BaseWaiter):
     """Somebody who waits for a call; the conversation that counts is the outcome.
 
@@ -103,7 +106,6 @@ class Waiter(BaseWaiter):
         ``formant_provider.core.conversations.matching``.
     :ivar likely: the only candidate as yet, while others may still appear.
     :ivar keeps_trace: whether a redial of this call by the platform bore its trace id.
-    :ivar joined_at: when the wait began in this process.
     :ivar is_hinted: whether an event may be of its call, which only the list can tell.
     :ivar was_heard: whether an event has ended the wait, and not a poll.
     """
@@ -112,11 +114,10 @@ class Waiter(BaseWaiter):
     outcome: Conversation | None = None
     record: Conversation | None = None
     seen_at: datetime | None = None
-    others: set[str] = field(default_factory=set)
+    others: frozenset[str] = frozenset()
     candidates: int = 0
     likely: Conversation | None = None
     keeps_trace: bool = False
-    joined_at: datetime | None = None
     is_hinted: bool = False
     was_heard: bool = False
 

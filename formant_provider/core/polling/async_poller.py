@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Awaitable, Callable
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 # The longest sleep by one clock alone: the wall clock may be set, and a machine be put to sleep.
 LONGEST_SLEEP_S = 60.0
+# So many go on in one pass of the event loop: what Airflow does after a wait takes some tenths of a ms.
+TOLD_AT_ONCE = 20
 # A store that hangs must not keep polls from the vendor: after so long it counts as one that does not answer.
 NEWS_TIMEOUT_S = 10.0
 # A store that hangs holds one thread for each poller, and must leave some to the others.
@@ -53,6 +57,9 @@ class Poller(Generic[WaiterT]):
         self._open_client = open_client
         self._changed = asyncio.Event()
         self._futures: dict[WaiterT, asyncio.Future[None]] = {}
+        self._ended: deque[tuple[WaiterT, Exception | None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._on_done = self._tell  # made once: a bound method for each would be kept by each
         self._task: asyncio.Task[None] | None = None
         self._asked: Future[Answer | str] | None = None
 
@@ -61,13 +68,13 @@ class Poller(Generic[WaiterT]):
 
         :raises Exception: as for :func:`~formant_provider.core.polling.loop.wait_for`.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = self._feed.join(watch, on_done=lambda: _settle(future))
+        waiter = self._feed.join(watch, self._on_done)
         waiter.deadline = deadline
-        self._futures[waiter] = future
+        future = self._futures[waiter] = asyncio.get_running_loop().create_future()
+        self._watch_deadlines([waiter])
         self._wake()
         try:
-            await self._until(waiter, future, deadline)
+            await future
         finally:
             del self._futures[waiter]
             self._feed.leave(waiter)
@@ -76,18 +83,52 @@ class Poller(Generic[WaiterT]):
             raise waiter.error
         return waiter
 
-    @staticmethod
-    async def _until(waiter: WaiterT, future: asyncio.Future[None], deadline: datetime) -> None:
-        """Wait by the wall clock, so that a machine that was put to sleep does not start the wait again."""
-        began = utc_now()
-        while not future.done():
-            left_s = (waiter.gives_up_at(deadline, began) - utc_now()).total_seconds()
-            if left_s <= 0:
-                return
+    def _watch_deadlines(self, waiters: Iterable[WaiterT]) -> None:
+        """Come back when the first of them gives up, by the wall clock: a machine may be put to sleep.
+
+        One timer serves all: a timer for each would take as much memory as the rest of a wait.
+        """
+        loop, now, soonest_s = asyncio.get_running_loop(), utc_now(), math.inf
+        for waiter in waiters:
+            left_s = (waiter.gives_up_at() - now).total_seconds()
             # A first look lets the deadline count again, so none is waited for too long.
-            await asyncio.wait([future], timeout=min(left_s, LONGEST_SLEEP_S if waiter.looks else 1.0))
-        if future.done():
-            future.result()
+            soonest_s = min(soonest_s, left_s, LONGEST_SLEEP_S if waiter.looks else 1.0)
+        at = loop.time() + soonest_s
+        if at < math.inf and (self._timer is None or at < self._timer.when()):
+            self._stop_timer()
+            self._timer = loop.call_at(at, self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        self._timer, now = None, utc_now()
+        for waiter in self._futures:
+            if waiter.gives_up_at() <= now:
+                self._tell(waiter)
+        self._watch_deadlines(waiter for waiter in self._futures if waiter.gives_up_at() > now)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell(self, waiter: WaiterT, error: Exception | None = None) -> None:
+        """Let one go on whose wait is over, or whom an error has ended; after those who were told before."""
+        self._ended.append((waiter, error))
+        if len(self._ended) == 1:
+            asyncio.get_running_loop().call_soon(self._tell_some)
+
+    def _tell_some(self) -> None:
+        """Let some go on in each pass of the event loop: if all did at once, others would have to wait."""
+        for _ in range(min(TOLD_AT_ONCE, len(self._ended))):
+            waiter, error = self._ended.popleft()
+            future = self._futures.get(waiter)
+            if future is None or future.done():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+        if self._ended:
+            asyncio.get_running_loop().call_soon(self._tell_some)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -99,6 +140,7 @@ class Poller(Generic[WaiterT]):
         if not self._futures and self._task:
             self._task.cancel()
             self._task = None
+            self._stop_timer()
 
     async def _poll(self) -> None:
         """Poll until nobody waits; an error that does not pass is everybody's."""
@@ -106,9 +148,8 @@ class Poller(Generic[WaiterT]):
             with contextlib.closing(self._polling.steps()) as steps:
                 await self._carry_out(steps)
         except Exception as error:  # whatever it is, those who wait must be told
-            for future in self._futures.values():
-                if not future.done():
-                    future.set_exception(error)
+            for waiter in self._futures:
+                self._tell(waiter, error)
 
     async def _carry_out(self, steps: Steps) -> None:
         step = next(steps)
@@ -157,8 +198,3 @@ class Poller(Generic[WaiterT]):
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), min(pause.seconds, LONGEST_SLEEP_S))
-
-
-def _settle(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

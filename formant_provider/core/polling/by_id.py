@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 DEFAULT_MISSING_TIMEOUT_S = 300.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ByIdWaiter(BaseWaiter):
     """Somebody who waits for one thing that has an id.
 

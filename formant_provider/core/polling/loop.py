@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from formant_provider.api.errors import FormantError, InvalidInput, RateLimited, RequestRefused
 from formant_provider.api.retry import may_repeat
 from formant_provider.api.telemetry import POLLS, SILENT, Telemetry
-from formant_provider.core.flows import Flow, Outcome, Query, proceed, send
+from formant_provider.core.flows import Flow, Outcome, Query, breathe, proceed, send
 from formant_provider.core.polling.news import AskNews
 from formant_provider.core.polling.pacing import Limiter
 from formant_provider.core.polling.waits import BaseFeed, BaseWaiter, Now
@@ -38,6 +38,8 @@ GONE_TO_BELIEVE = 5
 LONGEST_OPENING_PAUSE_S = 60.0
 # How often a feed asks for news between its requests.
 NEWS_INTERVAL_S = 1.0
+# After so many events others go on: a thousand that come together would hold them up.
+HEARD_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Pause:
 
     seconds: float
     is_fixed: bool = False
+
+
+# Lets others go on who share this thread. It is within a poll, and no place to end one.
+BREATH = Pause(0.0, is_fixed=True)
 
 
 class OpenClient:
@@ -136,7 +142,11 @@ class Polling:
             return False
         answer = yield question
         self._asked_at = self._now()
-        self._feed.hear(answer)
+        parts = [answer] if isinstance(answer, str) else answer.in_parts(HEARD_AT_ONCE)
+        for number, part in enumerate(parts):
+            if number:
+                yield BREATH
+            self._feed.hear(part)
         return True
 
     def _news_due_s(self) -> float:
@@ -151,7 +161,11 @@ class Polling:
         """Carry out a flow, and repeat what may be repeated; return the error that ended it, if one did."""
         query = next(flow, None)
         while query is not None:
-            outcome = yield from self._send(query)
+            if query is breathe:
+                yield BREATH
+                outcome = Outcome()
+            else:
+                outcome = yield from self._send(query)
             try:
                 query = proceed(flow, outcome)
             except StopIteration:
@@ -227,17 +241,19 @@ def wait_for(
     :raises FormantError: what ended this wait alone.
     :raises Exception: what keeps ``open_client`` from returning a client, if it does not pass.
     """
-    began, waiter.deadline = now(), deadline
+    waiter.deadline = deadline
     with closing(polling.steps()) as steps:
         step = next(steps)
         while not waiter.is_done:
-            if isinstance(step, Pause | OpenClient):
+            if isinstance(step, Pause | OpenClient) and step is not BREATH:
                 # A poll that has begun is not cut short: the deadline counts where it pauses.
-                left = waiter.gives_up_at(deadline, began) - now()
+                left = waiter.gives_up_at() - now()
                 if left <= timedelta(0):
                     break
             outcome: Any = None
-            if isinstance(step, Pause):
+            if step is BREATH:
+                pass
+            elif isinstance(step, Pause):
                 sleep(min(step.seconds, left.total_seconds()))
             elif isinstance(step, OpenClient):
                 outcome = _opened(open_client)

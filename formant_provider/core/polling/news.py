@@ -5,8 +5,8 @@ The rules know no store; whoever runs a feed gives it an object that answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -60,6 +60,11 @@ class Answer:
     told: Sequence[Told] = ()
     seq: int = 0
     heard_at: datetime | None = None
+
+    def in_parts(self, size: int) -> Iterator[Answer]:
+        """Return the same as answers that tell so much each, and one if nothing is told."""
+        for first in range(0, max(len(self.told), 1), size):
+            yield replace(self, told=self.told[first : first + size])
 
 
 class News(Protocol):

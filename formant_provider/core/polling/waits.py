@@ -19,26 +19,29 @@ DEFAULT_POLL_INTERVAL_S = 30.0
 DEFAULT_SAFETY_INTERVAL_S = 600.0
 # A first look may have to wait for the API's rate limit, or for a long list.
 FIRST_LOOK = timedelta(minutes=2)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class BaseWaiter:
-    """Somebody who waits.
+    """Somebody who waits. A triggerer holds a thousand of them.
 
     :param watch: what is waited for.
-    :param on_done: called once, when the wait has ended.
+    :param on_done: called once with the waiter, when the wait has ended.
     :ivar outcome: what ended the wait.
     :ivar error: what ended this wait alone.
     :ivar looks: polls that looked for it.
     :ivar deadline: when it gives up, aware; ``None`` when nobody has said.
+    :ivar joined_at: when the wait began in this process, aware.
     """
 
     watch: Any
-    on_done: Callable[[], None] | None = None
+    on_done: Callable[[Any], None] | None = None
     outcome: Any = None
     error: FormantError | None = None
     looks: int = 0
     deadline: datetime | None = None
+    joined_at: datetime | None = None
 
     @property
     def is_done(self) -> bool:
@@ -49,18 +52,17 @@ class BaseWaiter:
         """End the wait."""
         self.outcome, self.error = outcome, error
         if self.on_done:
-            self.on_done()
+            self.on_done(self)
 
-    def gives_up_at(self, deadline: datetime, begun: datetime) -> datetime:
-        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look.
-
-        :param begun: when the wait began, in this process.
-        """
-        return deadline if self.looks else max(deadline, begun + FIRST_LOOK)
+    def gives_up_at(self) -> datetime:
+        """Return when to wait no more. A deadline that passed while nobody looked is put off for one look."""
+        deadline = self.deadline or NEVER
+        return max(deadline, self.joined_at + FIRST_LOOK) if self.joined_at and not self.looks else deadline
 
 
 WaiterT = TypeVar("WaiterT", bound=BaseWaiter)
 Now = Callable[[], datetime]
+OnDone = Callable[[Any], None]
 
 
 class BaseFeed(ABC, Generic[WaiterT]):
@@ -77,15 +79,17 @@ class BaseFeed(ABC, Generic[WaiterT]):
     news: News | None = None
     agent_id: int | None = None
 
-    def __init__(self, waiter: Callable[[Any, Callable[[], None] | None], WaiterT], now: Now) -> None:
+    def __init__(self, waiter: Callable[[Any, OnDone | None], WaiterT], now: Now) -> None:
         self.waiters: list[WaiterT] = []
         self._waiter = waiter
         self._now = now
 
-    def join(self, watch: Any, on_done: Callable[[], None] | None = None) -> WaiterT:
+    def join(self, watch: Any, on_done: OnDone | None = None) -> WaiterT:
         """Begin to wait; served from the next poll on."""
-        self.waiters.append(self._waiter(watch, on_done))
-        return self.waiters[-1]
+        waiter = self._waiter(watch, on_done)
+        waiter.joined_at = self._now()
+        self.waiters.append(waiter)
+        return waiter
 
     def leave(self, waiter: WaiterT) -> None:
         """Stop waiting, whether there was an outcome or not."""

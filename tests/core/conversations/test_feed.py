@@ -93,7 +93,7 @@ def test_who_is_served_is_not_looked_for_again(world: Any) -> None:
     w = world()
     told = []
     call = w.place()
-    waiter = w.feed.join(w.watch(call), on_done=lambda: told.append(1))
+    waiter = w.feed.join(w.watch(call), on_done=lambda _: told.append(1))
     w.poll(200)
     assert w.feed.due_at() is None
     assert w.poll(30) == {"lists": 0, "details": 0}
