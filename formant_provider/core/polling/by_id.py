@@ -71,7 +71,7 @@ WaiterT = TypeVar("WaiterT", bound=ByIdWaiter)
 class ByIdFeed(BaseFeed[WaiterT]):
     """All who wait for things of one kind in one account."""
 
-    def __init__(self, waiter: Callable[[Any, Callable[[], None] | None], WaiterT], now: Now) -> None:
+    def __init__(self, waiter: Callable[[Any, Callable[[Any], None] | None], WaiterT], now: Now) -> None:
         super().__init__(waiter, now)
         self._read_at: dict[Any, datetime] = {}
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PENDING = "pending"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TranscriptionWatch:
     """Which job is waited for. Nothing private.
 
@@ -44,7 +44,7 @@ class TranscriptionWatch:
         return cls(**{**fields, "failure_statuses": tuple(fields["failure_statuses"])})
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class TranscriptionWaiter(ByIdWaiter):
     """Somebody who waits for a job.
 
