@@ -141,6 +141,17 @@ def test_a_call_of_somebody_else_is_not_taken_for_ours() -> None:
         assert sandbox.rings == {TALKS: 1, "+14155550103": 1, IS_BUSY: 1}
 
 
+@pytest.mark.parametrize("order", ["newest_first", "oldest_first", "newest_end_first"])
+def test_the_call_is_seen_in_a_long_list_too(order: str) -> None:
+    """At whichever end of the list the newest are."""
+    with a_sandbox(list_order=order) as sandbox:
+        for _ in range(120):
+            sandbox.place("+14155550103")
+            sandbox.advance(10)
+        assert rung_in(sandbox, IS_BUSY).seen.first["status"] == "busy"
+        assert sandbox.rings[IS_BUSY] == 1
+
+
 def test_a_refused_call_is_an_error_and_nothing_more_is_asked() -> None:
     """An agent that does not exist: one request, and nobody is called."""
     with Sandbox(api_key=KEY, speed=0, agents=[1]) as sandbox:

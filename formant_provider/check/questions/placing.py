@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.client import CREATE_CALL
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import DuplicateRequest, FormantError
 from formant_provider.api.models import PHONE_PARAMETER, CallReceipt, CallRequest
 from formant_provider.api.retry import RetryPolicy, Stop, Wait
 from formant_provider.core.calls.facts import CallCallbacks, Policy
@@ -77,6 +77,11 @@ class Placed:
     def receipt(self) -> CallReceipt | None:
         """The API's answer; ``None`` where it was lost and the call is not known for sure."""
         return self.placement.receipt
+
+    @property
+    def has_used_the_key(self) -> bool:
+        """Whether the key of the call is the one that was just accepted, for sure."""
+        return self.is_new and not any(isinstance(error, DuplicateRequest) for error in self.errors)
 
 
 def request_for(number: str, agent_id: int, parameters: Mapping[str, str], now: datetime) -> CallRequest:

@@ -57,6 +57,15 @@ class Reader:
         """Return one page of a list."""
         return self._get(operation, operation.partition(" ")[2], query=query, shape=list)
 
+    def newest(self, agent_id: int) -> list[Record]:
+        """Return the newest conversations of an agent, at whichever end of the list they are."""
+        page = self.page(LIST_CONVERSATIONS, agent_id=agent_id, limit=PAGE_SIZE)
+        total, starts = page.get("total"), [item.get("start_timestamp") or 0 for item in page["data"]]
+        if isinstance(total, int) and total > PAGE_SIZE and starts and starts[0] < starts[-1]:
+            offset = total - PAGE_SIZE
+            page = self.page(LIST_CONVERSATIONS, agent_id=agent_id, limit=PAGE_SIZE, offset=offset)
+        return list(page["data"])
+
     def conversation(self, conversation_id: str) -> Record | None:
         """Return the detail of a conversation; ``None`` for a 404."""
         path = f"/v1/conversations/{quote(conversation_id, safe='')}"

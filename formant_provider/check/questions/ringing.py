@@ -7,12 +7,12 @@ import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from formant_provider.api.client import CREATE_CALL, LIST_CONVERSATIONS
+from formant_provider.api.client import CREATE_CALL
 from formant_provider.api.errors import DuplicateRequest, FormantError, InvalidRequest, may_have_been_placed
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.check.questions.answers import word
 from formant_provider.check.questions.placing import Clock, Placed, place
-from formant_provider.check.questions.reads import PAGE_SIZE, Reader
+from formant_provider.check.questions.reads import Reader
 from formant_provider.check.questions.watching import Pace, Seen, Watch
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung
     :raises FormantError: the call was not placed, or cannot be watched; ``maybe_placed`` tells.
     """
     reader = Reader(hook.get_config(), clock.sleep)
-    page = reader.page(LIST_CONVERSATIONS, agent_id=call.agent_id, limit=PAGE_SIZE)
-    began = {str(item.get("conversation_id")): item.get("start_timestamp") or 0 for item in page["data"]}
+    before = reader.newest(call.agent_id)
+    began = {str(item.get("conversation_id")): item.get("start_timestamp") or 0 for item in before}
     placed = place(hook, call, clock)
     if placed.receipt is None:
         return Rung(placed, Seen())
     # The record of an earlier run's call may have been there before.
     since_ms = placed.placement.since.timestamp() * 1000
     known = {name for name, start_ms in began.items() if placed.is_new or start_ms < since_ms}
-    repeat = _repeated(hook, call) if placed.is_new else None
+    repeat = _repeated(hook, call) if placed.has_used_the_key else None
     with may_have_been_placed():
         seen = Watch(reader, clock, call, placed.receipt, known).run(pace)
     _keep_outcome(hook, placed.receipt, seen)
@@ -99,7 +99,7 @@ def _repeats_values(reader: Reader, agent_id: int) -> bool | None:
     marker = "".join(secrets.choice(string.ascii_lowercase) for _ in range(12))
     body = {"agent_id": agent_id, "parameters": [{"name": "check", "value": marker}]}
     try:
-        reader.transport.send(Request(CREATE_CALL, "/v1/call", body=body, places_call=True))
+        reader.transport.without_retries().send(Request(CREATE_CALL, "/v1/call", body=body, places_call=True))
     except InvalidRequest as error:
         return marker in str(error)
     except FormantError:

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from formant_provider.api.client import LIST_CONVERSATIONS
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.check.questions.placing import Clock
-from formant_provider.check.questions.reads import PAGE_SIZE, Reader, Record
+from formant_provider.check.questions.reads import Reader, Record
 from formant_provider.core.conversations.statuses import COMPLETED, FINAL
 from formant_provider.core.numbers.in_text import digits_of
 
@@ -102,8 +101,7 @@ class Watch:
     def _look(self) -> None:
         seen = self.seen
         seen.last_at = self.clock.now()
-        page = self.reader.page(LIST_CONVERSATIONS, agent_id=self.call.agent_id, limit=PAGE_SIZE)
-        for item in page["data"]:
+        for item in self.reader.newest(self.call.agent_id):
             name = str(item.get("conversation_id"))
             if name not in self.known and name not in self._others:
                 self._take(name, item)
