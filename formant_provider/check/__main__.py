@@ -41,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = command_line()
     options = parser.parse_args(argv)
+    if (options.report or options.inbound) and not (options.live or options.ring):
+        parser.error("--report and --inbound are for --live and --ring")
+    if options.parameter and not options.ring:
+        parser.error("--parameter is for --ring")
     # As Airflow's own commands say it: without it, the metadata database is not looked into.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     # Airflow logs to what is standard output when it is imported, where our result belongs alone.
@@ -76,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
         _say(options, str(finding))
     live: Live | None = None
     if options.live or call is not None:
-        if has_problem(found):
+        if _is_hindered(found, calls=call is not None):
             _say(options, "\nNothing more is asked while there is a problem, and nobody is called.")
         else:
             live = ask(hook, options, call)
@@ -87,6 +91,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_data(found, live)))
     return PROBLEM if has_problem(found) else WELL
+
+
+def _is_hindered(found: Sequence[Finding], *, calls: bool) -> bool:
+    """Whether no more is asked: by a call, after any problem; by reading, where the API cannot be used."""
+    from formant_provider.check.connection import SUBJECTS
+    from formant_provider.check.findings import has_problem
+
+    return has_problem(finding for finding in found if calls or finding.subject in SUBJECTS)
 
 
 def _findings(hook: FormantHook, options: argparse.Namespace) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Calls are found again by when they began. A wrong clock is corrected for, but hides what is wrong with it.
 CLOCKS_MAY_DIFFER_BY = timedelta(seconds=60)
+SUBJECTS = ("connection", "region", "API", "API key", "clock", "agent")
 _ONE_SEND = RetryPolicy(max_attempts=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,29 @@ def test_a_report_that_cannot_be_written_ends_with_2(run: Run, sandbox: Sandbox)
     status, _, err = run(connection(sandbox), "--live", "--report", "/nowhere/at/all.md")
     assert status == 2
     assert "/nowhere/at/all.md: No such file" in err
+
+
+def test_options_that_nothing_would_read_are_refused(run: Run, sandbox: Sandbox) -> None:
+    """A report without questions, a conversation or a parameter without what asks for it; it ends with 2."""
+    for arguments in (["--report", "x.md"], ["--inbound", "x"], ["--live", "--parameter", "name=Asha"]):
+        with pytest.raises(SystemExit) as ended:
+            run(connection(sandbox), *arguments)
+        assert ended.value.code == 2
+    assert sandbox.requests == []
+
+
+def test_a_store_that_is_down_hinders_a_call_and_no_reading(
+    run: Run, sandbox: Sandbox, tmp_path: Path, sqlite: Database
+) -> None:
+    """What reading answers has nothing to do with it; but nobody is called without the do-not-call list."""
+    connections = connections_with(sqlite, sandbox, is_set_up=False, store_secret=new_secret())
+    report = tmp_path / "answers.md"
+    status, printed, _ = run(connections, "--live", "--report", str(report))
+    assert (status, "of 27 are answered" in printed, report.exists()) == (1, True, True)
+    number = "+14155550102"
+    status, printed, _ = run(connections, "--agent-id=456", "--ring", number, "--ring", number)
+    assert (status, "nobody is called" in printed) == (1, True)
+    assert not sandbox.rings
 
 
 def test_a_problem_keeps_it_from_asking_more(run: Run, sandbox: Sandbox) -> None:
