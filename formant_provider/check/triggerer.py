@@ -7,7 +7,6 @@ neither can be asked it is said so.
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 from formant_provider.check.findings import Finding, State
@@ -64,8 +63,6 @@ def _api_servers() -> list[str]:
 
 def _of_database() -> dict[str, Any] | None:
     """Return what the metadata database says of triggerers; ``None`` where it cannot be read."""
-    # As Airflow's own commands say it: without it, a process is kept from the database.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     with contextlib.suppress(Exception):  # a worker has no database, or not the rights
         from airflow.api.common.airflow_health import get_airflow_health
 
