@@ -148,7 +148,9 @@ def test_parsing_a_call_loads_nothing_heavy() -> None:
         # Airflow 3.1 loads phonenumbers itself.
         "import sys, airflow.sdk, airflow.triggers.base; before = set(sys.modules);"
         "from formant_provider.operators.call import FormantCreateCallOperator as Call;"
+        "from formant_provider.operators.transcription import FormantTranscribeOperator as Transcribe;"
         f"Call(task_id='call', agent_id=456, parameters={PARAMETERS!r});"
+        "Transcribe(task_id='transcribe', audio='/a.wav', output_uri='/a.json');"
         "print([m for m in set(sys.modules) - before if m.split('.')[0] in"
         " {'requests', 'phonenumbers', 'urllib3'}"
         " or m.startswith('formant_provider.sandbox') or m == 'formant_provider.api.client'])"

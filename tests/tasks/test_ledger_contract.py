@@ -12,6 +12,8 @@ import pytest
 from formant_provider.api.errors import SendAborted
 from formant_provider.api.models import CallReceipt
 from formant_provider.core.calls.intent import Intent
+from formant_provider.core.ledger import Sent
+from formant_provider.core.transcriptions.submission import JobReceipt, TranscriptionIntent
 from formant_provider.tasks.ledger import InMemoryLedger, TaskStateLedger
 from support.ledger_contract import DurableLedgerContract, LedgerContract
 from support.versions import needs_state_store
@@ -51,6 +53,18 @@ class TestTaskStateLedger(DurableLedgerContract):
 
     def break_store(self) -> None:
         self._store.is_broken = True
+
+    def test_jobs_have_an_entry_of_their_own(self) -> None:
+        """A transcription job is read back as it was written, and says in its own words what was not."""
+        ledger = self.open(TranscriptionIntent)
+        job = TranscriptionIntent("key", datetime(2026, 3, 18, tzinfo=UTC), Sent.UNCLEAR, JobReceipt("job_1"))
+        assert ledger.read() is None
+        ledger.write(job)
+        assert self.open(TranscriptionIntent).read() == job
+        assert self.open(Intent).read() is None
+        self.break_store()
+        with pytest.raises(SendAborted, match="The intent to transcribe could not be written"):
+            ledger.write(replace(job, receipt=None))
 
     def test_what_could_not_be_written_is_told_apart(self) -> None:
         """Of an intent nothing was sent; of a receipt the call was placed, and a next try has to find it."""
