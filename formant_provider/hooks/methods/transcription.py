@@ -74,7 +74,9 @@ class TranscriptionMethods:
         :param diarize: whether speakers are told apart.
         :param format: standard or code_mixed.
         :return: the job, with its ``job_id``.
+        :raises InvalidInput: a field is wrong; nothing was sent.
         :raises FormantError: of any kind; ``maybe_placed`` says whether it may have been accepted.
+        :raises OSError: the file cannot be read; nothing was sent.
         """
         from formant_provider.core.transcriptions.request import to_diarize, to_format, to_languages
 
