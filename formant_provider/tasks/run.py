@@ -60,6 +60,20 @@ class TaskRun:
         return self.map_index >= 0
 
     @property
+    def loop(self) -> Any:
+        """The loop that the task is in; ``None`` outside of one, and before Airflow 3.4."""
+        return self.context.get("loop")
+
+    @property
+    def may_follow_another(self) -> bool:
+        """Whether another task instance of this run may have asked for the same call before this one.
+
+        A mapped list may come back in another order. A clear of a loop's gate replaces all later iterations,
+        and their new task instances begin with the first try and an empty state store.
+        """
+        return self.is_mapped or (self.loop is not None and self.was_cleared)
+
+    @property
     def store(self) -> Any:
         """The task state store; ``None`` before Airflow 3.3."""
         return self.context.get("task_state_store")
@@ -111,7 +125,7 @@ class TaskRun:
         """
         from formant_provider.core.keys import key_for_iteration
 
-        loop: Any = None if self.own_name else self.context.get("loop")
+        loop = None if self.own_name else self.loop
         return key if loop is None else key_for_iteration(key=key, iteration=loop.index)
 
     @property
@@ -120,9 +134,10 @@ class TaskRun:
 
         A name of the user's may have been used anywhere, within the vendor's 24 hours. A key of the task's
         own holds the DAG run, so nobody sent it before the run began; but another row of a mapped list may be
-        the same person's, or may have been before the list changed.
+        the same person's, or may have been before the list changed, and an iteration of a loop may have run
+        before.
         """
-        if not self.own_name and not self.is_mapped:
+        if not self.own_name and not self.may_follow_another:
             return None
         now = pendulum.now("UTC")
         a_day_ago = now - timedelta(hours=24)
@@ -139,26 +154,29 @@ class TaskRun:
         """
         if self.own_name:
             return datetime.fromtimestamp(0, UTC)
-        return self.run_began if self.is_mapped or self.try_number > 1 else None
+        return self.run_began if self.may_follow_another or self.try_number > 1 else None
 
     @property
     def look_since(self) -> datetime | None:
-        """When another row of this task can have placed our call, of which nothing tells any more.
+        """When another task instance of this task can have placed our call, of which nothing tells any more.
 
         The ledger knows a call by its position, and the vendor forgets a key: ``None`` while it does not.
         """
         from formant_provider.core.keys import KEY_PROTECTS
 
         began = self.run_began
-        return began if self.is_mapped and began + KEY_PROTECTS <= pendulum.now("UTC") else None
+        # In a loop that nobody has cleared, what was placed before are the calls of other iterations.
+        is_asked_again = self.is_mapped if self.loop is None else self.was_cleared
+        return began if is_asked_again and began + KEY_PROTECTS <= pendulum.now("UTC") else None
 
     def own_traces(self) -> Collection[str]:
         """Return trace ids of calls that rows of this mapped task have placed in this run.
 
         One of them that is with the same person is the same call, unless rows have names of their own. What
-        is not among them may be as well: Airflow deletes a row's XComs when it starts again.
+        is not among them may be as well: Airflow deletes a row's XComs when it starts again. In a loop each
+        iteration calls the person: of them these ids are no evidence.
         """
-        if not self.is_mapped or self.own_name:
+        if not self.is_mapped or self.own_name or self.loop is not None:
             return ()
         found: Any = []
         with suppress(Exception):  # it can only help

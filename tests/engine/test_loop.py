@@ -12,6 +12,7 @@ from engine.matrix import LOOPED
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, CALL
 from support.engine import DagResult, run_dag_source
+from support.engine_runs import Cleared
 from support.versions import needs_loops
 
 pytestmark = [pytest.mark.engine, needs_loops]
@@ -37,9 +38,11 @@ with DAG("NAME", schedule=None):
     AFTER
 """
 ONE = 'Call(task_id="call", agent_id=456, parameters=PEOPLE[0], retries=1, OPTIONS)'
-MAPPED = 'Call.partial(task_id="call", agent_id=456, retries=1).expand(parameters=PEOPLE)'
+QUICK = "lookup_timeout=0.5"
+MAPPED = f'Call.partial(task_id="call", agent_id=456, retries=1, {QUICK}).expand(parameters=PEOPLE)'
 BATCH_CALL = 'BatchCall(task_id="call", agent_id=456, contacts=PEOPLE, name="dues", retries=1)'
 WAITS = "wait_for_completion=True, poll_interval=0.2, deferrable="
+EXAMPLE = Path(__file__).parents[2] / "dags_examples" / "formant_until_reached.py"
 Run = Callable[..., DagResult]
 
 
@@ -51,13 +54,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def run(sandbox: Sandbox, tmp_path: Path) -> Run:
-    def run(operator: str, *, key: str | None = None) -> DagResult:
+    def run(operator: str, *, key: str | None = None, on: Cleared | None = None) -> DagResult:
         # The engine gets lost where a task of a DAG that it knows turns into a mapped one.
         name = "looped_list" if operator == MAPPED else "looped"
         words = {"NAME": name, "OPERATOR": operator, "KEY": key, "AFTER": "loop >> collect()" if key else ""}
         source = reduce(lambda text, word: text.replace(word, str(words[word])), words, DAG)
         env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
-        result = run_dag_source(source, tmp_path, name, env=env)
+        result = run_dag_source(source, tmp_path, name, env=env, on=on)
         assert result.state == "success", result.masked_log_text
         return result
 
@@ -100,3 +103,43 @@ def test_in_a_loop_every_iteration_is_a_batch_call_of_its_own(sandbox: Sandbox, 
     ids, placements = zip(*result["collect"].xcoms["return_value"], strict=True)
     assert len(set(ids)) == 3
     assert placements == ("found",) * 3
+
+
+@pytest.mark.parametrize(
+    ("number", "rings"),
+    [
+        ("+14155550170", {"+14155550170": 1}),
+        ("+14155550101", {"+14155550101": 3}),
+        ("+141555501{{ '70' if loop.index else '02' }}", {"+14155550102": 1, "+14155550170": 1}),
+    ],
+    ids=["at once", "never", "at the second attempt"],
+)
+def test_the_example_stops_when_the_person_is_reached(
+    number: str, rings: dict[str, int], tmp_path: Path
+) -> None:
+    """It calls three times at most; whether somebody was reached or not, the run is a success."""
+    source = EXAMPLE.read_text().replace("+14155550170", number)
+    with Sandbox(speed=500_000, rate_limit=None) as sandbox:
+        env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
+        result = run_dag_source(source, tmp_path, EXAMPLE.stem, env=env)
+    assert result.state == "success", result.masked_log_text
+    assert sandbox.rings == rings
+
+
+def test_a_name_of_the_user_s_is_one_call_in_all_iterations(sandbox: Sandbox, run: Run) -> None:
+    """Unless the iteration is in it: the name says what is the same call."""
+    run(ONE.replace("OPTIONS", f'idempotency_key="LN-1", {QUICK}'))
+    assert sandbox.rings == {"+14155550100": 1}
+    run(ONE.replace("OPTIONS", f'idempotency_key="LN-2 attempt {{{{ loop.index }}}}", {QUICK}'))
+    assert sandbox.rings == {"+14155550100": 4}
+
+
+@pytest.mark.parametrize("gate", [False, True], ids=["the calls", "the loop's gate"])
+@pytest.mark.parametrize("operator", [ONE.replace("OPTIONS", QUICK), MAPPED], ids=["one", "mapped"])
+def test_a_clear_in_a_loop_rings_nobody_again(operator: str, gate: bool, sandbox: Sandbox, run: Run) -> None:
+    """Airflow drops the state of cleared calls, and replaces what follows a gate by first tries."""
+    first = run(operator)
+    rings = dict(sandbox.rings)
+    run(operator, on=Cleared(first.run_id, ["once_more.call", *["once_more.__loop_gate"] * gate]))
+    assert sandbox.rings == rings
+    assert set(rings.values()) == {3}

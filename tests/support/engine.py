@@ -6,7 +6,8 @@ Airflow before 3.3 has no task state store.
 
 What ``dag.test()`` does differently from a deployment: a deferred task resumes with ``event`` alone, the
 ``kwargs`` of ``defer()`` are lost; a trigger runs to its first event, however long its timeout; there is no
-``on_kill`` and no clearing; a second run at the same logical date deletes the first one.
+``on_kill``; a second run at the same logical date deletes the first one. What is cleared, and what a schedule
+starts, comes from :mod:`support.engine_runs`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 
 from support.airflow_home import use_own_airflow_home
+from support.engine_runs import NO_RUN, Cleared, working_on
 from support.isolation import process_left_alone
 from support.log_capture import captured_logs
 
@@ -88,10 +90,12 @@ def run_dag_file(
     run_conf: Mapping[str, Any] | None = None,
     logical_date: datetime | None = None,
     env: Mapping[str, str] | None = None,
+    on: Cleared | datetime | None = None,
 ) -> DagResult:
     """Run one DAG of a file to its end. The file's folder serves as dags folder.
 
     :param logical_date: default: now.
+    :param on: another run than one that is started now: see :func:`support.engine_runs.working_on`.
     :param env: environment variables for this run, such as ``AIRFLOW_CONN_FORMANT_DEFAULT``.
     """
     path = Path(path).resolve()
@@ -101,7 +105,9 @@ def run_dag_file(
         if hasattr(manager, "_load_bundle_config_snapshot"):  # Airflow 3.4 reads it once
             manager._load_bundle_config_snapshot.cache_clear()
         dag = _load(path, dag_id)
-        run = dag.test(run_conf=dict(run_conf or {}), logical_date=logical_date or timezone.utcnow())
+        logical_date = NO_RUN if isinstance(on, Cleared) else logical_date or timezone.utcnow()
+        with working_on(on):
+            run = dag.test(run_conf=dict(run_conf or {}), logical_date=logical_date)
         return DagResult(
             state=str(run.state),
             run_id=run.run_id,

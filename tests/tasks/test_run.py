@@ -17,13 +17,21 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def a_run(
-    *, age: timedelta = HOUR, row: int | None = -1, tries: int = 1, clears: int | None = 0, own: bool = False
+    *,
+    age: timedelta = HOUR,
+    row: int | None = -1,
+    tries: int = 1,
+    clears: int | None = 0,
+    own: bool = False,
+    loop: bool = False,
 ) -> TaskRun:
     ti = SimpleNamespace(
         dag_id="dag", run_id="run", task_id="call", map_index=row, try_number=tries, max_tries=2
     )
     dag_run = SimpleNamespace(run_after=NOW - age, start_date=NOW, clear_number=clears)
     context: Any = {"ti": ti, "dag_run": dag_run}
+    if loop:
+        context["loop"] = SimpleNamespace(index=1)
     return TaskRun(context, own_name=own)
 
 
@@ -38,6 +46,11 @@ SINCE = [
     ({"age": 3 * DAY}, None, None, None),
     ({"own": True}, DAY, NOW - EPOCH, None),
     ({"own": True, "row": 3, "age": 3 * DAY}, DAY, NOW - EPOCH, 3 * DAY),
+    # In a loop the calls of other iterations are no call of ours, until a clear has replaced iterations.
+    ({"loop": True, "age": 3 * DAY}, None, None, None),
+    ({"loop": True, "row": 0, "age": 3 * DAY}, DAY, 3 * DAY, None),
+    ({"loop": True, "clears": 1}, HOUR, HOUR, None),
+    ({"loop": True, "clears": 1, "age": 3 * DAY}, DAY, 3 * DAY, 3 * DAY),
 ]
 
 

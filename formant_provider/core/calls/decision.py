@@ -276,5 +276,8 @@ def _after_others(intent: Intent, finding: Finding) -> Decision | None:
         return Done(Result.UNCONFIRMED, intent, finding, is_traceable=False)
     if not finding.may_be_scheduled:
         return None
-    text = "Another row of this mapped task may have scheduled this call more than 24 hours ago, and what is"
-    return Refuse(CallOutcomeUnknown(f"{text} scheduled is not on record", maybe_placed=True))
+    text = (
+        "Another row of this mapped task, or an iteration of its loop that a clear has replaced, may have"
+        " scheduled this call more than 24 hours ago, and what is scheduled is not on record"
+    )
+    return Refuse(CallOutcomeUnknown(text, maybe_placed=True))

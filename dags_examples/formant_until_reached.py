@@ -1,0 +1,50 @@
+"""Calls one person until they are reached, three times at most, in a loop. Needs Airflow 3.4."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow import sdk
+
+from formant_provider.operators.call import FormantCreateCallOperator
+
+ATTEMPTS = 3
+
+if hasattr(sdk, "LoopDecision"):  # else this Airflow has no loops, and no such DAG
+    with sdk.DAG(
+        "formant_until_reached",
+        description="Calls one person until they are reached, three times at most.",
+        schedule=None,
+        start_date=datetime(2026, 1, 1),
+        default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+        tags=["formant"],
+    ) as dag:
+
+        @sdk.task_group
+        def attempt() -> None:
+            """One attempt. In each iteration it is a call of its own; a retry or a clear places no other."""
+
+            @sdk.task
+            def choose_time(*, loop: Any) -> str:
+                """Call at once first, and then two hours after the last call was over."""
+                pause = timedelta(hours=2) if loop.index else timedelta(minutes=1)
+                return (datetime.now(UTC) + pause).isoformat()
+
+            FormantCreateCallOperator(
+                task_id="call",
+                agent_id=456,
+                parameters={"customer_phone": "+14155550170", "customer_name": "Asha"},
+                scheduled_for=choose_time(),
+                wait_for_completion=True,
+                deferrable=True,
+                on_unsuccessful="succeed",
+            )
+
+        def is_over(*, loop: Any) -> Any:
+            """Stop when the person was reached. Without the second condition the last gate would fail."""
+            status = loop.result["status"]
+            stop = status == "completed" or loop.index + 1 == ATTEMPTS
+            return sdk.LoopDecision(stop=stop, reason=f"attempt {loop.index + 1}: {status}")
+
+        attempt.loop(max_iterations=ATTEMPTS, until=is_over)
