@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.caps import parse_span, span_text
+from formant_provider.core.plain_values import made_of
 from formant_provider.core.templates import is_template
 from formant_provider.core.validation import to_whole_number
 
@@ -63,14 +64,7 @@ class Attempts:
 
         :raises ValueError: it is neither, names a field that is none, or a value is invalid.
         """
-        if isinstance(value, cls):
-            return value
-        fields = {} if value is None else value
-        if not isinstance(fields, Mapping) or not set(fields) <= set(cls.template_fields):
-            raise InvalidInput(
-                "attempts", f"must be Attempts or a mapping of {', '.join(cls.template_fields)}"
-            )
-        return cls(**fields)
+        return cls() if value is None else made_of(cls, "attempts", value)
 
     def rule(self) -> AttemptRule:
         """Return the rule that the rendered fields name.

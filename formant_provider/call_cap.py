@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.caps import CapRule, parse_calls, parse_span, span_text
+from formant_provider.core.plain_values import made_of
 from formant_provider.core.templates import is_template
 
 
@@ -36,6 +38,14 @@ class CallCap:
             parse_calls(self.calls)
         if not is_template(self.per):
             parse_span(self.per)
+
+    @classmethod
+    def of(cls, value: Self | Mapping[str, Any] | None) -> Self | None:
+        """Return the same, or what a mapping of the fields names, as in a YAML file; ``None`` is no cap.
+
+        :raises ValueError: it is neither, names a field that is none, or a value is invalid.
+        """
+        return None if value is None else made_of(cls, "call_cap", value)
 
     def rule(self) -> CapRule:
         """Return the rule that the rendered fields name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from formant_provider.api.errors import InvalidInput
@@ -22,6 +22,7 @@ from formant_provider.core.hours.opening_hours import (
 from formant_provider.core.hours.zone_database import note_version
 from formant_provider.core.hours.zones import is_country
 from formant_provider.core.numbers.recipient import Recipient
+from formant_provider.core.plain_values import made_of
 from formant_provider.core.templates import is_template
 
 RECIPIENT = "recipient"
@@ -77,6 +78,14 @@ class CallingWindow:
         self._refuse_zones()
         if not is_template(self.holidays) and self.holidays != RECIPIENT:
             to_days_off(self.holidays)
+
+    @classmethod
+    def of(cls, value: Self | Mapping[str, Any] | None) -> Self | None:
+        """Return the same, or what a mapping of the fields names, as in a YAML file; ``None`` is any time.
+
+        :raises ValueError: it is neither, names a field that is none, or a value is invalid.
+        """
+        return None if value is None else made_of(cls, "calling_window", value)
 
     def hours(self, recipient: str) -> Hours:
         """Return the hours for one recipient.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from formant_provider.api.errors import InvalidInput
+from formant_provider.core.plain_values import made_of
 from formant_provider.core.templates import is_template
 from formant_provider.core.validation import to_whole_number
 
@@ -67,13 +68,7 @@ class StopWhen:
 
         :raises ValueError: it is neither, names a field that is none, or a value is invalid.
         """
-        if value is None or isinstance(value, cls):
-            return value
-        if not isinstance(value, Mapping) or not set(value) <= set(cls.template_fields):
-            raise InvalidInput(
-                "stop_when", f"must be StopWhen or a mapping of {', '.join(cls.template_fields)}"
-            )
-        return cls(**value)
+        return None if value is None else made_of(cls, "stop_when", value)
 
     def rule(self) -> StopRule:
         """Return the rule that the rendered fields name.

@@ -205,10 +205,10 @@ class FormantCreateBatchCallOperator(PrivateFields, LeavesLineage, BaseOperator)
         max_rejected_rate: float | None = None,
         on_empty: OnEmpty = "fail",
         rejects_uri: str | None = None,
-        calling_window: CallingWindow | None = None,
+        calling_window: CallingWindow | Mapping[str, Any] | None = None,
         on_closed: OnClosedUpload = "fail",
         max_lateness: float | timedelta | None = 86400,
-        call_cap: CallCap | None = None,
+        call_cap: CallCap | Mapping[str, Any] | None = None,
         on_capped: OnCappedUpload = "skip",
         idempotency_key: str | None = None,
         dry_run: bool | str = False,
@@ -238,8 +238,7 @@ class FormantCreateBatchCallOperator(PrivateFields, LeavesLineage, BaseOperator)
         self.idempotency_key, self.rejects_uri = idempotency_key, rejects_uri
         self.results_uri, self.summary_uri = results_uri, summary_uri
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
-        check_window(calling_window, on_closed)
-        self.calling_window, self.on_closed = calling_window, on_closed
+        self.calling_window, self.on_closed = check_window(calling_window, on_closed)
         self.call_cap, self.on_capped = check_cap(call_cap, on_capped, get_args(OnCappedUpload))
         written = (delimiter, sheet, phone_column, default_country, numbers, renumber)
         left_out = (required_variables, invalid_rows, max_rejected_rate, on_empty)

@@ -190,10 +190,10 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         formant_conn_id: str = FormantHook.default_conn_name,
         region: str | None = None,
         scheduled_for: datetime | str | None = None,
-        calling_window: CallingWindow | None = None,
+        calling_window: CallingWindow | Mapping[str, Any] | None = None,
         on_closed: OnClosed = "schedule",
         max_lateness: float | timedelta | None = 86400,
-        call_cap: CallCap | None = None,
+        call_cap: CallCap | Mapping[str, Any] | None = None,
         on_capped: OnCapped = "skip",
         idempotency_key: str | None = None,
         suppress: str | Sequence[str] | None = None,
@@ -223,8 +223,8 @@ class FormantCreateCallOperator(PrivateFields, BaseOperator):
         self.default_country = options.country("default_country", default_country)
         self.renumber = options.flag("renumber", renumber)
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method
-        check_window(calling_window, on_closed, get_args(OnClosed))
-        self.calling_window, self.timing = calling_window, TimingOptions(on_closed, lateness_s(max_lateness))
+        self.calling_window, on_closed = check_window(calling_window, on_closed, get_args(OnClosed))
+        self.timing = TimingOptions(on_closed, lateness_s(max_lateness))
         self.call_cap, self.on_capped = check_cap(call_cap, on_capped, get_args(OnCapped))
         self.placing = PlacingOptions(
             options.one_of("on_unconfirmed", on_unconfirmed, get_args(OnUnconfirmed)),

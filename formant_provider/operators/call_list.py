@@ -218,10 +218,10 @@ class FormantCallListOperator(PrivateFields, LeavesLineage, BaseOperator):
         invalid_rows: InvalidRows = "reject",
         max_rejected_rate: float | None = None,
         on_empty: OnEmpty = "fail",
-        calling_window: CallingWindow | None = None,
+        calling_window: CallingWindow | Mapping[str, Any] | None = None,
         attempts: Attempts | Mapping[str, Any] | None = None,
         settle_for: float | timedelta = 0,
-        call_cap: CallCap | None = None,
+        call_cap: CallCap | Mapping[str, Any] | None = None,
         on_capped: OnListCapped = "skip",
         max_lateness: float | timedelta | None = 86400,
         hold: bool | str | None = None,
@@ -253,8 +253,7 @@ class FormantCallListOperator(PrivateFields, LeavesLineage, BaseOperator):
         self.variants, self.columns = variants_of(agent_id, agents), chosen_columns(columns)
         written = (delimiter, sheet, phone_column, default_country, numbers, renumber)
         self.rules = ContactRules(*written, required_variables, invalid_rows, max_rejected_rate, on_empty)
-        check_window(calling_window, "skip")
-        self.calling_window, self.attempts = calling_window, Attempts.of(attempts)
+        self.calling_window, self.attempts = check_window(calling_window, "skip")[0], Attempts.of(attempts)
         self.call_cap, self.on_capped = check_cap(call_cap, on_capped, get_args(OnListCapped))
         self.stop_when, self.hold, self.hold_variable = StopWhen.of(stop_when), hold, hold_variable
         self.dry_run = dry_run  # type: ignore[method-assign,assignment] # nothing calls Airflow's method

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from formant_provider.tasks.options import Word, one_of
 
@@ -23,11 +23,13 @@ _NO_SCHEDULE = (
 
 
 def check_cap(
-    call_cap: CallCap | None, on_capped: Word, choices: Collection[str]
+    call_cap: CallCap | Mapping[str, Any] | None, on_capped: Word, choices: Collection[str]
 ) -> tuple[CallCap | None, Word]:
     """Return the cap, which is documented at the operator, checked when the DAG file is parsed."""
     if call_cap is not None:
-        _refuse_other_kinds(call_cap)
+        from formant_provider.call_cap import CallCap
+
+        call_cap = CallCap.of(call_cap)
     if on_capped == "schedule" and on_capped not in choices:
         raise ValueError(_NO_SCHEDULE)
     return call_cap, one_of("on_capped", on_capped, choices)
@@ -53,9 +55,7 @@ class CapOptions:
             # Blank text is no way to say None: a template may come to it by mistake.
             calls, per = parse_call_cap(call_cap.strip()) or (0, 0)
             call_cap = CallCap(calls, per)
-        elif call_cap is not None:
-            _refuse_other_kinds(call_cap)
-        return cls(call_cap, on_capped)
+        return cls(CallCap.of(call_cap), on_capped)
 
     def rule(self, default: CapRule | None) -> CapRule | None:
         """Return the rule that holds, if any.
@@ -87,11 +87,3 @@ class CapOptions:
                 "needs a call store: name its connection in store_conn_id of the connection"
                 f" {hook.formant_conn_id!r}",
             )
-
-
-def _refuse_other_kinds(call_cap: object) -> None:
-    from formant_provider.api.errors import InvalidInput
-    from formant_provider.call_cap import CallCap
-
-    if not isinstance(call_cap, CallCap):
-        raise InvalidInput("call_cap", f"must be a CallCap; not {type(call_cap).__name__}")

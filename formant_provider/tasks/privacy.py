@@ -275,18 +275,25 @@ class PrivateFields(HoldsHook, _Operator):
             if hasattr(type(value), "template_fields"):  # rendered in place, and other tasks may share it
                 setattr(self, name, copy(value))
         for name in self.private_fields:
-            self._render_private(name, context, jinja_env, seen_oids)
+            self._render_private(name, context, jinja_env, seen_oids, is_rendered=name in before)
         public = [name for name in before if name not in self.private_fields]
         super()._do_render_template_fields(parent, public, context, jinja_env, seen_oids)
         after = {name: reveal(getattr(self, name)) for name in before if name not in self.may_be_missing}
         self.given.note_missing(self, before, after, context)
 
     def _render_private(
-        self, field: str, context: Context, jinja_env: jinja2.Environment, seen_oids: set[int]
+        self,
+        field: str,
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+        *,
+        is_rendered: bool,  # in a YAML file only what is marked as a template is one
     ) -> None:
-        value = getattr(self, field)
-        render = value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
-        rendered = render(context=context, jinja_env=jinja_env)
+        rendered = value = getattr(self, field)
+        if is_rendered:
+            render = value if callable(value) else partial(self.render_template, value, seen_oids=seen_oids)
+            rendered = render(context=context, jinja_env=jinja_env)
         if self.masks_numbers and field not in self.unmasked_fields:
             mask_numbers(rendered)
         setattr(self, field, None if rendered is None else hide(rendered))

@@ -5,13 +5,13 @@ Both are asked of a call that would be placed anew, and of nothing else: what wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from formant_provider.tasks.lateness import refuse_late
-from formant_provider.tasks.options import one_of
+from formant_provider.tasks.options import Word, one_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,17 +29,18 @@ When: TypeAlias = "Callable[[datetime | None, datetime], datetime | None]"
 
 
 def check_window(
-    calling_window: CallingWindow | None, on_closed: str, choices: Collection[str] = get_args(OnClosedUpload)
-) -> None:
-    """Check the calling hours, which are documented at the operator, when the DAG file is parsed."""
+    calling_window: CallingWindow | Mapping[str, Any] | None,
+    on_closed: Word,
+    choices: Collection[str] = get_args(OnClosedUpload),
+) -> tuple[CallingWindow | None, Word]:
+    """Return the calling hours, which are documented at the operator, checked when the DAG file is parsed."""
     if calling_window is not None:
         from formant_provider.calling_window import CallingWindow
 
-        if not isinstance(calling_window, CallingWindow):
-            raise ValueError(f"calling_window must be a CallingWindow; not {type(calling_window).__name__}")
+        calling_window = CallingWindow.of(calling_window)
     if on_closed == "schedule" and on_closed not in choices:
         raise ValueError(_NO_SCHEDULE)
-    one_of("on_closed", on_closed, choices)
+    return calling_window, one_of("on_closed", on_closed, choices)
 
 
 @dataclass(frozen=True)

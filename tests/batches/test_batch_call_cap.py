@@ -16,7 +16,7 @@ PEOPLE = [{"customer_phone": "+14155550100"}]
 NO_STORE = "call_cap: needs a call store: name its connection in store_conn_id of the connection"
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"call_cap": "2/1d"}, "call_cap: must be a CallCap; not str"),
+    ({"call_cap": "2/1d"}, "call_cap: must be CallCap or a mapping of calls, per"),
     ({"on_capped": "wait"}, "on_capped must be one of skip, fail; not 'wait'"),
     ({"on_capped": "schedule"}, "the vendor gives no row of it a time of its own"),
 ]

@@ -251,7 +251,7 @@ def test_calling_each_person_in_their_hours_is_what_call_lists_do() -> None:
     [
         ({"calling_window": CallingWindow(), "on_closed": "wait"}, "on_closed must be one of skip, fail"),
         ({"calling_window": CallingWindow(), "on_closed": None}, "on_closed must be one of skip, fail"),
-        ({"calling_window": "09:00-20:00"}, "calling_window must be a CallingWindow; not str"),
+        ({"calling_window": "09:00-20:00"}, "calling_window: must be CallingWindow or a mapping of"),
         ({"on_closed": "skip"}, "on_closed has no effect without calling_window"),
     ],
 )

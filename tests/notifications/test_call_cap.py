@@ -68,7 +68,7 @@ def test_a_rendered_cap_stays_with_its_event(channel: FakeSupervisor) -> None:
 WRONG = {
     "no cap": ("2 per day", "Could not call: call_cap: must be a number of calls and a time"),
     "blank": ("{{ '' }}", "Could not call: call_cap.calls: must be an integer"),
-    "another kind": (2, "Could not call: call_cap: must be a CallCap; not int"),
+    "another kind": (2, "Could not call: call_cap: must be CallCap or a mapping of calls, per"),
     "rendered": (CallCap("{{ ds }}"), "Could not call: call_cap.calls: must be an integer"),
     "broken": (CallCap("{{ nobody.knows }}"), "Could not call: call_cap.calls: could not be rendered"),
 }

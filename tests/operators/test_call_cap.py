@@ -27,8 +27,8 @@ def an_operator(**fields: Any) -> FormantCreateCallOperator:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"call_cap": "2/1d"}, "call_cap: must be a CallCap; not str"),
-    ({"call_cap": 2}, "call_cap: must be a CallCap; not int"),
+    ({"call_cap": "2/1d"}, "call_cap: must be CallCap or a mapping of calls, per"),
+    ({"call_cap": 2}, "call_cap: must be CallCap or a mapping of calls, per"),
     ({"on_capped": "wait"}, "on_capped must be one of skip, fail, schedule; not 'wait'"),
 ]
 

@@ -9,6 +9,7 @@ from airflow.sdk.execution_time import comms
 
 HAS_STATE_STORE = hasattr(comms, "GetTaskStateStore")
 HAS_LOOPS = find_spec("airflow.sdk.definitions.loop") is not None
+HAS_YAML_DAGS = find_spec("airflow.sdk.importers") is not None
 HAS_RETRY_POLICIES = find_spec("airflow.sdk.definitions.retry_policy") is not None
 
 needs_state_store = pytest.mark.skipif(
@@ -21,3 +22,4 @@ takes_long = pytest.mark.skipif(
     not HAS_STATE_STORE, reason="takes long and depends on no Airflow: run on 3.3 and later alone"
 )
 needs_loops = pytest.mark.skipif(not HAS_LOOPS, reason="loops came with Airflow 3.4")
+needs_yaml_dags = pytest.mark.skipif(not HAS_YAML_DAGS, reason="YAML DAGs came with Airflow 3.4")

@@ -157,7 +157,10 @@ def to_time(field: str, value: object) -> timedelta:
     found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
     span = timedelta(hours=int(found[1]), minutes=int(found[2])) if found else None
     if span is None or span > _DAY:
-        raise InvalidInput(f"calling_window.{field}", "must be text such as 09:00, from 00:00 to 24:00")
+        hint = "; YAML takes a time for a number unless it is in quotes" if isinstance(value, int) else ""
+        raise InvalidInput(
+            f"calling_window.{field}", f"must be text such as 09:00, from 00:00 to 24:00{hint}"
+        )
     return span
 
 
