@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow import sdk
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 
 from formant_provider.operators.call import FormantCreateCallOperator
 
 ATTEMPTS = 3
+PAUSE = timedelta(hours=2)
 
 if hasattr(sdk, "LoopDecision"):  # else this Airflow has no loops, and no such DAG
     with sdk.DAG(
@@ -28,18 +30,20 @@ if hasattr(sdk, "LoopDecision"):  # else this Airflow has no loops, and no such 
             @sdk.task
             def choose_time(*, loop: Any) -> str:
                 """Call at once first, and then two hours after the last call was over."""
-                pause = timedelta(hours=2) if loop.index else timedelta(minutes=1)
-                return (datetime.now(UTC) + pause).isoformat()
+                return (datetime.now(UTC) + (PAUSE if loop.index else timedelta())).isoformat()
 
-            FormantCreateCallOperator(
+            pause = DateTimeSensorAsync(
+                task_id="pause", target_time="{{ ti.xcom_pull(task_ids='attempt.choose_time') }}"
+            )
+            call = FormantCreateCallOperator(
                 task_id="call",
                 agent_id=456,
                 parameters={"customer_phone": "+14155550170", "customer_name": "Asha"},
-                scheduled_for=choose_time(),
                 wait_for_completion=True,
                 deferrable=True,
                 on_unsuccessful="succeed",
             )
+            choose_time() >> pause >> call
 
         def is_over(*, loop: Any) -> Any:
             """Stop when the person was reached. Without the second condition the last gate would fail."""

@@ -118,8 +118,8 @@ def test_the_example_stops_when_the_person_is_reached(
     number: str, rings: dict[str, int], tmp_path: Path
 ) -> None:
     """It calls three times at most; whether somebody was reached or not, the run is a success."""
-    source = EXAMPLE.read_text().replace("+14155550170", number)
-    with Sandbox(speed=500_000, rate_limit=None) as sandbox:
+    source = EXAMPLE.read_text().replace("+14155550170", number).replace("hours=2", "seconds=0.5")
+    with Sandbox(call_speed=500_000, rate_limit=None) as sandbox:
         env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
         result = run_dag_source(source, tmp_path, EXAMPLE.stem, env=env)
     assert result.state == "success", result.masked_log_text

@@ -193,3 +193,16 @@ def test_a_400_that_echoes_the_body_gives_nothing_away() -> None:
     odd = ("Zo", "Fox", "राहुल", "u0930", "odd-line", "odd-path", "quite a lot")
     assert_private(run, (*PRIVATE, *odd))
     assert "a note on them" not in f"{run.log_text} {run.error}"
+
+
+def test_what_is_no_template_is_sent_as_it_stands_and_hidden_all_the_same(
+    sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """A YAML file (Airflow 3.4) takes literals out of the template fields of its operator."""
+    operator = an_operator(parameters={**PARAMETERS, "note": "{{ ds }}"})
+    operator.template_fields = [name for name in operator.template_fields if name != "parameters"]
+    run = run_task(operator, channel)
+    assert run.state == "success"
+    assert_private(run)
+    (sent,) = sandbox.requests
+    assert {"name": "note", "value": "{{ ds }}"} in sent.body["parameters"]
