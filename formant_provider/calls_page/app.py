@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.core_api.security import get_user
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from starlette.exceptions import HTTPException
 
 from formant_provider.api.errors import FormantError
 from formant_provider.calls_page.access import readable
@@ -29,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # A store that does not answer must not keep all threads of the API server waiting for it.
 _AT_ONCE = 4
+_PATIENCE_S = 2.0
 _MESSAGES = {
     401: ("Not logged in", "Log in to Airflow to see the calls."),
     403: ("Not logged in", "Airflow does not accept this session any more. Log in again to see the calls."),
@@ -44,8 +44,9 @@ def create_app(conn_ids: Sequence[str]) -> FastAPI:
     :param conn_ids: the connections whose call stores are shown, the first one unless another is asked for.
     """
     app = FastAPI(title="formant calls", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _refused)
+    refusals: list[int | type[Exception]] = [RequestValidationError, *_MESSAGES]
+    for refusal in refusals:
+        app.add_exception_handler(refusal, _refused)
     threads = threading.BoundedSemaphore(_AT_ONCE)
 
     @app.get("/")
@@ -57,7 +58,7 @@ def create_app(conn_ids: Sequence[str]) -> FastAPI:
         chosen = conn_id or next(iter(conn_ids), None)
         if chosen not in conn_ids or chosen is None:
             raise HTTPException(404)
-        if not threads.acquire(blocking=False):
+        if not threads.acquire(timeout=_PATIENCE_S):
             return _answer(503, "Busy", "Others wait for the call store. Reload this page in a moment.")
         try:
             text = _page(user, day_of(day), chosen, conn_ids)
@@ -88,9 +89,8 @@ def _page(user: BaseUser, day: Day, conn_id: str, conn_ids: Sequence[str]) -> st
 
 
 async def _refused(_request: Request, error: Exception) -> HTMLResponse:
-    status = error.status_code if isinstance(error, HTTPException) else 422
-    title, text = _MESSAGES.get(status, ("Not possible", "Airflow has refused this request."))
-    return _answer(status, title, text)
+    status = getattr(error, "status_code", 422)  # a parameter that is invalid has none
+    return _answer(status, *_MESSAGES[status])
 
 
 def _answer(status: int, title: str, text: str) -> HTMLResponse:

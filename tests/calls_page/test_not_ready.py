@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import inspect, text
 
 from support.calls_page import calls_page, connections_to
-from support.databases import Database, sqlite_database
+from support.databases import Database, postgres_database, sqlite_database
 from support.stores import new_secret, new_store
 
+BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
 UPGRADE = "python -m formant_provider.store upgrade"
 
 
@@ -83,6 +86,22 @@ def test_with_a_store_that_breaks_between_two_looks(
         with sqlite.engine().begin() as conn:
             conn.execute(text("ALTER TABLE gone RENAME TO formant_intents"))
         assert visitor.get().status_code == 200
+
+
+def test_with_a_store_that_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four wait for it at most, and others are told so: the other pages of Airflow have threads left."""
+    with postgres_database() as database, ThreadPoolExecutor(4) as threads:
+        store = new_store(database)
+        with calls_page(monkeypatch, connections_to(database)) as page:
+            assert page.visitor().get().status_code == 200
+            with store.writing() as conn:
+                conn.execute(text("LOCK TABLE formant_intents IN ACCESS EXCLUSIVE MODE"))
+                waiting = [threads.submit(page.visitor().get) for _ in range(4)]
+                while conn.execute(text(BLOCKED)).scalar() != 4:
+                    time.sleep(0.05)
+                other = page.visitor().get()
+            assert (other.status_code, "Busy" in other.text) == (503, True)
+            assert [each.result().status_code for each in waiting] == [200] * 4
 
 
 def test_an_option_that_names_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
