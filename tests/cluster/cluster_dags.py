@@ -19,6 +19,7 @@ from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.operators.call_list import FormantCallListOperator
 
 LISTS = Path(os.environ["{LISTS}"])
+PATIENT = dict(retries=4, retry_delay=30)  # as tasks have to be that are to outlive an outage
 WAITS = dict(wait_for_completion=True, poll_interval=2, timeout=900)
 
 
@@ -30,12 +31,12 @@ def told(index):
     return {{"customer_phone": "{{{{ phone_of(%d) }}}}" % index, "customer_name": "Asha"}}
 
 
-def case(name, people=1, retry_delay=2, **options):
+def case(name, people=1, retries=2, retry_delay=2, **options):
     common = dict(
         task_id="call",
         agent_id=456,
         formant_conn_id=name,
-        retries=2,
+        retries=retries,
         retry_delay=timedelta(seconds=retry_delay),
         **options,
     )
@@ -47,7 +48,7 @@ def case(name, people=1, retry_delay=2, **options):
             FormantCreateCallOperator(parameters=told(0), **common)
 
 
-def a_list(name, retry_delay=2, **options):
+def a_list(name, retries=2, retry_delay=2, **options):
     with DAG(name, schedule=None):
         FormantCallListOperator(
             task_id="call",
@@ -56,7 +57,7 @@ def a_list(name, retry_delay=2, **options):
             formant_conn_id=name,
             poll_interval=2,
             concurrency=2,
-            retries=2,
+            retries=retries,
             retry_delay=timedelta(seconds=retry_delay),
             **options,
         )
@@ -71,9 +72,9 @@ for store in ("", "_stored"):
     case("suspended" + store)
     a_list("suspended_list" + store)
     for outage in ("redis", "database", "api"):
-        case(f"{outage}_calls" + store, people=6, retry_delay=30)
-        case(f"{outage}_waits" + store, people=4, retry_delay=30, deferrable=True, **WAITS)
-        a_list(f"{outage}_list" + store, retry_delay=30)
+        case(f"{outage}_calls" + store, people=6, **PATIENT)
+        case(f"{outage}_waits" + store, people=4, deferrable=True, **PATIENT, **WAITS)
+        a_list(f"{outage}_list" + store, **PATIENT)
 case("some_waits", people=20, deferrable=True, **WAITS)
 case("cleared_waits", people=10, deferrable=True, **WAITS)
 a_list("marked_list")

@@ -50,8 +50,10 @@ class Played:
 
     def tasks(self) -> list[dict[str, Any]]:
         """Every row of its task, as the REST API describes it."""
-        path = f"/dags/{self.name}/dagRuns/{self.run_id}/taskInstances?limit=1000"
-        found: list[dict[str, Any]] = self.airflow.api("GET", path)["task_instances"]
+        path = f"/dags/{self.name}/dagRuns/{self.run_id}/taskInstances?order_by=map_index&limit=100&offset="
+        found: list[dict[str, Any]] = []
+        while page := self.airflow.api("GET", f"{path}{len(found)}")["task_instances"]:
+            found += page
         return found
 
     def states(self) -> list[str]:

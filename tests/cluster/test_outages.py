@@ -7,21 +7,26 @@ call lists in the middle, each with and without a call store. The call store is 
 from __future__ import annotations
 
 import pytest
+from cluster.cluster_dags import PEOPLE, STORED
 from cluster.conftest import Cases, Played
 
 pytestmark = pytest.mark.timeout(1800)
 
 
 def in_the_middle(cases: Cases, outage: str, seconds: float) -> list[Played]:
-    """Start all that is under way when the outage begins, and wait until it is."""
-    kinds = [f"{outage}_{kind}{store}" for kind in ("calls", "waits", "list") for store in ("", "_stored")]
-    calls, lists = kinds[:2], kinds[4:]
-    cases.hold_answers(calls, seconds=5, times=12)
+    """Start what is under way when the outage begins, and wait until it is; some calls are queued still."""
+    lists, waits, calls = (
+        [f"{outage}_{kind}{store}" for store in ("", STORED)] for kind in ("list", "waits", "calls")
+    )
     cases.hold_answers(lists, seconds=seconds / 60, times=120)
-    runs = cases.play(kinds)
+    cases.hold_answers(calls, seconds=8, times=12)
+    runs = cases.play([*waits, *lists])
     for run in runs:
-        run.wait_for_rings(10 if run.is_list else 3)
-    return runs
+        run.wait_for_rings(10 if run.is_list else PEOPLE[run.name])
+    queued = cases.play(calls)
+    for run in queued:
+        run.wait_for_rings()
+    return [*runs, *queued]
 
 
 def assert_all_are_called_once(runs: list[Played]) -> None:
@@ -35,6 +40,7 @@ def test_everybody_is_called_once_while_redis_is_away(healthy: Cases) -> None:
     runs = in_the_middle(healthy, "redis", seconds=30)
     healthy.airflow.redis.away_for(10)
     assert_all_are_called_once(runs)
+    assert "stuck in queued" in healthy.airflow.log("scheduler")  # messages were lost indeed
 
 
 def test_everybody_is_called_once_while_the_database_of_airflow_is_away(healthy: Cases) -> None:
