@@ -44,6 +44,11 @@ except ImportError:  # Airflow 3.1
     from airflow.models.dagbag import DagBag
 
 try:
+    from airflow.sdk.importers import base as importers
+except ImportError:  # before Airflow 3.4
+    importers = None
+
+try:
     from airflow.models.task_state_store import TaskStateStoreModel
 except ImportError:  # before Airflow 3.3
     TaskStateStoreModel = None
@@ -102,8 +107,7 @@ def run_dag_file(
     _init_database()
     with process_left_alone(), captured_logs() as lines:
         os.environ.update(env or {}, AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=_bundle(path.parent))
-        if hasattr(manager, "_load_bundle_config_snapshot"):  # Airflow 3.4 reads it once
-            manager._load_bundle_config_snapshot.cache_clear()
+        _read_configuration_again()
         dag = _load(path, dag_id)
         logical_date = NO_RUN if isinstance(on, Cleared) else logical_date or timezone.utcnow()
         with working_on(on):
@@ -129,6 +133,14 @@ def _init_database() -> None:
     # Raises if Airflow was imported without it: nobody's real database may be meant.
     use_own_airflow_home()
     initdb()
+
+
+def _read_configuration_again() -> None:
+    # Airflow 3.4 reads once which bundles there are, and which importers.
+    if hasattr(manager, "_load_bundle_config_snapshot"):
+        manager._load_bundle_config_snapshot.cache_clear()
+    if importers is not None:
+        importers.reset_importer_registry()
 
 
 def _bundle(folder: Path) -> str:
