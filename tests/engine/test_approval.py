@@ -41,7 +41,7 @@ class World:
         with answering(DAG_ID, option) as asked:
             conf = {"calls": str(self.folder / "due.csv")}
             result = run_dag_source(source, self.folder, DAG_ID, env=env, run_conf=conf, **on)
-        self.asked += asked
+        self.asked += asked.values()
         return result
 
     @property

@@ -24,18 +24,20 @@ EVERY_S = 0.3
 
 
 @contextmanager
-def answering(dag_id: str, option: str | None) -> Iterator[list[Any]]:
-    """Answer each question of a DAG within the block; yield the questions.
+def answering(dag_id: str, option: str | None) -> Iterator[dict[Any, dict[str, Any]]]:
+    """Answer each question of a DAG within the block; yield the questions, by the task instance that asks.
 
     :param option: what is chosen; ``None`` lets the time run out that the question allows.
     """
-    over, asked = threading.Event(), []
+    over, asked = threading.Event(), dict[Any, dict[str, Any]]()
 
     def look() -> None:
         while not over.wait(EVERY_S):
             # Without tables yet, or busy with another thread: asked again.
             with suppress(OperationalError), create_session() as session:
-                asked.extend(_answer(detail, option, session) for detail in _open(dag_id, session))
+                for task, detail in _waiting(dag_id, session):
+                    _answer(task, detail, option, session)
+                    asked[detail.ti_id] = {"subject": detail.subject, "body": detail.body}
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -46,21 +48,18 @@ def answering(dag_id: str, option: str | None) -> Iterator[list[Any]]:
         thread.join(timeout=10)
 
 
-def _open(dag_id: str, session: Any) -> list[Any]:
-    asked = select(HITLDetail).join(TaskInstance, TaskInstance.id == HITLDetail.ti_id)
-    waiting = TaskInstance.state.in_(("awaiting_input", "deferred"))
-    found = session.scalars(asked.where(TaskInstance.dag_id == dag_id, waiting)).all()
-    return [detail for detail in found if not detail.response_received]
+def _waiting(dag_id: str, session: Any) -> list[Any]:
+    # Also what was answered: dag.test() may have written over the state that the answer had brought.
+    pairs = select(TaskInstance, HITLDetail).join(HITLDetail, TaskInstance.id == HITLDetail.ti_id)
+    waiting = pairs.where(TaskInstance.dag_id == dag_id, TaskInstance.state == "awaiting_input")
+    return list(session.execute(waiting).unique().all())
 
 
-def _answer(detail: Any, option: str | None, session: Any) -> dict[str, Any]:
-    task = session.get(TaskInstance, detail.ti_id)
-    if option is None:
-        payload = {"error": "timed out", "error_type": "timeout"}
-    else:
+def _answer(task: Any, detail: Any, option: str | None, session: Any) -> None:
+    payload: Any = {"error": "timed out", "error_type": "timeout"}
+    if option is not None:
         detail.responded_by = {"id": "1", "name": "approver"}
         detail.responded_at, detail.params_input = timezone.utcnow(), {}
         detail.chosen_options = [option]
         payload = detail.as_resume_event_payload()
     handle_event_submit(TriggerEvent(payload), task_instance=task, session=session)
-    return {"subject": detail.subject, "body": detail.body}
