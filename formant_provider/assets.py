@@ -1,4 +1,4 @@
-"""The asset of an agent, ``formant://agents/7``: how Airflow checks its URI, and how lineage names it.
+"""The asset of an agent: how Airflow checks its URI, and how lineage names it.
 
 Airflow calls both functions, as ``asset-uris`` in the provider's metadata says.
 """

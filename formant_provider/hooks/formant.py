@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from formant_provider.hooks.methods.calls import RequestMethods
 from formant_provider.hooks.methods.transcription import TranscriptionMethods
-from formant_provider.hooks.telemetry import AirflowTelemetry
+from formant_provider.hooks.telemetry.measuring import AirflowTelemetry
 from formant_provider.provider_info import CONN_FIELDS, CONNECTION_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:

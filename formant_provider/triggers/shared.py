@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from formant_provider.api.telemetry import WAITS_ENDED, WAITS_STARTED
 from formant_provider.hooks.formant import FormantHook
-from formant_provider.hooks.telemetry import count
+from formant_provider.hooks.telemetry.measuring import count
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient

@@ -25,7 +25,7 @@ from formant_provider.api.telemetry import (
 )
 from formant_provider.api.webhook_models import WebhookEvent
 from formant_provider.api.webhook_signature import Verdict, verdict
-from formant_provider.hooks.telemetry import count
+from formant_provider.hooks.telemetry.measuring import count
 from formant_provider.store.webhook_events import Delivery
 from formant_provider.webhooks.bodies import Bodies, BodyRefused, Limits
 from formant_provider.webhooks.writer import Writer

@@ -17,6 +17,7 @@ from support.versions import HAS_STATE_STORE
 
 pytestmark = [
     pytest.mark.engine,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not HAS_STATE_STORE, reason="slow; one Airflow is enough"),
 ]
 
@@ -79,7 +80,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         }
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-c", RUN, str(folder), json.dumps(airflow)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=110)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=280)
         assert done.returncode == 0, done.stderr[-5000:]
         base_url = sandbox.base_url
     lines = events.read_text()

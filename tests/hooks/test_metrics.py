@@ -20,7 +20,7 @@ SCRIPT = """
 import asyncio, os, socket, sys, time
 from importlib import import_module
 from formant_provider.api.telemetry import CALLS_PLACED, LIST_ROWS, METRICS
-from formant_provider.hooks.telemetry import AirflowTelemetry
+from formant_provider.hooks.telemetry.measuring import AirflowTelemetry
 
 def set_up_as_airflow_does(side):
     try:

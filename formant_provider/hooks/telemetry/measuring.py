@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from formant_provider.hooks.airflow_stats import emit
+from formant_provider.hooks.telemetry.stats import emit
 
 if TYPE_CHECKING:
     from formant_provider.api.telemetry import Metric, Span, Tag
@@ -39,12 +39,12 @@ class AirflowTelemetry:
 
     def span(self, name: str, **attributes: Tag) -> AbstractContextManager[Span]:
         """Trace what is done in a ``with`` statement."""
-        from formant_provider.hooks.tracing import span
+        from formant_provider.hooks.telemetry.spans import span
 
         return span(name, {"conn_id": self._conn_id, **attributes}, self._made_in)
 
     def past_span(self, name: str, start_ms: int, end_ms: int, **attributes: Tag) -> None:
         """Trace what is over, from its first to its last millisecond since 1970."""
-        from formant_provider.hooks.tracing import past_span
+        from formant_provider.hooks.telemetry.spans import past_span
 
         past_span(name, {"conn_id": self._conn_id, **attributes}, start_ms, end_ms, self._made_in)

@@ -1,0 +1,1 @@
+"""Metrics and spans, through what Airflow has for them. Internal."""
