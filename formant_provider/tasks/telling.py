@@ -1,4 +1,4 @@
-"""What a task tells those who listen, besides its result: events of ``formant://`` assets, and lineage.
+"""What a task tells those who listen, besides its result: events of agents' assets, and lineage.
 
 Nothing is told unless a user asks for it: Airflow stores events of assets that are among a task's
 ``outlets``, and the provider of OpenLineage asks tasks where it is installed.

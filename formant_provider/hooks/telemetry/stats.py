@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _OTHER_THAN_PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 # What is measured in event loops waits for a thread; more than this is lost, and takes no memory.
-_MOST_WAITING = 1000
+_MOST_WAITING = 10_000
 
 _Sent = tuple[Literal["incr", "gauge"], str, int, dict[str, str]]
 
