@@ -82,7 +82,6 @@ def test_a_thousand_waits_that_polls_end_block_nobody(make_sandbox: Any) -> None
     """While they begin, are looked for and end at once, no pass of the event loop takes 50 ms of CPU."""
     sandbox = make_sandbox(speed=0, record_appears="start", trace_id_in_list=True)
     longest_s = longest_pass_of_many(sandbox, channel_to(sandbox), lambda _: sandbox.advance(200))
-    print("LONGEST", longest_s)
     assert longest_s < LONGEST_PASS_S
 
 
@@ -99,7 +98,6 @@ def test_a_thousand_waits_that_webhooks_end_block_nobody(make_sandbox: Any) -> N
 
         channel = FakeSupervisor(connections_with(database, sandbox))
         longest_s = longest_pass_of_many(sandbox, channel, tell)
-        print("LONGEST", longest_s)
         assert longest_s < LONGEST_PASS_S
 
 
@@ -127,6 +125,4 @@ def test_a_wait_holds_little(make_sandbox: Any) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     with process_left_alone(), supervised_by(channel_to(sandbox)):
-        held = asyncio.run(story())
-        print("HELD", held)
-        assert held < MOST_BYTES
+        assert asyncio.run(story()) < MOST_BYTES
