@@ -40,7 +40,7 @@ test-storage: ## read and write files in S3, Azure Blob Storage and GCS, whose c
 test-matrix: ## run the tests that fit on Airflow 3.1, 3.2, 3.3 and the next, each in its own venv; AIRFLOW=3.1.8 picks one
 	@PYTHON="$(PYTHON)" sh scripts/test_matrix.sh $(AIRFLOW)
 
-test-browser: .venv/.ready ## the connection form and the summary page in a real browser; AIRFLOW=3.1.8 picks a version
+test-browser: .venv/.ready ## the connection form, the summary page and the calls page in a real browser; AIRFLOW=3.1.8 picks a version
 	@PYTHON="$(PYTHON)" sh scripts/test_browser.sh $(AIRFLOW)
 
 lint: .venv/.ready ## check style, types and layers

@@ -75,6 +75,7 @@ def airflow_env(home: Path, dags: Path, port: int) -> dict[str, str]:
         "API__HOST": "127.0.0.1",
         "API__PORT": port,
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "FORMANT__CALLS_PAGE": True,
         "CORE__DAGS_FOLDER": dags,
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "CORE__LOAD_EXAMPLES": False,
@@ -214,6 +215,7 @@ Airflow is ready: {url}
   DAGs          none is paused; press the play button of one to run it
   calls go to   {target} (connection formant_default)
   call store    {home}/formant_calls.db (connection formant_calls)
+  calls page    {url}/plugin/formant-calls
 The sandbox: {sandbox}; the requests it received: {sandbox}/sandbox/stats
   a call of 142 seconds ends after {call_s:.1f}, and an example that waits for one after half a minute
 To stop both: Ctrl-C

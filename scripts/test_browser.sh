@@ -1,5 +1,6 @@
 #!/bin/sh
-# Drives the connection form of a real Airflow in headless Chromium, and opens the page about a list of calls.
+# Drives the connection form and the calls page of a real Airflow in headless Chromium, and opens the page about a
+# list of calls.
 # Usage: test_browser.sh [AIRFLOW_VERSION] [PYTEST OPTION ...]; `--pictures` renews docs/images.
 #
 # Without a version it uses .venv; with one, the venv of scripts/test_matrix.sh.

@@ -13,7 +13,8 @@ PYTHON=${PYTHON:-python3}
 TESTS="tests/tasks tests/operators tests/decorators tests/notifications tests/waiting tests/batches tests/transcriptions tests/hooks tests/store/test_engines.py tests/store/test_opening.py tests/store/test_store_deaths.py tests/store/test_store_ledger.py tests/store/test_upgrades.py
     tests/call_lists/test_result_files.py tests/call_lists/test_result_records.py tests/store/test_webhook_events.py tests/webhooks/test_receiving.py
     tests/harness/test_task_run.py tests/house/test_provider_info.py tests/engine/test_assets.py tests/engine/test_connections.py tests/engine/test_examples.py
-    tests/engine/test_approval.py tests/engine/test_gates.py tests/engine/test_loop.py tests/engine/test_yaml_dag.py tests/engine/test_storage.py tests/triggers tests/webhooks/test_plugin.py"
+    tests/engine/test_approval.py tests/engine/test_gates.py tests/engine/test_loop.py tests/engine/test_yaml_dag.py tests/engine/test_storage.py tests/triggers tests/webhooks/test_plugin.py
+    tests/calls_page/test_who_sees_what.py tests/calls_page/test_what_is_shown.py tests/calls_page/test_plugin.py"
 
 newest=$(sed -n 's/^apache-airflow==//p' constraints.txt)
 
