@@ -63,7 +63,7 @@ def create_app(conn_ids: Sequence[str]) -> FastAPI:
         try:
             text = _page(user, day_of(day), chosen, conn_ids)
         except NotReady as error:
-            return _answer(503, "There is nothing to show yet", f"{error}.".replace("..", "."))
+            return _answer(503, "The calls cannot be shown", f"{str(error).rstrip('.')}.")
         except Exception as error:
             log.warning("The calls page could not be made: %s", type(error).__name__, exc_info=True)
             what = f"The log of the API server says more ({type(error).__name__})."

@@ -57,9 +57,9 @@ def source_of(conn_id: str) -> Source:
 
 def not_ready(error: FormantError) -> NotReady:
     """Return an error in words for whoever looks at the page."""
-    if isinstance(error, InvalidInput):
-        return NotReady(f"The call store cannot be used: {error}")
-    return NotReady(f"The call store does not answer: {error}")
+    return NotReady(
+        f"The call store cannot be used: {error}" if isinstance(error, InvalidInput) else str(error)
+    )
 
 
 def states_of(places: Collection[Place]) -> dict[Place, str]:
