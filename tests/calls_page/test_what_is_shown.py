@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.utils.session import create_session
 
 from formant_provider.core.call_lists.tally import Tally
 from formant_provider.store.list_progress import tell_progress
@@ -152,3 +156,27 @@ def test_of_several_connections_one_is_shown(
         assert "conn_id=india" in text_of(page)
         assert page.visitor().get("?conn_id=india").status_code == 503
         assert page.visitor().get("?conn_id=calls_db").status_code == 404
+
+
+def add_task_instance(place: tuple[str, str, str, int], state: str) -> None:
+    """Write a task instance, and its run, as Airflow has them."""
+    dag_id, run_id, task_id, map_index = place
+    began = {"run_after": now(), "start_date": now(), "logical_date": now()}
+    run = DagRun(dag_id=dag_id, run_id=run_id, run_type="manual", **began)
+    task = {"task_id": task_id, "dag_id": dag_id, "run_id": run_id, "map_index": map_index, "state": state}
+    with create_session() as session:
+        session.add(run)
+        session.flush()
+        session.execute(TaskInstance.__table__.insert().values(pool="default_pool", **task))
+
+
+def test_a_list_whose_task_has_failed_is_not_running(store: Store, page: CallsPage) -> None:
+    """A task that was killed for good says nothing any more; Airflow knows its state."""
+    place = "dues", f"manual__{uuid4().hex}", "call_all", -1
+    tell_progress(store, place, Tally(rows=5, waiting=5), reference=None, now=now())
+    add_call(store, state="unclear", run_id=place[1], task_id=place[2])
+    assert "0 % running" in words_of(page)
+    add_task_instance(place, "failed")
+    words = words_of(page)
+    assert "0 % task failed" in words
+    assert "unconfirmed task: failed" in words
