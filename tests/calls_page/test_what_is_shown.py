@@ -158,12 +158,11 @@ def test_of_several_connections_one_is_shown(
         assert page.visitor().get("?conn_id=calls_db").status_code == 404
 
 
-def add_task_instance(place: tuple[str, str, str, int], state: str) -> None:
+def add_task_instance(dag_id: str, run_id: str, task_id: str, state: str) -> None:
     """Write a task instance, and its run, as Airflow has them."""
-    dag_id, run_id, task_id, map_index = place
     began = {"run_after": now(), "start_date": now(), "logical_date": now()}
     run = DagRun(dag_id=dag_id, run_id=run_id, run_type="manual", **began)
-    task = {"task_id": task_id, "dag_id": dag_id, "run_id": run_id, "map_index": map_index, "state": state}
+    task = {"task_id": task_id, "dag_id": dag_id, "run_id": run_id, "state": state}
     with create_session() as session:
         session.add(run)
         session.flush()
@@ -176,7 +175,7 @@ def test_a_list_whose_task_has_failed_is_not_running(store: Store, page: CallsPa
     tell_progress(store, place, Tally(rows=5, waiting=5), reference=None, now=now())
     add_call(store, state="unclear", run_id=place[1], task_id=place[2])
     assert "0 % running" in words_of(page)
-    add_task_instance(place, "failed")
+    add_task_instance(*place[:3], "failed")
     words = words_of(page)
     assert "0 % task failed" in words
     assert "unconfirmed task: failed" in words
