@@ -22,6 +22,8 @@ from formant_provider.store.store import to_moment, to_ms
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from formant_provider.store.store import Store
+
 # The API takes a call for at most so far ahead.
 _FARTHEST = timedelta(days=30)
 # For so long a person counts as called by a batch call that is not uploaded yet: its process may have died.
@@ -73,7 +75,7 @@ class Admission:
         :raises NotAdmitted: as :meth:`admit`.
         """
         if is_suppressed(conn, recipient):
-            raise NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
+            raise _suppressed()
         if self.cap is None:
             return
         since = call_at - self.cap.per
@@ -97,6 +99,22 @@ class Admission:
 def lock_person(conn: Connection, recipient: str) -> None:
     """Keep others from counting the calls of a person until the transaction ends."""
     conn.execute(upserted(conn, people, {"recipient": recipient}, keep="recipient"))
+
+
+def refuse_suppressed(store: Store, number: str) -> None:
+    """Refuse a number that is on the do-not-call list.
+
+    :param number: in E.164.
+    :raises NotAdmitted: it is.
+    :raises SendAborted: the database does not answer.
+    """
+    with store.reading() as conn:
+        if is_suppressed(conn, store.digests.recipient(number)):
+            raise _suppressed()
+
+
+def _suppressed() -> NotAdmitted:
+    return NotAdmitted("The number is on the do-not-call list of the call store", reason=SUPPRESSED)
 
 
 def is_suppressed(conn: Connection, recipient: str) -> bool:

@@ -19,8 +19,10 @@ from formant_provider.api.errors import (
     FormantError,
     InvalidInput,
     InvalidRequest,
+    NotAdmitted,
     NotFound,
     ResponseLost,
+    SendAborted,
     TranscriptionUnsuccessful,
 )
 from formant_provider.hooks.formant import FormantHook
@@ -29,6 +31,7 @@ from formant_provider.hooks.methods.transcription import TranscriptionMethods
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING, TRANSCRIBE, TRANSCRIPTION
 from support.object_store import CONNECTION, ObjectStore, attached
+from support.stores import connections_with, sqlite_store
 from support.supervisor import FakeSupervisor, supervised_by
 
 PHONE, NAME = "+14155550100", "Asha-the-private"
@@ -65,6 +68,28 @@ def test_a_call_is_placed_with_the_key_that_was_given(sandbox: Sandbox, hook: Fo
     assert seen.body["idempotency_key"] == "loan-7"
     assert (seen.body["metadata"], seen.body["retry_context"]) == ("m", {"retry_language": "hi-IN"})
     assert sandbox.rings == {PHONE: 1}
+
+
+def test_nobody_on_the_do_not_call_list_of_the_store_is_called(sandbox: Sandbox) -> None:
+    """The list is asked before the call is sent, and where it cannot be asked nothing is sent."""
+    from formant_provider.store.suppressions import Decision, add, digests_of
+
+    with sqlite_store() as database:
+        connections = connections_with(database, sandbox, is_set_up=False)
+        with supervised_by(FakeSupervisor(connections)):
+            hook = FormantHook()
+            store = hook.get_store()
+            assert store is not None
+            people = dict.fromkeys(digests_of(store, [14155550100]))
+            add(store, people, Decision("asked by mail", "anna", datetime.now(UTC)))
+            with pytest.raises(NotAdmitted, match="do-not-call list"):
+                call(hook)
+            other = {"customer_phone": "+14155550110"}
+            hook.create_call(agent_id=456, parameters=other, idempotency_key="loan-8")
+        connections["calls_db"] = {"conn_type": "sqlite", "host": "/nowhere/calls.db"}
+        with supervised_by(FakeSupervisor(connections)), pytest.raises((SendAborted, InvalidInput)):
+            FormantHook().create_call(agent_id=456, parameters=other, idempotency_key="loan-9")
+    assert sandbox.rings == {"+14155550110": 1}
 
 
 def test_a_call_without_a_key_cannot_be_asked_for(sandbox: Sandbox, hook: FormantHook) -> None:
@@ -293,7 +318,7 @@ def test_audio_that_is_not_transcribed_in_time_is_an_error_with_the_job(
 METHODS = [
     name
     for name in {**vars(RequestMethods), **vars(TranscriptionMethods)}
-    if not name.startswith("_") and name != "get_conn"
+    if not name.startswith("_") and name not in {"get_conn", "get_store"}
 ]
 
 

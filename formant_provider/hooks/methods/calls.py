@@ -17,6 +17,7 @@ from formant_provider.api.pages import Page
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
+    from formant_provider.store.store import Store
 
 PAGE_SIZE = 100
 
@@ -34,6 +35,10 @@ class RequestMethods:
     @abstractmethod
     def get_conn(self) -> FormantClient:
         """Return a client."""
+
+    @abstractmethod
+    def get_store(self) -> Store | None:
+        """Return the call store that the connection names, if it names one."""
 
     def create_call(
         self,
@@ -53,9 +58,10 @@ class RequestMethods:
         as a loan and a date, and never of a random value or the number of the try: a retry of the task has to
         send the same one.
 
-        Nothing else protects this call. There is no ledger, so nothing is looked up after a lost response,
-        and after 24 hours the same key calls again. The do-not-call list, caps, calling hours and the pace of
-        a call store are not asked. Where any of these matters, use
+        Where the connection names a call store, its do-not-call list is asked. Nothing else protects this
+        call: there is no ledger, so nothing is looked up after a lost response, and after 24 hours the same
+        key calls again; caps, calling hours and the pace of a call store are not asked, and the store does
+        not know of the call. Where any of these matters, use
         :class:`~formant_provider.operators.call.FormantCreateCallOperator`.
 
         Vendor page: https://docs.formantai.com/api-reference/formant-ai-voice-api/calls/create-call
@@ -71,6 +77,8 @@ class RequestMethods:
         :param retry_context: what an earlier attempt left, as the vendor's RetryContext.
         :return: the receipt. It has a ``trace_id``, and most often no ``conversation_id`` yet.
         :raises InvalidInput: a field is wrong; nothing was sent.
+        :raises NotAdmitted: the number is on the do-not-call list; nothing was sent.
+        :raises SendAborted: the call store does not answer; nothing was sent.
         :raises DuplicateRequest: the key was used before. If ``earlier`` is not empty, an earlier send of
             this very call, whose response was lost, has most likely placed it.
         :raises FormantError: of any kind; ``maybe_placed`` says whether the call may have been placed.
@@ -87,6 +95,10 @@ class RequestMethods:
             retry_context=retry_context,
             now=datetime.now(UTC),
         )
+        if (store := self.get_store()) is not None:
+            from formant_provider.store.admission import refuse_suppressed
+
+            refuse_suppressed(store, request.recipient)
         with self.get_conn() as client:
             return client.create_call(request)
 
