@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.core.caps import CapRule, parse_calls, parse_span, span_text
-from formant_provider.core.plain_values import made_of
+from formant_provider.core.plain_values import made_of, refuse_empty
 from formant_provider.core.templates import is_template
 
 
@@ -45,6 +45,7 @@ class CallCap:
 
         :raises ValueError: it is neither, names a field that is none, or a value is invalid.
         """
+        refuse_empty("call_cap", value)
         return None if value is None else made_of(cls, "call_cap", value)
 
     def rule(self) -> CapRule:

@@ -22,7 +22,7 @@ from formant_provider.core.hours.opening_hours import (
 from formant_provider.core.hours.zone_database import note_version
 from formant_provider.core.hours.zones import is_country
 from formant_provider.core.numbers.recipient import Recipient
-from formant_provider.core.plain_values import made_of
+from formant_provider.core.plain_values import made_of, refuse_empty
 from formant_provider.core.templates import is_template
 
 RECIPIENT = "recipient"
@@ -85,6 +85,7 @@ class CallingWindow:
 
         :raises ValueError: it is neither, names a field that is none, or a value is invalid.
         """
+        refuse_empty("calling_window", value)
         return None if value is None else made_of(cls, "calling_window", value)
 
     def hours(self, recipient: str) -> Hours:

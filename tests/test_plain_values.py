@@ -41,6 +41,13 @@ def test_anything_else_is_refused_with_the_names_of_the_fields(
         kind.of(wrong)
 
 
+@pytest.mark.parametrize("kind", [CallingWindow, CallCap])
+def test_an_empty_mapping_is_no_way_to_ask_for_the_defaults(kind: Any) -> None:
+    """Who writes one has forgotten what it should say."""
+    with pytest.raises(InvalidInput, match="is an empty mapping"):
+        kind.of({})
+
+
 @pytest.mark.parametrize(
     ("operator", "whom"),
     [

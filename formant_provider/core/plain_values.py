@@ -28,3 +28,12 @@ def made_of(kind: type[OptionT], field: str, value: OptionT | Mapping[str, Any])
     if not isinstance(value, Mapping) or not set(value) <= set(names):
         raise InvalidInput(field, f"must be {kind.__name__} or a mapping of {', '.join(names)}")
     return kind(**value)
+
+
+def refuse_empty(field: str, value: object) -> None:
+    """Refuse a mapping without fields, of an option whose defaults somebody should have chosen.
+
+    :raises InvalidInput: it is one.
+    """
+    if isinstance(value, Mapping) and not value:
+        raise InvalidInput(field, "is an empty mapping: name a field, or leave the option out")
