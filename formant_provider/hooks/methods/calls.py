@@ -77,7 +77,7 @@ class RequestMethods:
         :param retry_context: what an earlier attempt left, as the vendor's RetryContext.
         :return: the receipt. It has a ``trace_id``, and most often no ``conversation_id`` yet.
         :raises InvalidInput: a field is wrong; nothing was sent.
-        :raises NotAdmitted: the number is on the do-not-call list; nothing was sent.
+        :raises CallNotAllowed: the number is on the do-not-call list; nothing was sent.
         :raises SendAborted: the call store does not answer; nothing was sent.
         :raises DuplicateRequest: the key was used before. If ``earlier`` is not empty, an earlier send of
             this very call, whose response was lost, has most likely placed it.
