@@ -80,9 +80,10 @@ bench-report: .venv/.ready ## count what a report on 40,000 people costs with an
 bench-store: .venv/.ready ## measure what a call costs with a call store, beside Airflow's task state store
 	@$(BIN)/python scripts/bench_store.py
 
-bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs, and what webhooks save
+bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs, in a real triggerer too, and what webhooks save
 	@$(BIN)/python scripts/bench_wait.py
 	@$(BIN)/python scripts/bench_wake.py
+	@$(BIN)/python scripts/bench_triggerer.py
 
 bench-webhooks: .venv/.ready ## measure 200 webhooks a second into PostgreSQL; KILL=--kill kills both in between
 	@$(BIN)/python scripts/bench_webhooks.py $(KILL)
