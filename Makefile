@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test coverage test-long test-store test-list test-celery test-storage test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks clean
+.PHONY: help demo airflow test coverage test-long test-store test-list test-celery test-storage test-matrix test-browser lint docs dist test-dist bench bench-batch bench-faults bench-latency bench-list bench-report bench-store bench-wait bench-webhooks scale clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -87,6 +87,9 @@ bench-wait: .venv/.ready ## measure what waiting for a thousand calls costs, in 
 
 bench-webhooks: .venv/.ready ## measure 200 webhooks a second into PostgreSQL; KILL=--kill kills both in between
 	@$(BIN)/python scripts/bench_webhooks.py $(KILL)
+
+scale: .venv/.ready ## work off a million calls in a hundred lists and count them all; hours; ARGS=--lists=10
+	@PYTHONHASHSEED=0 $(BIN)/python scripts/scale.py $(ARGS)
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv .venv-* .airflow dist docs/_build htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

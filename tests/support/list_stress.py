@@ -191,6 +191,11 @@ class Kills:
             self.errors[came.error] += 1
             assert self.errors.total() < 30, came.error
 
+    @property
+    def memory_mb(self) -> list[float]:
+        """The memory of its process, in MB, several times a second."""
+        return self._memory
+
     def memory(self) -> list[int]:
         """Return the most memory of its process in each tenth of the time, in MB."""
         size = max(len(self._memory) // 10, 1)
