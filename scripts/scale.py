@@ -40,6 +40,8 @@ MOST_ROWS = 80_000
 POST, DETAIL, LIST = "POST /v1/call", "GET /v1/conversations/{conversation_id}", "GET /v1/conversations"
 # As a poll a minute would be, if calls lasted as long as people talk.
 POLL_INTERVAL_S = 0.3
+# A list that a busy machine keeps from its work is deferred for minutes, as where nothing happens.
+PATIENCE_S = 3600.0
 
 
 @dataclass
@@ -125,6 +127,7 @@ def _work_off(given: tuple[str, argparse.Namespace]) -> Worked:
         fields = {"poll_interval": POLL_INTERVAL_S}
         world = World(sandbox, folder, people(area, options.calls), fields, connections)
         world.calls = str(_write_list(world))
+        world.task.patience_s = PATIENCE_S
         return _figures(world, area)
 
 
