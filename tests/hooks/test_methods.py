@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from formant_provider.api.errors import (
+    AuthenticationFailed,
     DuplicateRequest,
     FormantError,
     InvalidInput,
@@ -313,6 +314,68 @@ def test_audio_that_is_not_transcribed_in_time_is_an_error_with_the_job(
     errors = [caught.value, failed.value]
     assert [error.job_id for error in errors] == [job.job_id for job in sandbox.transcriptions]
     assert [error.job_status for error in errors] == ["pending", "failed"]
+
+
+def test_a_time_to_wait_that_is_none_is_refused_before_the_audio_is_submitted(
+    hook: FormantHook, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """What was submitted is paid for, so nothing is that could not be waited for; a timedelta is a time."""
+    audio = tmp_path / "talk.wav"
+    audio.write_bytes(b"RIFF....")
+    waits: list[Any] = [None, "600", True, -1, 0, float("nan"), float("inf")]
+    for field in ("timeout", "poll_interval"):
+        for wait in waits:
+            with pytest.raises(InvalidInput, match=field):
+                hook.transcribe(audio=str(audio), **{field: wait})
+    assert sandbox.requests == []
+    sandbox.transcription_seconds = 0
+    span: Any = timedelta(seconds=5)
+    assert hook.transcribe(audio=str(audio), timeout=span, poll_interval=span).status == "completed"
+
+
+def test_audio_that_was_submitted_is_waited_for_whatever_becomes_of_a_read(
+    hook: FormantHook, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that passes ends no wait, however long it lasts; one that stays comes with the job's id."""
+    audio = tmp_path / "talk.wav"
+    audio.write_bytes(b"RIFF....")
+    sandbox.transcription_seconds = 0
+    sandbox.inject(TRANSCRIPTION, Fault.ERROR_503_BEFORE, times=9)  # more than one read is repeated
+    assert hook.transcribe(audio=str(audio)).status == "completed"
+
+    monkeypatch.setattr("time.sleep", lambda _: setattr(sandbox, "api_key", "another-key"))
+    with pytest.raises(TranscriptionUnsuccessful) as caught:
+        hook.transcribe(audio=str(audio))
+    assert caught.value.job_id == sandbox.transcriptions[-1].job_id
+    assert caught.value.maybe_placed
+    assert isinstance(caught.value.__cause__, AuthenticationFailed)
+
+
+@pytest.mark.parametrize("value", [None, "", " ", True, 7.5])
+def test_an_id_that_is_none_is_refused_by_the_name_of_its_field(
+    hook: FormantHook, sandbox: Sandbox, tmp_path: Path, value: Any
+) -> None:
+    """What a value that is missing leaves is no id, no name and no path, and nothing is sent for it."""
+    there = tmp_path / "contacts.csv"
+    there.write_text("customer_phone\n+14155550100\n")
+    batch: dict[str, Any] = {"agent_id": 456, "name": "loans", "file": str(there)}
+    tries: list[tuple[str, Any, dict[str, Any]]] = [
+        ("conversation_id", hook.get_conversation, {}),
+        ("conversation_id", hook.get_recording, {"path": str(tmp_path / "a.wav")}),
+        ("path", hook.get_recording, {"conversation_id": "c-1"}),
+        ("batch_id", hook.get_batch_call, {}),
+        ("batch_id", hook.get_batch_metrics, {}),
+        ("name", hook.create_batch_call, batch),
+        ("job_id", hook.get_transcription_job, {}),
+    ]
+    for field, method, others in tries:
+        if (field, value) != ("path", " "):
+            with pytest.raises(InvalidInput, match=rf"^{field}: "):
+                method(**{**others, field: value})
+    if not isinstance(value, str):
+        with pytest.raises(InvalidInput, match=r"^file: "):
+            hook.create_batch_call(**{**batch, "file": value})
+    assert sandbox.requests == []
 
 
 METHODS = [

@@ -112,8 +112,9 @@ class RequestMethods:
         :param conversation_id: the id of the conversation, from a list, a webhook or a receipt.
         :raises NotFound: there is none by this id, or not yet.
         """
+        name = id_of("conversation_id", conversation_id)
         with self.get_conn() as client:
-            return client.get_conversation(conversation_id)
+            return client.get_conversation(name)
 
     def list_conversations(
         self, *, agent_id: int | None = None, limit: int = 20, offset: int = 0
@@ -155,10 +156,10 @@ class RequestMethods:
         :raises InvalidInput: Airflow knows no such storage; nothing was sent.
         :raises NotFound: there is none, or not yet: the vendor does not tell the two apart.
         """
-        target = file_at("path", path)
+        target, name = file_at("path", path), id_of("conversation_id", conversation_id)
         with tempfile.TemporaryFile() as file:
             with self.get_conn() as client:
-                recording = client.download_recording(conversation_id, file)
+                recording = client.download_recording(name, file)
             file.seek(0)
             with target.open("wb") as sink:
                 shutil.copyfileobj(file, sink)
@@ -180,13 +181,19 @@ class RequestMethods:
         :param name: the name that people see in the dashboard.
         :param file: the path on this machine of a CSV file with a column customer_phone, in E.164; each
             other column becomes a parameter of the call.
+        :raises InvalidInput: a field is wrong; nothing was sent.
         :raises FormantError: of any kind; ``maybe_placed`` says whether people may be called.
         :raises OSError: the file cannot be opened; nothing was sent.
         """
+        from formant_provider.api.errors import InvalidInput
+        from formant_provider.core.batches.request import to_batch_name
         from formant_provider.core.validation import to_agent_id
 
+        agent_id, name = to_agent_id(agent_id), to_batch_name(name)
+        if not isinstance(file, str | os.PathLike):
+            raise InvalidInput("file", "must be a path on this machine")
         with self.get_conn() as client:
-            return client.create_batch_call(to_agent_id(agent_id), name, file)
+            return client.create_batch_call(agent_id, name, file)
 
     def get_batch_call(self, *, batch_id: int) -> BatchCall:
         """Read one batch call: its name, its agent, and how many people it calls.
@@ -194,8 +201,11 @@ class RequestMethods:
         :param batch_id: the id of the batch call.
         :raises NotFound: there is none by this id.
         """
+        from formant_provider.core.validation import to_whole_number
+
+        number = to_whole_number("batch_id", batch_id)
         with self.get_conn() as client:
-            return client.get_batch_call(batch_id)
+            return client.get_batch_call(number)
 
     def get_batch_metrics(self, *, batch_id: int) -> BatchMetrics:
         """Read how far a batch call has come: how many people were reached, and how many were not.
@@ -203,8 +213,11 @@ class RequestMethods:
         :param batch_id: the id of the batch call.
         :raises NotFound: there is none by this id.
         """
+        from formant_provider.core.validation import to_whole_number
+
+        number = to_whole_number("batch_id", batch_id)
         with self.get_conn() as client:
-            return client.get_batch_metrics(batch_id)
+            return client.get_batch_metrics(number)
 
     def iter_batch_calls(self, *, agent_id: int | None = None) -> Iterator[BatchCall]:
         """Iterate over the list of batch calls; a page of 100 is read when it is needed.
@@ -219,15 +232,31 @@ class RequestMethods:
         return _each(page_at, lambda batch: batch.batch_id)
 
 
+def id_of(field: str, value: object) -> str:
+    """Return an id as text.
+
+    :raises InvalidInput: it is missing or blank, which would mean a list, or is no text.
+    """
+    from formant_provider.api.errors import InvalidInput
+    from formant_provider.core.validation import to_optional_text
+
+    text = to_optional_text(field, value)
+    if text is None:
+        raise InvalidInput(field, "is missing")
+    return text
+
+
 def file_at(field: str, place: str) -> Any:
     """Return the file that a path or a URI names.
 
-    :raises InvalidInput: Airflow knows no such storage.
+    :raises InvalidInput: it names none, or Airflow knows no such storage.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from formant_provider.api.errors import InvalidInput
 
+    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
+        raise InvalidInput(field, "must be a path or a URI, and not blank")
     try:
         target = ObjectStoragePath(os.fspath(place))
         _ = target.fs

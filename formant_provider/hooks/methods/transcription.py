@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
 from abc import abstractmethod
-from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.transcription_models import TranscriptionJob
-from formant_provider.hooks.methods.calls import file_at
+from formant_provider.hooks.methods.calls import file_at, id_of
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -53,11 +54,13 @@ class TranscriptionMethods:
         :param poll_interval: time between two polls, in seconds.
         :return: the job, with ``text`` and ``utterances``.
         :raises InvalidInput: a field is wrong; nothing was sent.
-        :raises TranscriptionUnsuccessful: the job has failed, or is not over in time. It has the ``job_id``.
+        :raises TranscriptionUnsuccessful: the job has failed, is not over in time, or may not be read. It
+            has the ``job_id``: a job that was submitted is never lost.
         :raises FormantError: of any kind; ``maybe_placed`` says whether a job may have been accepted.
         """
+        timeout_s, interval_s = _seconds("timeout", timeout), _seconds("poll_interval", poll_interval)
         job = self.create_transcription_job(audio=audio, languages=languages, diarize=diarize, format=format)
-        return self._wait_for(job, time.monotonic() + timeout, poll_interval)
+        return self._wait_for(job, time.monotonic() + timeout_s, interval_s)
 
     def create_transcription_job(
         self,
@@ -96,17 +99,34 @@ class TranscriptionMethods:
         :param job_id: the id of the job.
         :raises NotFound: there is none by this id.
         """
+        name = id_of("job_id", job_id)
         with self.get_conn() as client:
-            return client.get_transcription_job(job_id)
+            return client.get_transcription_job(name)
 
-    def _wait_for(self, job: TranscriptionJob, deadline: float, poll_interval: float) -> TranscriptionJob:
-        from formant_provider.api.errors import NotFound, TranscriptionUnsuccessful
+    def _wait_for(self, job: TranscriptionJob, deadline: float, interval_s: float) -> TranscriptionJob:
+        from formant_provider.api.errors import FormantError, NotFound, TranscriptionUnsuccessful
+        from formant_provider.api.retry import may_repeat
         from formant_provider.api.transcription_models import COMPLETED, FAILURES
 
-        while job.status not in FAILURES and time.monotonic() < deadline:
-            time.sleep(poll_interval)
-            with suppress(NotFound):  # it may not be known everywhere yet
+        while job.status not in FAILURES and (left_s := deadline - time.monotonic()) > 0:
+            time.sleep(min(interval_s, left_s))
+            try:
                 job = self.get_transcription_job(job_id=job.job_id)
+            except FormantError as error:
+                # It may not be known everywhere yet; and what passes ends no wait for what was paid for.
+                if not isinstance(error, NotFound) and not may_repeat(error):
+                    raise TranscriptionUnsuccessful(job.job_id, job.status) from error
+                continue
             if job.status == COMPLETED:
                 return job
         raise TranscriptionUnsuccessful(job.job_id, job.status)
+
+
+def _seconds(field: str, value: object) -> float:
+    """Return a time to wait; asked before anything is sent, since what was submitted is paid for."""
+    from formant_provider.api.errors import InvalidInput
+
+    span = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span < math.inf:
+        raise InvalidInput(field, "must be a number of seconds above 0, or a timedelta")
+    return float(span)
