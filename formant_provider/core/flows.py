@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from formant_provider.api.errors import FormantError
 
@@ -66,3 +66,27 @@ def run(flow: Flow[T], client: FormantClient) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+class Steps(Generic[T]):
+    """The requests of a flow, sent one after the other, each once; an error leaves it where it is."""
+
+    def __init__(self, flow: Flow[T], client: FormantClient) -> None:
+        self._flow, self._client = flow, client
+        self._query: Query | None = None
+
+    def run(self) -> T:
+        """Send what is left, and return what the flow returns; an error is raised here, and not in the flow.
+
+        :raises FormantError: what became of a request. Run again, this begins with that one.
+        """
+        try:
+            self._query = self._query or next(self._flow)
+            while True:
+                outcome = send(self._query, self._client)
+                if outcome.error is not None:
+                    raise outcome.error
+                self._query = proceed(self._flow, outcome)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import FormantError
 from formant_provider.api.models import Conversation
 from formant_provider.api.pages import Page
+from formant_provider.api.retry import may_repeat
 from formant_provider.core.conversations.history import LONGEST_CALL
 from formant_provider.core.conversations.listed_records import ListedRecords
 from formant_provider.core.conversations.listing import Listing, began_since, to_ms, too_many
 from formant_provider.core.conversations.lookup import find_detail
-from formant_provider.core.flows import run
+from formant_provider.core.flows import Steps
 from formant_provider.core.paging import CLOCK_SKEW_MS, recent
 from formant_provider.core.vendor_clock import skew_of
 
@@ -77,6 +78,7 @@ class SharedListing(Listing):
         self._read_at = self._whole_at = datetime.fromtimestamp(0, UTC)
         self._beyond: int | None = None
         self._failed: tuple[float, FormantError] | None = None
+        self._broken_off: _Reading | None = None
 
     def __enter__(self) -> SharedListing:
         return self
@@ -101,6 +103,10 @@ class SharedListing(Listing):
         """
         came, begin_ms = self.now(), to_ms(begin)
         with self._alone():
+            # One that a limit broke off goes on: begun anew, one that takes more than a limit allows in its
+            # window would never come to an end.
+            if self._broken_off is not None:
+                self._carry_on(self._broken_off)
             if begin_ms < self._since_ms:
                 self._read_back_to(begin_ms)
             elif not came - self._fresh_for < self._read_at <= self.now():
@@ -146,8 +152,7 @@ class SharedListing(Listing):
         twice_ms = 0 if math.isinf(self._since_ms) else max(now_ms - begin_ms, 0)
         farther_ms = begin_ms - CLOCK_SKEW_MS - twice_ms  # what the clocks say may differ the next time
         for known_ms, since_ms in ((farther_ms, farther_ms - _LONGEST_CALL_MS), (begin_ms, begin_ms)):
-            if self._read(since_ms):
-                self._since_ms = known_ms
+            if self._read(since_ms, known_ms=known_ms):
                 return
         raise too_many()
 
@@ -159,25 +164,38 @@ class SharedListing(Listing):
         if not self._read(since_ms, self._beyond if is_trusted else None):
             raise too_many()
 
-    def _read(self, since_ms: int, beyond: int | None = None) -> bool:
+    def _read(self, since_ms: int, beyond: int | None = None, known_ms: float = math.inf) -> bool:
         """Read the list from a moment on; return whether all of that was read.
 
         :param beyond: how many records of the list were never read, since they are older. With that, reading
             ends when no other is missing, and all that were not over have been seen again.
+        :param known_ms: from when on the list is known then, if that is farther back than before.
         """
-        read_at, self._beyond = self.now(), None  # until it is known how this ends
-        reading = _Reading(self._records, self._records.not_over(since_ms), beyond)
+        reading = _Reading(self._records, self._records.not_over(since_ms), beyond, self.now(), known_ms)
+        self._beyond = None  # until it is known how this ends
         flow = recent(
             self.agent_id, since_ms, reading.take, on_answer=self._learn_clock, is_enough=reading.is_enough
         )
-        if not run(flow, self.client):
+        reading.steps = Steps(flow, self.client)
+        return self._carry_on(reading)
+
+    def _carry_on(self, reading: _Reading) -> bool:
+        """Read to the end; what breaks it off leaves it where it is, for whoever looks next."""
+        self._broken_off = None
+        try:
+            is_whole = reading.steps.run()
+        except FormantError as error:
+            self._broken_off = reading if may_repeat(error) else None
+            raise
+        if not is_whole:
             return False
         self._records.finish_reading()
-        self._read_at = read_at
+        self._read_at = reading.began_at
+        self._since_ms = min(self._since_ms, reading.known_ms)
         if reading.was_enough:
-            self._beyond = beyond
+            self._beyond = reading.beyond
         else:
-            self._whole_at, self._beyond = read_at, reading.beyond_all()
+            self._whole_at, self._beyond = self.now(), reading.beyond_all()
         return True
 
     def _learn_clock(self, client: FormantClient) -> None:
@@ -191,15 +209,26 @@ class _Reading:
     """One reading of the list, which says when all is known that follows.
 
     :param unseen: ids of records that may have changed.
-    :param beyond: as :meth:`SharedListing._read` has it.
+    :param beyond: as :meth:`SharedListing._read` has it, and ``known_ms``.
+    :param began_at: when it began, however long it takes; aware.
     :ivar was_enough: whether the rest was not read.
+    :ivar steps: its requests.
     """
 
-    def __init__(self, records: ListedRecords, unseen: set[str], beyond: int | None) -> None:
+    steps: Steps[bool]
+
+    def __init__(
+        self,
+        records: ListedRecords,
+        unseen: set[str],
+        beyond: int | None,
+        began_at: datetime,
+        known_ms: float,
+    ) -> None:
         self.was_enough = False
+        self.beyond, self.began_at, self.known_ms = beyond, began_at, known_ms
         self._records = records
         self._unseen = unseen
-        self._beyond = beyond
         self._total: int | None = None
 
     def take(self, record: Conversation) -> None:
@@ -209,8 +238,8 @@ class _Reading:
     def is_enough(self, page: Page[Conversation]) -> bool:
         if self._total is None:  # the first one: what comes in meanwhile is not read
             self._total = page.total
-        is_known = self._beyond is not None and not self._unseen
-        self.was_enough = is_known and page.total == len(self._records) + (self._beyond or 0)
+        is_known = self.beyond is not None and not self._unseen
+        self.was_enough = is_known and page.total == len(self._records) + (self.beyond or 0)
         return self.was_enough
 
     def beyond_all(self) -> int | None:

@@ -15,7 +15,7 @@ import pytest
 
 from formant_provider.api.client import FormantClient
 from formant_provider.api.config import ClientConfig
-from formant_provider.api.errors import ServerError
+from formant_provider.api.errors import RateLimited, ServerError
 from formant_provider.core.conversations.evidence import Span
 from formant_provider.core.conversations.lookup import Search
 from formant_provider.core.conversations.shared_listing import SharedListing
@@ -203,6 +203,26 @@ def test_a_reading_that_broke_off_is_not_taken_for_whole(looks: Looks) -> None:
         looks.found(250)
     looks.board.before_list = looks.board.list_answer = None
     assert looks.found(250) == ["c-250"]
+
+
+def test_a_reading_that_a_limit_breaks_off_goes_on_in_the_next_window(looks: Looks) -> None:
+    """A list of more pages than a limit allows at once is read to its end; nothing is lost meanwhile."""
+    looks.write(*(call(n, -n) for n in range(700)))
+    allowed = 0
+
+    def refuse_beyond_the_limit() -> None:
+        looks.board.list_answer = Answer(429) if looks.board.lists > allowed else None
+
+    looks.board.before_list = refuse_beyond_the_limit
+    for window in range(1, 4):
+        allowed = looks.board.lists + 3
+        looks.now += timedelta(minutes=1)
+        looks.write(call(1000 + window, 60 * window))
+        if window < 3:
+            with pytest.raises(RateLimited):
+                looks.found(650)
+    assert looks.found(650) == ["c-650"]
+    assert looks.found(1003) == ["c-1003"]
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_reading(looks: Looks) -> None:
