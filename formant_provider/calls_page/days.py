@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 import pendulum
 from airflow.providers.common.compat.sdk import conf
 
 EARLIEST, LATEST = date(2000, 1, 1), date(2199, 12, 31)
+_A_DAY = timedelta(days=1)
 
 
 class Day(NamedTuple):
     """A day of the calendar.
 
+    :param date: which day it is.
     :param began: its first moment, in its time zone.
     :param ended: the first moment of the next one.
     :param now: the current time, in the same zone.
     """
 
-    began: pendulum.DateTime
-    ended: pendulum.DateTime
+    date: date
+    began: datetime
+    ended: datetime
     now: pendulum.DateTime
 
     @property
@@ -31,17 +34,17 @@ class Day(NamedTuple):
     @property
     def is_today(self) -> bool:
         """Whether it is the day of the current time."""
-        return self.began <= self.now < self.ended
+        return self.date == self.now.date()
 
     @property
     def before(self) -> date:
         """The day before."""
-        return self.began.subtract(days=1).date()
+        return self.date - _A_DAY
 
     @property
     def after(self) -> date:
         """The day after."""
-        return self.ended.date()
+        return self.date + _A_DAY
 
     def local(self, ms: int) -> datetime:
         """Return a moment of the call store in the zone of the day."""
@@ -54,11 +57,14 @@ def day_of(wanted: date | None) -> Day:
     :param wanted: ``None`` means today.
     """
     now = pendulum.now(_zone())
-    if wanted is not None:
-        began = now.set(year=wanted.year, month=wanted.month, day=wanted.day).start_of("day")
-    else:
-        began = now.start_of("day")
-    return Day(began, began.add(days=1), now)
+    day, zone = wanted or now.date(), now.tzinfo
+    return Day(day, _first_moment(day, zone), _first_moment(day + _A_DAY, zone), now)
+
+
+def _first_moment(day: date, zone: tzinfo | None) -> datetime:
+    """Return when a day begins, which is later than midnight where the clock is put forward at midnight."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return midnight.astimezone(UTC).astimezone(zone)
 
 
 def _zone() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -143,6 +143,24 @@ def test_a_day_is_one_of_airflows_time_zone(
     assert "05:00" in summer
     assert "23:00" in words_of(page, "?day=2026-03-28")
     assert "?day=2026-03-30" in text_of(page, "?day=2026-03-29")
+
+
+def test_a_day_without_a_midnight_is_a_day(
+    store: Store, page: CallsPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where clocks are put forward at midnight, no call is on two days or on none, and days follow on."""
+    monkeypatch.setenv("AIRFLOW__CORE__DEFAULT_TIMEZONE", "Africa/Cairo")
+    for day, at in (("23", "23T20:30"), ("24", "23T22:30"), ("24", "24T20:30"), ("25", "24T21:30")):
+        moment = datetime.fromisoformat(f"2026-04-{at}:00+00:00")
+        add_call(store, call_at=to_ms(moment), agent_id=int(day), outcome="completed")
+    shown = {day: words_of(page, f"?day=2026-04-{day}") for day in ("23", "24", "25")}
+    assert {day: re.findall(r"Agent (\d+) (\d+)", text) for day, text in shown.items()} == {
+        "23": [("23", "1")],
+        "24": [("24", "2")],
+        "25": [("25", "1")],
+    }
+    assert "Friday, 24 April 2026" in shown["24"]
+    assert re.findall(r"\?day=([0-9-]+)", text_of(page, "?day=2026-04-24")) == ["2026-04-23", "2026-04-25"]
 
 
 def test_of_several_connections_one_is_shown(
