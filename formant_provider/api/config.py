@@ -6,12 +6,14 @@ Hosts: https://docs.formantai.com/api-reference/overview
 from __future__ import annotations
 
 import ipaddress
+import json
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from string import Formatter
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from formant_provider.api.errors import InvalidInput
@@ -98,6 +100,22 @@ def read_config(
 
 def _text(value: object) -> str:
     return str(value).strip() if value is not None else ""
+
+
+def extra_of(connection: Any) -> Mapping[str, object]:
+    """Return the extra of an Airflow connection.
+
+    What is no JSON Airflow takes for nothing at all: calls would be placed without the call store that it
+    names, and in another region.
+
+    :raises InvalidInput: it is no JSON, or no object.
+    """
+    text, extra = connection.extra, None
+    with suppress(ValueError):
+        extra = json.loads(text) if text and text.strip() else {}
+    if not isinstance(extra, Mapping):
+        raise InvalidInput("extra", "must be a JSON object")
+    return dict(connection.extra_dejson)  # which lets Airflow mask what is secret in it
 
 
 def read_store(extra: object) -> StoreConfig | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from formant_provider.api.config import DEFAULT_REGION, REGIONS, unknown_keys
+from formant_provider.api.config import DEFAULT_REGION, REGIONS, extra_of, unknown_keys
 from formant_provider.api.errors import (
     AuthenticationFailed,
     FormantError,
@@ -32,7 +32,7 @@ def check_connection(hook: FormantHook) -> Iterator[Finding]:
     """Read the connection. The last finding is a problem if it cannot be used."""
     conn_id = hook.formant_conn_id
     try:
-        config, extra = hook.get_config(), hook.get_connection(conn_id).extra_dejson
+        config, extra = hook.get_config(), extra_of(hook.get_connection(conn_id))
     except InvalidInput as error:
         to_do = f"Correct the field {error.field} of connection {conn_id!r}."
         subject = "region" if error.field == "region" else "connection"

@@ -179,15 +179,13 @@ class FormantHook(RequestMethods, TranscriptionMethods, BaseHook):
         return Fingerprints(self.get_config().api_key, agent_id)
 
     def _read(self, connection: Any) -> ClientConfig:
-        from formant_provider.api.config import read_config, unknown_keys
+        from formant_provider.api.config import extra_of, read_config, unknown_keys
         from formant_provider.api.errors import InvalidInput
 
         if connection.conn_type not in {None, "", CONNECTION_TYPE}:
             # The password of some other system must not be sent to this one.
             raise InvalidInput("conn_type", f"connection {self.formant_conn_id!r} is not of type formant")
-        extra = connection.extra_dejson
-        if not isinstance(extra, Mapping):
-            raise InvalidInput("extra", "must be a JSON object")
+        extra = extra_of(connection)
         config = read_config(
             host=connection.host,
             port=connection.port,

@@ -15,7 +15,7 @@ from contextlib import suppress as suppress_error
 from pathlib import Path
 from typing import Any, NoReturn
 
-from formant_provider.api.config import read_store
+from formant_provider.api.config import extra_of, read_store
 from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.api.store_config import StoreConfig
 from formant_provider.core.numbers.in_text import may_hold_number, without_international
@@ -126,7 +126,7 @@ def _config(conn_id: str) -> StoreConfig:
             connection = BaseHook.get_connection(conn_id)
     if connection is None:
         raise InvalidInput("--conn-id", f"connection {conn_id!r} does not exist for Airflow on this machine")
-    config = read_store(connection.extra_dejson)
+    config = read_store(extra_of(connection))
     if config is None:
         raise InvalidInput("store_conn_id", f"connection {conn_id!r} names no call store in its extra")
     if connection.conn_type not in {None, "", CONNECTION_TYPE}:

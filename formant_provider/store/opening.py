@@ -6,13 +6,15 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from formant_provider.api.config import extra_of
 from formant_provider.api.errors import InvalidInput
 from formant_provider.store.store import Store, is_up_to_date, open_up, set_up
 
@@ -164,7 +166,7 @@ def _make(conn_id: str, connection: Any) -> Engine:
     kind = KINDS.get(connection.conn_type)
     if kind is None:
         raise _refused(conn_id, "must be of type postgres, mysql or sqlite")
-    if not isinstance(connection.extra_dejson, Mapping):
+    if not _has_extra(connection):
         raise _refused(conn_id, "must have a JSON object as its extra")
     wrong = "has fields that cannot be read"
     try:
@@ -177,6 +179,14 @@ def _make(conn_id: str, connection: Any) -> Engine:
     if kind.dialect == "sqlite":
         _check_file(conn_id, connection.host or "", engine)
     return engine
+
+
+def _has_extra(connection: Any) -> bool:
+    """Whether the extra can be read, if there is one."""
+    with suppress(InvalidInput):
+        extra_of(connection)
+        return True
+    return False
 
 
 def _engine(conn_id: str, kind: Kind, connection: Any) -> Engine | None:

@@ -111,11 +111,13 @@ def test_the_task_s_region_comes_before_the_connection_s() -> None:
     ("fields", "field"),
     [
         ({"extra": "[1]"}, "extra"),
+        ({"extra": '{"store_conn_id": "calls_db"'}, "extra"),
+        ({"extra": "region=in"}, "extra"),
         ({"conn_type": "http"}, "conn_type"),
     ],
 )
 def test_a_wrong_connection_is_refused_by_the_field(fields: dict[str, Any], field: str) -> None:
-    """A missing key, an unknown region, plain http, somebody else's connection: the error names the field."""
+    """The error names it. An extra that is cut off is not taken for none: it may name a call store."""
     with pytest.raises(InvalidInput) as caught:
         config_of({"conn_type": "formant", "password": KEY, **fields})
     assert caught.value.field == field

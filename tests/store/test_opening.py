@@ -115,6 +115,7 @@ def test_a_fork_has_an_engine_of_its_own(database: Database) -> None:
         ({"conn_type": "postgres", "extra": '{"sqlalchemy_query": "x"}'}, "has fields that cannot be read"),
         ({"conn_type": "postgres", "extra": "5"}, "must have a JSON object as its extra"),
         ({"conn_type": "postgres", "extra": "[1]"}, "must have a JSON object as its extra"),
+        ({"conn_type": "postgres", "extra": '{"sslmode": '}, "must have a JSON object as its extra"),
     ],
 )
 def test_a_connection_that_cannot_hold_a_store_is_refused(connection: dict[str, Any], said: str) -> None:

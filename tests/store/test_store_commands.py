@@ -373,6 +373,7 @@ def program(*arguments: str, folder: Path, shell: str = "", **options: Any) -> s
     ("connection", "told"),
     [
         ({"conn_type": "formant", "extra": "5"}, "extra: must be a JSON object"),
+        ({"conn_type": "formant", "extra": '{"store_conn_id": '}, "extra: must be a JSON object"),
         ({"conn_type": "formant", "extra": '["store_conn_id"]'}, "extra: must be a JSON object"),
         ({"conn_type": "http", "extra": {}}, "conn_type: connection 'other' is not of type formant"),
         ({"conn_type": "formant", "extra": {"call_caps": "2/1d"}}, "did you mean 'call_cap'?"),
