@@ -15,13 +15,13 @@ _A_DAY = timedelta(days=1)
 class Day(NamedTuple):
     """A day of the calendar.
 
-    :param date: which day it is.
+    :param of: which day it is.
     :param began: its first moment, in its time zone.
     :param ended: the first moment of the next one.
     :param now: the current time, in the same zone.
     """
 
-    date: date
+    of: date
     began: datetime
     ended: datetime
     now: pendulum.DateTime
@@ -34,17 +34,17 @@ class Day(NamedTuple):
     @property
     def is_today(self) -> bool:
         """Whether it is the day of the current time."""
-        return self.date == self.now.date()
+        return self.of == self.now.date()
 
     @property
     def before(self) -> date:
         """The day before."""
-        return self.date - _A_DAY
+        return self.of - _A_DAY
 
     @property
     def after(self) -> date:
         """The day after."""
-        return self.date + _A_DAY
+        return self.of + _A_DAY
 
     def local(self, ms: int) -> datetime:
         """Return a moment of the call store in the zone of the day."""
