@@ -55,12 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FormantError, ValueError) as error:
         print(f"{parser.prog}: {without_international(str(error))}", file=sys.stderr)
         if isinstance(error, FormantError) and error.maybe_placed:
-            print(
-                "A call may have been placed. The same command on the same day places no second.",
-                file=sys.stderr,
-            )
-    except KeyboardInterrupt:
+            print(_MAYBE_PLACED, file=sys.stderr)
+    except KeyboardInterrupt as error:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
+        if type(error) is not KeyboardInterrupt:
+            print(_MAYBE_PLACED, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         print(f"{parser.prog}: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
@@ -86,10 +85,10 @@ def _run(options: argparse.Namespace) -> int:
             live = ask(hook, options, call)
             found += live.findings
             _say(options, "\n".join(["", *map(str, live.findings), "", live.text]))
+    if options.json:  # first, since a file that cannot be written must not cost the answers of a call
+        print(json.dumps(_as_data(found, live)), flush=True)
     if options.report and live is not None:
         Path(options.report).write_text(live.markdown, encoding="utf-8")
-    if options.json:
-        print(json.dumps(_as_data(found, live)))
     return PROBLEM if has_problem(found) else WELL
 
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _CLOCK = Clock(lambda: datetime.now(UTC), time.sleep)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C when a call may have been placed."""
+
+
 @dataclass(frozen=True)
 class Live:
     """What came of it, in the forms in which it is told."""
@@ -56,11 +60,15 @@ def ask(hook: FormantHook, options: argparse.Namespace, call: CallRequest | None
     """Place the call, if there is one, and read.
 
     :raises FormantError: the call was not placed, or the API cannot be read; ``maybe_placed`` tells.
+    :raises Interrupted: somebody pressed Ctrl-C, and a call may have been placed.
     """
     pace = Pace(poll_s=options.poll_interval, after_s=options.watch_for)
-    rung = ring(hook, call, _CLOCK, pace) if call is not None else None
-    with may_have_been_placed() if rung else nullcontext():
-        reads = read_all(Reader(hook.get_config()), options.agent_id, options.inbound)
+    try:
+        rung = ring(hook, call, _CLOCK, pace) if call is not None else None
+        with may_have_been_placed() if rung else nullcontext():
+            reads = read_all(Reader(hook.get_config()), options.agent_id, options.inbound)
+    except KeyboardInterrupt:
+        raise (Interrupted if call is not None else KeyboardInterrupt) from None
     found = outcomes(reads, rung)
     report = as_markdown(
         found, base_url=hook.get_config().base_url, now=_CLOCK.now(), has_rung=rung is not None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +172,72 @@ def test_a_key_that_is_accepted_twice_is_a_problem(run: Run, sandbox: Sandbox) -
     assert "problem      call: a second request with the same idempotency key was accepted" in out
     assert "=> it is accepted" in out
     assert len(posted) == 3
+
+
+ODD: dict[str, Any] = {
+    "times are texts": {"start_timestamp": "2026-01-01T00:00:00Z", "end_timestamp": "2026-01-01T00:01:00Z"},
+    "a status is an object": {"status": {"code": 1}},
+    "lists are where words are": {"status": ["busy"], "trace_id": ["t"], "start_timestamp": [1]},
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_records_of_another_form_cost_no_answer_of_a_call(odd: str, run: Run, sandbox: Sandbox) -> None:
+    """It was placed, so what it has shown is told, and a question that is puzzled says so."""
+    posted: list[Seen] = []
+    first = {
+        "agent_id": 456,
+        "contact_number": NUMBER,
+        "conversation_id": "c_1",
+        "status": "busy",
+        **ODD[odd],
+    }
+    later = {**first, "conversation_id": "c_2", "end_timestamp": None}
+    others = [{**later, "start_timestamp": f"2026-01-0{day}T00:00:00Z"} for day in (2, 3)]
+    records: list[Any] = [None, "x", first, later, *others]
+
+    def api(seen: Seen) -> Answer:
+        if seen.method == "POST":
+            posted.append(seen)
+            is_first = len(posted) == 1
+            return Answer(200, {"data": {"agent_id": 456, "trace_id": "t"}}) if is_first else Answer(409)
+        if "/v1/conversations/" in seen.path:
+            return Answer(200, {"data": {**first, "end_timestamp": 1}})
+        items = [None] if "batch-calls" in seen.path or not posted else records
+        return Answer(200, {"data": items, "has_more": False, "total": len(items)})
+
+    with ScriptedServer(api) as server:
+        there = {**connection(sandbox)["formant_default"], "host": server.base_url}
+        status, out, _ = run({"formant_default": there}, *QUICK, *TWICE, "--json")
+    told = json.loads(out)
+    assert (status, len(told["questions"])) == (0, 27)
+    assert [each["state"] for each in told["findings"] if each["subject"] == "call"] == ["ok"]
+    assert any("another form" in str(question["answer"]) for question in told["questions"])
+
+
+def test_answers_of_a_call_are_printed_where_no_report_can_be_written(run: Run, sandbox: Sandbox) -> None:
+    """It ends with 2, and names the file."""
+    status, out, err = run(connection(sandbox), *QUICK, *TWICE, "--json", "--report", "/nowhere/report.md")
+    assert status == 2
+    assert len(json.loads(out)["questions"]) == 27
+    assert "/nowhere/report.md" in err
+    assert sandbox.rings == {NUMBER: 1}
+
+
+def test_who_interrupts_a_call_is_told_that_it_may_have_been_placed(run: Run, sandbox: Sandbox) -> None:
+    """Ctrl-C while it is watched ends with 130; the same command then finds that call, and calls nobody."""
+    placed = threading.Event()
+
+    def press() -> None:
+        while not sandbox.rings:
+            time.sleep(0.01)
+        placed.set()
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    status, _, err = run(connection(sandbox), *QUICK[:1], "--poll-interval=0.05", "--watch-for=60", *TWICE)
+    assert placed.is_set()
+    assert status == 130
+    assert "The same command on the same day places no second." in err
+    assert run(connection(sandbox), *QUICK, *TWICE)[0] == 0
+    assert sandbox.rings == {NUMBER: 1}

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from formant_provider.check.questions import of_batches, of_call, of_reads
 from formant_provider.check.questions.answers import Answer
 from formant_provider.check.questions.reads import Reads
 from formant_provider.check.questions.ringing import Rung
+
+SeenT = TypeVar("SeenT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +70,19 @@ def outcomes(reads: Reads | None, rung: Rung | None) -> list[Outcome]:
 
 def _answers(question: Question, reads: Reads | None, rung: Rung | None) -> list[Answer]:
     found = [
-        question.of_call(rung) if question.of_call and rung else None,
-        question.of_reads(reads) if question.of_reads and reads else None,
+        _found(question.of_call, rung) if question.of_call and rung else None,
+        _found(question.of_reads, reads) if question.of_reads and reads else None,
     ]
     return [answer for answer in found if answer is not None]
+
+
+def _found(find: Callable[[SeenT], Answer | None], seen: SeenT) -> Answer | None:
+    """Find an answer. What the API gave is of any form: one question that it puzzles costs no other one."""
+    try:
+        return find(seen)
+    except Exception as error:  # its text may hold what was read
+        says = "it cannot be told: records have another form than the vendor's pages say"
+        return Answer(says, type(error).__name__)
 
 
 QUESTIONS = (

@@ -54,13 +54,14 @@ class Reader:
         self.transport: Transport = Transport(config, _PATIENCE, "formant_provider.check", sleep)
 
     def page(self, operation: str, **query: Any) -> dict[str, Any]:
-        """Return one page of a list."""
-        return self._get(operation, operation.partition(" ")[2], query=query, shape=list)
+        """Return one page of a list, with those of its items that are objects."""
+        page = self._get(operation, operation.partition(" ")[2], query=query, shape=list)
+        return {**page, "data": [item for item in page["data"] if isinstance(item, Mapping)]}
 
     def newest(self, agent_id: int) -> list[Record]:
         """Return the newest conversations of an agent, at whichever end of the list they are."""
         page = self.page(LIST_CONVERSATIONS, agent_id=agent_id, limit=PAGE_SIZE)
-        total, starts = page.get("total"), [item.get("start_timestamp") or 0 for item in page["data"]]
+        total, starts = page.get("total"), [start_ms(item) for item in page["data"]]
         if isinstance(total, int) and total > PAGE_SIZE and starts and starts[0] < starts[-1]:
             offset = total - PAGE_SIZE
             page = self.page(LIST_CONVERSATIONS, agent_id=agent_id, limit=PAGE_SIZE, offset=offset)
@@ -135,8 +136,7 @@ def read_all(reader: Reader, agent_id: int | None, inbound_id: str | None) -> Re
     :raises FormantError: something cannot be read.
     """
     page = reader.page(LIST_CONVERSATIONS, agent_id=agent_id, limit=PAGE_SIZE)
-    items = [item for item in page["data"] if isinstance(item, Mapping)]
-    total = page.get("total")
+    items, total = page["data"], page.get("total")
     reads = Reads(items=items, total=total if isinstance(total, int) else None, quota=reader.transport.quota)
     for conversation_id in _telling(items):
         if detail := reader.conversation(conversation_id):
@@ -147,6 +147,12 @@ def read_all(reader: Reader, agent_id: int | None, inbound_id: str | None) -> Re
     reads.inbound = _is_listed(reader, inbound_id) if inbound_id else None
     reads.batches = list(_batches(reader, agent_id))
     return reads
+
+
+def start_ms(record: Record) -> float:
+    """Return when a conversation began; 0 where that is not told, or not as a number."""
+    start = record.get("start_timestamp")
+    return start if isinstance(start, int | float) else 0
 
 
 def chains_of(items: Iterable[Record]) -> list[list[str]]:

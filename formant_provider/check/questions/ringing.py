@@ -12,7 +12,7 @@ from formant_provider.api.errors import DuplicateRequest, FormantError, InvalidR
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.check.questions.answers import word
 from formant_provider.check.questions.placing import Clock, Placed, place
-from formant_provider.check.questions.reads import Reader
+from formant_provider.check.questions.reads import Reader, start_ms
 from formant_provider.check.questions.watching import Pace, Seen, Watch
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung
     """
     reader = Reader(hook.get_config(), clock.sleep)
     before = reader.newest(call.agent_id)
-    began = {str(item.get("conversation_id")): item.get("start_timestamp") or 0 for item in before}
+    began = {str(item.get("conversation_id")): start_ms(item) for item in before}
     placed = place(hook, call, clock)
     if placed.receipt is None:
         return Rung(placed, Seen())
     # The record of an earlier run's call may have been there before.
     since_ms = placed.placement.since.timestamp() * 1000
-    known = {name for name, start_ms in began.items() if placed.is_new or start_ms < since_ms}
+    known = {name for name, at_ms in began.items() if placed.is_new or at_ms < since_ms}
     repeat = _repeated(hook, call) if placed.has_used_the_key else None
     with may_have_been_placed():
         seen = Watch(reader, clock, call, placed.receipt, known).run(pace)

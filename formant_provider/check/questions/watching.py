@@ -129,7 +129,7 @@ class Watch:
     def _about_first(self) -> None:
         seen = self.seen
         first, now = seen.first, seen.last_at
-        is_over = first.get("status") in FINAL or first.get("end_timestamp") is not None
+        is_over = str(first.get("status")) in FINAL or first.get("end_timestamp") is not None
         if seen.appeared_running is None:
             seen.appeared_running = not is_over
         if not is_over:
