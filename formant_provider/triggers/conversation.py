@@ -90,9 +90,11 @@ class ConversationTrigger(WaitingTrigger):
 
     @property
     def subject(self) -> str:
-        """The conversation, by the id that is waited for."""
-        name = "trace_id" if self.watch["trace_id"] else "conversation_id"
-        return f"the conversation of {name} {self.watch[name]}"
+        """The conversation, by the id that is waited for, if there is one."""
+        for name in ("trace_id", "conversation_id"):
+            if self.watch[name]:
+                return f"the conversation of {name} {self.watch[name]}"
+        return "the conversation of a call that is unconfirmed"
 
     def feed(self, now: Now) -> Feed:
         """Share one poll with all who wait for this agent."""

@@ -153,6 +153,15 @@ def test_on_kill_says_what_goes_on(kind: Any) -> None:
     assert "warning" not in lines.text.lower()
 
 
+def test_a_wait_for_an_unconfirmed_call_names_no_id() -> None:
+    """Its response was lost with its ids: the log says so, and not that an id is None."""
+    watch = Watch(datetime.now(UTC), recipient="a mark")
+    trigger = ConversationTrigger("formant_default", None, 456, watch.to_json(), deadline_in(5), {})
+    with process_left_alone(), captured_logs() as lines:
+        asyncio.run(trigger.on_kill())
+    assert "stops waiting for the conversation of a call that is unconfirmed" in lines.text
+
+
 def test_triggers_of_one_agent_share_one_poll(make_sandbox: Any) -> None:
     """Forty calls that are waited for at once cost one list a poll, and one detail each, once it is over."""
     sandbox = make_sandbox(speed=300)
