@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from formant_provider.api.errors import FormantError
+from formant_provider.api.errors import FormantError, InvalidInput
 from formant_provider.check.findings import Finding, State
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def check_webhooks(hook: FormantHook, url: str | None) -> Iterator[Finding]:
             state = State.PROBLEM if not found.is_well else State.WARNING if found.is_note else State.OK
             yield Finding(SUBJECT, state, found.text)
     except FormantError as error:
-        yield Finding(SUBJECT, State.PROBLEM, f"{error}.", "Correct this, and run the check again.")
+        text = f"{error}"
+        if isinstance(error, InvalidInput) and error.field == "--url":  # as the command for webhooks has it
+            text = f"--webhook-url: {error.reason}"
+        yield Finding(SUBJECT, State.PROBLEM, f"{text}.", "Correct this, and run the check again.")
 
 
 def _not_received(conn_id: str, url: str | None) -> Finding:

@@ -96,13 +96,18 @@ def findings_about(url: str, conn_id: str) -> Iterator[Finding]:
 def _refuse_invalid(url: str) -> None:
     try:
         parts = urlsplit(url)
-        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_url = parts.scheme in {"http", "https"} and parts.port != 0 and _is_host(parts.hostname or "")
     except ValueError:
         is_url = False
     if is_url and "@" in parts.netloc:
         raise InvalidInput("--url", "must be without a user and a password")
     if not is_url:
         raise InvalidInput("--url", "must be a URL such as https://hooks.example/webhooks/formant_default")
+
+
+def _is_host(host: str) -> bool:
+    """Whether a name can be asked for at all: none of its parts is empty, or longer than DNS has them."""
+    return all(0 < len(label) <= 63 for label in host.removesuffix(".").split("."))
 
 
 def _secret_and_store(conn_id: str) -> tuple[str, Store]:

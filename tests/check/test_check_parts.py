@@ -52,8 +52,9 @@ def test_without_a_secret_or_a_url_nothing_is_sent(sqlite_file: Database) -> Non
     with receiving(sqlite_file) as receiver:
         (finding,) = check_webhooks(FormantHook(), None)
         assert (finding.state, "--webhook-url" in finding.text) == (State.NOT_CHECKED, True)
-        (invalid,) = check_webhooks(FormantHook(), "no-url")
-        assert (invalid.state, "--url" in invalid.text) == (State.PROBLEM, True)
+        for url in ("no-url", "https://hooks..example/", f"https://{'a' * 64}.example/"):
+            (invalid,) = check_webhooks(FormantHook(), url)
+            assert (invalid.state, invalid.text[:25]) == (State.PROBLEM, "--webhook-url: must be a ")
         receiver.connect(webhook_secret="")
         (finding,) = check_webhooks(FormantHook(), receiver.url(PATH))
         assert (finding.state, "Set webhook_secret" in finding.to_do) == (State.PROBLEM, True)
