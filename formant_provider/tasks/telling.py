@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.assets import SCHEME
 from formant_provider.tasks.results import storable
-from formant_provider.tasks.storage.uris import without_password
+from formant_provider.tasks.storage.uris import holds_number, without_password
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,4 +68,6 @@ def told(task: Any) -> Mapping[str, Any]:
 
 
 def _public(name: str, value: Any) -> Any:
-    return without_password(str(value)) if name.endswith("_uri") and value else storable(value)
+    if not name.endswith("_uri") or not value:
+        return storable(value)
+    return None if holds_number(str(value)) else without_password(str(value))

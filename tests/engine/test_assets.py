@@ -94,7 +94,7 @@ with DAG("asset_many", schedule=None):
     )
     FormantCallListOperator(
         task_id="list", agent_id=456, calls=PEOPLE, poll_interval=0.1, results_uri="{folder}/list.csv",
-        outlets=[AGENT],
+        summary_uri="{folder}/+14155550100.html", outlets=[AGENT],
     )
 """
 
@@ -103,7 +103,10 @@ with DAG("asset_many", schedule=None):
 def test_an_event_of_many_calls_holds_counts_and_where_the_results_are(
     sandbox: Sandbox, env: dict[str, str], tmp_path: Path
 ) -> None:
-    """A list of ten thousand people makes one small event; who they are is in the results alone."""
+    """A list of ten thousand people makes one small event; who they are is in the results alone.
+
+    An address that holds a number is not told.
+    """
     result = run_dag_source(HEAD + MANY.replace("{folder}", str(tmp_path)), tmp_path, "asset_many", env=env)
     assert result.state == "success", result.log_text[-3000:]
     found = events(result.run_id)
@@ -112,6 +115,8 @@ def test_an_event_of_many_calls_holds_counts_and_where_the_results_are(
     assert (batch["total_recipients"], batch["results_uri"].rpartition("/")[2]) == (2, "batch.csv")
     assert (calls["status"], calls["rows"], calls["reached"], calls["calls"]) == ("finished", 2, 2, 2)
     assert calls["results_uri"].endswith("list.csv")
+    assert calls["summary_uri"] is None
+    assert result["list"].xcoms["return_value"]["summary_uri"].endswith("+14155550100.html")
     assert "1415555" not in str(found)
     assert sandbox.rings == {"+14155550100": 2, "+14155550120": 2}
 

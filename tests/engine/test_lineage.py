@@ -153,6 +153,7 @@ def test_nothing_private_is_told(told: dict[str, dict[str, Any]]) -> None:
         ("/data/a.csv", ("file", "/data/a.csv")),
         ("file:///data/a.csv", ("file", "/data/a.csv")),
         ("/calls/+14155550100.csv", None),
+        ("s3://bucket/%2B14155550100.csv", None),
         ("customer_phone\n+14155550100", None),
         ("None", None),
         (None, None),

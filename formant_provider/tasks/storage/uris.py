@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 # Other names of the same storage.
 _SAME = {"s3a": "s3", "gcs": "gs", "local": "file"}
@@ -24,17 +24,23 @@ def dataset_name(value: object) -> DatasetName | None:
 
     The name of the connection in an address is left out, as are keys in it.
     """
-    from formant_provider.core.numbers.in_text import holds_international
     from formant_provider.tasks.storage.files import is_place
 
     text = str(value).strip() if value is not None else ""
-    if text in {"", "None"} or not is_place(text) or holds_international(text):
+    if text in {"", "None"} or not is_place(text) or holds_number(text):
         return None
     uri = urlsplit(text)
     scheme = _SAME.get(uri.scheme, uri.scheme) or "file"
     if scheme == "file":
         return DatasetName("file", uri.path)
     return DatasetName(f"{scheme}://{uri.netloc.rpartition('@')[2]}", uri.path.lstrip("/") or "/")
+
+
+def holds_number(address: str) -> bool:
+    """Whether an address holds a phone number with its plus sign, also where that is written as ``%2B``."""
+    from formant_provider.core.numbers.in_text import holds_international
+
+    return holds_international(unquote(address))
 
 
 def without_password(address: str) -> str:
