@@ -133,6 +133,13 @@ def test_audio_that_is_not_there_is_looked_for_again(
     assert posts(sandbox) == 1
 
 
+def test_a_folder_is_no_audio(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
+    """No retry would make a file of it: the task fails at once, by the name of the field."""
+    run = a_try(channel, tmp_path, audio=str(tmp_path))
+    assert (run.state, posts(sandbox)) == ("failed", 0)
+    assert "audio: is a folder" in str(run.error)
+
+
 @needs_state_store
 @WAYS
 @pytest.mark.parametrize("status", ["failed", "error"])

@@ -90,6 +90,8 @@ class Submitter:
                 shutil.copyfileobj(file, target)
         except FileNotFoundError:
             raise InputNotFound("audio", f"there is no file {self.task.audio}") from None
+        except IsADirectoryError:
+            raise InvalidInput("audio", "is a folder") from None
         if not copy.stat().st_size:
             raise InvalidInput("audio", "is an empty file")
         return copy
