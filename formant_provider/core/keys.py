@@ -64,11 +64,11 @@ def key_for_named_batch(*, name: str, agent_id: int) -> str:
 
 
 def key_for_transcription(
-    *, dag_id: str, run_id: str, task_id: str, audio: str | None, name: str | None
+    *, dag_id: str, run_id: str, task_id: str, audio: str, name: str | None
 ) -> str:
     """Name the transcription job of this task in this DAG run.
 
-    :param audio: what tells the rows of a mapped list apart; ``None`` for a task that is no row.
+    :param audio: the URI of the file. Another file is another job, in another row as after a correction.
     :param name: the user's own word for it, which is another one where the audio is to be transcribed again.
     """
     return _key("transcription", dag_id, run_id, task_id, audio, name)

@@ -90,7 +90,7 @@ def test_whoever_was_not_reached_is_called_again(
     assert [row["status"] for row in rows] == ["no_answer", "busy", "completed"]
     assert [row["reason"] for row in rows] == ["attempts_used", "attempts_used", ""]
     assert [row["attempts"] for row in rows] == ["3", "3", "1"]
-    assert "Row 2: The last conversation ended as busy: placing call number 3." in run.log_text
+    assert "Row 2: The last conversation ended as busy: call number 3 is due." in run.log_text
 
 
 def test_a_cleared_list_that_has_grown_calls_those_who_were_added(

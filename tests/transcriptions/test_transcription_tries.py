@@ -115,11 +115,24 @@ def test_a_clear_after_success_submits_nothing(
     """It reads the same job and writes the same file, though the audio is gone."""
     first = a_try(channel, tmp_path, deferrable=deferrable)
     (tmp_path / "said.json").unlink()
-    audio = f"{tmp_path}/gone.wav"
-    second = a_try(channel, tmp_path, 2, deferrable=deferrable, audio=audio)
+    audio = tmp_path / "private-asha.wav"
+    audio.unlink()
+    second = a_try(channel, tmp_path, 2, deferrable=deferrable, audio=str(audio))
     assert second.state == "success", second.log_text
     assert second.xcoms["job_id"] == first.xcoms["job_id"] == written(tmp_path)["job_id"]
     assert posts(sandbox) == 1
+
+
+@needs_state_store
+def test_corrected_audio_is_another_job(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
+    """A task whose audio is another file after a clear never passes off the old text as that one's."""
+    first = a_try(channel, tmp_path)
+    other = an_audio(tmp_path, "other.wav")
+    second = a_try(channel, tmp_path, 2, audio=str(other), output_uri=f"{tmp_path}/other.json")
+    assert second.state == "success", second.log_text
+    assert second.xcoms["job_id"] == written(tmp_path, "other.json")["job_id"] != first.xcoms["job_id"]
+    assert written(tmp_path, "other.json")["audio"] == str(other)
+    assert (posts(sandbox), written(tmp_path)["job_id"]) == (2, first.xcoms["job_id"])
 
 
 @needs_state_store

@@ -167,7 +167,7 @@ def _after_receipt(
         return Look(At.TIMING, redial)
     if facts.timing.error is not None:
         return replace(placed, why=f"{facts.timing.error}. No further call is placed.")
-    why = f"The last conversation ended as {last.status}: placing call number {redial.attempt}."
+    why = f"The last conversation ended as {last.status}: call number {redial.attempt} is due."
     return Send(redial, facts.timing.moment, why)
 
 

@@ -46,11 +46,10 @@ def build_transcription(
     idempotency_key: Any,
     fetch_audio: Callable[[], str | os.PathLike[str]],
     task: tuple[str, str, str],
-    is_mapped: bool,
 ) -> TranscriptionRequest:
     """Check every field of the operator, rendered, and derive the key.
 
-    :param audio: the URI of the file, which tells the rows of a mapped list apart.
+    :param audio: the URI of the file. Another file is another job.
     :param task: DAG id, run id and task id.
     :raises InvalidInput: with the name of the field at fault.
     """
@@ -59,7 +58,7 @@ def build_transcription(
         dag_id=dag_id,
         run_id=run_id,
         task_id=task_id,
-        audio=audio if is_mapped else None,
+        audio=audio,
         name=validation.to_optional_text("idempotency_key", idempotency_key),
     )
     return TranscriptionRequest(

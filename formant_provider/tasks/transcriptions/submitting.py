@@ -131,6 +131,5 @@ def build(
         idempotency_key=task.idempotency_key,
         fetch_audio=fetch_audio,
         task=run.task_id,
-        is_mapped=run.is_mapped,
     )
     return replace(request, key=run.key_in_loop(request.key))
