@@ -11,6 +11,8 @@ from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from formant_provider.operators.call import FormantCreateCallOperator
 
 ATTEMPTS = 3
+# After these nobody was reached. What came of a call may also be unknown, and then nobody is called again.
+AGAIN = {"no_answer", "busy"}
 PAUSE = timedelta(hours=2)
 
 if hasattr(sdk, "LoopDecision"):  # else this Airflow has no loops, and no such DAG
@@ -46,9 +48,9 @@ if hasattr(sdk, "LoopDecision"):  # else this Airflow has no loops, and no such 
             choose_time() >> pause >> call
 
         def is_over(*, loop: Any) -> Any:
-            """Stop when the person was reached. Without the second condition the last gate would fail."""
+            """Stop unless nobody was reached. Without the second condition the last gate would fail."""
             status = loop.result["status"]
-            stop = status == "completed" or loop.index + 1 == ATTEMPTS
+            stop = status not in AGAIN or loop.index + 1 == ATTEMPTS
             return sdk.LoopDecision(stop=stop, reason=f"attempt {loop.index + 1}: {status}")
 
         attempt.loop(max_iterations=ATTEMPTS, until=is_over)

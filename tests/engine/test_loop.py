@@ -126,6 +126,26 @@ def test_the_example_stops_when_the_person_is_reached(
     assert sandbox.rings == rings
 
 
+def test_the_example_calls_nobody_anew_when_a_clear_hides_how_the_calls_ended(tmp_path: Path) -> None:
+    """Of two calls to one person nobody knows which is which: no attempt is made that was not made before."""
+    quick = (
+        ("hours=2", "seconds=0.5"),
+        ("deferrable=True", "deferrable=True, lookup_timeout=0.5, timeout=3"),
+    )
+    source = reduce(lambda text, pair: text.replace(*pair), quick, EXAMPLE.read_text()).replace(
+        "0170", "0101"
+    )
+    stops_earlier = source.replace("loop.index + 1 == ATTEMPTS", "loop.index + 1 == 2")
+    with Sandbox(call_speed=500_000, rate_limit=None) as sandbox:
+        env = {"AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_uri()}
+        first = run_dag_source(stops_earlier, tmp_path, EXAMPLE.stem, env=env)
+        assert sandbox.rings == {"+14155550101": 2}
+        tasks = [f"attempt.{task}" for task in ("choose_time", "pause", "call", "is_over")]
+        again = run_dag_source(source, tmp_path, EXAMPLE.stem, env=env, on=Cleared(first.run_id, tasks))
+    assert again.state == "success", again.masked_log_text
+    assert sandbox.rings == {"+14155550101": 2}
+
+
 def test_a_name_of_the_user_s_is_one_call_in_all_iterations(sandbox: Sandbox, run: Run) -> None:
     """Unless the iteration is in it: the name says what is the same call."""
     run(ONE.replace("OPTIONS", f'idempotency_key="LN-1", {QUICK}'))
