@@ -45,3 +45,39 @@ def test_a_row_that_skips_itself_in_a_mapped_group_is_not_called(
     result = run_dag_source(DAG, tmp_path, "gates", env=env)
     assert [result["per_loan.call", row].state for row in range(3)] == ["success", "skipped", "success"]
     assert sandbox.rings == {"+14155550110": 1, "+14155550112": 1}
+
+
+APPROVALS = """
+from datetime import UTC, datetime
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, task_group
+
+from formant_provider.operators.call import FormantCreateCallOperator
+
+
+class Answered(ApprovalOperator):
+    def execute(self, context):
+        answer = ["Approve", "Reject"][context["ti"].map_index]
+        user = {"id": "1", "name": "approver"}
+        event = {"chosen_options": [answer], "params_input": {}, "responded_at": datetime.now(UTC)}
+        return self.execute_complete(context, {**event, "responded_by_user": user})
+
+
+with DAG("approvals", schedule=None):
+    @task_group
+    def per_loan(parameters):
+        approve = Answered(task_id="approve", subject="Call?", fail_on_reject=True)
+        approve >> FormantCreateCallOperator(task_id="call", agent_id=456, parameters=parameters)
+
+    per_loan.expand(parameters=[{"customer_phone": "+14155550110"}, {"customer_phone": "+14155550111"}])
+"""
+
+
+def test_a_row_whose_rejection_fails_in_a_mapped_group_is_not_called(
+    sandbox: Sandbox, env: dict[str, str], tmp_path: Path
+) -> None:
+    """A rejection that only skips lets the row through on Airflow 3.2 and 3.3."""
+    result = run_dag_source(APPROVALS, tmp_path, "approvals", env=env)
+    assert [result["per_loan.call", row].state for row in range(2)] == ["success", "upstream_failed"]
+    assert sandbox.rings == {"+14155550110": 1}
