@@ -63,9 +63,7 @@ def key_for_named_batch(*, name: str, agent_id: int) -> str:
     return _key("named batch", name, agent_id)
 
 
-def key_for_transcription(
-    *, dag_id: str, run_id: str, task_id: str, audio: str, name: str | None
-) -> str:
+def key_for_transcription(*, dag_id: str, run_id: str, task_id: str, audio: str, name: str | None) -> str:
     """Name the transcription job of this task in this DAG run.
 
     :param audio: the URI of the file. Another file is another job, in another row as after a correction.
