@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -185,6 +186,17 @@ def store_secret(home: Path) -> str:
     return file.read_text()
 
 
+def make_store(home: Path) -> None:
+    """Make the tables of the local call store, which the calls page reads before the first call."""
+    from sqlalchemy import create_engine
+
+    from formant_provider.store.store import set_up
+
+    engine = create_engine(f"sqlite:///{home / 'formant_calls.db'}")
+    set_up(engine, "connection 'formant_calls'", store_secret(home), now=datetime.now(UTC))
+    engine.dispose()
+
+
 def _put(session: requests.Session, base_url: str, conn_id: str, **fields: str) -> None:
     url = f"{base_url}/api/v2/connections"
     is_there = session.get(f"{url}/{conn_id}", timeout=10).ok
@@ -197,11 +209,12 @@ def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
     url, sandbox = f"http://127.0.0.1:{options.port}", f"{SANDBOX_HOST}{sandbox_port}"
     env = airflow_env(home, options.dags.resolve(), options.port)
     log, sandbox_log = home / "standalone.log", home / "sandbox.log"
-    print(f"Starting Airflow, this takes half a minute. Its output goes to {log}", flush=True)
+    print(f"Starting Airflow, this takes a minute. Its output goes to {log}", flush=True)
     started.append(start([*SANDBOX, "--port", str(sandbox_port)], sandbox_log, env))
     started.append(start(AIRFLOW, log, env))
     wait_until(lambda: requests.get(f"{sandbox}/sandbox/stats", timeout=5).ok, started[0], sandbox_log)
     wait_until(lambda: airflow_healthy(url), started[1], log)
+    make_store(home)
     target, call_s = put_connection(url, sandbox, home), 142 / CALL_SPEED
     print(WELCOME.format(url=url, sandbox=sandbox, target=target, call_s=call_s, home=home), flush=True)
     while all(process.poll() is None for process in started):
@@ -212,7 +225,7 @@ def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
 WELCOME = """
 Airflow is ready: {url}
   log in        not needed, everybody is admin
-  DAGs          none is paused; press the play button of one to run it
+  DAGs          those with a schedule run by themselves; press the play button to run another
   calls go to   {target} (connection formant_default)
   call store    {home}/formant_calls.db (connection formant_calls)
   calls page    {url}/plugin/formant-calls

@@ -110,7 +110,9 @@ def _about_clock(client: FormantClient) -> Iterator[Finding]:
 
 def _about_agent(client: FormantClient, agent_id: int | None) -> Finding:
     if agent_id is None:
-        return Finding("agent", State.NOT_CHECKED, "--agent-id names one.")
+        return Finding(
+            "agent", State.NOT_CHECKED, "none was named: --agent-id ID looks for its conversations."
+        )
     try:
         page = client.list_conversations(agent_id, limit=1)
     except NotFound:
@@ -121,7 +123,8 @@ def _about_agent(client: FormantClient, agent_id: int | None) -> Finding:
     if page.items and page.items[0].agent_id in {agent_id, None}:
         return Finding("agent", State.OK, f"agent {agent_id} has conversations.")
     text = (
-        f"agent {agent_id} has no conversation, or does not exist: the API tells of agents in no other way."
+        f"no conversation of agent {agent_id} is on record: it is new, or there is no such agent. The API"
+        " has no list of agents."
     )
     to_do = "Compare the id with the FormantAI dashboard of this region and account."
     return Finding("agent", State.WARNING, text, to_do)

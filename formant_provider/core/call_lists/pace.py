@@ -38,6 +38,8 @@ _ONE_MORE_EVERY = timedelta(minutes=1)
 # Where lines are what is short, it matters when a call is over.
 _POLL_FOR_LINES_S = 15.0
 _SAME_WINDOW = timedelta(seconds=2)
+# Such a pause would make somebody who reads the log wonder.
+_WORTH_A_LINE_S = 10.0
 # The API's moments have no fractions.
 _AFTER_RESET = timedelta(milliseconds=50)
 
@@ -62,6 +64,7 @@ class Pace:
         self._limit: int | None = None
         self._left: int | None = None
         self._resets_at: datetime | None = None
+        self._told_of: datetime | None = None
         self._not_before: datetime | None = None
         self._window_s = 0.0
         self._errors = self._answers = 0
@@ -136,6 +139,16 @@ class Pace:
             return False
         self._most_in_progress, self._raised_at = most + 1, self._now()
         return True
+
+    def tell_if_used_up(self) -> None:
+        """Log that the API's limit is used up, once for each of its windows, if that is a pause of note."""
+        wait_s, resets_at = self.wait_s(), self._resets_at
+        if self._left is None or self._left > 0 or resets_at is None or wait_s < _WORTH_A_LINE_S:
+            return
+        if self._told_of is None or resets_at - self._told_of >= _SAME_WINDOW:
+            self._told_of = resets_at
+            text = "All %s requests that the API allows for now are used. The list goes on in %.0f s."
+            log.info(text, self._limit, wait_s)
 
     def begin(self, *, is_poll: bool = False) -> None:
         """Note that a request leaves."""

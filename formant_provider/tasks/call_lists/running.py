@@ -289,6 +289,7 @@ class ListRun:
         return ("stopped", self._stops_for) if self._stops_for else None
 
     def _tell(self) -> None:
+        self.pace.tell_if_used_up()
         if self._told_at is not None and now() - self._told_at < TOLD_EVERY:
             return
         self._told_at = now()

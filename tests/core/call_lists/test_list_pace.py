@@ -305,3 +305,19 @@ def test_answers_are_counted(time: Time) -> None:
     answer(pace)
     pace.on_error(ServerError("503"))
     assert pace.answers == 2
+
+
+def test_a_limit_that_is_used_up_is_told_once_a_window(time: Time, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says why a list stands still for a while, and does not say so every other second."""
+    caplog.set_level("INFO")
+    pace = pace_of(time)
+    for window in (1, 2):
+        answer(pace, Quota(limit=12, remaining=0, reset_s=60))
+        for _ in range(5):
+            pace.tell_if_used_up()
+            time.lapse(2)
+        assert len(caplog.messages) == window
+        assert caplog.messages[-1].startswith("All 12 requests that the API allows for now are used.")
+        time.lapse(60)
+    pace.tell_if_used_up()
+    assert len(caplog.messages) == 2
