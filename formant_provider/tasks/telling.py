@@ -50,7 +50,9 @@ def tell(context: Context, result: Mapping[str, Any]) -> None:
 
     May be called again when more is known. What hinders it is logged: a call that was placed is placed.
     """
-    task: Any = context["task"]
+    task: Any = context.get("task")
+    if task is None:  # somebody calls execute() by themselves, with a context of their own
+        return
     vars(task)[_RESULT] = dict(result)
     told = {name: _public(name, result[name]) for name in TOLD if name in result}
     for outlet in getattr(task, "outlets", ()):
