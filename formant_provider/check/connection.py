@@ -36,7 +36,7 @@ def check_connection(hook: FormantHook) -> Iterator[Finding]:
     except InvalidInput as error:
         to_do = f"Correct the field {error.field} of connection {conn_id!r}."
         subject = "region" if error.field == "region" else "connection"
-        yield Finding(subject, State.PROBLEM, f"{error}.", to_do)
+        yield Finding(subject, State.PROBLEM, f"{str(error).rstrip('?.')}.", to_do)
         return
     except Exception as error:  # whatever Airflow, its database or its secrets backend has to say
         yield _unreadable(conn_id, error)
