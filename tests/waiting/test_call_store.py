@@ -72,7 +72,7 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
     sandbox = make_sandbox(speed=1, call_speed=142)  # it is on record when it is over, after one second
     sandbox.inject(CALL, Fault.DROP_AFTER)
     channel = FakeSupervisor(connections_with(database, sandbox))
-    operator = an_operator(lookup_timeout=0, deferrable=deferrable, timeout=15)
+    operator = an_operator(lookup_timeout=0, deferrable=deferrable, timeout=5)  # all of it is waited
     run = run_task(operator, channel)
     if deferrable:
         assert run.trigger_kwargs["receipt"]["placement"] == "unconfirmed"
