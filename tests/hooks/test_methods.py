@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import json
 import tracemalloc
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 
 from formant_provider.api.errors import (
-    AuthenticationFailed,
     DuplicateRequest,
     FormantError,
     InvalidInput,
@@ -24,32 +22,18 @@ from formant_provider.api.errors import (
     NotFound,
     ResponseLost,
     SendAborted,
-    TranscriptionUnsuccessful,
 )
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.hooks.methods.calls import RequestMethods
 from formant_provider.hooks.methods.transcription import TranscriptionMethods
 from formant_provider.sandbox import Fault, Sandbox
-from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING, TRANSCRIBE, TRANSCRIPTION
+from formant_provider.sandbox.faults import BATCH, BATCHES, CALL, LIST, RECORDING
 from support.object_store import CONNECTION, ObjectStore, attached
 from support.stores import connections_with, sqlite_store
 from support.supervisor import FakeSupervisor, supervised_by
 
 PHONE, NAME = "+14155550100", "Asha-the-private"
 WHOM = {"customer_phone": PHONE, "customer_name": NAME}
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(speed=0, rate_limit=None) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def hook(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[FormantHook]:
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    with supervised_by(FakeSupervisor({"formant_default": sandbox.connection_uri()})):
-        yield FormantHook()
 
 
 def call(hook: FormantHook, key: str = "loan-7", **fields: Any) -> Any:
@@ -283,72 +267,6 @@ def test_batch_calls_are_read_page_by_page(sandbox: Sandbox, hook: FormantHook) 
     first = next(batches)
     assert asked(sandbox, BATCHES) == 1
     assert len({first.batch_id, *(batch.batch_id for batch in batches)}) == 101
-
-
-def test_audio_is_transcribed(hook: FormantHook, tmp_path: Path, sandbox: Sandbox) -> None:
-    """Submitted once, waited for past errors of a read, and returned with what was said."""
-    audio = tmp_path / "talk.wav"
-    audio.write_bytes(b"RIFF....")
-    sandbox.transcription_seconds = 0
-    sandbox.inject(TRANSCRIPTION, Fault.NOT_FOUND)
-    sandbox.inject(TRANSCRIPTION, Fault.ERROR_503_BEFORE)
-    job = hook.transcribe(audio=f"file://{audio}", languages="hi-IN,en-IN", diarize=True)
-    assert (job.status, job.language) == ("completed", "hi-IN")
-    assert "I can talk" in str(job.text)
-    assert "I can talk" not in repr(job)
-    assert hook.get_transcription_job(job_id=job.job_id) == job
-    assert asked(sandbox, TRANSCRIBE) == 1
-
-
-def test_audio_that_is_not_transcribed_in_time_is_an_error_with_the_job(
-    hook: FormantHook, tmp_path: Path, sandbox: Sandbox
-) -> None:
-    """A job that fails, and one that is not over in time, are never a success; the error has the id."""
-    audio = tmp_path / "talk.wav"
-    audio.write_bytes(b"RIFF....")
-    with pytest.raises(TranscriptionUnsuccessful) as caught:
-        hook.transcribe(audio=str(audio), timeout=0.1)
-    sandbox.transcription_seconds, sandbox.transcription_ends_as = 0, "failed"
-    with pytest.raises(TranscriptionUnsuccessful) as failed:
-        hook.transcribe(audio=str(audio))
-    errors = [caught.value, failed.value]
-    assert [error.job_id for error in errors] == [job.job_id for job in sandbox.transcriptions]
-    assert [error.job_status for error in errors] == ["pending", "failed"]
-
-
-def test_a_time_to_wait_that_is_none_is_refused_before_the_audio_is_submitted(
-    hook: FormantHook, tmp_path: Path, sandbox: Sandbox
-) -> None:
-    """What was submitted is paid for, so nothing is that could not be waited for; a timedelta is a time."""
-    audio = tmp_path / "talk.wav"
-    audio.write_bytes(b"RIFF....")
-    waits: list[Any] = [None, "600", True, -1, 0, float("nan"), float("inf")]
-    for field in ("timeout", "poll_interval"):
-        for wait in waits:
-            with pytest.raises(InvalidInput, match=field):
-                hook.transcribe(audio=str(audio), **{field: wait})
-    assert sandbox.requests == []
-    sandbox.transcription_seconds = 0
-    span: Any = timedelta(seconds=5)
-    assert hook.transcribe(audio=str(audio), timeout=span, poll_interval=span).status == "completed"
-
-
-def test_audio_that_was_submitted_is_waited_for_whatever_becomes_of_a_read(
-    hook: FormantHook, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An error that passes ends no wait, however long it lasts; one that stays comes with the job's id."""
-    audio = tmp_path / "talk.wav"
-    audio.write_bytes(b"RIFF....")
-    sandbox.transcription_seconds = 0
-    sandbox.inject(TRANSCRIPTION, Fault.ERROR_503_BEFORE, times=9)  # more than one read is repeated
-    assert hook.transcribe(audio=str(audio)).status == "completed"
-
-    monkeypatch.setattr("time.sleep", lambda _: setattr(sandbox, "api_key", "another-key"))
-    with pytest.raises(TranscriptionUnsuccessful) as caught:
-        hook.transcribe(audio=str(audio))
-    assert caught.value.job_id == sandbox.transcriptions[-1].job_id
-    assert caught.value.maybe_placed
-    assert isinstance(caught.value.__cause__, AuthenticationFailed)
 
 
 @pytest.mark.parametrize("value", [None, "", " ", True, 7.5])
