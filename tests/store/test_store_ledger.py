@@ -151,22 +151,24 @@ def test_a_newer_try_of_the_same_task_does_not_wait(store: Store) -> None:
 
 def test_whose_try_is_newer_depends_on_who_is_at_work(store: Store) -> None:
     """A second task has taken over a call: its own newer try takes it at once, and one of the first waits."""
-    first = ledger_in(store, Intent, asked(task_id="first"))
+    began, pauses = datetime.now(UTC), list[float]()
+
+    def ledger_of(task_id: str, try_number: int = 1) -> StoreLedger[Any]:
+        def now() -> datetime:
+            return began + timedelta(seconds=sum(pauses))
+
+        whose = asked(task_id=task_id, try_number=try_number)
+        return ledger_in(store, Intent, whose, sleep=pauses.append, now=now)
+
+    first, second = ledger_of("first"), ledger_of("second")
     first.read()
     first.claim(DOUBT)
     first.write(DOUBT)
-    second = ledger_in(store, Intent, asked(task_id="second"))
     second.read()
     second.claim(DOUBT)
-    pauses: list[float] = []
-
-    def newer(task_id: str) -> StoreLedger[Any]:
-        now = lambda: datetime.now(UTC) + timedelta(seconds=sum(pauses))  # noqa: E731
-        return ledger_in(store, Intent, asked(task_id=task_id, try_number=2), sleep=pauses.append, now=now)
-
-    assert newer("second").read() == DOUBT
+    assert ledger_of("second", 2).read() == DOUBT
     assert not pauses
-    assert newer("first").read() == DOUBT
+    assert ledger_of("first", 2).read() == DOUBT
     assert 29 < sum(pauses) < 32
 
 
