@@ -50,8 +50,9 @@ class FormantTranscribeOperator(HoldsHook, BaseOperator):
     :param diarize: whether speakers are told apart. ``None`` leaves it to the vendor.
     :param format: ``"standard"`` or ``"code_mixed"``. ``None`` leaves it to the vendor.
     :param idempotency_key: a word of your own for this job. With another one the audio is submitted again,
-        when the task is cleared; a row of a mapped task needs ``resubmit_if_unconfirmed`` for that. ``None``
-        means one job for each DAG run and task, or row. (templated)
+        when the task is cleared; a row of a mapped task, and a task in a loop, needs
+        ``resubmit_if_unconfirmed`` for that. ``None`` means one job for each DAG run and task, or row, or
+        iteration. (templated)
     :param failure_statuses: statuses with which a job ends besides ``completed``: the vendor documents none.
         Any other status is waited for, until ``timeout``.
     :param resubmit_if_unconfirmed: whether to submit what may have been submitted before. If it was, the

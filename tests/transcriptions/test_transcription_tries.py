@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,6 +232,27 @@ def test_a_cleared_list_in_another_order_submits_nothing(
     assert [run.state for run in moved] == ["failed", "success"]
     assert PARKED in str(moved[0].error)
     assert (posts(sandbox), len(sandbox.transcriptions)) == (2, 2)
+
+
+@needs_state_store
+def test_a_cleared_loop_submits_nothing(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
+    """A clear of a loop's gate (Airflow 3.4) replaces iterations by first tries with an empty store."""
+
+    def run_iteration(index: int, clears: int) -> Any:
+        def in_a_loop(context: Any) -> None:
+            context["loop"] = SimpleNamespace(index=index)
+
+        channel.state.clear()
+        task = an_operator(tmp_path, output_uri=f"{tmp_path}/{index}.json", pre_execute=in_a_loop)
+        return run_task(task, channel, clear_number=clears)
+
+    first = [run_iteration(index, 0) for index in range(2)]
+    again = [run_iteration(index, 1) for index in range(2)]
+    assert [run.xcoms["job_id"] for run in again] == [run.xcoms["job_id"] for run in first]
+    assert (posts(sandbox), len({run.xcoms["job_id"] for run in first})) == (2, 2)
+    (tmp_path / "1.json").unlink()
+    assert PARKED in str(run_iteration(1, 2).error)
+    assert posts(sandbox) == 2
 
 
 @STORES

@@ -10,7 +10,8 @@ What is known                                     What follows
 the ledger has a receipt                          nothing is sent: that job
 the result of an earlier try names its job        nothing is sent: that job
 a job may have been accepted, in an earlier try   :class:`TranscriptionOutcomeUnknown`, or with
-or for another row of a list that was cleared     ``resubmit_if_unconfirmed`` it is submitted
+or for another row of a list, or iteration of a   ``resubmit_if_unconfirmed`` it is submitted
+loop, that was cleared
 otherwise                                         it is submitted, after the doubt was written down
 ================================================  =========================================================
 
@@ -58,7 +59,8 @@ class SubmissionPolicy:
     """What the user chose, and what is known of others. Values only.
 
     :param resubmit_if_unconfirmed: whether to submit what may have been submitted before.
-    :param others_may_have: whether another row may have submitted this audio, of which nothing tells here.
+    :param others_may_have: whether another row of the task, or an iteration of its loop that a clear has
+        replaced, may have submitted this audio, of which nothing tells here.
     """
 
     resubmit_if_unconfirmed: bool

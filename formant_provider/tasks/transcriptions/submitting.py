@@ -70,8 +70,9 @@ class Submitter:
         task, run = self.task, self.run
         to_file("output_uri", task.output_uri)  # before anything is sent
         request = build(task, run, self._fetch_audio)
-        # A row knows what was sent from its position, and a cleared list may come back in another order.
-        policy = SubmissionPolicy(task.resubmit_if_unconfirmed, run.is_mapped and run.was_cleared)
+        # A clear may bring a list back in another order, and replaces iterations of a loop by first tries.
+        others_may_have = run.may_follow_another and run.was_cleared
+        policy = SubmissionPolicy(task.resubmit_if_unconfirmed, others_may_have)
         ledger = ledger_for(run, TranscriptionIntent, request.key)
         with task.hook.get_conn() as client:
             return Submission(
