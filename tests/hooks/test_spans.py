@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from formant_provider.hooks.telemetry.measuring import AirflowTelemetry
 from formant_provider.operators.batch import FormantCreateBatchCallOperator
 from formant_provider.operators.call import FormantCreateCallOperator
 from formant_provider.operators.call_list import FormantCallListOperator
@@ -51,6 +56,17 @@ def spans_of(task: Any, sandbox: Sandbox) -> tuple[Any, list[ReadableSpan]]:
         assert span.parent.span_id == parent.get_span_context().span_id
         assert not any(private in span.to_json() for private in PRIVATE)
     return run, spans
+
+
+@contextmanager
+def switching_often() -> Iterator[None]:
+    """Let threads take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_a_call_and_its_conversation_are_spans_with_the_ids_of_the_vendor(sandbox: Sandbox) -> None:
@@ -99,6 +115,26 @@ def test_each_call_of_a_list_is_a_span_of_the_tasks_span(sandbox: Sandbox) -> No
     traces = {dict(span.attributes or {})["formant.trace_id"] for span in spans}
     assert traces == {call.trace_id for call in sandbox.calls}
     assert sandbox.rings == dict.fromkeys(NUMBERS, 1)
+
+
+def test_calls_that_begin_at_once_in_many_threads_are_spans_all() -> None:
+    """A call list places up to 16 at a time."""
+    EXPORTER.clear()
+    with trace.get_tracer("airflow").start_as_current_span("worker.task") as parent:
+        telemetry = AirflowTelemetry("formant_default")
+    at_once = threading.Barrier(16)
+
+    def trace_some(_: int) -> None:
+        at_once.wait()
+        for _ in range(20):
+            with telemetry.span("formant.call"):
+                pass
+
+    with switching_often(), ThreadPoolExecutor(16) as threads:
+        list(threads.map(trace_some, range(16)))
+    spans = [span for span in EXPORTER.get_finished_spans() if span.name == "formant.call"]
+    assert len(spans) == 16 * 20
+    assert {span.parent and span.parent.span_id for span in spans} == {parent.get_span_context().span_id}
 
 
 def test_a_batch_call_is_one_span(sandbox: Sandbox) -> None:

@@ -77,7 +77,7 @@ def _start(name: str, attributes: Mapping[str, Tag], made_in: Context, start_tim
 
         parent = context.get_current()
         if not trace.get_current_span(parent).get_span_context().is_valid:
-            parent = made_in.run(_parent)
+            parent = made_in.copy().run(_parent)  # of a copy: one thread at a time may be in a context
         return _tracer().start_span(
             name, context=parent, attributes=_named(attributes), start_time=start_time
         )
