@@ -54,12 +54,11 @@ def tell(context: Context, result: Mapping[str, Any]) -> None:
     if task is None:  # somebody calls execute() by themselves, with a context of their own
         return
     vars(task)[_RESULT] = dict(result)
-    told = {name: _public(name, result[name]) for name in TOLD if name in result}
     for outlet in getattr(task, "outlets", ()):
         if str(getattr(outlet, "uri", "")).startswith(f"{SCHEME}://"):
             try:
-                context["outlet_events"][outlet].extra.update(told)
-            except Exception as error:  # whatever Airflow may raise
+                context["outlet_events"][outlet].extra.update(_of_event(result))
+            except Exception as error:  # whatever Airflow may raise, or an address that is none
                 log.warning("The event of an asset holds no ids (%s).", type(error).__name__)
 
 
@@ -67,6 +66,10 @@ def told(task: Any) -> Mapping[str, Any]:
     """Return the last result that a task has told of in this process; empty if none."""
     result: Mapping[str, Any] = vars(task).get(_RESULT) or {}
     return result
+
+
+def _of_event(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _public(name, result[name]) for name in TOLD if name in result}
 
 
 def _public(name: str, value: Any) -> Any:

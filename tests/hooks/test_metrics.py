@@ -17,7 +17,7 @@ pytest.importorskip("statsd")
 
 # Each process is a fork of one that has imported what a task imports.
 SCRIPT = """
-import asyncio, os, socket, sys, time
+import asyncio, os, socket, sys, threading, time
 from importlib import import_module
 from formant_provider.api.telemetry import CALLS_PLACED, LIST_ROWS, METRICS
 from formant_provider.hooks.telemetry.measuring import AirflowTelemetry
@@ -56,6 +56,14 @@ def event_loop():
         AirflowTelemetry("a_loop").count(CALLS_PLACED, agent_id=7)
         assert time.monotonic() - before < 0.9, "the event loop was held up"
         await asyncio.sleep(3)
+    asyncio.run(main())
+
+def without_threads():
+    def start(_):
+        raise RuntimeError("can't start new thread")
+    async def main():
+        threading.Thread.start = start
+        AirflowTelemetry("a_loop").count(CALLS_PLACED, agent_id=7)
     asyncio.run(main())
 
 def odd_names():
@@ -145,3 +153,8 @@ def test_metrics_that_cannot_be_sent_fail_nothing(tmp_path: Path) -> None:
     logged = run(tmp_path, env, "task", "every")
     assert "not sent from this process (RuntimeError)" in logged
     assert "14155550100" not in logged
+
+
+def test_an_event_loop_goes_on_where_no_thread_can_be_started(tmp_path: Path) -> None:
+    """A machine that is short of threads loses metrics, and no wait."""
+    assert "not sent from this process (no thread can be started)" in run(tmp_path, {}, "without_threads")

@@ -43,6 +43,8 @@ def emit(method: Literal["incr", "gauge"], name: str, value: int, tags: Mapping[
         _waiting().put_nowait(metric)
     except Full:
         _warn_once("too many are waiting to be sent")
+    except RuntimeError:  # the machine is short of threads, or the process is about to end
+        _warn_once("no thread can be started")
 
 
 def _plain(value: object) -> str:
