@@ -134,21 +134,49 @@ def test_a_person_who_leaves_calls_nobody(
     assert sandbox.requests == []
 
 
-def test_an_error_after_the_send_says_that_a_call_may_have_been_placed(run: Run, sandbox: Sandbox) -> None:
+def test_an_error_of_the_send_says_that_a_call_may_have_been_placed(run: Run, sandbox: Sandbox) -> None:
     """And that the same command places no second; it ends with 2."""
     posted: list[Seen] = []
 
     def api(seen: Seen) -> Answer:
         if seen.method == "POST":
             posted.append(seen)
-            return Answer(200, {"data": {"trace_id": "trace"}}) if len(posted) == 1 else Answer(409)
-        return Answer(401) if posted else Answer(200, {"data": [], "has_more": False, "total": 0})
+            return Answer(500 if len(posted) == 1 else 401)
+        return Answer(200, {"data": [], "has_more": False, "total": 0})
 
     with ScriptedServer(api) as server:
         there = {**connection(sandbox)["formant_default"], "host": server.base_url}
         status, _, err = run({"formant_default": there}, *QUICK, *TWICE)
     assert status == 2
     assert "A call may have been placed. The same command on the same day places no second." in err
+
+
+@pytest.mark.parametrize("is_refused", [True, False], ids=["key refused", "key accepted twice"])
+def test_an_error_after_the_send_costs_no_answer_of_a_call(
+    is_refused: bool, run: Run, sandbox: Sandbox
+) -> None:
+    """It was placed, perhaps twice: that is told, with what else is known, and what could not be read."""
+    posted: list[Seen] = []
+
+    def api(seen: Seen) -> Answer:
+        if seen.method == "POST":
+            posted.append(seen)
+            refused = len(posted) > 1 and is_refused
+            return Answer(409) if refused else Answer(200, {"data": {"trace_id": "trace"}})
+        return Answer(401) if posted else Answer(200, {"data": [], "has_more": False, "total": 0})
+
+    with ScriptedServer(api) as server:
+        there = {**connection(sandbox)["formant_default"], "host": server.base_url}
+        status, out, _ = run({"formant_default": there}, *QUICK, *TWICE)
+    assert status == 1
+    if is_refused:
+        assert "problem      call: placed; it could not be watched to its end: GET /v1/conv" in out
+        assert "The same command on the same day places no second." in out
+    else:
+        assert "problem      call: a second request with the same idempotency key was accepted" in out
+    assert "problem      open questions: what takes no call could not be read: GET /v1/conv" in out
+    assert "=> no" in out
+    assert "of 27 are answered." in out
 
 
 def test_a_key_that_is_accepted_twice_is_a_problem(run: Run, sandbox: Sandbox) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from formant_provider.api.client import CREATE_CALL
-from formant_provider.api.errors import DuplicateRequest, FormantError, InvalidRequest, may_have_been_placed
+from formant_provider.api.errors import DuplicateRequest, FormantError, InvalidRequest
 from formant_provider.api.models import CallReceipt, CallRequest
 from formant_provider.check.questions.answers import word
 from formant_provider.check.questions.placing import Clock, Placed, place
@@ -26,12 +26,14 @@ class Rung:
 
     :param repeat: what a second request with the same key was answered; ``None`` when it was not sent.
     :param repeats_values: whether the message of a 400 repeats what was sent; ``None``: it is not known.
+    :param error: what kept it from being watched to its end; ``None``: nothing did.
     """
 
     placed: Placed
     seen: Seen
     repeat: DuplicateRequest | CallReceipt | None = None
     repeats_values: bool | None = None
+    error: FormantError | None = None
 
 
 def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung:
@@ -40,7 +42,7 @@ def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung
     The same request is sent once more with the same key, of which the vendor promises that it is refused for
     24 hours, and only if the call was placed just now. A request without a number follows: it cannot ring.
 
-    :raises FormantError: the call was not placed, or cannot be watched; ``maybe_placed`` tells.
+    :raises FormantError: the call was not placed, or ``maybe_placed`` says that it may have been.
     """
     reader = Reader(hook.get_config(), clock.sleep)
     before = reader.newest(call.agent_id)
@@ -52,10 +54,13 @@ def ring(hook: FormantHook, call: CallRequest, clock: Clock, pace: Pace) -> Rung
     since_ms = placed.placement.since.timestamp() * 1000
     known = {name for name, at_ms in began.items() if placed.is_new or at_ms < since_ms}
     repeat = _repeated(hook, call) if placed.has_used_the_key else None
-    with may_have_been_placed():
-        seen = Watch(reader, clock, call, placed.receipt, known).run(pace)
-    _keep_outcome(hook, placed.receipt, seen)
-    return Rung(placed, seen, repeat, _repeats_values(reader, call.agent_id))
+    watch, error = Watch(reader, clock, call, placed.receipt, known), None
+    try:
+        watch.run(pace)
+    except FormantError as hindered:  # what the call has shown before is told all the same
+        error = hindered
+    _keep_outcome(hook, placed.receipt, watch.seen)
+    return Rung(placed, watch.seen, repeat, _repeats_values(reader, call.agent_id), error)
 
 
 def _keep_outcome(hook: FormantHook, receipt: CallReceipt, seen: Seen) -> None:
