@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.tasks.privacy import reveal
-from formant_provider.tasks.storage.uris import dataset_name, without_password
+from formant_provider.tasks.storage.uris import dataset_name, without_secrets
 from formant_provider.tasks.telling import told
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def lineage_of(task: Any, result: Mapping[str, Any]) -> OperatorLineage[Any, Any
     outputs = [each for field in WRITTEN if (each := _output(task, field, result)) is not None]
     facets: dict[str, Any] = {}
     if (batch_id := result.get("batch_id")) is not None:
-        source = without_password(task.hook.get_config().base_url)
+        source = without_secrets(task.hook.get_config().base_url)
         facets["externalQuery"] = ExternalQueryRunFacet(externalQueryId=str(batch_id), source=source)
     return OperatorLineage(inputs=inputs, outputs=outputs, run_facets=facets)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.assets import SCHEME
 from formant_provider.tasks.results import storable
-from formant_provider.tasks.storage.uris import holds_number, without_password
+from formant_provider.tasks.storage.uris import holds_number, without_secrets
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -75,4 +75,4 @@ def _of_event(result: Mapping[str, Any]) -> dict[str, Any]:
 def _public(name: str, value: Any) -> Any:
     if not name.endswith("_uri") or not value:
         return storable(value)
-    return None if holds_number(str(value)) else without_password(str(value))
+    return None if holds_number(str(value)) else without_secrets(str(value))

@@ -136,10 +136,13 @@ def test_an_uri_that_names_no_agent_is_refused_when_the_dag_is_parsed(uri: str) 
         Asset(uri)
 
 
-def test_a_password_in_an_address_is_not_told() -> None:
-    """The name of a connection stays in results_uri, and a key does not."""
-    from formant_provider.tasks.storage.uris import without_password
+def test_a_secret_in_an_address_is_not_told() -> None:
+    """The name of a connection stays in results_uri; a key and a signature do not."""
+    from formant_provider.tasks.storage.uris import without_secrets
 
-    assert without_password("s3://key:secret@bucket/a.csv") == "s3://bucket/a.csv"
-    assert without_password("s3://conn@bucket/a.csv") == "s3://conn@bucket/a.csv"
-    assert without_password(f"{os.sep}a.csv") == "/a.csv"
+    assert without_secrets("s3://bucket/a.csv?X-Amz-Signature=4f1c") == "s3://bucket/a.csv"
+    assert without_secrets("abfss://box@account/a.csv?sv=1&sig=4f1c#top") == "abfss://box@account/a.csv"
+    assert without_secrets("file:///a?b#c.csv") == "file:///a?b#c.csv"
+    assert without_secrets("s3://key:secret@bucket/a.csv") == "s3://bucket/a.csv"
+    assert without_secrets("s3://conn@bucket/a.csv") == "s3://conn@bucket/a.csv"
+    assert without_secrets(f"{os.sep}a.csv") == "/a.csv"

@@ -45,7 +45,11 @@ with DAG("lineage", schedule=None):
         task_id="call", agent_id=456, parameters={"customer_phone": "+14155550131"},
         outlets=[Asset("formant://agents/456")],
     )
-    batch >> calls >> export >> call
+    hidden = FormantCreateBatchCallOperator(
+        task_id="hidden", agent_id=456, name="b", contacts="file://{folder}/+14155550120.csv",
+        outlets=[Asset("formant://agents/456")],
+    )
+    batch >> calls >> export >> call >> hidden
 """
 
 RUN = """
@@ -69,6 +73,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     pytest.importorskip("airflow.providers.openlineage")
     folder = tmp_path_factory.mktemp("lineage")
     (folder / "people.csv").write_text("customer_phone,customer_name\n+14155550100,Asha\n+14155550120,Asha\n")
+    (folder / "+14155550120.csv").write_text("customer_phone\n+14155550120\n")
     (folder / "source").write_text(DAG_SOURCE.replace("{folder}", str(folder)))
     events = folder / "events.jsonl"
     with Sandbox(api_key="key-1234567", speed=500, rate_limit=None) as sandbox:
@@ -137,6 +142,12 @@ def test_an_agents_asset_is_a_dataset(told: dict[str, dict[str, Any]]) -> None:
     ]
 
 
+def test_a_file_whose_address_holds_a_number_is_told_in_no_way(told: dict[str, dict[str, Any]]) -> None:
+    """Neither by this package, nor by Airflow, which would tell of each file that its own path opens."""
+    assert told["hidden"].get("inputs", []) == []
+    assert [each["name"] for each in told["hidden"]["outputs"]] == ["agents/456"]
+
+
 def test_nothing_private_is_told(told: dict[str, dict[str, Any]]) -> None:
     """Neither a number nor a parameter's value, nor the key."""
     assert told["batch"]["job"]["name"] == "lineage.batch"
@@ -149,11 +160,24 @@ def test_nothing_private_is_told(told: dict[str, dict[str, Any]]) -> None:
     [
         ("s3://conn@bucket/a/b.csv", ("s3://bucket", "a/b.csv")),
         ("s3a://key:secret@bucket/a.csv", ("s3://bucket", "a.csv")),
+        ("s3://bucket/a.csv?X-Amz-Signature=4f1c&X-Amz-Expires=60", ("s3://bucket", "a.csv")),
+        ("https://files.example/a.csv?sig=4f1c#top", ("https://files.example", "a.csv")),
         ("gs://bucket", ("gs://bucket", "/")),
+        ("s3://bucket-123456789012/2026/03/18/a.csv", ("s3://bucket-123456789012", "2026/03/18/a.csv")),
+        (
+            "/data/20260318T1000/1773828000/1773828000123.csv",
+            ("file", "/data/20260318T1000/1773828000/1773828000123.csv"),
+        ),
+        ("/data/202603181000/20260318100000.csv", ("file", "/data/202603181000/20260318100000.csv")),
+        ("/data/run#1/a?b.csv", ("file", "/data/run#1/a?b.csv")),
         ("/data/a.csv", ("file", "/data/a.csv")),
         ("file:///data/a.csv", ("file", "/data/a.csv")),
         ("/calls/+14155550100.csv", None),
         ("s3://bucket/%2B14155550100.csv", None),
+        ("/calls/14155550100.csv", None),
+        ("s3://bucket/0014155550100/a.csv", None),
+        ("s3://bucket/4155550100.wav", None),
+        ("s3://bucket/call_919876543210.wav", None),
         ("customer_phone\n+14155550100", None),
         ("None", None),
         (None, None),

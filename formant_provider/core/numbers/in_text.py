@@ -14,6 +14,10 @@ TELLING = 7
 _APART = r"[\W_]*"
 _NUMBER = re.compile(rf"\d(?:{_APART}\d){{{TELLING - 1},}}")
 _INTERNATIONAL = re.compile(rf"[+\uff0b](?:{_APART}\d){{{TELLING},}}")
+# Digits alone, as many as a number has at least with its area code. Those that begin with a 1 are eleven, so
+# seconds and milliseconds since 1970 are none; nor is a moment from 2020 on without signs between.
+_MOMENT = r"20[2-9]\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?(?!\d)"
+_BARE = re.compile(rf"(?<!\d)(?!{_MOMENT})(?:1\d{{10}}|[02-9]\d{{9,14}})(?!\d)")
 # A day or a moment is told by as many digits as a number has, and is none.
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.(?:\d{6}|\d{3}))?)?"
 _OFFSET = r"Z|[+-](?:0\d|1[0-4]):?(?:00|15|30|45)"
@@ -30,6 +34,11 @@ def may_hold_number(text: str) -> bool:
 def holds_international(text: str) -> bool:
     """Whether a plus sign and as many digits as a number has stand together."""
     return _INTERNATIONAL.search(_plain(text)) is not None
+
+
+def holds_bare_number(text: str) -> bool:
+    """Whether as many digits as a number has with its area code stand together, and nothing between them."""
+    return _BARE.search(_plain(text)) is not None
 
 
 def without_international(text: str) -> str:

@@ -161,7 +161,7 @@ class RequestMethods:
             with self.get_conn() as client:
                 recording = client.download_recording(name, file)
             file.seek(0)
-            with target.open("wb") as sink:
+            with target.fs.open(target.path, "wb") as sink:
                 shutil.copyfileobj(file, sink)
         return recording
 
@@ -248,6 +248,9 @@ def id_of(field: str, value: object) -> str:
 
 def file_at(field: str, place: str) -> Any:
     """Return the file that a path or a URI names.
+
+    It is to be opened through its ``fs``: what Airflow's path itself opens it tells to OpenLineage by its
+    whole address, which may hold a number or a key.
 
     :raises InvalidInput: it names none, or Airflow knows no such storage.
     """

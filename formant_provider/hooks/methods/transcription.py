@@ -88,7 +88,7 @@ class TranscriptionMethods:
         source: Any = file_at("audio", audio)
         with tempfile.TemporaryDirectory(prefix="formant-audio-") as folder:
             copy = Path(folder) / f"audio{Path(source.name).suffix}"
-            with source.open("rb") as file, copy.open("wb") as target:
+            with source.fs.open(source.path, "rb") as file, copy.open("wb") as target:
                 shutil.copyfileobj(file, target)
             with self.get_conn() as client:
                 return client.create_transcription_job(copy, **chosen)

@@ -205,11 +205,12 @@ def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None
 
 def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | None]:
     """Count the rows of a report: those who were called by status, and the others."""
+    from formant_provider.tasks.storage.files import open_to_read
     from formant_provider.tasks.storage.tables import read_rows
 
     counts: Counter[tuple[bool, str]] = Counter()
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             form = form_of("results_uri", results_uri)
             for status, reason in read_rows(file, ("status", "reason"), form):
                 counts[bool(reason), status or "unknown"] += 1

@@ -272,10 +272,11 @@ def _opened(field: str, root: ObjectStoragePath, names: list[str]) -> list[Part]
 def open_to_read(path: Any) -> Any:
     """Open a file, to be read to the end that it has now.
 
-    Some storages remember how long a file was when they listed it, and read no further.
+    Some storages remember how long a file was when they listed it, and read no further. What Airflow's path
+    itself opens it tells to OpenLineage by its whole address, which may hold a number or a key.
     """
     path.fs.invalidate_cache()
-    return path.open("rb", block_size=_BLOCK_BYTES)
+    return path.fs.open(path.path, "rb", block_size=_BLOCK_BYTES)
 
 
 def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:

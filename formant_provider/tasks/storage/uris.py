@@ -1,9 +1,9 @@
-"""What of a file's address may be told to other systems: never a password, and no address with a number."""
+"""What of a file's address may be told to other systems: no key, password or signature, and no number."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 # Other names of the same storage.
 _SAME = {"s3a": "s3", "gcs": "gs", "local": "file"}
@@ -22,14 +22,14 @@ class DatasetName(NamedTuple):
 def dataset_name(value: object) -> DatasetName | None:
     """Return how lineage names a file; ``None`` for what is no address, or may hold a phone number.
 
-    The name of the connection in an address is left out, as are keys in it.
+    The name of the connection in an address is left out, as are keys and signatures in it.
     """
     from formant_provider.tasks.storage.files import is_place
 
     text = str(value).strip() if value is not None else ""
     if text in {"", "None"} or not is_place(text) or holds_number(text):
         return None
-    uri = urlsplit(text)
+    uri = _split(text)
     scheme = _SAME.get(uri.scheme, uri.scheme) or "file"
     if scheme == "file":
         return DatasetName("file", uri.path)
@@ -37,14 +37,29 @@ def dataset_name(value: object) -> DatasetName | None:
 
 
 def holds_number(address: str) -> bool:
-    """Whether an address holds a phone number with its plus sign, also where that is written as ``%2B``."""
-    from formant_provider.core.numbers.in_text import holds_international
+    """Whether an address holds a phone number: with its plus sign, or as digits alone in the path.
 
-    return holds_international(unquote(address))
+    A plus sign may be written as ``%2B``. The digits in the name of a bucket are those of an account.
+    """
+    from formant_provider.core.numbers.in_text import holds_bare_number, holds_international
+
+    return holds_international(unquote(address)) or holds_bare_number(unquote(_split(address).path))
 
 
-def without_password(address: str) -> str:
-    """Return an address without a password; the name of a connection stays in it."""
-    uri = urlsplit(address)
+def without_secrets(address: str) -> str:
+    """Return an address without a password and a signature; the name of a connection stays in it."""
+    uri = _split(address)
     user, _, host = uri.netloc.rpartition("@")
-    return urlunsplit(uri._replace(netloc=host)) if ":" in user else address
+    return urlunsplit(uri._replace(netloc=host)) if ":" in user else urlunsplit(uri)
+
+
+def _split(address: str) -> SplitResult:
+    """Return the parts of an address without its query, which may be signed, and its fragment.
+
+    The name of a file on this machine may hold any character.
+    """
+    uri = urlsplit(address)
+    if _SAME.get(uri.scheme, uri.scheme) in {"", "file"}:
+        whole = address.partition("://")[2] if uri.scheme else address
+        return uri._replace(path=whole, query="", fragment="")
+    return uri._replace(query="", fragment="")

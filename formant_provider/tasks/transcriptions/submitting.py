@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from formant_provider.tasks.storage.files import to_file
+from formant_provider.tasks.storage.files import open_to_read, to_file
 from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Submitter:
         copy = self.folder / f"audio{Path(name).suffix}"
         try:
             source: Any = place / name
-            with source.open("rb") as file, copy.open("wb") as target:
+            with open_to_read(source) as file, copy.open("wb") as target:
                 shutil.copyfileobj(file, target)
         except FileNotFoundError:
             raise InputNotFound("audio", f"there is no file {self.task.audio}") from None
@@ -102,9 +102,9 @@ class Submitter:
         from formant_provider.core.transcriptions.submission import JobReceipt
 
         folder, name = to_file("output_uri", self.task.output_uri)
-        file: Any = folder / name
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            written = json.loads(file.read_bytes())
+            with open_to_read(folder / name) as file:
+                written = json.loads(file.read())
             if written[KEY_FIELD] == key:
                 return JobReceipt(str(written["job_id"]))
         return None
