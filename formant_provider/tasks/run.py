@@ -45,8 +45,13 @@ class TaskRun:
 
     @property
     def has_tries_left(self) -> bool:
-        """Whether Airflow tries again when this try fails. A clear raises ``max_tries``."""
-        return bool(self._ti.try_number <= self._ti.max_tries)
+        """Whether Airflow tries again when this try fails."""
+        return self.try_number <= self.max_tries
+
+    @property
+    def max_tries(self) -> int:
+        """How many tries may be followed by another: the same in all retries, and more after a clear."""
+        return int(self._ti.max_tries)
 
     @property
     def map_index(self) -> int:

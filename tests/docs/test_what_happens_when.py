@@ -135,7 +135,11 @@ LISTS = {
         "a_list_may_return_when_its_time_is_up",
     ],
     "a file of the results cannot be written at the end": [
-        "a_file_that_cannot_be_written_at_the_end_loses_no_count_and_calls_nobody_again"
+        "a_file_that_cannot_be_written_at_the_end_loses_no_count_and_calls_nobody_again",
+        "a_retry_that_writes_the_file_of_an_expired_list_calls_nobody_further",
+    ],
+    "the same, below 3.3, when the time of `timeout` is up": [
+        "an_expired_list_whose_file_cannot_be_written_is_not_retried_where_nothing_remembers_its_time"
     ],
     "`progress_uri` cannot be written": ["progress_that_cannot_be_written_ends_nothing"],
     "the file of the list is missing when the list goes on": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +103,16 @@ def test_a_list_needs_something_that_remembers(sandbox: Sandbox) -> None:
     assert run.state == "failed"
     assert not sandbox.requests
     assert "store_conn_id" in str(run.error)
+
+
+def test_an_expired_list_whose_file_cannot_be_written_is_not_retried_where_nothing_remembers_its_time(
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """Before Airflow 3.3 a retry would call people after ``timeout``, so there is none."""
+    (tmp_path / "there").touch()  # a file where the folder should be
+    fields = {"results_uri": str(tmp_path / "there" / "r.csv"), "on_timeout": "return"}
+    run = run_task(a_list(rows(*numbers(3)), timeout=0.001, **fields), channel, state_store=False)
+    assert run.state == "failed", run.log_text
+    assert "Clear this task to write the file" in str(run.error)
+    assert run.xcoms["return_value"]["by_reason"] == {"expired": 3}
+    assert not sandbox.rings

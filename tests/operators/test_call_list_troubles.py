@@ -59,6 +59,27 @@ def test_a_file_that_cannot_be_written_at_the_end_loses_no_count_and_calls_nobod
     assert sandbox.rings == ONCE
 
 
+@pytest.mark.parametrize("on_timeout", ["fail", "return"])
+def test_a_retry_that_writes_the_file_of_an_expired_list_calls_nobody_further(
+    on_timeout: str, sandbox: Sandbox, channel: FakeSupervisor, contacts: Path, tmp_path: Path
+) -> None:
+    """The time that was up in an earlier try stays up, until the task is cleared."""
+    place = tmp_path / "there" / "list.csv"
+    fields = {"results_uri": str(place), "timeout": 0.001, "on_timeout": on_timeout}
+    (tmp_path / "there").touch()  # a file where the folder should be
+    first = run_list(channel, str(contacts), fields)
+    assert (first.state, first.xcoms["return_value"]["status"]) == ("up_for_retry", "expired")
+    (tmp_path / "there").unlink()
+    again = run_list(channel, str(contacts), {**fields, "timeout": 60}, try_number=2)
+    assert again.state == {"fail": "failed", "return": "success"}[on_timeout]
+    assert again.xcoms["return_value"]["by_reason"] == {"expired": 3}
+    assert place.read_text().count(",expired,") == 3
+    assert not sandbox.rings
+    cleared = run_list(channel, str(contacts), {**fields, "timeout": 60}, try_number=3, clear_number=1)
+    assert cleared.state == "success"
+    assert sandbox.rings == ONCE
+
+
 def test_progress_that_cannot_be_written_ends_nothing(
     sandbox: Sandbox, channel: FakeSupervisor, contacts: Path, tmp_path: Path
 ) -> None:

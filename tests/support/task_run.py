@@ -53,7 +53,7 @@ class Attempt:
     :param run_after: when the run was due; default: the end of its data interval.
     :param partition_date: of a partitioned run; Airflow before 3.2 has none.
     :param source_runs: ids of the runs whose asset events started this one; ``None`` is an event of no run.
-    :param max_tries: retries that are allowed; default: the operator's ``retries``.
+    :param max_tries: retries that are allowed; default: the operator's ``retries``, plus one a clear.
     :param should_retry: what the server says about another try; default: worked out from the tries.
     :param resume_event: payload of the event that ends the last deferral of this task.
     :param resume_timeout: the last deferral of this task ran into its timeout.
@@ -189,7 +189,7 @@ def _run(ti: Any, at: Attempt) -> tuple[str, BaseException | None]:
 
 
 def _task_instance(operator: Any, channel: FakeSupervisor, task: TaskKey, at: Attempt) -> Any:
-    max_tries = _retries(operator) if at.max_tries is None else at.max_tries
+    max_tries = _retries(operator) + at.clear_number if at.max_tries is None else at.max_tries
     return task_runner.RuntimeTaskInstance.model_construct(
         **task._asdict(),
         id=channel.begin(task, resumed=at.resumed),

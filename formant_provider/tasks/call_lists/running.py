@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from formant_provider.core.call_lists.rows import RowReader
     from formant_provider.core.call_lists.work import ListWork
     from formant_provider.core.calls.facts import Policy
+    from formant_provider.tasks.call_lists.deadline import Deadline
     from formant_provider.tasks.call_lists.fields import CallListTask
     from formant_provider.tasks.call_lists.hold import Hold
     from formant_provider.tasks.call_lists.ledgers import Ledgers
@@ -55,7 +56,7 @@ def now() -> datetime:
 class ListRun:
     """One wake of a list, whose rows are on a board.
 
-    :param deadline: after it nothing is placed, aware.
+    :param deadline: after it nothing is placed.
     :param stopped: whether this process is to end.
     :param was_deferred: whether this try continues after a wait.
     :param show: is given the board now and then while the list is worked off.
@@ -65,7 +66,7 @@ class ListRun:
     context: Context
     board: Board
     folder: Path
-    deadline: datetime
+    deadline: Deadline
     stopped: Callable[[], bool]
     was_deferred: bool
     show: Callable[[Board], None]
@@ -281,8 +282,8 @@ class ListRun:
         """Return in a word and in words why nothing is placed any more."""
         if to_hold(self.task.hold):  # a rendered option does not change while the task lasts
             return "held", "the option hold of the task says so"
-        if now() >= self.deadline:
-            return "expired", f"the time of the list is up (timeout, {self.deadline})"
+        if self.deadline.is_over():
+            return "expired", f"the time of the list is up (timeout, {self.deadline.until})"
         rule, ended = self._stop_rule, self.board.ended()
         if rule is not None and ended != self._judged_at:
             self._judged_at, self._stops_for = ended, rule.reason(self.board.tally())

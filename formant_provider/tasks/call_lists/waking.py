@@ -6,11 +6,14 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from formant_provider.tasks.call_lists.deadline import Deadline
 from formant_provider.tasks.call_lists.dry_run import dry_run_result
 from formant_provider.tasks.call_lists.ending import (
     FINISHED,
@@ -26,6 +29,7 @@ from formant_provider.tasks.dry_run import is_dry_run
 from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
+from formant_provider.tasks.run import TaskRun
 from formant_provider.tasks.waiting import defer_wait
 
 if TYPE_CHECKING:
@@ -73,9 +77,9 @@ def _work_off(
 ) -> dict[str, Any]:
     from formant_provider.core.call_lists.board import Board
 
-    until = deadline or now() + timedelta(seconds=task.timeout_s)
+    limit = Deadline.of(TaskRun(context), deadline, task.timeout_s)
     with Board(folder, task.following.success_statuses) as board:
-        run = ListRun(task, context, board, folder, until, stopped, deadline is not None, show=lambda _: None)
+        run = ListRun(task, context, board, folder, limit, stopped, deadline is not None, show=lambda _: None)
         run.show = lambda shown: _show(run, shown)
         refuse_shared_files(task, run.run)
         run.read()
@@ -88,7 +92,7 @@ def _work_off(
         if rest is not None:
             tell_progress(run.progress, board, task.hook, run.run)
             _tell(run, resumes_at=rest.until)
-            _defer(task, rest, until)
+            _defer(task, rest, limit.until)
         return _finish(run, context)
 
 
@@ -130,7 +134,7 @@ def _finish(run: ListRun, context: Context) -> dict[str, Any]:
     tell_progress(run.progress, board, task.hook, run.run)
     uris: dict[str, str | None] = {"results_uri": None, "summary_uri": None}
     result = partial(result_of, board, of_row(context, task.reference), status=status, uris=uris)
-    with _leaving_counts(context, result):
+    with _leaving_counts(run, context, result):
         uris["results_uri"] = _write_results(run)
         uris["summary_uri"] = _write_summary(run)
     _tell(run, status=status)
@@ -138,12 +142,20 @@ def _finish(run: ListRun, context: Context) -> dict[str, Any]:
 
 
 @contextmanager
-def _leaving_counts(context: Context, result: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Leave the counts of a list when a file of it cannot be written: its calls are over all the same."""
+def _leaving_counts(run: ListRun, context: Context, result: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Leave the counts of a list when a file of it cannot be written: its calls are over all the same.
+
+    :raises AirflowFailException: a retry would call people, since it would not know that the time is up.
+    """
     try:
         yield
-    except Exception:  # whatever its storage raises
+    except Exception as error:  # whatever its storage raises
         push_result(context, result())
+        if not run.deadline.is_known_to_a_retry:
+            raise AirflowFailException(
+                f"A file of this list could not be written ({type(error).__name__}), and its time is up."
+                " Clear this task to write the file, and to call those who were not called."
+            ) from error
         log.error(
             "A file of this list could not be written. Its calls are over, and are not placed again: a retry"
             " of this task, or a clear, writes the file."
