@@ -21,6 +21,7 @@ DAG = """
 from airflow.sdk import DAG, task, task_group
 from formant_provider.operators.batch import FormantCreateBatchCallOperator as BatchCall
 from formant_provider.operators.call import FormantCreateCallOperator as Call
+from formant_provider.operators.transcription import FormantTranscribeOperator as Transcribe
 
 PEOPLE = [{"customer_phone": "+14155550100"}, {"customer_phone": "+14155550110"}]
 
@@ -41,6 +42,9 @@ ONE = 'Call(task_id="call", agent_id=456, parameters=PEOPLE[0], retries=1, OPTIO
 QUICK = "lookup_timeout=0.5"
 MAPPED = f'Call.partial(task_id="call", agent_id=456, retries=1, {QUICK}).expand(parameters=PEOPLE)'
 BATCH_CALL = 'BatchCall(task_id="call", agent_id=456, contacts=PEOPLE, name="dues", retries=1)'
+TRANSCRIPTION = (
+    'Transcribe(task_id="call", audio="AUDIO", output_uri="AUDIO.{{ loop.index }}", poll_interval=0.2)'
+)
 WAITS = "wait_for_completion=True, poll_interval=0.2, deferrable="
 EXAMPLE = Path(__file__).parents[2] / "dags_examples" / "formant_until_reached.py"
 Run = Callable[..., DagResult]
@@ -163,3 +167,14 @@ def test_a_clear_in_a_loop_rings_nobody_again(operator: str, gate: bool, sandbox
     run(operator, on=Cleared(first.run_id, ["once_more.call", *["once_more.__loop_gate"] * gate]))
     assert sandbox.rings == rings
     assert set(rings.values()) == {3}
+
+
+def test_a_clear_of_a_loop_s_gate_submits_no_audio_again(sandbox: Sandbox, run: Run, tmp_path: Path) -> None:
+    """Each iteration is a job of its own; one that replaces another goes on with that one's."""
+    audio = tmp_path / "said.wav"
+    audio.write_bytes(b"RIFF")
+    operator = TRANSCRIPTION.replace("AUDIO", str(audio))
+    first = run(operator)
+    assert len(sandbox.transcriptions) == 3
+    run(operator, on=Cleared(first.run_id, ["once_more.call", "once_more.__loop_gate"]))
+    assert len(sandbox.transcriptions) == 3

@@ -18,6 +18,7 @@ from support.versions import HAS_STATE_STORE
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 SAID = "Yes, I can talk."
+PARKED = "clear this task with resubmit_if_unconfirmed=True"
 
 
 def an_audio(folder: Path, name: str = "private-asha.wav") -> Path:

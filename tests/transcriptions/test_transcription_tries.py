@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from transcriptions.job import a_try, an_audio, an_operator, first_part, posts, written
+from transcriptions.job import PARKED, a_try, an_audio, an_operator, first_part, posts, written
 
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import TRANSCRIBE
@@ -25,7 +24,6 @@ STORES = pytest.mark.parametrize(
     [pytest.param(True, marks=needs_state_store), False],
     ids=["with a ledger", "below Airflow 3.3"],
 )
-PARKED = "clear this task with resubmit_if_unconfirmed=True"
 
 
 @pytest.fixture
@@ -211,48 +209,6 @@ def test_the_result_of_an_earlier_try_is_a_witness(
     assert posts(sandbox) == 1
     other = a_try(channel, tmp_path, 2, state_store=False, idempotency_key="other")
     assert (other.state, posts(sandbox)) == ("failed", 1)
-
-
-@needs_state_store
-def test_a_cleared_list_in_another_order_submits_nothing(
-    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
-) -> None:
-    """A row that has moved finds its result, or is parked: nobody knows whether it was submitted."""
-    names = ("a", "b")
-
-    def run_row(index: int, name: str, number: int) -> Any:
-        an_audio(tmp_path, f"{name}.wav")
-        task = an_operator(tmp_path, audio=f"{tmp_path}/{name}.wav", output_uri=f"{tmp_path}/{name}.json")
-        return run_task(task, channel, try_number=number, map_index=index, clear_number=number - 1)
-
-    for index, name in enumerate(names):
-        assert run_row(index, name, 1).state == "success"
-    (tmp_path / "b.json").unlink()
-    moved = [run_row(index, name, 2) for index, name in enumerate(reversed(names))]
-    assert [run.state for run in moved] == ["failed", "success"]
-    assert PARKED in str(moved[0].error)
-    assert (posts(sandbox), len(sandbox.transcriptions)) == (2, 2)
-
-
-@needs_state_store
-def test_a_cleared_loop_submits_nothing(sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path) -> None:
-    """A clear of a loop's gate (Airflow 3.4) replaces iterations by first tries with an empty store."""
-
-    def run_iteration(index: int, clears: int) -> Any:
-        def in_a_loop(context: Any) -> None:
-            context["loop"] = SimpleNamespace(index=index)
-
-        channel.state.clear()
-        task = an_operator(tmp_path, output_uri=f"{tmp_path}/{index}.json", pre_execute=in_a_loop)
-        return run_task(task, channel, clear_number=clears)
-
-    first = [run_iteration(index, 0) for index in range(2)]
-    again = [run_iteration(index, 1) for index in range(2)]
-    assert [run.xcoms["job_id"] for run in again] == [run.xcoms["job_id"] for run in first]
-    assert (posts(sandbox), len({run.xcoms["job_id"] for run in first})) == (2, 2)
-    (tmp_path / "1.json").unlink()
-    assert PARKED in str(run_iteration(1, 2).error)
-    assert posts(sandbox) == 2
 
 
 @STORES

@@ -9,9 +9,9 @@ What is known                                     What follows
 ================================================  =========================================================
 the ledger has a receipt                          nothing is sent: that job
 the result of an earlier try names its job        nothing is sent: that job
-a job may have been accepted, in an earlier try   :class:`TranscriptionOutcomeUnknown`, or with
-or for another row of a list, or iteration of a   ``resubmit_if_unconfirmed`` it is submitted
-loop, that was cleared
+a job may have been accepted, in an earlier try,  :class:`TranscriptionOutcomeUnknown`, or with
+for another row of a list that was cleared or     ``resubmit_if_unconfirmed`` it is submitted
+has changed, or before a loop was cleared
 otherwise                                         it is submitted, after the doubt was written down
 ================================================  =========================================================
 
@@ -59,8 +59,8 @@ class SubmissionPolicy:
     """What the user chose, and what is known of others. Values only.
 
     :param resubmit_if_unconfirmed: whether to submit what may have been submitted before.
-    :param others_may_have: whether another row of the task, or an iteration of its loop that a clear has
-        replaced, may have submitted this audio, of which nothing tells here.
+    :param others_may_have: whether another row, or an iteration of the loop that a clear has replaced, may
+        have submitted this audio, of which nothing tells here.
     """
 
     resubmit_if_unconfirmed: bool
@@ -93,15 +93,26 @@ class Submission:
         intent = known or TranscriptionIntent(self.request.key, self.now())
         if intent.receipt is not None:
             return intent.receipt
-        if intent.sent is Sent.UNCLEAR or (known is None and self.policy.others_may_have):
-            if (found := self.find_result()) is not None:
-                log.info("The result of an earlier try names its job: %s.", found.job_id)
-                note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=found))
-                return found
+        in_doubt = intent.sent is Sent.UNCLEAR or (known is None and self.policy.others_may_have)
+        found = self._result(is_needed=in_doubt) if known is None or in_doubt else None
+        if found is not None:
+            log.info("The result of an earlier try names its job: %s.", found.job_id)
+            note(self.ledger, replace(intent, sent=Sent.UNCLEAR, receipt=found))
+            return found
+        if in_doubt:
             self._refuse_doubt(intent)
         if known is None:  # a try that dies before its first send leaves no doubt
             self.ledger.write(intent)
         return self._submit(intent)
+
+    def _result(self, *, is_needed: bool) -> JobReceipt | None:
+        """Look at the result of an earlier try; where nothing is in doubt, its storage may refuse that."""
+        try:
+            return self.find_result()
+        except Exception:
+            if is_needed:
+                raise
+            return None
 
     def _submit(self, intent: TranscriptionIntent) -> JobReceipt:
         """Upload the audio, and write down what came of it."""

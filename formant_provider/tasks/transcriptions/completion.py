@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# In the receipt of a wait: the key of the job. A mapped list may have changed when the task goes on.
+_KEY = "request_key"
+
 
 def blank(run: TaskRun) -> dict[str, Any]:
     """Return the result of a task of which nothing is known yet."""
@@ -41,7 +44,7 @@ def wait(task: TranscriptionTask, receipt: dict[str, Any], run: TaskRun) -> dict
 
     deadline = now() + timedelta(seconds=task.timeout_s)
     log.info("Waiting until %s for transcription job %s.", deadline, receipt["job_id"])
-    trigger = _trigger(task, receipt, deadline)
+    trigger = _trigger(task, {**receipt, _KEY: build(task, run).key}, deadline)
     if task.deferrable:
         defer_wait(task, trigger, deadline)
     with ending_the_task(WAITING_FOR_A_TRANSCRIPTION, task.hook):
@@ -72,15 +75,25 @@ def conclude(task: TranscriptionTask, end: TranscriptionEnd, run: TaskRun) -> di
     from formant_provider.api.transcription_models import COMPLETED
     from formant_provider.tasks.failures import WAITING_FOR_A_TRANSCRIPTION, ending_the_task
 
+    key = build(task, run).key
+    is_another = end.receipt.pop(_KEY, key) != key
     result = {**end.receipt, "status": end.status}
     with ending_the_task(WAITING_FOR_A_TRANSCRIPTION, task.hook):
         end.raise_error()
-        if end.is_over and end.status == COMPLETED:
+        if end.is_over and end.status == COMPLETED and not is_another:
             with task.hook.get_conn(LAST_READ) as client:
                 job = client.get_transcription_job(end.job_id)
-            return result | _write(task, job, build(task, run).key)
+            return result | _write(task, job, key)
     push_result(run.context, result)
-    raise AirflowFailException(_what_to_do(end))
+    raise AirflowFailException(_of_another(end) if is_another else _what_to_do(end))
+
+
+def _of_another(end: TranscriptionEnd) -> str:
+    return (
+        f"The audio of this task has changed while it waited, and transcription job {end.job_id} is of the"
+        " audio before: nothing is written. A row of a mapped task comes to that when its list changes."
+        " Clear the task with the audio as it was: it submits nothing, and writes the result of that job."
+    )
 
 
 def _what_to_do(end: TranscriptionEnd) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from formant_provider.tasks.storage.files import open_to_read, to_file
+from formant_provider.tasks.storage.files import to_file
 from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
@@ -70,14 +70,25 @@ class Submitter:
         task, run = self.task, self.run
         to_file("output_uri", task.output_uri)  # before anything is sent
         request = build(task, run, self._fetch_audio)
-        # A clear may bring a list back in another order, and replaces iterations of a loop by first tries.
-        others_may_have = run.may_follow_another and run.was_cleared
-        policy = SubmissionPolicy(task.resubmit_if_unconfirmed, others_may_have)
+        policy = SubmissionPolicy(task.resubmit_if_unconfirmed, self._others_may_have(request.key))
         ledger = ledger_for(run, TranscriptionIntent, request.key)
         with task.hook.get_conn() as client:
             return Submission(
                 request, client, ledger, policy, now, lambda: self._find_result(request.key), self._check
             ).run()
+
+    def _others_may_have(self, key: str) -> bool:
+        """Whether another task instance of this run may have submitted the same.
+
+        A row knows what was sent from its position, and a list may come back in another order. Where other
+        audio was at this position before, it has, whether Airflow tells of a clear or not.
+        """
+        from formant_provider.tasks.ledger import TRANSCRIPTIONS_ENTRY, keys_in
+
+        run = self.run
+        if run.was_cleared and run.may_follow_another:
+            return True
+        return run.is_mapped and any(known != key for known in keys_in(run, TRANSCRIPTIONS_ENTRY))
 
     def _fetch_audio(self) -> Path:
         """Copy the audio to this machine's disk, so that nothing was sent when its storage fails."""
@@ -87,7 +98,7 @@ class Submitter:
         copy = self.folder / f"audio{Path(name).suffix}"
         try:
             source: Any = place / name
-            with open_to_read(source) as file, copy.open("wb") as target:
+            with source.open("rb") as file, copy.open("wb") as target:
                 shutil.copyfileobj(file, target)
         except FileNotFoundError:
             raise InputNotFound("audio", f"there is no file {self.task.audio}") from None
@@ -102,9 +113,9 @@ class Submitter:
         from formant_provider.core.transcriptions.submission import JobReceipt
 
         folder, name = to_file("output_uri", self.task.output_uri)
+        file: Any = folder / name
         with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-            with open_to_read(folder / name) as file:
-                written = json.loads(file.read())
+            written = json.loads(file.read_bytes())
             if written[KEY_FIELD] == key:
                 return JobReceipt(str(written["job_id"]))
         return None
