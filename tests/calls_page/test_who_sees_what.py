@@ -6,8 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from formant_provider.store.overview import dag_ids_in
 from formant_provider.store.store import Store
-from support.calls_page import CallsPage, Visitor, add_call, fill
+from support.calls_page import CallsPage, Visitor, add_call, calls_page, connections_to, fill
+from support.databases import Database
+from support.stores import new_store
 
 DAGS = ("renewals", "surveys")
 
@@ -83,3 +86,18 @@ def test_no_answer_is_kept_or_framed_by_others(query: str, page: CallsPage) -> N
         assert "frame-ancestors 'self'" in policy
         assert "unsafe" not in policy
         assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_who_may_read_the_last_of_many_dags_sees_its_calls(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that somebody has to look at is hidden by no number of other DAGs, on any database."""
+    store, dags = new_store(database), [f"dag_{number:04}" for number in range(1201)]
+    for dag_id in dags:
+        add_call(store, dag_id=dag_id, state="unclear", reference=f"of-{dag_id}")
+    assert dag_ids_in(store) == dags
+    with calls_page(monkeypatch, connections_to(database)) as page:
+        text = page.visitor("only_dag_1200").get().text
+        assert "of-dag_1200" in text
+        assert "<dt>Unconfirmed</dt><dd>1</dd>" in text
+        assert "<dt>Calls</dt><dd>1,201</dd>" in page.visitor().get().text

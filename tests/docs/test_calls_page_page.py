@@ -22,8 +22,8 @@ def test_every_section_is_described() -> None:
 
 def test_its_limits_are_named() -> None:
     """How far it looks back, and how much it shows."""
-    assert (LOOKS_BACK.days, MOST_ROWS, MOST_DAGS) == (7, 50, 1000)
-    for words in ("the seven days before", "the newest 50", "the first 1,000"):
+    assert (LOOKS_BACK.days, MOST_ROWS, MOST_DAGS) == (7, 50, 10_000)
+    for words in ("the seven days before", "the newest 50", "the first 10,000"):
         assert words in PAGE
 
 
