@@ -22,7 +22,15 @@ from formant_provider.api.models import CallReceipt, CallRequest, Conversation, 
 from formant_provider.api.multipart import Form
 from formant_provider.api.pages import Page
 from formant_provider.api.retry import Quota, RetryPolicy
-from formant_provider.api.telemetry import SILENT, Telemetry
+from formant_provider.api.telemetry import (
+    BATCHES_PLACED,
+    BATCHES_REFUSED,
+    CALLS_PLACED,
+    CALLS_REFUSED,
+    SILENT,
+    Telemetry,
+    counting,
+)
 from formant_provider.api.transcription_models import TranscriptFormat, TranscriptionJob
 from formant_provider.api.transport import Request, Transport
 
@@ -124,18 +132,17 @@ class FormantClient:
         :raises RetryableError: the server took no call within the retry policy; see ``retry_after_s``.
         :raises FormantError: of any kind; ``maybe_placed`` says whether one of these may have placed it.
         """
-        answer = self._transport.send(
-            Request(
-                CREATE_CALL,
-                "/v1/call",
-                body=request.body(),
-                private=tuple(request.private_texts()),
-                before_send=before_send,
-                after_send=after_send,
-                places_call=True,
-            )
+        wanted = Request(
+            CREATE_CALL,
+            "/v1/call",
+            body=request.body(),
+            private=tuple(request.private_texts()),
+            before_send=before_send,
+            after_send=after_send,
+            places_call=True,
         )
-        return CallReceipt.from_json(answer["data"])
+        with counting(self.telemetry, CALLS_PLACED, CALLS_REFUSED, request.agent_id):
+            return CallReceipt.from_json(self._transport.send(wanted)["data"])
 
     def list_conversations(
         self, agent_id: int | None = None, *, limit: int = 20, offset: int = 0
@@ -196,19 +203,17 @@ class FormantClient:
         :raises FormantError: of any kind; ``maybe_placed`` says whether it may have been accepted.
         :raises OSError: the file cannot be opened; nothing was sent.
         """
-        with open(file, "rb") as source:
-            form = Form({"agent_id": str(agent_id), "name": name}, source)
-            answer = self._transport.send(
-                Request(
-                    CREATE_BATCH_CALL,
-                    "/v1/batch-call",
-                    form=form,
-                    before_send=before_send,
-                    places_call=True,
-                    idempotent=False,
-                )
+        counted = counting(self.telemetry, BATCHES_PLACED, BATCHES_REFUSED, agent_id)
+        with open(file, "rb") as source, counted:
+            wanted = Request(
+                CREATE_BATCH_CALL,
+                "/v1/batch-call",
+                form=Form({"agent_id": str(agent_id), "name": name}, source),
+                before_send=before_send,
+                places_call=True,
+                idempotent=False,
             )
-        return _record(answer, CREATE_BATCH_CALL, maybe_placed=True)
+            return _record(self._transport.send(wanted), CREATE_BATCH_CALL, maybe_placed=True)
 
     def list_batch_calls(
         self, agent_id: int | None = None, *, limit: int = 20, offset: int = 0

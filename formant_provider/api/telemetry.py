@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from formant_provider.api.errors import DuplicateRequest, RequestRefused
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -39,7 +41,7 @@ def _gauge(name: str, meaning: str) -> Metric:
 
 CALLS_PLACED = _counter(
     "calls.placed",
-    "Calls that the API has accepted, those of call lists and of the notifier among them.",
+    "Calls that the API has accepted, those of call lists, of the notifier and of the hook among them.",
     "agent_id",
 )
 CALLS_FOUND = _counter(
@@ -63,7 +65,9 @@ BATCHES_REFUSED = _counter(
 REQUESTS = _counter("requests", "Requests to the API, repeats among them.", "operation", "status")
 RATE_LIMITED = _counter("requests.rate_limited", "Requests that the API has answered with 429.", "operation")
 POLLS = _counter(
-    "polls", "Looks for conversations or batch calls that are over, each of one or more requests.", "agent_id"
+    "polls",
+    "Looks for conversations, batch calls or transcription jobs that are over, each of one or more requests.",
+    "agent_id",
 )
 PACE_WAITS = _counter(
     "pace_waits",
@@ -72,7 +76,7 @@ PACE_WAITS = _counter(
 )
 WAITS_STARTED = _counter(
     "waits.started",
-    "Waits for a conversation or a batch call that began, or began again.",
+    "Waits for a conversation, a batch call or a transcription job that began, or began again.",
     "agent_id",
     "where",
 )
@@ -171,3 +175,16 @@ class _Silent:
 
 
 SILENT: Telemetry = _Silent()
+
+
+@contextmanager
+def counting(telemetry: Telemetry, accepted: Metric, refused: Metric, agent_id: int) -> Iterator[None]:
+    """Count what the API says to a call, or batch call: that it is accepted, or refused for good."""
+    try:
+        yield
+    except DuplicateRequest:  # one with this key was accepted before
+        raise
+    except RequestRefused as error:
+        telemetry.count(refused, agent_id=agent_id, status=error.status)
+        raise
+    telemetry.count(accepted, agent_id=agent_id)

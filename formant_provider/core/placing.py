@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from formant_provider.api.errors import FormantError, RequestRefused
+from formant_provider.api.errors import FormantError
 from formant_provider.api.retry import may_repeat
-from formant_provider.api.telemetry import Metric, Span, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -86,14 +84,3 @@ class Callbacks:
             pause_s = max(min(pause_s, left_s), asked_s)
             self.sleep(pause_s)
             waited_s, pause_s = waited_s + pause_s, min(2 * pause_s, LONGEST_PAUSE_S)
-
-
-@contextmanager
-def measured(telemetry: Telemetry, span: str, refused: Metric, agent_id: int) -> Iterator[Span]:
-    """Trace a placement, and count it if the API refuses it for good."""
-    with telemetry.span(span, agent_id=agent_id) as traced:
-        try:
-            yield traced
-        except RequestRefused as error:
-            telemetry.count(refused, agent_id=agent_id, status=error.status)
-            raise

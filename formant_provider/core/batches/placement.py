@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from formant_provider.api.batch_models import BatchCall
 from formant_provider.api.errors import BatchOutcomeUnknown, FormantError, Superseded
-from formant_provider.api.telemetry import BATCHES_FOUND, BATCHES_PLACED, BATCHES_REFUSED, PLACE_BATCH_CALL
+from formant_provider.api.telemetry import BATCHES_FOUND, PLACE_BATCH_CALL
 from formant_provider.core.batches.decision import (
     BatchIntent,
     BatchPolicy,
@@ -38,7 +38,7 @@ from formant_provider.core.batches.request import BatchRequest
 from formant_provider.core.flows import run
 from formant_provider.core.ledger import Ledger, Sent, note, outcome_of, write_doubt
 from formant_provider.core.paging import recent_batches
-from formant_provider.core.placing import Callbacks, Result, measured
+from formant_provider.core.placing import Callbacks, Result
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
@@ -84,7 +84,7 @@ class BatchPlacing:
         :raises OSError: the file cannot be opened; nothing was sent.
         """
         agent_id, telemetry = self.request.agent_id, self.client.telemetry
-        with measured(telemetry, PLACE_BATCH_CALL, BATCHES_REFUSED, agent_id) as span:
+        with telemetry.span(PLACE_BATCH_CALL, agent_id=agent_id) as span:
             placement = self._run()
             span.set(placement=placement.result.value, batch_id=placement.batch_id)
         if placement.result is Result.FOUND:
@@ -154,7 +154,6 @@ class BatchPlacing:
             log.warning("The API gave the batch call another name: without its id it could not be found.")
         intent = replace(doubt, receipt=batch)
         note(self.ledger, intent)
-        self.client.telemetry.count(BATCHES_PLACED, agent_id=self.request.agent_id)
         return intent, None
 
     def _done(self, result: Result, intent: BatchIntent, batch: BatchCall) -> BatchPlacement:

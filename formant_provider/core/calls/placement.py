@@ -32,13 +32,7 @@ from formant_provider.api.errors import (
     may_have_been_placed,
 )
 from formant_provider.api.models import CallReceipt, CallRequest, Conversation, ReceiptStatus, utc_text
-from formant_provider.api.telemetry import (
-    CALLS_FOUND,
-    CALLS_PLACED,
-    CALLS_REFUSED,
-    CALLS_UNCONFIRMED,
-    PLACE_CALL,
-)
+from formant_provider.api.telemetry import CALLS_FOUND, CALLS_UNCONFIRMED, PLACE_CALL
 from formant_provider.core.calls.decision import (
     Decision,
     Done,
@@ -55,13 +49,13 @@ from formant_provider.core.calls.looking import Looking, asked_for
 from formant_provider.core.calls.sending import Sending, joined
 from formant_provider.core.conversations.evidence import first_of
 from formant_provider.core.ledger import Ledger, Sent, note, outcome_of
-from formant_provider.core.placing import Result, measured
+from formant_provider.core.placing import Result
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient
 
 MOST_TIMES_SUPERSEDED = 20
-# Placed is counted where the API has said so: a further try only reads that it was.
+# Placed is counted by the client, when the API says so: a further try only reads that it was.
 _COUNTED = {Result.FOUND: CALLS_FOUND, Result.UNCONFIRMED: CALLS_UNCONFIRMED}
 PAUSE_S = 0.5
 
@@ -115,7 +109,7 @@ class CallPlacing:
         :raises FormantError: it may be tried again; ``maybe_placed`` says whether it may have been placed.
         """
         agent_id, telemetry = self.call.agent_id, self.client.telemetry
-        with measured(telemetry, PLACE_CALL, CALLS_REFUSED, agent_id) as span:
+        with telemetry.span(PLACE_CALL, agent_id=agent_id) as span:
             placement = self._run()
             span.set(placement=placement.result.value, attempt=placement.attempt)
             if receipt := placement.receipt:
@@ -196,7 +190,6 @@ class CallPlacing:
             intent, sent=Sent.UNCLEAR, sends=(sending.records[-1],), receipt=receipt, called_at=None
         )
         note(self.ledger, intent)
-        self.client.telemetry.count(CALLS_PLACED, agent_id=self.call.agent_id)
         return self._placed(intent, Result.PLACED)
 
     def _noted(self, intent: Intent, sending: Sending, error: FormantError) -> Intent:
