@@ -11,10 +11,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from transcriptions.job import AUDIO, SAID, a_try, an_audio, an_operator, first_part, posts, reads, written
 from waiting.conftest import channel_to
 
+from formant_provider.hooks.formant import FormantHook
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import TRANSCRIPTION
 from support.object_store import CONNECTION, ObjectStore, attached
-from support.supervisor import FakeSupervisor
+from support.supervisor import FakeSupervisor, supervised_by
 from support.versions import needs_state_store
 
 WAYS = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferrable"])
@@ -80,6 +81,21 @@ def test_objects_of_a_store_are_read_and_written(
     assert sandbox.transcriptions[0].request.file_name == "audio.mp3"
     assert SAID.encode() in store.objects["bucket/said.json"]
     assert store.pending == 0
+
+
+def test_audio_that_has_grown_since_it_was_listed_is_sent_whole(
+    sandbox: Sandbox, channel: FakeSupervisor, tmp_path: Path
+) -> None:
+    """By the operator and by the hook: some storages remember how long a file was when they listed it."""
+    store, audio = ObjectStore(), f"s3://{CONNECTION}@bucket/talk.mp3"
+    store.objects["bucket/talk.mp3"] = AUDIO
+    with attached(store):
+        store.listed["bucket/talk.mp3"] = 4
+        assert a_try(channel, tmp_path, audio=audio).state == "success"
+        store.listed["bucket/talk.mp3"] = 4
+        with supervised_by(channel):
+            FormantHook().create_transcription_job(audio=audio)
+    assert [job.request.size for job in sandbox.transcriptions] == [len(AUDIO)] * 2
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,8 @@ def id_of(field: str, value: object) -> str:
 def file_at(field: str, place: str) -> Any:
     """Return the file that a path or a URI names.
 
-    It is to be opened through its ``fs``: what Airflow's path itself opens it tells to OpenLineage by its
+    Listings from before the file was written are forgotten: some storages read no further than a file was long
+    when they listed it. It is to be opened through its ``fs``: what Airflow's path itself opens it tells to OpenLineage by its
     whole address, which may hold a number or a key.
 
     :raises InvalidInput: it names none, or Airflow knows no such storage.
@@ -262,22 +263,22 @@ def file_at(field: str, place: str) -> Any:
         raise InvalidInput(field, "must be a path or a URI, and not blank")
     try:
         target = ObjectStoragePath(os.fspath(place))
-        _ = target.fs
+        target.fs.invalidate_cache()
     except (ImportError, ValueError):
         problem = "must be a path, or a URI of a storage that Airflow knows here"
         raise InvalidInput(field, problem) from None
     return target
 
 
-def _each(page_at: Callable[[int], Page[T]], id_of: Callable[[T], object]) -> Iterator[T]:
+def _each(page_at: Callable[[int], Page[T]], key: Callable[[T], object]) -> Iterator[T]:
     """Yield each record of a list once: what comes in at its front moves the others to the next page."""
     seen: set[object] = set()
     offset, has_more = 0, True
     while has_more:
         page = page_at(offset)
         for record in page.items:
-            if id_of(record) not in seen:
-                seen.add(id_of(record))
+            if key(record) not in seen:
+                seen.add(key(record))
                 yield record
         offset += PAGE_SIZE
         has_more = page.has_more and bool(page.items)

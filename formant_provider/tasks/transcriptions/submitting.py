@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from formant_provider.tasks.storage.files import to_file
+from formant_provider.tasks.storage.files import open_to_read, to_file
 from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ class Submitter:
         place, name = to_file("audio", self.task.audio)
         copy = self.folder / f"audio{Path(name).suffix}"
         try:
-            source: Any = place / name
-            with source.open("rb") as file, copy.open("wb") as target:
+            with open_to_read(place / name) as file, copy.open("wb") as target:
                 shutil.copyfileobj(file, target)
         except FileNotFoundError:
             raise InputNotFound("audio", f"there is no file {self.task.audio}") from None
