@@ -196,6 +196,7 @@ _NEEDED = (
     "core.batches.feed",
     "core.conversations.feed",
     "core.polling.async_poller",
+    "core.transcriptions.feed",
 )
 
 

@@ -171,6 +171,7 @@ def test_nothing_private_is_told(told: dict[str, dict[str, Any]]) -> None:
         ("/data/202603181000/20260318100000.csv", ("file", "/data/202603181000/20260318100000.csv")),
         ("/data/run#1/a?b.csv", ("file", "/data/run#1/a?b.csv")),
         ("/data/a.csv", ("file", "/data/a.csv")),
+        ("/data/a#1?.csv", ("file", "/data/a#1?.csv")),
         ("file:///data/a.csv", ("file", "/data/a.csv")),
         ("/calls/+14155550100.csv", None),
         ("s3://bucket/%2B14155550100.csv", None),

@@ -249,9 +249,9 @@ def id_of(field: str, value: object) -> str:
 def file_at(field: str, place: str) -> Any:
     """Return the file that a path or a URI names.
 
-    Listings from before the file was written are forgotten: some storages read no further than a file was long
-    when they listed it. It is to be opened through its ``fs``: what Airflow's path itself opens it tells to OpenLineage by its
-    whole address, which may hold a number or a key.
+    Listings from before the file was written are forgotten: some storages read no further than a file was
+    long when they listed it. It is to be opened through its ``fs``: what Airflow's path itself opens it tells
+    to OpenLineage by its whole address, which may hold a number or a key.
 
     :raises InvalidInput: it names none, or Airflow knows no such storage.
     """
