@@ -27,7 +27,7 @@ class BaseWaiter:
     """Somebody who waits. A triggerer holds a thousand of them.
 
     :param watch: what is waited for.
-    :param on_done: called once with the waiter, when the wait has ended.
+    :param on_done: called once with the waiter, when the wait has ended; ``None`` from when it has left.
     :ivar outcome: what ended the wait.
     :ivar error: what ended this wait alone.
     :ivar looks: polls that looked for it.
@@ -92,8 +92,9 @@ class BaseFeed(ABC, Generic[WaiterT]):
         return waiter
 
     def leave(self, waiter: WaiterT) -> None:
-        """Stop waiting, whether there was an outcome or not."""
+        """Stop waiting, whether there was an outcome or not. A poll that is under way tells nobody then."""
         self.waiters.remove(waiter)
+        waiter.on_done = None
 
     def interval_s(self) -> float:
         """Return the seconds between two polls that the most impatient waiter asked for."""

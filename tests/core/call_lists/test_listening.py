@@ -85,6 +85,21 @@ def test_one_poll_tells_all_who_wait(world: World) -> None:
     assert (len(world.listening), world.settle()) == (0, [])
 
 
+def test_who_was_given_up_during_a_poll_is_not_told_of_by_it(world: World) -> None:
+    """Its row may be called again by then; the others are told of."""
+    world.call(1, timeout_s=100)
+    world.call(2)
+    assert world.settle() == []
+    world.sandbox.advance(600)
+    world.listening.advance()
+    assert len(world.jobs) == 1
+    assert [place for place, _ in world.listening.over()] == [1]
+    world.call(1)
+    assert world.settle() == [2]
+    assert len(world.listening) == 1
+    assert world.after(600) == [1]
+
+
 def test_a_poll_pauses_until_its_time(world: World) -> None:
     """Whoever waits for it knows until when; nothing is sent before."""
     world.call(1)
