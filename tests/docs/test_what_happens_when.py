@@ -149,7 +149,7 @@ LISTS = {
         "a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_it_knows"
     ],
     "no triggerer runs": ["a_list_that_no_triggerer_wakes_goes_on_when_it_is_cleared"],
-    "a `hold_variable` is not set back": ["a_list_that_is_held_until_its_time_is_up_says_so"],
+    "a `hold_variable` is left on": ["a_list_that_is_held_until_its_time_is_up_says_so"],
     "somebody marks the task, as success or failed, while it is at work": [
         "a_list_that_is_marked_as_success_calls_nobody_further"
     ],
@@ -174,9 +174,9 @@ CLUSTER = {
     "a deferred task of a mapped list is cleared": [
         "deferred_tasks_that_are_cleared_wait_for_the_same_calls"
     ],
-    "Redis is away, and has lost all messages": ["everybody_is_called_once_while_redis_is_away"],
-    "Airflow's own database is away": ["everybody_is_called_once_while_the_database_of_airflow_is_away"],
-    "the API server is away": ["everybody_is_called_once_while_the_api_server_is_away"],
+    "Redis is down, and has lost all messages": ["everybody_is_called_once_while_redis_is_away"],
+    "Airflow's own database is down": ["everybody_is_called_once_while_the_database_of_airflow_is_away"],
+    "the API server is down": ["everybody_is_called_once_while_the_api_server_is_away"],
 }
 
 # What makes a call another one, likewise.
@@ -189,7 +189,8 @@ ANOTHER = {
         "a_renamed_task_places_other_calls_unless_they_have_names_of_their_own"
     ],
     "the run was deleted, and there is a new one of the same id, within 24 hours": [
-        "a_run_that_is_deleted_and_made_anew_calls_nobody_again_within_a_day"
+        "a_run_that_is_deleted_and_made_anew_calls_nobody_again_within_a_day",
+        "a_list_of_a_run_that_is_deleted_and_made_anew_calls_nobody_again_within_a_day",
     ],
     "the run was deleted, and there is a new one of the same id, later": [
         "a_run_that_is_deleted_and_made_anew_calls_again_after_a_day",

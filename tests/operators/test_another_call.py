@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pendulum
@@ -131,6 +132,16 @@ def test_a_run_that_is_deleted_and_made_anew_calls_nobody_again_within_a_day(
     """The vendor refuses the key; the record is older than the run, so the call is unconfirmed."""
     again = run_anew(channel, one_call, 300, sandbox, monkeypatch)
     assert again.xcoms["return_value"]["placement"] == "unconfirmed"
+    assert sandbox.rings == {NUMBER: 1}
+
+
+def test_a_list_of_a_run_that_is_deleted_and_made_anew_calls_nobody_again_within_a_day(
+    sandbox: Sandbox, channel: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks for the call for as long as a call may take; then its row is unknown, and the task fails."""
+    again = run_anew(channel, partial(a_list, call_timeout=3), 300, sandbox, monkeypatch)
+    assert again.state == "failed"
+    assert again.xcoms["return_value"]["by_status"] == {"unknown": 1}
     assert sandbox.rings == {NUMBER: 1}
 
 
