@@ -30,13 +30,19 @@ def test_audio_is_transcribed(hook: FormantHook, tmp_path: Path, sandbox: Sandbo
 
 
 def test_audio_that_is_not_transcribed_in_time_is_an_error_with_the_job(
-    hook: FormantHook, tmp_path: Path, sandbox: Sandbox
+    hook: FormantHook, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job that fails, and one that is not over in time, are never a success; the error has the id."""
+    """A job that fails, and one that is not over in time, are never a success; the error has the id.
+
+    The time is kept to, however long the interval is.
+    """
     audio = tmp_path / "talk.wav"
     audio.write_bytes(b"RIFF....")
+    pauses: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses.append)
     with pytest.raises(TranscriptionUnsuccessful) as caught:
-        hook.transcribe(audio=str(audio), timeout=0.1)
+        hook.transcribe(audio=str(audio), timeout=0.1, poll_interval=3600)
+    assert max(pauses) <= 0.1
     sandbox.transcription_seconds, sandbox.transcription_ends_as = 0, "failed"
     with pytest.raises(TranscriptionUnsuccessful) as failed:
         hook.transcribe(audio=str(audio))
