@@ -69,8 +69,10 @@ with create_session() as session:
     for name in ("circuit", "branch", "skip"):
         print("SEEN", name, *(row.state for row in rows if row.task_id == f"{name}.call"))
 PYTHON
-seen=$(cd "$folder" && AIRFLOW_HOME="$folder" AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__CORE__DAGS_FOLDER="$folder/dags" \
-    "$folder/venv/bin/python" run.py "$folder/dags" 2>"$folder/log" | sed -n 's/^SEEN //p') || { tail "$folder/log" >&2; exit 1; }
+cd "$folder"
+AIRFLOW_HOME="$folder" AIRFLOW__CORE__LOAD_EXAMPLES=False AIRFLOW__CORE__DAGS_FOLDER="$folder/dags" \
+    "$folder/venv/bin/python" run.py "$folder/dags" >"$folder/out" 2>"$folder/log" || { tail "$folder/log" >&2; exit 1; }
+seen=$(sed -n 's/^SEEN //p' "$folder/out")
 echo "$seen"
 [ "$seen" = "circuit success success success
 branch success success success

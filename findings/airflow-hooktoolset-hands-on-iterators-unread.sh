@@ -13,7 +13,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet apache-airflow==3.3.2 apache-airflow-providers-common-ai==1.0.0 pydantic-ai-slim==2.68.0
-AIRFLOW_HOME="$folder" "$folder/venv/bin/python" - <<'PYTHON' 2>/dev/null
+AIRFLOW_HOME="$folder" "$folder/venv/bin/python" - 2>"$folder/log" <<'PYTHON' || { tail "$folder/log" >&2; exit 1; }
 from collections.abc import Iterator
 
 from airflow.providers.common.ai.toolsets.hook import HookToolset
