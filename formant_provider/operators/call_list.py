@@ -141,8 +141,8 @@ class FormantCallListOperator(PrivateFields, LeavesLineage, BaseOperator):
         renders to one of these words. The result says how many would be called when. (templated)
     :param concurrency: requests that are under way at once, from 1 to 16. ``None`` goes by what the API
         allows.
-    :param max_inline_wait: the longest pause that holds the worker, in seconds or as a ``timedelta``; while
-        calls are in progress it is five minutes in which nothing happens.
+    :param max_inline_wait: the longest pause that holds the worker, in seconds or as a ``timedelta``. While
+        calls are in progress, the worker is kept until nothing has happened for five minutes.
     :param poll_interval: time between two looks for calls that are over, in seconds or as a ``timedelta``;
         longer where limits ask.
     :param safety_poll_interval: the same while webhooks of the agent come.

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class RequestMethods:
-    """One method for each request of FormantAI's API, for ``@task`` functions and for tools of an agent.
+    """One method for each request of FormantAI's API, for ``@task`` functions and as tools of an LLM agent.
 
     Each opens a client, sends one request, repeats it within a minute as the client's retry policy allows,
     and closes the client. All arguments are given by name. The types of arguments and results can be written
@@ -169,7 +169,7 @@ class RequestMethods:
         """Upload a CSV file and have everybody in it called. It cannot be cancelled.
 
         The vendor takes no idempotency key for a batch call: **a second upload calls everybody again.** So
-        the upload is repeated only where it surely was not accepted, a retry of the task uploads once more,
+        the upload is repeated only where it was certainly not accepted, a retry of the task uploads again,
         and after a lost response nobody knows whether people are called. The file is sent as it is, without a
         check of its numbers. Use
         :class:`~formant_provider.operators.batch.FormantCreateBatchCallOperator`, which checks the contacts

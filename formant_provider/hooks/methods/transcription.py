@@ -22,8 +22,8 @@ class TranscriptionMethods:
     """Submits audio, and reads what was said in it.
 
     The vendor takes no idempotency key for a transcription job, and has no list of jobs: **who submits audio
-    twice pays twice.** So a job is submitted again only where it surely was not accepted. A retry of the task
-    submits once more; :class:`~formant_provider.operators.transcription.FormantTranscribeOperator` does not.
+    twice pays twice.** So a job is submitted again only where it was certainly not accepted. A retry of the
+    task submits again; :class:`~formant_provider.operators.transcription.FormantTranscribeOperator` does not.
     """
 
     @abstractmethod
