@@ -103,7 +103,8 @@ def test_a_clock_that_is_off_is_a_warning(run: Run, sandbox: Sandbox) -> None:
     ((finding, state),) = states(printed, "clock").items()
     assert (status, state) == (0, "warning")
     assert "ahead of that of this machine" in finding
-    assert finding.partition("is ")[2].partition(" s")[0] in {"3599", "3600", "3601"}
+    # It is read a while after it was sent, on a busy machine.
+    assert 3540 <= int(finding.partition("is ")[2].partition(" s")[0]) <= 3601
 
 
 def test_an_agent_without_conversations_may_not_exist(run: Run, sandbox: Sandbox) -> None:
