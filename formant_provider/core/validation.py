@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
-from formant_provider.core.values import as_text, kind_of, plain
+from formant_provider.core.values import as_text, is_whole, kind_of, plain
 
 if TYPE_CHECKING:
     from formant_provider.core.numbers.recipient import Recipient
@@ -46,14 +46,17 @@ def to_agent_id(value: object) -> int:
     return to_whole_number("agent_id", value)
 
 
-def to_whole_number(field: str, value: object) -> int:
-    """Return a number above 0, given as an integer or as digits."""
+def to_whole_number(field: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """Return a number that is not too small, given as an integer or as digits."""
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
-        value = int(value)
+        with suppress(ValueError):  # of thousands of digits
+            value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidInput(field, f"must be an integer, or text of digits; got {kind_of(value)}")
-    if value <= 0:
-        raise InvalidInput(field, "must be above 0")
+    if value < least:
+        raise InvalidInput(field, f"must be above {least - 1}" if least else "must not be below 0")
+    if most is not None and value > most:
+        raise InvalidInput(field, f"must be at most {most}")
     return value
 
 
@@ -83,13 +86,17 @@ def to_parameters(
             name,
             to_phone(item, default_country=default_country, renumber=renumber)
             if name == PHONE_PARAMETER
-            else as_text(_field("parameters", name), item),
+            else _sendable(_field("parameters", name), item),
         )
         for name, item in pairs
     )
     if PHONE_PARAMETER not in names:
         raise InvalidInput("parameters", f"must hold {PHONE_PARAMETER}, the number to call")
     return parameters
+
+
+def _sendable(field: str, value: object) -> str:
+    return _whole(field, as_text(field, value))
 
 
 def refuse_rows(entries: Iterable[object]) -> None:
@@ -110,7 +117,7 @@ def _named_values(entries: Iterable[object]) -> Iterator[tuple[object, object]]:
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidInput("parameters", f"names must be text and not blank; got {kind_of(value)}")
-    return value
+    return _whole("parameters", value)
 
 
 def _field(parent: str, name: object) -> str:
@@ -185,7 +192,7 @@ def _parse_iso(field: str, text: str) -> datetime:
 def to_metadata(value: object) -> str | None:
     """Return metadata as the text the API takes: text as it is, a mapping as JSON."""
     if value is None or isinstance(value, str):
-        return value
+        return value and _whole("metadata", value)
     if not isinstance(value, Mapping):
         raise InvalidInput("metadata", f"must be text or a mapping; got {kind_of(value)}")
     return _json("metadata", value)
@@ -223,7 +230,7 @@ def to_optional_text(field: str, value: object) -> str | None:
     text = str(value).strip()
     if text in {"", "None"}:
         raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
-    return text
+    return _whole(field, text)
 
 
 def to_items(field: str, value: object) -> list[object]:
@@ -236,6 +243,15 @@ def to_items(field: str, value: object) -> list[object]:
 
 
 def _json(field: str, value: Mapping[Any, Any]) -> str:
+    text = None
     with suppress(TypeError, ValueError, RecursionError):
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    raise InvalidInput(field, "cannot be written as JSON")
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if text is None:
+        raise InvalidInput(field, "cannot be written as JSON")
+    return _whole(field, text)
+
+
+def _whole(field: str, text: str) -> str:
+    if not is_whole(text):
+        raise InvalidInput(field, "holds half of a character, which cannot be sent")
+    return text

@@ -55,6 +55,15 @@ def is_missing(value: Any) -> bool:
     return type(value).__name__ == "datetime64" and str(value) == "NaT"
 
 
+def is_whole(text: str) -> bool:
+    """Whether a text holds no half of a character, which UTF-8 cannot write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def as_text(field: str, value: Any) -> str:
     """Write a value by the rule the operator's documentation states."""
     value = plain(value)

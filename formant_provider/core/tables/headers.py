@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from formant_provider.api.errors import InvalidInput
 from formant_provider.api.models import PHONE_PARAMETER
 from formant_provider.core.tables.csv_table import clean_name
+from formant_provider.core.values import is_whole
 
 # Of letters and digits alone, in small letters. No person is called so.
 _USUAL_NAME = re.compile(
@@ -52,11 +53,7 @@ def phone_place(given: Sequence[object], phone_column: str) -> int | None:
 
 def is_text(text: str) -> bool:
     """Whether a text can be written to a file: it holds no NUL and no half of a character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
+    return "\0" not in text and is_whole(text)
 
 
 def _check(names: Sequence[str], place: int, name: str) -> None:

@@ -125,7 +125,13 @@ class RequestMethods:
         :param limit: how many, from 1 to 100.
         :param offset: how many to pass over.
         :return: ``items``, and ``has_more``. An item has fewer fields than :meth:`get_conversation` reads.
+        :raises InvalidInput: a field is wrong; nothing was sent.
         """
+        from formant_provider.core.validation import to_whole_number
+
+        agent_id = _agent_or_all(agent_id)
+        limit = to_whole_number("limit", limit, most=PAGE_SIZE)
+        offset = to_whole_number("offset", offset, least=0)
         with self.get_conn() as client:
             return client.list_conversations(agent_id, limit=limit, offset=offset)
 
@@ -137,7 +143,9 @@ class RequestMethods:
         :class:`~formant_provider.operators.export.FormantExportConversationsOperator`.
 
         :param agent_id: the agent whose conversations are listed; None lists those of all agents.
+        :raises InvalidInput: it is no id of an agent; nothing was sent.
         """
+        agent_id = _agent_or_all(agent_id)
         return _each(
             lambda offset: self.list_conversations(agent_id=agent_id, limit=PAGE_SIZE, offset=offset),
             lambda record: record.conversation_id,
@@ -223,13 +231,21 @@ class RequestMethods:
         """Iterate over the list of batch calls; a page of 100 is read when it is needed.
 
         :param agent_id: the agent whose batch calls are listed; None lists those of all agents.
+        :raises InvalidInput: it is no id of an agent; nothing was sent.
         """
+        agent_id = _agent_or_all(agent_id)
 
         def page_at(offset: int) -> Page[BatchCall]:
             with self.get_conn() as client:
                 return client.list_batch_calls(agent_id, limit=PAGE_SIZE, offset=offset)
 
         return _each(page_at, lambda batch: batch.batch_id)
+
+
+def _agent_or_all(agent_id: object) -> int | None:
+    from formant_provider.core.validation import to_agent_id
+
+    return None if agent_id is None else to_agent_id(agent_id)
 
 
 def id_of(field: str, value: object) -> str:
