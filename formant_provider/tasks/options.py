@@ -127,14 +127,16 @@ def statuses(name: str, value: Collection[str]) -> frozenset[str]:
 
 def check_call_options(given: Container[str], options: Mapping[str, Any]) -> None:
     """Refuse options of a call that cannot act; ``given`` are those of the DAG file."""
-    refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
+    waits = flag("wait_for_completion", options["wait_for_completion"])
+    refuse_idle(given, _OF_CALL_WAITING, "wait_for_completion=True", met=waits)
     refuse_idle(given, ["redial_on"], "retries, one for each further call", met=options["retries"])
     time_to_wait("timeout", options["timeout"])
 
 
 def check_batch_options(given: Container[str], options: Mapping[str, Any]) -> None:
     """Refuse options of a batch call that cannot act; ``given`` are those of the DAG file."""
-    refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=options["wait_for_completion"])
+    waits = flag("wait_for_completion", options["wait_for_completion"])
+    refuse_idle(given, _OF_BATCH_WAITING, "wait_for_completion=True", met=waits)
     has_rate = percent("min_success_rate", options["min_success_rate"]) is not None
     refuse_idle(given, ["on_below_threshold"], "min_success_rate", met=has_rate)
     leaves_out = options["invalid_rows"] == "reject"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 from airflow.providers.common.compat.sdk import conf
 
+from formant_provider.tasks.options import flag
+
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
@@ -30,9 +32,12 @@ SHORTEST_POLL_INTERVAL_S = 0.2
 
 
 def deferrable_or_default(deferrable: bool | None) -> bool:
-    """Return whether to defer; ``None`` means as ``[operators] default_deferrable`` says."""
+    """Return whether to defer; ``None`` means as ``[operators] default_deferrable`` says.
+
+    :raises ValueError: it is no switch.
+    """
     default: bool = conf.getboolean("operators", "default_deferrable", fallback=False)
-    return default if deferrable is None else deferrable
+    return default if deferrable is None else flag("deferrable", deferrable)
 
 
 def until(deadline: datetime) -> timedelta:

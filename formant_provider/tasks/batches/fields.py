@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from formant_provider.tasks.lateness import lateness_s
-from formant_provider.tasks.options import seconds
+from formant_provider.tasks.options import flag, seconds
 
 if TYPE_CHECKING:
     from formant_provider.call_cap import CallCap
@@ -34,6 +34,7 @@ class PlacingOptions:
     def __post_init__(self) -> None:
         lateness_s(self.max_lateness)
         seconds("lookup_timeout", self.lookup_timeout)
+        flag("resubmit_if_missing", self.resubmit_if_missing)
 
 
 class BatchTask(Protocol):

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, get_args
 from formant_provider.core.contacts.row_list import REFERENCE, CarriedColumns
 from formant_provider.tasks.batches.outputs import add_rows, delete_list, recipients_uri
 from formant_provider.tasks.carried import RECIPIENT, check_carried, refuse_phone_column
-from formant_provider.tasks.options import one_of, some_of
+from formant_provider.tasks.options import flag, one_of, some_of
 from formant_provider.tasks.storage.tables import COLUMNS, NumberDisplay, form_of
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class ReportOptions:
         some_of("results_fields", self.fields, REPORT_COLUMNS)
         one_of("recipients", self.recipients, get_args(NumberDisplay))
         check_carried(self.reference_column, self.keep_columns, RESERVED, "the report")
+        flag("keep_recipients", self.keep_recipients)
 
     @property
     def carried(self) -> CarriedColumns:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from formant_provider.tasks.options import one_of, seconds, statuses
+from formant_provider.tasks.options import flag, one_of, seconds, statuses
 from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class WaitOptions:
         statuses("success_statuses", self.success_statuses)
         statuses("terminal_statuses", self.terminal_statuses)
         seconds("settle_for", self.settle_for)
+        flag("include_transcript", self.include_transcript)
         if self.poll_interval_s <= 0:
             raise ValueError(f"poll_interval must be above 0; not {self.poll_interval!r}")
         if self.safety_interval_s <= 0:
