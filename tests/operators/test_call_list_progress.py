@@ -12,6 +12,7 @@ from sqlalchemy import text
 from formant_provider.operators.call_list import FormantCallListOperator
 from formant_provider.sandbox import Sandbox
 from formant_provider.store.list_progress import ListProgress, progress_of_lists
+from formant_provider.store.store import to_ms
 from support.databases import Database
 from support.stores import SECRET, connections_with, open_up, sqlite_store
 from support.supervisor import FakeSupervisor
@@ -71,6 +72,17 @@ def test_a_list_tells_its_store_how_it_stands(
     assert (ended.status, ended.reached, ended.waiting, ended.rejected) == ("finished", 5, 0, 1)
     assert (ended.resumes_at, ended.reference, ended.map_index) == (None, "june", -1)
     assert sandbox.rings == dict.fromkeys(NUMBERS, 1)
+
+
+def test_a_list_that_waits_for_its_end_says_when_that_is(
+    database: Database, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """Its timeout may be up before there is something to do: then it goes on, and ends."""
+    channel.variables["pause"] = "true"
+    held = run_task(a_list(hold_variable="pause", timeout=5), channel)
+    ends_at = datetime.fromisoformat(held.trigger_kwargs["give_up_at"])
+    assert told(database).resumes_at == to_ms(ends_at)
+    assert sandbox.rings == {}
 
 
 def test_a_list_goes_on_where_it_cannot_be_told(

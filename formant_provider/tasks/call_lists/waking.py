@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from formant_provider.core.call_lists.board import Board
-    from formant_provider.core.call_lists.control import Rest
     from formant_provider.tasks.call_lists.fields import CallListTask
 
 log = logging.getLogger(__name__)
@@ -91,15 +90,15 @@ def _work_off(
             _raise_stopped()
         if rest is not None:
             tell_progress(run.progress, board, task.hook, run.run)
-            _tell(run, resumes_at=rest.until)
-            _defer(task, rest, limit.until)
+            moment = min(rest.until, limit.until) if limit.until > now() else rest.until
+            _tell(run, resumes_at=moment)
+            _defer(task, moment, limit.until)
         return _finish(run, context)
 
 
-def _defer(task: Any, rest: Rest, deadline: datetime) -> None:
+def _defer(task: Any, moment: datetime, deadline: datetime) -> None:
     from formant_provider.triggers.wait import WaitTrigger
 
-    moment = min(rest.until, deadline) if deadline > now() else rest.until
     trigger = WaitTrigger(moment.isoformat(), deadline.isoformat())
     defer_wait(task, trigger, moment, "execute_after_wait")
 
