@@ -147,8 +147,9 @@ class Pace:
             return
         if self._told_of is None or resets_at - self._told_of >= _SAME_WINDOW:
             self._told_of = resets_at
-            text = "All %s requests that the API allows for now are used. The list goes on in %.0f s."
-            log.info(text, self._limit, wait_s)
+            count = f"{self._limit} " if self._limit else ""
+            text = "All %srequests that the API allows for now are used. The list goes on in %.0f s."
+            log.info(text, count, wait_s)
 
     def begin(self, *, is_poll: bool = False) -> None:
         """Note that a request leaves."""

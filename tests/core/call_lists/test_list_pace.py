@@ -321,3 +321,14 @@ def test_a_limit_that_is_used_up_is_told_once_a_window(time: Time, caplog: pytes
         time.lapse(60)
     pace.tell_if_used_up()
     assert len(caplog.messages) == 2
+
+
+def test_a_limit_that_the_api_does_not_name_is_not_named_in_the_log(
+    time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An answer may say what is left without saying of how many."""
+    caplog.set_level("INFO")
+    pace = pace_of(time)
+    answer(pace, Quota(limit=None, remaining=0, reset_s=60))
+    pace.tell_if_used_up()
+    assert caplog.messages[0].startswith("All requests that the API allows for now are used.")
