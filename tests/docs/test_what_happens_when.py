@@ -145,8 +145,9 @@ LISTS = {
     "the file of the list is missing when the list goes on": [
         "a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_it_knows"
     ],
-    "the file of the list is another one, or broken, when the list goes on": [
-        "a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_it_knows"
+    "the file of the list is another one, empty or broken when the list goes on": [
+        "a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_it_knows",
+        "a_list_that_is_empty_once_it_has_begun_is_lost_and_not_skipped",
     ],
     "no triggerer runs": ["a_list_that_no_triggerer_wakes_goes_on_when_it_is_cleared"],
     "a `hold_variable` is left on": ["a_list_that_is_held_until_its_time_is_up_says_so"],

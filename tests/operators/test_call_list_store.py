@@ -116,3 +116,16 @@ def test_an_expired_list_whose_file_cannot_be_written_is_not_retried_where_nothi
     assert "Clear this task to write the file" in str(run.error)
     assert run.xcoms["return_value"]["by_reason"] == {"expired": 3}
     assert not sandbox.rings
+
+
+def test_a_list_over_a_store_that_is_empty_once_it_has_begun_is_not_skipped(
+    sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """As over Airflow's own: a task that has called people fails, and its calls stay in the store."""
+    fields: dict[str, Any] = {"attempts": Attempts(most=2, after={"no_answer": "1h"}), "on_empty": "skip"}
+    first = run_task(a_list(rows(NO_ANSWER), **fields), channel)
+    assert first.state == "deferred", first.log_text
+    lost = run_task(a_list(rows("nobody"), **fields), channel, resume_event=first.trigger_kwargs)
+    assert lost.state == "failed", lost.log_text
+    assert result(run_task(a_list(rows(NO_ANSWER)), channel, try_number=2, clear_number=1))["calls"] == 1
+    assert sandbox.rings == {NO_ANSWER: 1}

@@ -116,6 +116,28 @@ def test_a_list_whose_file_is_gone_at_a_later_wake_calls_nobody_and_keeps_what_i
     assert sandbox.rings == {**ONCE, "+14155550101": 1}
 
 
+@pytest.mark.parametrize("on_empty", ["fail", "skip"])
+@pytest.mark.parametrize("how", ["woken", "retried"])
+def test_a_list_that_is_empty_once_it_has_begun_is_lost_and_not_skipped(
+    how: str, on_empty: str, sandbox: Sandbox, channel: FakeSupervisor, contacts: Path
+) -> None:
+    """A task that has called people is not skipped as if it had not; with the list a clear goes on."""
+    text = contacts.read_text() + "+14155550101\n"  # who does not answer
+    fields = {"attempts": Attempts(most=2, after={"no_answer": "1h"}), "on_empty": on_empty}
+    contacts.write_text(text)
+    first = run_list(channel, str(contacts), fields)
+    assert first.state == "deferred"
+    contacts.write_text("customer_phone\n")
+    attempt = {"resume_event": first.trigger_kwargs} if how == "woken" else {"try_number": 2}
+    lost = run_list(channel, str(contacts), fields, **attempt)
+    assert lost.state == "failed", lost.log_text
+    assert "calls of it may have been placed" in str(lost.error)
+    contacts.write_text(text)
+    again = run_list(channel, str(contacts), {}, try_number=3, clear_number=1)
+    assert again.state == "success", again.log_text
+    assert sandbox.rings == {**ONCE, "+14155550101": 1}
+
+
 def test_a_list_that_no_triggerer_wakes_goes_on_when_it_is_cleared(
     sandbox: Sandbox, channel: FakeSupervisor, contacts: Path
 ) -> None:

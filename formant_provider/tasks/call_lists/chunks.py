@@ -159,6 +159,11 @@ class Chunks:
         """Return the keys of all calls that it tells of."""
         return self._of_key.keys()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a call was written down, here or over a call store."""
+        return bool(self._chunks or self._stores)
+
     def find(self, key: str) -> Record | None:
         """Return what is kept of a call.
 

@@ -31,6 +31,7 @@ class Ledgers:
     :param store: ``None`` without a call store.
     :param knows_all: whether nobody can have placed a call of this run of which the store does not know.
     :param turns_at_once: how many calls may wait for their turn at once; ``None`` where there are no turns.
+    :param was_deferred: whether this try was deferred before.
     """
 
     ledger: ListLedger
@@ -38,6 +39,14 @@ class Ledgers:
     store: Store | None = None
     knows_all: bool = False
     turns_at_once: int | None = None
+    was_deferred: bool = False
+
+    def has_begun(self) -> bool:
+        """Tell whether calls may have been placed before this wake, whoever was on the list then.
+
+        :raises SendAborted: it cannot be read.
+        """
+        return self.was_deferred if self.airflow is None else self.airflow.has_begun
 
     def begin(self) -> None:
         """Let a further try find that this one has begun, and called nobody as long as no more is there.
@@ -106,7 +115,7 @@ def _over_store(
     ledger = StoreListLedger(store, admission, partial(_pace, hook, store), airflow, was_deferred)
     per_minute = store.limits.calls_per_minute
     turns = None if per_minute is None else max(1, round(per_minute / 60))
-    return Ledgers(ledger, airflow, store.store, store.knows_all, turns)
+    return Ledgers(ledger, airflow, store.store, store.knows_all, turns, was_deferred)
 
 
 def _pace(hook: FormantHook, store: CallStore, has_waited: bool) -> Pace | None:

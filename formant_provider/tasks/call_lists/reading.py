@@ -65,15 +65,21 @@ class ListReading:
         self._is_empty = report.accepted == sum(refused.values())
         self._end_empty = partial(files.end_empty, report)
 
-    def refuse_empty(self) -> None:
-        """End a task that has nobody to call, and has called nobody.
+    def refuse_empty(self, *, has_begun: bool) -> None:
+        """End a task that has nobody to call.
 
-        :raises InvalidContacts: there is nobody to call.
-        :raises CallNotAllowed: so it is, and the user chose to skip then.
+        :param has_begun: whether calls of an earlier reading may have been placed: the list is lost then.
+        :raises InvalidInput: there is nobody to call.
+        :raises CallNotAllowed: so it is from the beginning, and the user chose to skip then.
         """
-        if self._is_empty:
-            with naming_calls():
-                self._end_empty()
+        if not self._is_empty:
+            return
+        if has_begun:
+            raise InvalidInput(
+                "calls", "has nobody who can be called any more, and calls of it may have been placed"
+            )
+        with naming_calls():
+            self._end_empty()
 
     def _files(self) -> ContactFiles:
         from formant_provider.core.contacts.cells import Forgiving

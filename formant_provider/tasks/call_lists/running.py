@@ -101,7 +101,7 @@ class ListRun:
     def restore(self) -> None:
         """Put each row where it stands by what earlier tries and wakes have done.
 
-        :raises InvalidContacts: nothing was placed yet, and there is nobody to call.
+        :raises InvalidInput: there is nobody to call.
         :raises CallNotAllowed: nothing was placed yet, and it is too late to begin.
         """
         from formant_provider.api.errors import CallNotAllowed
@@ -109,7 +109,7 @@ class ListRun:
 
         known = restore(self.board, self.ledgers.ledger, self.judging)
         if not known:
-            self._reading.refuse_empty()
+            self._reading.refuse_empty(has_begun=self.ledgers.has_begun())
         try:
             self._refuse_late(has_begun=bool(known) or self.was_deferred)
         except CallNotAllowed as error:

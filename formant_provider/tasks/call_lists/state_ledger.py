@@ -127,6 +127,15 @@ class StateListLedger:
         with self._lock:
             return self._loaded().is_whole
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a call may have been placed, whoever was on the list then.
+
+        :raises SendAborted: it cannot be read.
+        """
+        with self._lock:
+            return self._loaded().has_begun
+
     def told(self, key: str) -> tuple[Intent | None, int]:
         """Return what is known of a call, and the try that wrote it; 0 when nobody did.
 
