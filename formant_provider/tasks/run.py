@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KEY_XCOM = "idempotency_key"
 TRACE_XCOM = "trace_id"
 RESULT_ENTRY = "formant_result"
+# How much later than a run its loops may be made, by clocks that differ.
+_MADE_WITHIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,22 @@ class TaskRun:
     @property
     def was_cleared(self) -> bool:
         """Whether the run was cleared before, all of it or tasks of it."""
-        return (getattr(self.context["dag_run"], "clear_number", None) or 0) > 0
+        return (getattr(self.context["dag_run"], "clear_number", None) or 0) > 0 or self._is_replacement
+
+    @property
+    def _is_replacement(self) -> bool:
+        """Whether a clear has made this iteration of a loop anew, even one that Airflow does not count.
+
+        With ``reset_dag_runs=false`` it does not. But what follows a cleared gate is in a region of its own,
+        whose id, a UUID of version 7, begins with when it was made. The first is as old as the run; those of
+        mapped tasks are made with each iteration, and tell nothing.
+        """
+        region: Any = getattr(self._ti, "region_id", None)
+        began = self.context["dag_run"].start_date
+        if self.loop is None or self.is_mapped or began is None or getattr(region, "version", None) != 7:
+            return False
+        made = datetime.fromtimestamp((region.int >> 80) / 1000, UTC)
+        return made > began + _MADE_WITHIN
 
     @property
     def is_first(self) -> bool:

@@ -169,6 +169,15 @@ def test_a_clear_in_a_loop_rings_nobody_again(operator: str, gate: bool, sandbox
     assert set(rings.values()) == {3}
 
 
+def test_a_clear_of_a_gate_that_airflow_does_not_count_rings_nobody_again(sandbox: Sandbox, run: Run) -> None:
+    """After a limit the key of a call is used: by an iteration that was replaced, and not by a refusal."""
+    operator = ONE.replace("OPTIONS", QUICK)
+    first = run(operator)
+    sandbox.inject(CALL, Fault.RATE_LIMIT)
+    run(operator, on=Cleared(first.run_id, ["once_more.__loop_gate"], counts=False))
+    assert sandbox.rings == {"+14155550100": 3}
+
+
 def test_a_clear_of_a_loop_s_gate_submits_no_audio_again(sandbox: Sandbox, run: Run, tmp_path: Path) -> None:
     """Each iteration is a job of its own; one that replaces another goes on with that one's."""
     audio = tmp_path / "said.wav"

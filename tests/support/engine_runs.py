@@ -30,11 +30,14 @@ class Cleared:
     """A run that goes on with these tasks cleared.
 
     :param forgets: whether their task state is deleted, as Airflow 3.4 does when tasks are cleared in its UI.
+    :param counts: whether Airflow counts the clear, which it does not with ``reset_dag_runs=false``. Such a
+        one comes a minute after the run began.
     """
 
     run_id: str
     task_ids: Collection[str]
     forgets: bool = True
+    counts: bool = True
 
 
 @contextmanager
@@ -66,7 +69,8 @@ def _scheduled(original: Callable[..., Any], due: datetime) -> Callable[..., Any
 
 
 def _clear(cleared: Cleared, dag: Any, session: Any) -> Any:
-    dag.clear(run_id=cleared.run_id, task_ids=cleared.task_ids, session=session)
+    options = {} if cleared.counts else {"dag_run_state": False}
+    dag.clear(run_id=cleared.run_id, task_ids=cleared.task_ids, session=session, **options)
     if TaskStateStoreModel is not None and cleared.forgets:
         of_them = TaskStateStoreModel.task_id.in_(cleared.task_ids)
         of_run = TaskStateStoreModel.run_id == cleared.run_id
@@ -74,6 +78,9 @@ def _clear(cleared: Cleared, dag: Any, session: Any) -> Any:
     run = session.scalars(
         select(DagRun).where(DagRun.dag_id == dag.dag_id, DagRun.run_id == cleared.run_id)
     ).one()
+    began = run.start_date
     run.dag, run.state = dag, "running"
+    if not cleared.counts:
+        run.start_date = began - timedelta(minutes=1)
     session.commit()
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pendulum
 import pytest
@@ -24,10 +25,13 @@ def a_run(
     clears: int | None = 0,
     own: bool = False,
     loop: bool = False,
+    region: timedelta | None = None,
 ) -> TaskRun:
     ti = SimpleNamespace(
         dag_id="dag", run_id="run", task_id="call", map_index=row, try_number=tries, max_tries=2
     )
+    if region is not None:  # its id begins with when it was made
+        ti.region_id = UUID(int=int((NOW + region).timestamp() * 1000) << 80 | 7 << 76 | 8 << 60)
     dag_run = SimpleNamespace(run_after=NOW - age, start_date=NOW, clear_number=clears)
     context: Any = {"ti": ti, "dag_run": dag_run}
     if loop:
@@ -49,6 +53,11 @@ SINCE = [
     # In a loop the calls of other iterations are no call of ours, until a clear has replaced iterations.
     ({"loop": True, "age": 3 * DAY}, None, None, None),
     ({"loop": True, "row": 0, "age": 3 * DAY}, DAY, 3 * DAY, None),
+    ({"loop": True, "region": timedelta(seconds=-1)}, None, None, None),
+    ({"loop": True, "region": HOUR}, HOUR, HOUR, None),
+    ({"loop": True, "region": HOUR, "age": 3 * DAY}, DAY, 3 * DAY, 3 * DAY),
+    ({"loop": True, "region": HOUR, "row": 0, "age": 3 * DAY}, DAY, 3 * DAY, None),
+    ({"region": HOUR}, None, None, None),
     ({"loop": True, "clears": 1}, HOUR, HOUR, None),
     ({"loop": True, "clears": 1, "age": 3 * DAY}, DAY, 3 * DAY, 3 * DAY),
 ]
