@@ -225,6 +225,10 @@ JOBS = {
         "the_result_of_an_earlier_try_is_a_witness"
     ],
     "a mapped list is cleared in another order": ["a_cleared_list_in_another_order_submits_nothing"],
+    "the gate of a loop is cleared": ["a_clear_of_a_loop_s_gate_submits_no_audio_again"],
+    "a mapped list has another order when its rows go on after the wait": [
+        "a_list_that_changes_while_its_rows_wait_mixes_up_no_results"
+    ],
     "404, 5xx, 429 or no connection while the task waits": ["errors_while_waiting_end_no_wait"],
     "the key is refused while the task waits": ["a_key_that_is_refused_ends_the_wait_and_not_the_job"],
     "the job has failed": ["a_job_that_has_failed_fails_the_task"],
