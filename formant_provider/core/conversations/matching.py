@@ -88,7 +88,7 @@ class Ownership:
 
     def waiter_left(self, waiter: Waiter) -> None:
         """Know the call of somebody who left by its watch, by which the same one may come back."""
-        if waiter.call is waiter:
+        if waiter.call is waiter.watch:
             calls = self._calls.items()
             self._calls = {name: waiter.watch if call is waiter else call for name, call in calls}
 

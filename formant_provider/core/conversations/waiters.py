@@ -128,8 +128,8 @@ class Waiter(BaseWaiter):
 
     @property
     def call(self) -> object:
-        """What tells its call from others: the same for all who name it."""
-        return self.watch.trace_id or self.watch.conversation_id or self
+        """What tells its call from others: the same for all who name it, and for one that may wait again."""
+        return self.watch.trace_id or self.watch.conversation_id or (self.watch if self.has_left else self)
 
     def is_own(self, record: Conversation) -> bool:
         """Whether the conversation bears the trace id of this call."""

@@ -27,12 +27,13 @@ class BaseWaiter:
     """Somebody who waits. A triggerer holds a thousand of them.
 
     :param watch: what is waited for.
-    :param on_done: called once with the waiter, when the wait has ended; ``None`` from when it has left.
+    :param on_done: called once with the waiter, when the wait has ended, unless it has left.
     :ivar outcome: what ended the wait.
     :ivar error: what ended this wait alone.
     :ivar looks: polls that looked for it.
     :ivar deadline: when it gives up, aware; ``None`` when nobody has said.
     :ivar joined_at: when the wait began in this process, aware.
+    :ivar has_left: whether it waits no more; a poll that is under way may still find what it waited for.
     """
 
     watch: Any
@@ -42,6 +43,7 @@ class BaseWaiter:
     looks: int = 0
     deadline: datetime | None = None
     joined_at: datetime | None = None
+    has_left: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -51,7 +53,7 @@ class BaseWaiter:
     def end(self, outcome: object = None, error: FormantError | None = None) -> None:
         """End the wait."""
         self.outcome, self.error = outcome, error
-        if self.on_done:
+        if self.on_done and not self.has_left:
             self.on_done(self)
 
     def gives_up_at(self) -> datetime:
@@ -92,9 +94,9 @@ class BaseFeed(ABC, Generic[WaiterT]):
         return waiter
 
     def leave(self, waiter: WaiterT) -> None:
-        """Stop waiting, whether there was an outcome or not. A poll that is under way tells nobody then."""
+        """Stop waiting, whether there was an outcome or not."""
         self.waiters.remove(waiter)
-        waiter.on_done = None
+        waiter.has_left = True
 
     def interval_s(self) -> float:
         """Return the seconds between two polls that the most impatient waiter asked for."""

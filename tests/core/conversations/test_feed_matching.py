@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from formant_provider.core.conversations.statuses import Endings
+from formant_provider.core.flows import proceed, send
 from support.feeds import LIST_ORDERS, Board, number, outcome_of, reading, row
 from support.ledgers import NOON
 from support.scripted_server import Answer
@@ -60,6 +62,26 @@ def test_two_calls_to_one_person_at_once_are_told_apart_by_trace_id(
     waiters = {call.trace_id: w.join(call) for call in (calls[::-1] if joined else calls)}
     w.poll(200)
     assert [outcome_of(waiters[call.trace_id]) for call in calls] == [call.conversation_id for call in calls]
+
+
+def test_who_leaves_during_the_poll_that_finds_his_call_finds_it_when_he_is_back(world: Any) -> None:
+    """As a wait that is cancelled and begins again, for a call whose trace id was lost."""
+    w = world()
+    since = w.sandbox.now()
+    call = w.place("01")
+    watch = w.watch(since=since, until=since + timedelta(seconds=10), recipient=call.customer_phone)
+    first, _ = w.feed.join(watch), w.join(w.place("10"))
+    w.sandbox.advance(600)
+    w.feed.use(w.client)
+    poll = w.feed.poll()
+    query = next(poll)
+    w.feed.leave(first)
+    with suppress(StopIteration):
+        while True:
+            query = proceed(poll, send(query, w.client))
+    second = w.feed.join(watch)
+    w.poll(60)
+    assert outcome_of(second) == call.conversation_id
 
 
 @pytest.mark.parametrize("in_list", [True, False])
