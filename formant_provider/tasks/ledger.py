@@ -184,7 +184,7 @@ def unreadable(entry: str, error: Exception) -> SendAborted:
     """Return what a process is told that finds something else in an entry than it can read."""
     return SendAborted(
         f"The entry {entry} of the task state store cannot be read ({type(error).__name__});"
-        " see whether this call was placed, then correct or delete it"
+        " see whether what it tells of was placed, then correct or delete it"
     )
 
 
