@@ -14,6 +14,7 @@ from formant_provider.api.telemetry import LIST_ROWS, METRICS
 from support.statsd_server import StatsdServer
 
 pytest.importorskip("statsd")
+pytestmark = pytest.mark.timeout(300)  # processes that import Airflow, on a busy machine
 
 # Each process is a fork of one that has imported what a task imports.
 SCRIPT = """
@@ -101,7 +102,7 @@ def run(folder: Path, env: Mapping[str, str], *names: str) -> str:
     home = {"AIRFLOW_HOME": str(folder), "AIRFLOW__CORE__UNIT_TEST_MODE": "False"}
     command = [sys.executable, "-c", SCRIPT, *names]
     done = subprocess.run(
-        command, env={**os.environ, **home, **env}, capture_output=True, text=True, check=False, timeout=90
+        command, env={**os.environ, **home, **env}, capture_output=True, text=True, check=False, timeout=280
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
