@@ -22,7 +22,7 @@ from support.feeds import AGENT, outcome_of
 from support.triggerer import LATER, LONG_OVER, Triggerer, cancelled
 
 # Until its timeout.
-HANGS_FOR_S = 1.0
+HANGS_FOR_S = 4.0
 
 
 def test_no_request_leaves_before_the_time_that_was_named(triggerer: Any) -> None:
@@ -163,18 +163,19 @@ def test_a_poller_that_rests_holds_no_thread(triggerer: Any) -> None:
     t.run(story)
 
 
-def longest_hold_s(t: Triggerer) -> float:
-    """How long the loop was held at most, in seconds, with five hundred who wait and a server that hangs."""
+def longest_holds_s(t: Triggerer) -> tuple[float, float]:
+    """For how long five hundred who wait and a server that hangs hold the loop: in CPU, and in all."""
     t.read_timeout_s = HANGS_FOR_S
     calls = [t.world.place(f"{n % 6:02}") for n in range(500)]
     t.sandbox.advance(LONG_OVER)
-    t.sandbox.inject(LIST_CONVERSATIONS, Fault.HANG_BEFORE, seconds=3)
-    gaps: list[float] = []
+    t.sandbox.inject(LIST_CONVERSATIONS, Fault.HANG_BEFORE, seconds=2 * HANGS_FOR_S)
+    cpu, gaps = list[float](), list[float]()
 
     async def tick() -> None:
         while True:
-            begun = time.monotonic()
+            used, begun = time.thread_time(), time.monotonic()
             await asyncio.sleep(0.005)
+            cpu.append(time.thread_time() - used)
             gaps.append(time.monotonic() - begun)
 
     async def story() -> None:
@@ -185,17 +186,15 @@ def longest_hold_s(t: Triggerer) -> float:
 
     t.run(story)
     assert len(gaps) > 50
-    return max(gaps)
+    return max(cpu), max(gaps)
 
 
 def test_a_server_that_hangs_does_not_block_the_event_loop(triggerer: Any) -> None:
     """With five hundred who wait and a server that holds its answers, the loop is never held for 0.2 s.
 
-    A busy machine only adds to what is measured, so the best of three counts; but no request may hold the
-    loop in any of them, which would last until its timeout.
+    That is CPU, since a busy machine takes more time for it. No request holds the loop: that would last until
+    its timeout.
     """
-    holds: list[float] = []
-    while len(holds) < 3 and min(holds, default=1) >= 0.2:
-        holds.append(longest_hold_s(triggerer()))
-    assert min(holds) < 0.2
-    assert max(holds) < HANGS_FOR_S
+    cpu_s, longest_s = longest_holds_s(triggerer())
+    assert cpu_s < 0.2
+    assert longest_s < HANGS_FOR_S
