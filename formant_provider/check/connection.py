@@ -7,15 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from formant_provider.api.config import DEFAULT_REGION, REGIONS, extra_of, unknown_keys
-from formant_provider.api.errors import (
-    AuthenticationFailed,
-    FormantError,
-    InvalidInput,
-    NotFound,
-    Unreachable,
-)
+from formant_provider.api.errors import FormantError, InvalidInput, NotFound
 from formant_provider.api.retry import RetryPolicy
 from formant_provider.check.findings import Finding, State
+from formant_provider.check.refusals import about_refusal
 from formant_provider.core.vendor_clock import skew_of
 
 if TYPE_CHECKING:
@@ -54,7 +49,7 @@ def check_api(hook: FormantHook, agent_id: int | None) -> Iterator[Finding]:
         try:
             client.list_conversations(limit=1)
         except FormantError as error:
-            yield _about_refusal(client.base_url, error)
+            yield about_refusal(client.base_url, error)
             return
         yield Finding("API key", State.OK, f"{client.base_url} accepted it.")
         yield from _about_clock(client)
@@ -77,21 +72,6 @@ def _about_region(base_url: str, region: str) -> Finding:
         return Finding("region", State.OK, f"{region!r}.")
     text = f"the base URL of the connection overrides region {region!r}, also that of tasks."
     return Finding("region", State.OK, text)
-
-
-def _about_refusal(base_url: str, error: FormantError) -> Finding:
-    if isinstance(error, AuthenticationFailed):
-        text = f"{base_url} refused it (401)."
-        to_do = (
-            "Compare the password of the connection with the key in the FormantAI dashboard, which may be"
-            " disabled, or belong to the other region."
-        )
-        return Finding("API key", State.PROBLEM, text, to_do)
-    if isinstance(error, Unreachable):
-        text = f"{base_url} cannot be reached from here."
-        to_do = "Check the base URL of the connection, and the proxy, firewall and DNS in between."
-        return Finding("API", State.PROBLEM, text, to_do)
-    return Finding("API", State.PROBLEM, f"{error}.", "Run the check again; if it stays so, ask FormantAI.")
 
 
 def _about_clock(client: FormantClient) -> Iterator[Finding]:
@@ -119,7 +99,7 @@ def _about_agent(client: FormantClient, agent_id: int | None) -> Finding:
         to_do = "Look up the id in the FormantAI dashboard of this region and account."
         return Finding("agent", State.PROBLEM, f"the API does not know agent {agent_id} (404).", to_do)
     except FormantError as error:
-        return _about_refusal(client.base_url, error)
+        return about_refusal(client.base_url, error)
     if page.items and page.items[0].agent_id in {agent_id, None}:
         return Finding("agent", State.OK, f"agent {agent_id} has conversations.")
     text = (

@@ -80,11 +80,13 @@ def test_a_wrong_key_and_one_of_another_region_are_refused_alike(run: Run, sandb
 
 
 def test_an_api_that_cannot_be_reached_is_told_from_one_that_refuses(run: Run, sandbox: Sandbox) -> None:
-    """With the address that was tried."""
+    """With the address that was tried, and why no connection was made."""
     sandbox.stop()
     status, printed, _ = run(connection(sandbox))
-    assert status == 1
-    assert states(printed, "API") == {f"{sandbox.base_url} cannot be reached from here.": "problem"}
+    ((finding, state),) = states(printed, "API").items()
+    assert (status, state) == (1, "problem")
+    assert finding.startswith(f"{sandbox.base_url} cannot be reached from here")
+    assert "(connection refused)" in finding
 
 
 def test_an_api_that_fails_is_no_wrong_key(run: Run, sandbox: Sandbox) -> None:
@@ -94,6 +96,32 @@ def test_an_api_that_fails_is_no_wrong_key(run: Run, sandbox: Sandbox) -> None:
     assert status == 1
     assert "answered 500" in next(iter(states(printed, "API")))
     assert len(sandbox.requests) == 1
+
+
+PAGE = Answer(403, b"<html>", {"Content-Type": "text/html"})
+REFUSALS: list[tuple[Answer, str]] = [
+    (PAGE, "A proxy or firewall in between may refuse the request"),
+    (Answer(429, {"error": {"type": "rate_limit_exceeded", "message": "no"}}), "again in a minute"),
+    (Answer(404, b"<html>"), "Check the base URL"),
+    (Answer(302, b"", {"Location": "https://elsewhere.example/"}), "Check the base URL"),
+    (Answer(200, b"<html>"), "Check the base URL"),
+    (Answer(503), "in some minutes"),
+    (Answer(200, {"data": []}, cut_at=3), "proxy and firewall"),
+    (Answer(418), "ask FormantAI"),
+]
+
+
+@pytest.mark.parametrize(("answer", "words"), REFUSALS)
+def test_each_way_to_refuse_a_read_comes_with_what_to_do(
+    run: Run, sandbox: Sandbox, answer: Answer, words: str
+) -> None:
+    """Whatever answers in place of the API, and after one request."""
+    with ScriptedServer(answer) as server:
+        here = json.loads(sandbox.connection_json())
+        status, printed, _ = run({"formant_default": {**here, "host": server.base_url}})
+    assert (status, len(server.seen)) == (1, 1)
+    ((finding, _),) = states(printed, "API").items()
+    assert words in printed.partition(finding)[2].partition("To do: ")[2].splitlines()[0]
 
 
 def test_a_clock_that_is_off_is_a_warning(run: Run, sandbox: Sandbox) -> None:
