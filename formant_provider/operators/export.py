@@ -21,6 +21,7 @@ from formant_provider.tasks.storage.tables import (
     NumberDisplay,
     form_of,
 )
+from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.telling import tell
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class FormantExportConversationsOperator(LeavesLineage, BaseOperator):
     def _write(
         self, history: History, folder: ObjectStoragePath, name: str, form: FileForm, interval: Interval
     ) -> dict[str, Any]:
-        from formant_provider.tasks.storage.files import write_file
+        from formant_provider.hooks.files import write_file
         from formant_provider.tasks.storage.tables import row, write_rows
 
         by_status: Counter[str] = Counter()
@@ -159,7 +160,8 @@ class FormantExportConversationsOperator(LeavesLineage, BaseOperator):
 
         written = write_file(folder, fill)
         counts = _summary(by_status, history.undated)
-        self.log.info("Wrote %s conversations to %s, %s bytes.", counts["count"], written.uri, written.size)
+        address = in_words(written.uri)
+        self.log.info("Wrote %s conversations to %s, %s bytes.", counts["count"], address, written.size)
         if history.from_webhooks:
             self.log.info(
                 "Of %s of them webhooks had told all; %s were read in detail.",

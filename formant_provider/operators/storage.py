@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import (
 from formant_provider.hooks.formant import FormantHook
 from formant_provider.tasks.options import one_of, seconds, some_of
 from formant_provider.tasks.storage.tables import NumberDisplay
+from formant_provider.tasks.storage.uris import in_words
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -146,7 +147,7 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
     def _result(self, archive: Archive) -> dict[str, Any]:
         written = archive.written
         for part, file in written.items():
-            self.log.info("Wrote the %s to %s, %s bytes.", part, file.uri, file.size)
+            self.log.info("Wrote the %s to %s, %s bytes.", part, in_words(file.uri), file.size)
         return {
             "conversation_id": archive.conversation_id,
             "status": archive.record.status if archive.record else None,

@@ -217,6 +217,21 @@ def test_a_recording_that_is_not_there_leaves_the_file_as_it_was(
     assert file.read_text() == "an older one"
 
 
+def test_a_recording_whose_upload_breaks_leaves_the_object_as_it_was(
+    sandbox: Sandbox, hook: FormantHook
+) -> None:
+    """Part of a recording is never taken for the whole."""
+    placed, store = sandbox.place(PHONE), ObjectStore()
+    sandbox.advance(1000)
+    where = f"s3://{CONNECTION}@bucket/talk.wav"
+    with attached(store):
+        store.objects["bucket/talk.wav"] = b"an older one"
+        store.breaks_at = 1
+        with pytest.raises(OSError, match="was lost"):
+            hook.get_recording(conversation_id=placed.conversation_id, path=where)
+    assert (store.objects, store.pending) == ({"bucket/talk.wav": b"an older one"}, 0)
+
+
 def test_a_long_recording_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty-four megabytes take less than eight of memory, with the server's share."""
     with Sandbox(speed=0, rate_limit=None, recording_bytes=64 * 2**20) as sandbox:

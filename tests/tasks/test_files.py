@@ -12,10 +12,12 @@ from typing import IO, Any
 import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from formant_provider.api.errors import InvalidInput
+from formant_provider.api.errors import InputNotFound, InvalidInput
+from formant_provider.hooks.files import Written, write_file
 from formant_provider.tasks.batches.contacts import ContactFiles
 from formant_provider.tasks.contact_rules import ContactRules
-from formant_provider.tasks.storage.files import Written, parts_of, safe_name, to_file, to_folder, write_file
+from formant_provider.tasks.storage.files import parts_of, safe_name, to_file, to_folder
+from formant_provider.tasks.storage.uris import in_words
 from support.object_store import ObjectStore, Share, attached
 
 MEBI = 1024 * 1024
@@ -78,7 +80,8 @@ def test_a_killed_process_leaves_no_part_under_the_name(tmp_path: Path) -> None:
     write_file(folder, content(b"old"))
     program = (
         "import os, signal\n"
-        "from formant_provider.tasks.storage.files import to_folder, write_file\n"
+        "from formant_provider.hooks.files import write_file\n"
+        "from formant_provider.tasks.storage.files import to_folder\n"
         "def fill(file):\n"
         "    file.write(b'new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
         f"write_file(to_folder('output_uri', {str(tmp_path)!r}), fill)\n"
@@ -347,3 +350,34 @@ def test_a_sheet_is_named_and_not_counted(sheet: Any) -> None:
     """Libraries count sheets from 0 or from 1; a name is the same everywhere."""
     with pytest.raises(ValueError, match="sheet must be the name of a sheet"):
         ContactRules(sheet=sheet)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("s3://conn@bucket/a.csv", "s3://conn@bucket/a.csv"),
+        ("s3://key:secret@bucket/a.csv?sig=4f1c", "s3://bucket/a.csv"),
+        ("/calls/+14155550100.csv", "/calls/+....csv"),
+        ("s3://bucket/%2B14155550100/a.csv", "s3://bucket/+.../a.csv"),
+        ("/calls/14155550100/2026-03-01.csv", "/calls/.../2026-03-01.csv"),
+        ("s3://123456789012-calls/a.csv", "s3://123456789012-calls/a.csv"),
+    ],
+)
+def test_an_address_is_told_without_a_number_or_a_secret(address: str, told: str) -> None:
+    """In logs and messages; the digits in the name of a bucket are those of an account."""
+    assert in_words(address) == told
+
+
+def test_a_number_in_the_name_of_a_file_is_in_no_log_and_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither when it is read nor when it is not there."""
+    caplog.set_level("INFO")
+    place = tmp_path / "+14155550100.csv"
+    (part,) = parts_of("contacts", str(place))
+    with pytest.raises(InputNotFound) as caught:
+        part.open("contacts")
+    place.write_text("customer_phone")
+    parts_of("contacts", str(place))
+    assert "Reading contacts from" in caplog.text
+    assert "4155550100" not in caplog.text + str(caught.value)

@@ -46,6 +46,12 @@ def without_international(text: str) -> str:
     return _INTERNATIONAL.sub("+...", _plain(text)) if holds_international(text) else text
 
 
+def without_numbers(text: str) -> str:
+    """Return a text without what :func:`holds_international` and :func:`holds_bare_number` find in it."""
+    text = without_international(text)
+    return _BARE.sub("...", _plain(text)) if holds_bare_number(text) else text
+
+
 def names(text: str, recipient: object) -> bool:
     """Whether the last digits of a person's number are in a text, however both are written."""
     tail = digits_of(recipient)[-TELLING:]

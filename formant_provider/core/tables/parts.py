@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
 from formant_provider.api.errors import InputNotFound, InvalidInput
+from formant_provider.core.numbers.in_text import without_numbers
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ class Part(NamedTuple):
         try:
             return self.opened()
         except FileNotFoundError as error:
-            path = error.filename or self.name or "the file that it names"
+            path = without_numbers(str(error.filename or self.name or "the file that it names"))
         except (IsADirectoryError, NotADirectoryError):
             path = None
         if path is None:

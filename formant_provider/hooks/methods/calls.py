@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 # Not for type checkers alone: whoever makes tools of these methods reads their types.
 from formant_provider.api.batch_models import BatchCall, BatchMetrics
@@ -154,8 +152,8 @@ class RequestMethods:
     def get_recording(self, *, conversation_id: str, path: str) -> Recording:
         """Write the recording of a conversation to a file.
 
-        It is received on this machine's disk first, and never in memory as a whole; a download that breaks
-        off leaves ``path`` as it was.
+        It is received on this machine's disk first, and never in memory as a whole; what breaks off leaves
+        ``path`` as it was.
 
         :param conversation_id: the id of the conversation.
         :param path: the file: an absolute path, or a URI of any storage that Airflow knows, such as
@@ -164,14 +162,18 @@ class RequestMethods:
         :raises InvalidInput: Airflow knows no such storage; nothing was sent.
         :raises NotFound: there is none, or not yet: the vendor does not tell the two apart.
         """
+        from formant_provider.hooks.files import write_file
+
         target, name = file_at("path", path), id_of("conversation_id", conversation_id)
-        with tempfile.TemporaryFile() as file:
+        received: list[Recording] = []
+
+        def fill(file: IO[bytes]) -> str:
             with self.get_conn() as client:
-                recording = client.download_recording(name, file)
-            file.seek(0)
-            with target.fs.open(target.path, "wb") as sink:
-                shutil.copyfileobj(file, sink)
-        return recording
+                received.append(client.download_recording(name, file))
+            return str(target.name)
+
+        write_file(target.parent, fill)
+        return received[0]
 
     def create_batch_call(self, *, agent_id: int, name: str, file: str) -> BatchCall:
         """Upload a CSV file and have everybody in it called. It cannot be cancelled.

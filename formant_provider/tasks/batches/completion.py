@@ -51,6 +51,10 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
     from formant_provider.core.batches.request import marker_in
     from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
+    # By the name it was placed under; the API may have given it another one.
+    placed_as, described = marker_in(end.receipt.get("name")), build_batch(task, run).marker
+    if run.is_mapped and placed_as not in {None, described}:
+        raise AirflowFailException(_of_another(end.batch_id))
     with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
         end.raise_error()
         result = batch_result(task.hook, end)
@@ -64,8 +68,7 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
                 result,
                 str(task.results_uri),
                 task.report_options,
-                # By the name it was placed under; the API may have given it another one.
-                marker=marker_in(end.receipt.get("name")) or build_batch(task, run).marker,
+                marker=placed_as or described,
                 is_complete=is_complete,
                 page=page,
             )
@@ -75,6 +78,14 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
     else:
         _end_timed_out(task.on_timeout, result, run)
     return result
+
+
+def _of_another(batch_id: int) -> str:
+    return (
+        f"This row of a mapped task has changed while it waited, and batch call {batch_id} is that of the row"
+        " before: nothing is written. Clear the task with the list as it was: it calls nobody, and reports on"
+        " that batch call."
+    )
 
 
 def _end_timed_out(choice: str, result: dict[str, Any], run: TaskRun) -> None:

@@ -19,6 +19,7 @@ from formant_provider.core.contacts.row_list import NOTHING_CARRIED, CarriedColu
 from formant_provider.tasks.batches.outputs import refuse_taken
 from formant_provider.tasks.contact_rules import PHONE_COLUMN, ContactRules
 from formant_provider.tasks.do_not_call import opened_numbers
+from formant_provider.tasks.storage.uris import in_words
 
 if TYPE_CHECKING:
     from formant_provider.core.contacts.cells import Forgiving
@@ -212,7 +213,7 @@ class ContactFiles:
             has_rows = sum(1 for _ in zip(file, range(2), strict=False)) > 1
         if has_rows and self.rejects_uri:
             uri = _publish("rejects_uri", self.rejects_uri, rejects)
-            log.warning("The contacts that cannot be called are in %s, each with the reason.", uri)
+            log.warning("The contacts that cannot be called are in %s, each with the reason.", in_words(uri))
 
     def _log(self, report: ContactReport) -> None:
         if report.do_not_call is not None:
@@ -261,7 +262,8 @@ def _warn_of_numeric_cells(count: int) -> None:
 
 def _publish(field: str, uri: str, path: Path) -> str:
     """Copy a file to its place, whole or not at all."""
-    from formant_provider.tasks.storage.files import to_file, write_file
+    from formant_provider.hooks.files import write_file
+    from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file(field, uri)
 

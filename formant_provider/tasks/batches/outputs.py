@@ -80,7 +80,8 @@ def _is_literal(value: Any) -> bool:
 
 def _is_place(value: Any) -> bool:
     """Whether a value names a file; contacts may be in memory, or in text that is refused later."""
-    from formant_provider.tasks.storage.files import is_place, names_files
+    from formant_provider.tasks.storage.files import names_files
+    from formant_provider.tasks.storage.uris import is_place
 
     return names_files(value) and is_place(str(value)) and bool(str(value).strip())
 

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.summaries.writing import FIELD, write_summary
 from formant_provider.tasks.waiting import now
 
@@ -40,7 +41,7 @@ class BatchPage:
         uri = write_summary(
             self._uri, self._summary, title=self._title, made_at=now(), is_over=self._is_complete
         )
-        log.info("The summary is in %s.", uri)
+        log.info("The summary is in %s.", in_words(uri))
         return {FIELD: uri}
 
     def left(self, since: datetime) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from formant_provider.tasks.batches.outputs import add_rows, delete_list, recipi
 from formant_provider.tasks.carried import RECIPIENT, check_carried, refuse_phone_column
 from formant_provider.tasks.options import flag, one_of, some_of
 from formant_provider.tasks.storage.tables import COLUMNS, NumberDisplay, form_of
+from formant_provider.tasks.storage.uris import in_words
 
 if TYPE_CHECKING:
     from formant_provider.core.batches.report import BatchReport
@@ -148,7 +149,7 @@ def _log_written(report: BatchReport, history: History, uri: str) -> None:
         "The report on %s recipients and %s rejected rows is in %s.",
         report.by_status.total(),
         report.rejected,
-        uri,
+        in_words(uri),
     )
     if report.from_webhooks:
         log.info(
@@ -225,7 +226,8 @@ def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | No
 def _write(
     report: BatchReport, history: History, results_uri: str, options: ReportOptions, page: BatchPage | None
 ) -> str:
-    from formant_provider.tasks.storage.files import to_file, write_file
+    from formant_provider.hooks.files import write_file
+    from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.storage.tables import write_rows
 
     folder, name = to_file("results_uri", results_uri)

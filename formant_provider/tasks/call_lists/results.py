@@ -24,9 +24,9 @@ from formant_provider.tasks.storage.tables import NumberDisplay, form_of, shown_
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.calls import Attempt, RowResult
+    from formant_provider.hooks.files import Written
     from formant_provider.hooks.formant import FormantHook
     from formant_provider.tasks.call_lists.records import AttemptRecords
-    from formant_provider.tasks.storage.files import Written
 
 # Each column and its kind, in the order of the file, but for the columns that are carried from the contacts,
 # which stand behind the reference. All of those are text.
@@ -124,7 +124,8 @@ def write_progress(
 
 
 def _write(option: str, uri: str, rows: Iterable[dict[str, Any]], kinds: Mapping[str, str]) -> Written:
-    from formant_provider.tasks.storage.files import to_file, write_file
+    from formant_provider.hooks.files import write_file
+    from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file(option, uri)
     form = form_of(option, name)

@@ -30,6 +30,7 @@ from formant_provider.tasks.failures import WORKING_OFF_A_LIST, ending_the_task
 from formant_provider.tasks.references import reference_or_none, to_reference
 from formant_provider.tasks.results import of_row, push_result
 from formant_provider.tasks.run import TaskRun
+from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.waiting import defer_wait
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _write_results(run: ListRun) -> str | None:
         return None
     rows = run.board.results()
     written = write_results(task.hook, task.results_uri, rows, task.result_options, has_parts=run.has_parts)
-    log.info("What came of each row is in %s.", written.uri)
+    log.info("What came of each row is in %s.", in_words(written.uri))
     return written.uri
 
 
@@ -186,5 +187,5 @@ def _write_summary(run: ListRun) -> str | None:
     where = write_summary(
         task.summary_uri, summary, title=title or f"Calls of {run.run.task_id[2]}", made_at=now()
     )
-    log.info("A page about the list is in %s.", where)
+    log.info("A page about the list is in %s.", in_words(where))
     return where

@@ -1,23 +1,14 @@
-"""Finds and writes files in any storage that Airflow knows, each written as a whole or not at all.
-
-A reader never sees a part of a file under its name: not while it is written, and not after a process was
-killed in the middle.
-"""
+"""Finds and opens files in any storage that Airflow knows."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-import shutil
-import tempfile
-import uuid
-from collections.abc import Callable, Iterable
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 from urllib.parse import quote
 
 from formant_provider.api.errors import InvalidInput
@@ -29,32 +20,13 @@ from formant_provider.core.tables.parts import (
     found_parts,
     has_pattern,
 )
+from formant_provider.hooks.files import BLOCK_BYTES, LOCAL
+from formant_provider.tasks.storage.uris import in_words, is_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow.sdk import ObjectStoragePath
 
 log = logging.getLogger(__name__)
-
-# Writes the content of a file and returns its name.
-Fill: TypeAlias = Callable[[IO[bytes]], str]
-
-# Any other text names no file. It may be the contacts themselves, rendered to text.
-_PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
-_LOCAL = frozenset({"file", "local"})
-# Here a file appears only when it is complete, and needs no folder.
-_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "wasb", "wasbs", "oss"})
-# How much of a file is in memory on its way to a store, or from it. S3 takes no smaller parts.
-_BLOCK_BYTES = 5 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file that was written, and its size in bytes."""
-
-    uri: str
-    size: int
 
 
 def to_folder(field: str, value: object) -> ObjectStoragePath:
@@ -70,7 +42,7 @@ def to_folder(field: str, value: object) -> ObjectStoragePath:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "file", text
-    if scheme in _LOCAL and not rest.startswith("/"):
+    if scheme in LOCAL and not rest.startswith("/"):
         raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/folder")
     try:
         path = ObjectStoragePath(text)
@@ -88,11 +60,6 @@ def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
     if str(value).strip().endswith("/") or not path.name:
         raise InvalidInput(field, "must name a file, not a folder")
     return path.parent, path.name
-
-
-def is_place(text: str) -> bool:
-    """Whether a text may name a file; a blank one may, and is refused for being blank."""
-    return _PLACE.match(text) is not None
 
 
 def delete_file(folder: ObjectStoragePath, name: str) -> None:
@@ -114,77 +81,6 @@ def safe_name(text: str) -> str:
     """Return a text as the name of one folder or file, which stays where it is put."""
     name = quote(text, safe="")
     return name if name.strip(".") else name.replace(".", "%2E")
-
-
-def write_file(folder: ObjectStoragePath, fill: Fill) -> Written:
-    """Write a file that appears under its name once it is complete, in place of an older one.
-
-    What ``fill`` raises leaves everything as it was.
-    """
-    write = _write_locally if folder.protocol in {"", *_LOCAL} else _write_remotely
-    name, size = write(folder, fill)
-    return Written(str(folder / name), size)
-
-
-def _write_locally(folder: ObjectStoragePath, fill: Fill) -> tuple[str, int]:
-    """Write beside the final place, and rename."""
-    os.makedirs(folder.path, exist_ok=True)
-    part = os.path.join(folder.path, _part_name())
-    try:
-        with open(part, "x+b") as file:
-            name = fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-            size = os.fstat(file.fileno()).st_size
-        os.replace(part, os.path.join(folder.path, name))
-    except BaseException:  # an Airflow time-out is no Exception
-        with suppress(OSError):
-            os.unlink(part)
-        raise
-    return name, size
-
-
-def _write_remotely(folder: ObjectStoragePath, fill: Fill) -> tuple[str, int]:
-    """Write to this machine's disk, and send what is complete."""
-    with tempfile.TemporaryFile() as file:
-        name = fill(file)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        if folder.protocol in _OBJECT_STORES:
-            _send(file, folder.fs, (folder / name).path)
-        else:
-            folder.fs.makedirs(folder.path, exist_ok=True)
-            part = (folder / _part_name()).path
-            _send(file, folder.fs, part)
-            folder.fs.mv(part, (folder / name).path)
-    return name, size
-
-
-def _send(file: IO[bytes], filesystem: Any, path: str) -> None:
-    with _sink(filesystem, path) as sink:
-        shutil.copyfileobj(file, sink)
-
-
-@contextmanager
-def _sink(filesystem: Any, path: str) -> Iterator[IO[bytes]]:
-    """Open a file for writing and close it only after success, since closing is what makes it appear.
-
-    A ``with`` statement of its own, or the garbage collector, would close it after an error as well.
-    """
-    sink = filesystem.open(path, "wb", block_size=_BLOCK_BYTES)
-    try:
-        yield sink
-        sink.close()
-    except BaseException:  # also of its end: the parts of an upload lie in the store until it is discarded
-        with suppress(Exception):
-            sink.closed = True
-            sink.discard()
-        raise
-
-
-def _part_name() -> str:
-    # Two processes may write the same file, one of them given up by Airflow, so each has a part of its own.
-    return f".{uuid.uuid4().hex}.part"
 
 
 def names_files(value: object) -> bool:
@@ -221,7 +117,7 @@ def parts_of(field: str, place: object) -> list[Part]:
         return _inside(field, path)
     if not path.name:
         raise InvalidInput(field, "must name a file or a folder")
-    log.info("Reading %s from %s.", field, text)
+    log.info("Reading %s from %s.", field, in_words(text))
     return [Part(None, partial(open_to_read, path))]
 
 
@@ -265,7 +161,7 @@ def _start(root: ObjectStoragePath) -> str:
 
 
 def _opened(field: str, root: ObjectStoragePath, names: list[str]) -> list[Part]:
-    log.info("Reading %s from %s files in %s.", field, len(names), root)
+    log.info("Reading %s from %s files in %s.", field, len(names), in_words(root))
     return [Part(name, partial(open_to_read, root / name)) for name in names]
 
 
@@ -276,7 +172,7 @@ def open_to_read(path: Any) -> Any:
     itself opens it tells to OpenLineage by its whole address, which may hold a number or a key.
     """
     path.fs.invalidate_cache()
-    return path.fs.open(path.path, "rb", block_size=_BLOCK_BYTES)
+    return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
 
 
 def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:

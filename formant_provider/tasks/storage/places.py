@@ -68,6 +68,7 @@ def _literals(places: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_place(value: Any) -> bool:
     """Whether a value names a file; rows may be in memory, or in text that is refused later."""
-    from formant_provider.tasks.storage.files import is_place, names_files
+    from formant_provider.tasks.storage.files import names_files
+    from formant_provider.tasks.storage.uris import is_place
 
     return names_files(value) and bool(str(value).strip()) and is_place(str(value))

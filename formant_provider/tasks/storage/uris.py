@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
+# Any other text names no file. It may be the contacts themselves, rendered to text.
+_PLACE = re.compile(r"\s*(/|[A-Za-z][A-Za-z0-9+.-]*://|(None)?\s*$)")
 # Other names of the same storage.
 _SAME = {"s3a": "s3", "gcs": "gs", "local": "file"}
 
@@ -24,8 +27,6 @@ def dataset_name(value: object) -> DatasetName | None:
 
     The name of the connection in an address is left out, as are keys and signatures in it.
     """
-    from formant_provider.tasks.storage.files import is_place
-
     text = str(value).strip() if value is not None else ""
     if text in {"", "None"} or not is_place(text) or holds_number(text):
         return None
@@ -36,6 +37,11 @@ def dataset_name(value: object) -> DatasetName | None:
     return DatasetName(f"{scheme}://{uri.netloc.rpartition('@')[2]}", uri.path.lstrip("/") or "/")
 
 
+def is_place(text: str) -> bool:
+    """Whether a text may name a file; a blank one may, and is refused for being blank."""
+    return _PLACE.match(text) is not None
+
+
 def holds_number(address: str) -> bool:
     """Whether an address holds a phone number: with its plus sign, or as digits alone in the path.
 
@@ -44,6 +50,14 @@ def holds_number(address: str) -> bool:
     from formant_provider.core.numbers.in_text import holds_bare_number, holds_international
 
     return holds_international(unquote(address)) or holds_bare_number(unquote(_split(address).path))
+
+
+def in_words(address: object) -> str:
+    """Return an address as it may stand in a log or a message: without a secret, and with no phone number."""
+    from formant_provider.core.numbers.in_text import without_numbers
+
+    text = without_secrets(str(address))
+    return without_numbers(unquote(text)) if holds_number(text) else text
 
 
 def without_secrets(address: str) -> str:

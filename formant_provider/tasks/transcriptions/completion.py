@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from formant_provider.tasks.results import not_called, push_result, storable
+from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.transcriptions.submitting import KEY_FIELD, TranscriptionTask, build
 from formant_provider.tasks.waiting import defer_wait, now, wait_here
 
@@ -110,7 +111,8 @@ def _what_to_do(end: TranscriptionEnd) -> str:
 
 
 def _write(task: TranscriptionTask, job: TranscriptionJob, key: str) -> dict[str, Any]:
-    from formant_provider.tasks.storage.files import to_file, write_file
+    from formant_provider.hooks.files import write_file
+    from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file("output_uri", task.output_uri)
     content: Mapping[str, Any] = {**asdict(job), "audio": str(task.audio), KEY_FIELD: key}
@@ -121,5 +123,5 @@ def _write(task: TranscriptionTask, job: TranscriptionJob, key: str) -> dict[str
         return name
 
     written = write_file(folder, fill)
-    log.info("Wrote the transcription to %s, %s bytes.", written.uri, written.size)
+    log.info("Wrote the transcription to %s, %s bytes.", in_words(written.uri), written.size)
     return {"output_uri": written.uri, "size": written.size, "language": storable(job.language)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from formant_provider.tasks.storage.files import open_to_read, to_file
+from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.waiting import now
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Submitter:
             with open_to_read(place / name) as file, copy.open("wb") as target:
                 shutil.copyfileobj(file, target)
         except FileNotFoundError:
-            raise InputNotFound("audio", f"there is no file {self.task.audio}") from None
+            raise InputNotFound("audio", f"there is no file {in_words(self.task.audio)}") from None
         except IsADirectoryError:
             raise InvalidInput("audio", "is a folder") from None
         if not copy.stat().st_size:
