@@ -147,7 +147,7 @@ class FormantExportConversationsOperator(LeavesLineage, BaseOperator):
     def _write(
         self, history: History, folder: ObjectStoragePath, name: str, form: FileForm, interval: Interval
     ) -> dict[str, Any]:
-        from formant_provider.hooks.files import write_file
+        from formant_provider.hooks.storage.writing import write_file
         from formant_provider.tasks.storage.tables import row, write_rows
 
         by_status: Counter[str] = Counter()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.models.asset import AssetEvent
 from airflow.sdk import Asset
+from airflow.sdk.execution_time.context import OutletEventAccessors
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
@@ -149,7 +150,7 @@ def test_a_secret_in_an_address_is_not_told() -> None:
         "s3://conn@bucket/a.csv": "s3://conn@bucket/a.csv",
         f"{os.sep}a.csv": "/a.csv",
     }.items():
-        event = SimpleNamespace(extra={})
-        context: Any = {"task": SimpleNamespace(outlets=[agent]), "outlet_events": {agent: event}}
+        events = OutletEventAccessors()
+        context: Any = {"task": SimpleNamespace(outlets=[agent]), "outlet_events": events}
         tell(context, {"status": "finished", "results_uri": address})
-        assert event.extra == {"status": "finished", "results_uri": told}
+        assert events[agent].extra == {"status": "finished", "results_uri": told}

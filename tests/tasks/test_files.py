@@ -13,7 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from formant_provider.api.errors import InputNotFound, InvalidInput
-from formant_provider.hooks.files import Written, write_file
+from formant_provider.hooks.storage.writing import Written, write_file
 from formant_provider.tasks.batches.contacts import ContactFiles
 from formant_provider.tasks.contact_rules import ContactRules
 from formant_provider.tasks.storage.files import parts_of, safe_name, to_file, to_folder
@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_no_part_under_the_name(tmp_path: Path) -> None:
     write_file(folder, content(b"old"))
     program = (
         "import os, signal\n"
-        "from formant_provider.hooks.files import write_file\n"
+        "from formant_provider.hooks.storage.writing import write_file\n"
         "from formant_provider.tasks.storage.files import to_folder\n"
         "def fill(file):\n"
         "    file.write(b'new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Asset
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from formant_provider.tasks.telling import tell, told
 
@@ -19,7 +20,7 @@ def test_an_address_that_is_none_costs_the_event_of_an_asset_alone(
     """There is a warning, without the address, and lineage knows the result all the same."""
     asset = Asset("calls", uri="formant://agents/456")
     task = SimpleNamespace(outlets=[asset])
-    context: Any = {"task": task, "outlet_events": {asset: SimpleNamespace(extra={})}}
+    context: Any = {"task": task, "outlet_events": OutletEventAccessors()}
     with caplog.at_level(logging.WARNING):
         tell(context, {"batch_id": 7, "results_uri": address})
     assert caplog.messages == ["The event of an asset holds no ids (ValueError)."]

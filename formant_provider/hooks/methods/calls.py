@@ -162,7 +162,8 @@ class RequestMethods:
         :raises InvalidInput: Airflow knows no such storage; nothing was sent.
         :raises NotFound: there is none, or not yet: the vendor does not tell the two apart.
         """
-        from formant_provider.hooks.files import write_file
+        from formant_provider.hooks.storage.paths import file_at
+        from formant_provider.hooks.storage.writing import write_file
 
         target, name = file_at("path", path), id_of("conversation_id", conversation_id)
         received: list[Recording] = []
@@ -262,30 +263,6 @@ def id_of(field: str, value: object) -> str:
     if text is None:
         raise InvalidInput(field, "is missing")
     return text
-
-
-def file_at(field: str, place: str) -> Any:
-    """Return the file that a path or a URI names.
-
-    Listings from before the file was written are forgotten: some storages read no further than a file was
-    long when they listed it. It is to be opened through its ``fs``: what Airflow's path itself opens it tells
-    to OpenLineage by its whole address, which may hold a number or a key.
-
-    :raises InvalidInput: it names none, or Airflow knows no such storage.
-    """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    from formant_provider.api.errors import InvalidInput
-
-    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
-        raise InvalidInput(field, "must be a path or a URI, and not blank")
-    try:
-        target = ObjectStoragePath(os.fspath(place))
-        target.fs.invalidate_cache()
-    except (ImportError, ValueError):
-        problem = "must be a path, or a URI of a storage that Airflow knows here"
-        raise InvalidInput(field, problem) from None
-    return target
 
 
 def _each(page_at: Callable[[int], Page[T]], key: Callable[[T], object]) -> Iterator[T]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from formant_provider.api.transcription_models import TranscriptionJob
-from formant_provider.hooks.methods.calls import file_at, id_of
+from formant_provider.hooks.methods.calls import id_of
+from formant_provider.hooks.storage.paths import file_at
 
 if TYPE_CHECKING:
     from formant_provider.api.client import FormantClient

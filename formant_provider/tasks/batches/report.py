@@ -226,7 +226,7 @@ def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | No
 def _write(
     report: BatchReport, history: History, results_uri: str, options: ReportOptions, page: BatchPage | None
 ) -> str:
-    from formant_provider.hooks.files import write_file
+    from formant_provider.hooks.storage.writing import write_file
     from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.storage.tables import write_rows
 

@@ -24,8 +24,8 @@ from formant_provider.tasks.storage.tables import NumberDisplay, form_of, shown_
 
 if TYPE_CHECKING:
     from formant_provider.core.call_lists.calls import Attempt, RowResult
-    from formant_provider.hooks.files import Written
     from formant_provider.hooks.formant import FormantHook
+    from formant_provider.hooks.storage.writing import Written
     from formant_provider.tasks.call_lists.records import AttemptRecords
 
 # Each column and its kind, in the order of the file, but for the columns that are carried from the contacts,
@@ -124,7 +124,7 @@ def write_progress(
 
 
 def _write(option: str, uri: str, rows: Iterable[dict[str, Any]], kinds: Mapping[str, str]) -> Written:
-    from formant_provider.hooks.files import write_file
+    from formant_provider.hooks.storage.writing import write_file
     from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file(option, uri)

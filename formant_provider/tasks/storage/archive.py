@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from formant_provider.api.errors import NotFound
 from formant_provider.core.conversations.lookup import find_detail
 from formant_provider.core.conversations.statuses import UNSUCCESSFUL, Endings
-from formant_provider.hooks.files import Written, write_file
+from formant_provider.hooks.storage.writing import Written, write_file
 from formant_provider.tasks.storage.tables import COLUMNS, CONTACT_NUMBER, NumberDisplay, as_json, row
 
 if TYPE_CHECKING:

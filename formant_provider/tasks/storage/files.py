@@ -20,7 +20,7 @@ from formant_provider.core.tables.parts import (
     found_parts,
     has_pattern,
 )
-from formant_provider.hooks.files import BLOCK_BYTES, LOCAL
+from formant_provider.hooks.storage.writing import BLOCK_BYTES, LOCAL
 from formant_provider.tasks.storage.uris import in_words, is_place
 
 if TYPE_CHECKING:

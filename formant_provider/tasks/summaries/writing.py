@@ -46,7 +46,7 @@ def write_summary(
     :param made_at: when the rows were read; aware.
     :param is_over: whether the figures are final; ``None``: if nobody is waiting and no call is in progress.
     """
-    from formant_provider.hooks.files import write_file
+    from formant_provider.hooks.storage.writing import write_file
     from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.summaries.page import page
 

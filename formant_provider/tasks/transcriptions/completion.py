@@ -111,7 +111,7 @@ def _what_to_do(end: TranscriptionEnd) -> str:
 
 
 def _write(task: TranscriptionTask, job: TranscriptionJob, key: str) -> dict[str, Any]:
-    from formant_provider.hooks.files import write_file
+    from formant_provider.hooks.storage.writing import write_file
     from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file("output_uri", task.output_uri)

@@ -1,0 +1,1 @@
+"""Files in the storages that Airflow knows. Internal."""
