@@ -41,7 +41,7 @@ class Problem(NamedTuple):
 
 PROBLEMS = {
     "unreachable": Problem(
-        True, "cannot be reached", "Check that its database runs, and that this worker can connect to it."
+        True, "cannot be reached", "Check that its database runs, and that it can be reached from here."
     ),
     "busy": Problem(
         True, "is busy, and did not answer in time", "If it stays so, look for long transactions in it."

@@ -307,9 +307,11 @@ def test_an_id_that_is_none_is_refused_by_the_name_of_its_field(
         ("job_id", hook.get_transcription_job, {}),
     ]
     for field, method, others in tries:
-        if (field, value) != ("path", " "):
-            with pytest.raises(InvalidInput, match=rf"^{field}: "):
-                method(**{**others, field: value})
+        with pytest.raises(InvalidInput, match=rf"^{field}: "):
+            method(**{**others, field: value})
+    for path in ("None", "talk.wav"):
+        with pytest.raises(InvalidInput, match=r"^path: must be an absolute path"):
+            hook.get_recording(conversation_id="c-1", path=path)
     if not isinstance(value, str):
         with pytest.raises(InvalidInput, match=r"^file: "):
             hook.create_batch_call(**{**batch, "file": value})

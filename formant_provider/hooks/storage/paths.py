@@ -13,16 +13,18 @@ def file_at(field: str, place: str) -> Any:
     long when they listed it. It is to be opened through its ``fs``: what Airflow's path itself opens it tells
     to OpenLineage by its whole address, which may hold a number or a key.
 
-    :raises InvalidInput: it names none, or Airflow knows no such storage.
+    :raises InvalidInput: it is no absolute path and no URI, or Airflow knows no such storage.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from formant_provider.api.errors import InvalidInput
 
-    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
-        raise InvalidInput(field, "must be a path or a URI, and not blank")
+    text = os.fspath(place) if isinstance(place, str | os.PathLike) else ""
+    # Where another path would lead, the task cannot know; one that is missing comes as the text None.
+    if "://" not in text and not os.path.isabs(text):
+        raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/file")
     try:
-        target = ObjectStoragePath(os.fspath(place))
+        target = ObjectStoragePath(text)
         target.fs.invalidate_cache()
     except (ImportError, ValueError):
         problem = "must be a path, or a URI of a storage that Airflow knows here"
