@@ -22,6 +22,7 @@ from formant_provider.core.call_lists.control import QUIET
 from formant_provider.core.conversations import history, statuses
 from formant_provider.core.numbers.reasons import Reason
 from formant_provider.core.validation import to_parameters
+from formant_provider.hooks.storage import writing
 from formant_provider.notifications import call, event
 from formant_provider.operators import export
 from formant_provider.provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
@@ -32,7 +33,7 @@ from formant_provider.tasks.call_lists.results import ResultOptions
 from formant_provider.tasks.calls.outcome import RECORD_FIELDS
 from formant_provider.tasks.failures import PLACING_A_CALL, ending_the_task
 from formant_provider.tasks.results import in_a_word, not_called
-from formant_provider.tasks.storage import archive, files, tables
+from formant_provider.tasks.storage import archive, tables
 from support.pages import DOCS, PROSE, TEXT, code, column, of_an_outcome, sandbox_options, table
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
@@ -242,7 +243,7 @@ LIMITS = [
     (PATIENT.max_inline_wait_s, 3600, "up to an hour for one request"),
     (PATIENT.max_total_wait_s, 3600, "up to an hour for one request"),
     (export._FRESH, timedelta(minutes=10), "less than ten minutes ago"),
-    (files._BLOCK_BYTES, 5 * 1024 * 1024, "in parts of five megabytes"),
+    (writing.BLOCK_BYTES, 5 * 1024 * 1024, "in parts of five megabytes"),
     (call.MAX_SENDS, 3, "at most three requests are sent"),
     (call.NO_SEND_AFTER_S, 8, "no request begins later than 8 seconds after the first"),
     (call.LONGEST_TIMEOUT_S, 5, "waits at most 5 seconds for a connection"),
