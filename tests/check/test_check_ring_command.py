@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
+import os
 import signal
-import threading
-import time
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from formant_provider.core.numbers.in_text import may_hold_number
 from formant_provider.sandbox import Sandbox
 from support.scripted_server import Answer, ScriptedServer, Seen
+from support.standalone import wait_for
 
 from .conftest import Run, connection
 
@@ -253,22 +254,27 @@ def test_answers_of_a_call_are_printed_where_no_report_can_be_written(run: Run, 
     assert sandbox.rings == {NUMBER: 1}
 
 
-def test_who_interrupts_a_call_is_told_that_it_may_have_been_placed(run: Run, sandbox: Sandbox) -> None:
+def test_who_interrupts_a_call_is_told_that_it_may_have_been_placed(
+    run: Run, sandbox: Sandbox, tmp_path: Path
+) -> None:
     """Ctrl-C while it is watched ends with 130; the same command then finds that call, and calls nobody."""
-    gc.collect()  # a finalizer swallows whatever is raised in it, Ctrl-C too
 
     def is_watched() -> bool:
         methods = [request.method for request in sandbox.requests]
         return "POST" in methods and "GET" in methods[methods.index("POST") :]
 
-    def press() -> None:
-        while not is_watched():
-            time.sleep(0.01)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    threading.Thread(target=press, daemon=True).start()
-    status, _, err = run(connection(sandbox), QUICK[0], "--watch-for=60", *TWICE)
-    assert status == 130
+    # A process of its own: here a finalizer may swallow what is raised in it, Ctrl-C too.
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))},
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW_CONN_FORMANT_DEFAULT": sandbox.connection_json(),
+    }
+    line = [sys.executable, "-m", "formant_provider.check", QUICK[0], "--watch-for=60", *TWICE]
+    with subprocess.Popen(line, env=environment, text=True, stderr=subprocess.PIPE) as process:
+        wait_for(is_watched, "the call to be watched", timeout_s=60)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
     assert "The same command on the same day places no second." in err
     assert run(connection(sandbox), *QUICK, *TWICE)[0] == 0
     assert sandbox.rings == {NUMBER: 1}
