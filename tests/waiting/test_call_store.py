@@ -23,6 +23,8 @@ from support.stores import SECRET, connections_with
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task, run_trigger
 
+# A call is on record when it is over, after three seconds: long after its task has looked for it.
+TALKS_ON = {"speed": 1, "call_speed": 47}
 BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "triggerer"])
 
 
@@ -69,10 +71,10 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
     deferrable: bool, database: Database, make_sandbox: Any
 ) -> None:
     """The wait finds its conversation; a further try gets its ids from the store and asks nobody."""
-    sandbox = make_sandbox(speed=1, call_speed=142)  # it is on record when it is over, after one second
+    sandbox = make_sandbox(**TALKS_ON)
     sandbox.inject(CALL, Fault.DROP_AFTER)
     channel = FakeSupervisor(connections_with(database, sandbox))
-    operator = an_operator(lookup_timeout=0, deferrable=deferrable, timeout=5)  # all of it is waited
+    operator = an_operator(lookup_timeout=0, deferrable=deferrable, timeout=7)  # all of it is waited
     run = run_task(operator, channel)
     if deferrable:
         assert run.trigger_kwargs["receipt"]["placement"] == "unconfirmed"
@@ -94,10 +96,10 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
 
 def test_a_wait_that_was_begun_before_an_upgrade_ends_well(database: Database, make_sandbox: Any) -> None:
     """Its trigger, in Airflow's database, names no row: the task ends as it did; the store learns nothing."""
-    sandbox = make_sandbox(speed=1, call_speed=142)
+    sandbox = make_sandbox(**TALKS_ON)
     sandbox.inject(CALL, Fault.DROP_AFTER)
     channel = FakeSupervisor(connections_with(database, sandbox))
-    operator = an_operator(lookup_timeout=0, deferrable=True, timeout=3)
+    operator = an_operator(lookup_timeout=0, deferrable=True, timeout=7)
     event = run_trigger(run_task(operator, channel).deferral, channel, timeout_s=20).event
     del event["receipt"]["store_row"]
     run = run_task(operator, channel, resume_event=event)
