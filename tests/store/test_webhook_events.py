@@ -160,10 +160,14 @@ def test_who_was_forgotten_stays_so_when_an_event_is_delivered_again(store: Stor
 
 def test_the_database_holds_nothing_that_can_be_read(store: Store) -> None:
     """Neither numbers nor results nor what was said: they are encrypted with a key of the store."""
-    store_events(store, webhook("evt", transcript="said so", results={"intent": "promise to pay"}))
+    store_events(
+        store, webhook("event-of-a-call", transcript="said so", results={"intent": "promise to pay"})
+    )
     with store.engine.connect() as conn:
         row = str(conn.execute(text("SELECT * FROM formant_webhook_events")).mappings().one())
-    assert not [secret for secret in (NUMBER, NUMBER[1:], "said so", "promise", "evt") if secret in row]
+    assert not [
+        secret for secret in (NUMBER, NUMBER[1:], "said so", "promise", "event-of-a-call") if secret in row
+    ]
     [stored] = events_after(store, 0).events
     told = stored.event.conversation
     assert told is not None
