@@ -22,6 +22,12 @@ WEBHOOKS = {
     "the receiver is down for longer, and the vendor has given up": [
         "what_webhooks_miss_is_found_by_the_safety_poll"
     ],
+    "the receiver runs in Airflow's API server, which is killed": [
+        "calls_that_end_while_the_receiver_is_dead_end_their_waits"
+    ],
+    "the triggerer is killed while events come": [
+        "calls_that_end_while_the_triggerer_is_dead_end_their_waits"
+    ],
     "the database of the store is down when an event comes": ["a_database_that_comes_back_is_used"],
     "the database of the store is down while the task waits": [
         "a_store_that_does_not_answer_leaves_polls_as_before"
