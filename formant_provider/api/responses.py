@@ -43,6 +43,8 @@ _MAX_MESSAGE_LENGTH = 300
 _CHUNK_BYTES = 256 * 1024
 # A file that says it is one of these is an answer of another kind, such as a proxy's page.
 _NO_FILES = ("application/json", "text/html")
+# A part of a file has a status of its own, and nobody asked for one.
+_WHOLE = 200
 
 
 def read_answer(
@@ -97,7 +99,7 @@ def read_file(operation: str, response: requests.Response, sink: IO[bytes]) -> d
         text = f"{operation}: {received} of {announced} bytes were received"
         return ResponseLost(text, operation=operation)
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if not size or content_type in _NO_FILES:
+    if not size or content_type in _NO_FILES or response.status_code != _WHOLE:
         text = f"{operation}: answered {response.status_code}, but not with a file"
         return BadResponse(text, operation=operation, status=response.status_code)
     return {"size": size, "content_type": content_type}

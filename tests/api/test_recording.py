@@ -151,6 +151,14 @@ def test_every_way_to_break_off_is_noticed(answer: Answer) -> None:
     assert (content, recording.size) == (b"whole", 5)
 
 
+def test_a_part_of_a_recording_is_not_taken_for_the_whole() -> None:
+    """Nobody asked for a part, and its length is right: the next answer is taken instead."""
+    part = Answer(206, body=b"half", headers={"Content-Range": "bytes 0-3/8", **WAV})
+    with ScriptedServer(part, Answer(body=b"whole", headers=WAV)) as server:
+        _, content = download(server)
+    assert content == b"whole"
+
+
 def test_packed_bytes_are_unpacked_and_counted_as_they_were_sent() -> None:
     """A server that packs unasked is understood, and its length is that of the packed bytes."""
     packed = gzip.compress(b"audio" * 1000)
