@@ -85,7 +85,7 @@ def _written(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, numbers.Integral) and type(value).__name__ != "timedelta64":  # which passes for one
-        return str(int(value))
+        return _digits(int(value))
     if isinstance(value, Decimal) or (
         isinstance(value, numbers.Real) and not isinstance(value, numbers.Rational)
     ):
@@ -95,6 +95,13 @@ def _written(value: Any) -> str | None:
     if isinstance(value, date) and not getattr(value, "nanosecond", 0):  # a datetime is a date too
         return value.isoformat()
     return None
+
+
+def _digits(value: int) -> str | None:
+    try:
+        return str(value)
+    except ValueError:  # more than Python writes, and than anybody can say
+        return None
 
 
 def phone_text(value: Any, *, digits_are_told: bool) -> str:
