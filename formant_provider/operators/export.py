@@ -110,8 +110,8 @@ class FormantExportConversationsOperator(LeavesLineage, BaseOperator):
         from formant_provider.api.retry import PATIENT
         from formant_provider.core.conversations.history import History, to_interval
         from formant_provider.core.validation import to_agent_id
+        from formant_provider.hooks.storage.paths import to_file
         from formant_provider.tasks.failures import READING, ending_the_task
-        from formant_provider.tasks.storage.files import to_file
         from formant_provider.tasks.storage.tables import check_format
         from formant_provider.tasks.webhook_records import WebhookRecords
 

@@ -96,9 +96,10 @@ class FormantConversationToObjectStorageOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - nothing of the run goes in
         """Write what is available, wait for the rest; return where the files are."""
         from formant_provider.api.retry import PATIENT
+        from formant_provider.hooks.storage.paths import to_folder
         from formant_provider.tasks.failures import READING, ending_the_task
         from formant_provider.tasks.storage.archive import Archive
-        from formant_provider.tasks.storage.files import safe_name, to_folder
+        from formant_provider.tasks.storage.files import safe_name
 
         with ending_the_task(READING):
             conversation_id = self._checked_id()

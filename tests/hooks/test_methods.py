@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import os
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -104,6 +105,7 @@ def test_a_call_without_a_key_cannot_be_asked_for(sandbox: Sandbox, hook: Forman
         ({"retry_context": {"retry_language": f"{NAME}\ud800"}}, "retry_context"),
         ({"parameters": {**WHOM, "name": f"{NAME}\ud800"}}, "parameters.name"),
         ({"parameters": {**WHOM, f"{NAME}\ud800": "a"}}, "parameters"),
+        ({"parameters": {**WHOM, "amount": 10**5000}}, "parameters.amount"),
     ],
 )
 def test_an_invalid_field_is_named_before_anything_is_sent(
@@ -200,6 +202,28 @@ def test_a_recording_is_written_to_an_object_store(sandbox: Sandbox, hook: Forma
         hook.get_recording(conversation_id=placed.conversation_id, path="nowhere://bucket/talk.wav")
     assert caught.value.field == "path"
     assert asked(sandbox, RECORDING) == 1
+
+
+@pytest.mark.parametrize(
+    "place", ["file://talk.wav", "local://talk.wav", "://talk.wav", "/", "{}", "{}/", "{}/\0"]
+)
+def test_a_recording_goes_to_no_folder_and_to_no_place_of_the_workers(
+    place: str, sandbox: Sandbox, hook: FormantHook, tmp_path: Path
+) -> None:
+    """What is no absolute path of a file is refused by its name, before anything is asked for."""
+    with pytest.raises(InvalidInput, match=r"^path: "):
+        hook.get_recording(conversation_id="c-1", path=place.format(tmp_path))
+    assert (sandbox.requests, list(tmp_path.iterdir())) == ([], [])
+
+
+def test_a_recording_takes_no_place_of_a_device(sandbox: Sandbox, hook: FormantHook, tmp_path: Path) -> None:
+    """A pipe, as ``/dev/null`` would be: renamed over, it would be gone for all who use this machine."""
+    device = tmp_path / "pipe"
+    os.mkfifo(device)
+    with pytest.raises(InvalidInput, match=r"^path: .*a device"):
+        hook.get_recording(conversation_id="c-1", path=str(device))
+    assert device.is_fifo()
+    assert sandbox.requests == []
 
 
 def test_a_recording_that_is_not_there_leaves_the_file_as_it_was(
@@ -310,7 +334,7 @@ def test_an_id_that_is_none_is_refused_by_the_name_of_its_field(
         with pytest.raises(InvalidInput, match=rf"^{field}: "):
             method(**{**others, field: value})
     for path in ("None", "talk.wav"):
-        with pytest.raises(InvalidInput, match=r"^path: must be an absolute path"):
+        with pytest.raises(InvalidInput, match=r"^path: (is blank|must be an absolute path)"):
             hook.get_recording(conversation_id="c-1", path=path)
     if not isinstance(value, str):
         with pytest.raises(InvalidInput, match=r"^file: "):

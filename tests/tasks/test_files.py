@@ -13,10 +13,11 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from formant_provider.api.errors import InputNotFound, InvalidInput
+from formant_provider.hooks.storage.paths import to_file, to_folder
 from formant_provider.hooks.storage.writing import Written, write_file
 from formant_provider.tasks.batches.contacts import ContactFiles
 from formant_provider.tasks.contact_rules import ContactRules
-from formant_provider.tasks.storage.files import parts_of, safe_name, to_file, to_folder
+from formant_provider.tasks.storage.files import open_to_read, parts_of, safe_name
 from formant_provider.tasks.storage.uris import in_words
 from support.object_store import ObjectStore, Share, attached
 
@@ -81,7 +82,7 @@ def test_a_killed_process_leaves_no_part_under_the_name(tmp_path: Path) -> None:
     program = (
         "import os, signal\n"
         "from formant_provider.hooks.storage.writing import write_file\n"
-        "from formant_provider.tasks.storage.files import to_folder\n"
+        "from formant_provider.hooks.storage.paths import to_folder\n"
         "def fill(file):\n"
         "    file.write(b'new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
         f"write_file(to_folder('output_uri', {str(tmp_path)!r}), fill)\n"
@@ -381,3 +382,32 @@ def test_a_number_in_the_name_of_a_file_is_in_no_log_and_no_error(
     parts_of("contacts", str(place))
     assert "Reading contacts from" in caplog.text
     assert "4155550100" not in caplog.text + str(caught.value)
+
+
+def test_a_number_in_the_name_of_a_file_is_in_no_error_of_its_storage(tmp_path: Path) -> None:
+    """Of the file that is written, the folder that it is in, and the file that is read; the kind stays."""
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "+14155550100").mkdir()
+    below = to_folder("output_uri", f"{tmp_path}/file/14155550100")
+    tries: dict[type[OSError], Any] = {
+        NotADirectoryError: lambda: write_file(below, content(b"x")),
+        IsADirectoryError: lambda: write_file(
+            to_folder("output_uri", str(tmp_path)), lambda _: "+14155550100"
+        ),
+        FileNotFoundError: lambda: open_to_read(below.parent.parent / "14155550100.wav"),
+    }
+    for kind, use in tries.items():
+        with pytest.raises(kind) as caught:
+            use()
+        assert "4155550100" not in str(caught.value)
+        assert tmp_path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+def test_what_is_no_file_is_not_written_over(kind: str, tmp_path: Path) -> None:
+    """It is refused where files are checked, before anything is sent."""
+    place = tmp_path / "14155550100.csv"
+    _ = place.mkdir() if kind == "a folder" else os.mkfifo(place)
+    with pytest.raises(InvalidInput, match="results_uri: must name a file") as caught:
+        to_file("results_uri", str(place))
+    assert "4155550100" not in str(caught.value)

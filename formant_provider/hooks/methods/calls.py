@@ -159,7 +159,8 @@ class RequestMethods:
         :param path: the file: an absolute path, or a URI of any storage that Airflow knows, such as
             s3://connection@bucket/calls/7.wav. An existing one is replaced.
         :return: ``size`` in bytes, and ``content_type``.
-        :raises InvalidInput: Airflow knows no such storage; nothing was sent.
+        :raises InvalidInput: it names no file that can be written, or Airflow knows no such storage;
+            nothing was sent.
         :raises NotFound: there is none, or not yet: the vendor does not tell the two apart.
         """
         from formant_provider.hooks.storage.paths import file_at
@@ -201,8 +202,8 @@ class RequestMethods:
         from formant_provider.core.validation import to_agent_id
 
         agent_id, name = to_agent_id(agent_id), to_batch_name(name)
-        if not isinstance(file, str | os.PathLike):
-            raise InvalidInput("file", "must be a path on this machine")
+        if not isinstance(file, str | os.PathLike) or not os.path.isfile(file):
+            raise InvalidInput("file", "must be the path of a file on this machine")
         with self.get_conn() as client:
             return client.create_batch_call(agent_id, name, file)
 

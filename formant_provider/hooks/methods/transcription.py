@@ -9,10 +9,11 @@ import time
 from abc import abstractmethod
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from formant_provider.api.transcription_models import TranscriptionJob
 from formant_provider.hooks.methods.calls import id_of
+from formant_provider.hooks.storage.errors import without_numbers_in_errors
 from formant_provider.hooks.storage.paths import file_at
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class TranscriptionMethods:
         source: Any = file_at("audio", audio)
         with tempfile.TemporaryDirectory(prefix="formant-audio-") as folder:
             copy = Path(folder) / f"audio{Path(source.name).suffix}"
-            with source.fs.open(source.path, "rb") as file, copy.open("wb") as target:
-                shutil.copyfileobj(file, target)
+            with without_numbers_in_errors(), source.fs.open(source.path, "rb") as file:
+                _copy(copy, file)
             with self.get_conn() as client:
                 return client.create_transcription_job(copy, **chosen)
 
@@ -121,6 +122,11 @@ class TranscriptionMethods:
             if job.status == COMPLETED:
                 return job
         raise TranscriptionUnsuccessful(job.job_id, job.status)
+
+
+def _copy(place: Path, file: IO[bytes]) -> None:
+    with place.open("wb") as target:
+        shutil.copyfileobj(file, target)
 
 
 def _seconds(field: str, value: object) -> float:

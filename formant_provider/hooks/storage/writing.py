@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
+from formant_provider.hooks.storage.errors import without_numbers_in_errors
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,7 +46,8 @@ def write_file(folder: ObjectStoragePath, fill: Fill) -> Written:
     What ``fill`` raises leaves everything as it was.
     """
     write = _write_locally if folder.protocol in {"", *LOCAL} else _write_remotely
-    name, size = write(folder, fill)
+    with without_numbers_in_errors():
+        name, size = write(folder, fill)
     return Written(str(folder / name), size)
 
 

@@ -262,8 +262,8 @@ def _warn_of_numeric_cells(count: int) -> None:
 
 def _publish(field: str, uri: str, path: Path) -> str:
     """Copy a file to its place, whole or not at all."""
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.hooks.storage.writing import write_file
-    from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file(field, uri)
 

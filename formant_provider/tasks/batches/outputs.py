@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from formant_provider.api.errors import InvalidInput
 from formant_provider.tasks.options import is_template
 from formant_provider.tasks.storage.tables import form_of
+from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.summaries.writing import check_summary, check_written_summary
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def check_written_outputs(read: Mapping[str, Any], written: Mapping[str, Any]) -
 
 def check_outputs(read: Mapping[str, Any], written: Mapping[str, Any]) -> None:
     """Refuse files that cannot be written, or would replace one that is read, before anything is read."""
-    from formant_provider.tasks.storage.files import to_file
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.tasks.storage.tables import check_format
 
     for name, uri in written.items():
@@ -118,12 +119,14 @@ def delete_list(results_uri: str, *, is_complete: bool) -> None:
 
     It was read for that report, so it is the batch call's own.
     """
-    from formant_provider.tasks.storage.files import delete_file, to_file
+    from formant_provider.hooks.storage.paths import to_file
+    from formant_provider.tasks.storage.files import delete_file
 
     folder, name = to_file("results_uri", recipients_uri(results_uri))
     if not is_complete:
         log.info(
-            "%s stays there: the batch call is not over, and a cleared task reports again.", folder / name
+            "%s stays there: the batch call is not over, and a cleared task reports again.",
+            in_words(folder / name),
         )
         return
     try:
@@ -132,13 +135,13 @@ def delete_list(results_uri: str, *, is_complete: bool) -> None:
         log.warning(
             "%s could not be deleted (%s). It holds the numbers of the contacts: delete it by hand, or give"
             " the connection of the storage the right to.",
-            folder / name,
+            in_words(folder / name),
             type(error).__name__,
         )
 
 
 def _path(listed_uri: str) -> Any:
-    from formant_provider.tasks.storage.files import to_file
+    from formant_provider.hooks.storage.paths import to_file
 
     folder, name = to_file("results_uri", listed_uri)
     return folder / name
@@ -151,7 +154,7 @@ def _refuse_another(path: Any, file: Any, marker: str) -> None:
     if owner_in(file.readline()) != marker:
         raise InvalidInput(
             "results_uri",
-            f"another batch call uses this one: {path} is its list of rows. Give each batch call and run a"
-            " results_uri of its own; or, if the other one is over and reported on, delete that file and"
-            " clear this task",
+            f"another batch call uses this one: {in_words(path)} is its list of rows. Give each batch call"
+            " and run a results_uri of its own; or, if the other one is over and reported on, delete that"
+            " file and clear this task",
         )

@@ -46,7 +46,8 @@ class BatchPage:
 
     def left(self, since: datetime) -> dict[str, Any]:
         """Return where the page is that an earlier try wrote beside its report."""
-        from formant_provider.tasks.storage.files import is_older, to_file
+        from formant_provider.hooks.storage.paths import to_file
+        from formant_provider.tasks.storage.files import is_older
 
         folder, name = to_file(FIELD, self._uri)
         path = folder / name

@@ -185,7 +185,8 @@ def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None
     The list of rows was deleted then, so a new report would lack the rows that were not called and the
     columns of the contacts.
     """
-    from formant_provider.tasks.storage.files import is_older, to_file
+    from formant_provider.hooks.storage.paths import to_file
+    from formant_provider.tasks.storage.files import is_older
 
     folder, name = to_file("results_uri", results_uri)
     path, listed = folder / name, recipients_uri(results_uri)
@@ -193,14 +194,14 @@ def _complete_report(results_uri: str, since: datetime) -> dict[str, Any] | None
         log.warning(
             "Who was to be called is no longer known: %s does not exist. The report has all whom the API"
             " lists.",
-            listed,
+            in_words(listed),
         )
         return None
     log.warning(
         "The report in %s stays as it is: the list of rows beside it was deleted when it was complete, so a"
         " new one would have less in it. With keep_recipients=True that list is kept, and a cleared task"
         " writes the report again.",
-        path,
+        in_words(path),
     )
     return _result(str(path), *_counted(path, results_uri))
 
@@ -226,8 +227,8 @@ def _counted(path: Any, results_uri: str) -> tuple[Counter[str] | None, int | No
 def _write(
     report: BatchReport, history: History, results_uri: str, options: ReportOptions, page: BatchPage | None
 ) -> str:
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.hooks.storage.writing import write_file
-    from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.storage.tables import write_rows
 
     folder, name = to_file("results_uri", results_uri)

@@ -124,8 +124,8 @@ def write_progress(
 
 
 def _write(option: str, uri: str, rows: Iterable[dict[str, Any]], kinds: Mapping[str, str]) -> Written:
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.hooks.storage.writing import write_file
-    from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file(option, uri)
     form = form_of(option, name)

@@ -20,46 +20,15 @@ from formant_provider.core.tables.parts import (
     found_parts,
     has_pattern,
 )
-from formant_provider.hooks.storage.writing import BLOCK_BYTES, LOCAL
+from formant_provider.hooks.storage.errors import without_numbers_in_errors
+from formant_provider.hooks.storage.paths import to_folder
+from formant_provider.hooks.storage.writing import BLOCK_BYTES
 from formant_provider.tasks.storage.uris import in_words, is_place
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 log = logging.getLogger(__name__)
-
-
-def to_folder(field: str, value: object) -> ObjectStoragePath:
-    """Return the folder that a URI or an absolute path names.
-
-    :raises InvalidInput: it is blank or relative, or Airflow knows no such storage.
-    """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
-
-    text = str(value).strip()
-    if text in {"", "None"}:
-        raise InvalidInput(field, "is blank, which a template renders to when its value is missing")
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "file", text
-    if scheme in LOCAL and not rest.startswith("/"):
-        raise InvalidInput(field, "must be an absolute path, or a URI such as s3://connection@bucket/folder")
-    try:
-        path = ObjectStoragePath(text)
-        _ = path.fs
-    except (ImportError, ValueError) as error:
-        raise InvalidInput(
-            field, f"Airflow has no storage for {scheme!r} here; install the provider that brings it"
-        ) from error
-    return path
-
-
-def to_file(field: str, value: object) -> tuple[ObjectStoragePath, str]:
-    """Return the folder and the name of the file that a URI or an absolute path names."""
-    path = to_folder(field, value)
-    if str(value).strip().endswith("/") or not path.name:
-        raise InvalidInput(field, "must name a file, not a folder")
-    return path.parent, path.name
 
 
 def delete_file(folder: ObjectStoragePath, name: str) -> None:
@@ -171,8 +140,9 @@ def open_to_read(path: Any) -> Any:
     Some storages remember how long a file was when they listed it, and read no further. What Airflow's path
     itself opens it tells to OpenLineage by its whole address, which may hold a number or a key.
     """
-    path.fs.invalidate_cache()
-    return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
+    with without_numbers_in_errors():
+        path.fs.invalidate_cache()
+        return path.fs.open(path.path, "rb", block_size=BLOCK_BYTES)
 
 
 def _is(files: Any, path: ObjectStoragePath, kind: str) -> bool:

@@ -40,7 +40,7 @@ def check_places(
     :param read: as in :func:`check_written_places`, and so are the others.
     :raises InvalidInput: with the name of the field.
     """
-    from formant_provider.tasks.storage.files import to_file
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.tasks.storage.tables import check_format
 
     written = {field: uri for field, uri in {**tables, **others}.items() if uri is not None}

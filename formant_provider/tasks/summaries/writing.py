@@ -31,7 +31,7 @@ def check_summary(uri: object) -> None:
 
     :raises InvalidInput: it names no file, or not one of a page, or Airflow knows no such storage.
     """
-    from formant_provider.tasks.storage.files import to_file
+    from formant_provider.hooks.storage.paths import to_file
 
     to_file(FIELD, uri)
     _check_suffix(str(uri))
@@ -46,8 +46,8 @@ def write_summary(
     :param made_at: when the rows were read; aware.
     :param is_over: whether the figures are final; ``None``: if nobody is waiting and no call is in progress.
     """
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.hooks.storage.writing import write_file
-    from formant_provider.tasks.storage.files import to_file
     from formant_provider.tasks.summaries.page import page
 
     html = page(summary, title=title, made_at=made_at, is_over=is_over)

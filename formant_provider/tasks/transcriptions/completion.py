@@ -111,8 +111,8 @@ def _what_to_do(end: TranscriptionEnd) -> str:
 
 
 def _write(task: TranscriptionTask, job: TranscriptionJob, key: str) -> dict[str, Any]:
+    from formant_provider.hooks.storage.paths import to_file
     from formant_provider.hooks.storage.writing import write_file
-    from formant_provider.tasks.storage.files import to_file
 
     folder, name = to_file("output_uri", task.output_uri)
     content: Mapping[str, Any] = {**asdict(job), "audio": str(task.audio), KEY_FIELD: key}

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from formant_provider.tasks.storage.files import open_to_read, to_file
+from formant_provider.hooks.storage.paths import to_file
+from formant_provider.tasks.storage.files import open_to_read
 from formant_provider.tasks.storage.uris import in_words
 from formant_provider.tasks.waiting import now
 
