@@ -171,14 +171,21 @@ def test_mapped_batch_calls_report_on_their_own_people(make_sandbox: Make, tmp_p
 
 
 @needs_state_store
-def test_a_row_that_is_another_one_after_its_wait_writes_nothing(make_sandbox: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("others", "file"), [("BA", "{}.csv"), ("AB", "new_{}.csv")], ids=["row", "report"])
+def test_a_row_that_is_another_one_after_its_wait_writes_nothing(
+    others: str, file: str, make_sandbox: Make, tmp_path: Path
+) -> None:
     """Its list changed meanwhile: no report of one batch call is under the name of another."""
     sandbox = make_sandbox(speed=1)
     channel, people_of = channel_to(sandbox), {"A": NUMBERS[:1], "B": NUMBERS[1:]}
 
-    def run(index: int, names: str, **attempt: Any) -> TaskRun:
+    def run(index: int, names: str, file: str = "{}.csv", **attempt: Any) -> TaskRun:
         rows = [
-            {"contacts": people(*people_of[name]), "name": name, "results_uri": f"{tmp_path}/{name}.csv"}
+            {
+                "contacts": people(*people_of[name]),
+                "name": name,
+                "results_uri": f"{tmp_path}/{file.format(name)}",
+            }
             for name in names
         ]
         task = mapped(rows, timeout=5, deferrable=True)
@@ -188,12 +195,13 @@ def test_a_row_that_is_another_one_after_its_wait_writes_nothing(make_sandbox: M
     sandbox.advance(600)
     events = [run_trigger(each.deferral, channel, timeout_s=20).event for each in waiting]
     for index in (0, 1):
-        other = run(index, "BA", resume_event=events[index])
+        other = run(index, others, file, resume_event=events[index])
         assert other.state == "failed"
         assert "This row of a mapped task has changed while it waited" in str(other.error)
-    assert not list(tmp_path.glob("?.csv"))
+    assert not list(tmp_path.glob("*.csv"))
     for index, name in enumerate("AB"):
-        assert run(index, "AB", resume_event=events[index]).state == "success"
+        again = run(index, "AB", resume_event=events[index])
+        assert (again.state, "row" in again.xcoms["return_value"]) == ("success", False)
         assert called(tmp_path / f"{name}.csv") == list(people_of[name])
     assert posts(sandbox) == 2
 

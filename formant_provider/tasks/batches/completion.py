@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
 
 import pendulum
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Travels with the receipt while the task is deferred, and is no part of the result.
+_ROW = "row"
+
 
 def wait(task: BatchTask, placement: BatchPlacement, receipt: dict[str, Any], run: TaskRun) -> dict[str, Any]:
     """Wait until the batch call is over, here or in the triggerer; return the result."""
@@ -38,7 +43,7 @@ def wait(task: BatchTask, placement: BatchPlacement, receipt: dict[str, Any], ru
     watch = task.waiting.watch(placement.batch_id, placement.total_recipients)
     deadline = pendulum.now("UTC") + timedelta(seconds=task.timeout_s)
     log.info("Waiting until %s for batch call %s.", deadline, placement.batch_id)
-    trigger = batch_trigger_for(task.hook, watch, deadline, receipt)
+    trigger = batch_trigger_for(task.hook, watch, deadline, {**receipt, _ROW: _row_of(task, run)})
     if task.deferrable:
         defer_wait(task, trigger, deadline)
     with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
@@ -51,9 +56,12 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
     from formant_provider.core.batches.request import marker_in
     from formant_provider.tasks.failures import WAITING_FOR_A_BATCH_CALL, ending_the_task
 
+    waited_as = end.receipt.get(_ROW)
+    end = replace(end, receipt={name: value for name, value in end.receipt.items() if name != _ROW})
     # By the name it was placed under; the API may have given it another one.
     placed_as, described = marker_in(end.receipt.get("name")), build_batch(task, run).marker
-    if run.is_mapped and placed_as not in {None, described}:
+    is_another = placed_as not in {None, described} or waited_as not in {None, _row_of(task, run)}
+    if run.is_mapped and is_another:
         raise AirflowFailException(_of_another(end.batch_id))
     with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
         end.raise_error()
@@ -78,6 +86,14 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
     else:
         _end_timed_out(task.on_timeout, result, run)
     return result
+
+
+def _row_of(task: BatchTask, run: TaskRun) -> str:
+    """Return by what a row of a mapped task is known again: whom it calls, and where its report goes.
+
+    A digest: the name of a file may hold a phone number, and this is stored with the trigger.
+    """
+    return str(uuid5(UUID(build_batch(task, run).key), str(task.results_uri)))
 
 
 def _of_another(batch_id: int) -> str:
