@@ -29,7 +29,7 @@ COLUMNS = ("call", "status", "scheduled_for", "trace_id", "conversation_id")
 REPORT_COLUMNS = (
     "row_number", "customer_phone", "reference", "status", "reason", "duration_seconds", "results",
 )  # fmt: skip
-RINGS = "\nPhones rung, by the sandbox's own count: {phones} phones, {rings} rings."
+PLACED = "\nCalls placed, by the sandbox's own count: {still}{calls}, to {phones} phones."
 LIST_COLUMNS = ("row_number", "customer_phone", "reference", "agent_id", "status", "attempts", "intent")
 REJECT_COLUMNS = ("row_number", "reason", "detail")
 CAPPED_COLUMNS = ("call", "status", "reason")
@@ -83,7 +83,7 @@ def show_calls(run: Any, rings: Mapping[str, int]) -> bool:
     print(f"\n1. Five calls. What the task {REPORT_TASK_ID} read from XCom (DAG run: {run.state}):\n")
     print(table(rows, COLUMNS))
     print("\nA call that was just accepted has no conversation_id yet; store its trace_id.")
-    print(RINGS.format(phones=len(rings), rings=sum(rings.values())))
+    print(PLACED.format(still="", phones=len(rings), calls=sum(rings.values())))
     return run.state == "success" and list(rings.values()) == [1] * 5
 
 
@@ -105,7 +105,7 @@ def show_capped(run: Any, first: Any, rings: Mapping[str, int], store: Any) -> b
     rows = [_result_of(task) for task in tasks]
     print("\n3. The five calls once more. The call store lets nobody be called more than once a day:\n")
     print(table(rows, CAPPED_COLUMNS))
-    print(RINGS.format(phones=len(rings), rings=sum(rings.values())))
+    print(PLACED.format(still="still ", phones=len(rings), calls=sum(rings.values())))
     runs = {first.run_id: "first", run.run_id: "second"}
     asked = of_people(store, [ONE_PERSON])["asked"]
     known = [{**each, "run": runs[each["run_id"]]} for each in asked]
@@ -126,7 +126,7 @@ def show_batch_call(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
     print(table(read(folder / "results.csv"), REPORT_COLUMNS))
     print("\nRows that were rejected, and why:\n")
     print(table(read(folder / "rejects.csv"), REJECT_COLUMNS))
-    print(RINGS.format(phones=len(rings), rings=sum(rings.values())))
+    print(PLACED.format(still="", phones=len(rings), calls=sum(rings.values())))
     return run.state == "success" and list(rings.values()) == [1] * 3
 
 
@@ -138,7 +138,7 @@ def show_call_list(run: Any, rings: Mapping[str, int], folder: Path) -> bool:
     print(table(rows, LIST_COLUMNS))
     agents = (returned(run, "compare") or {}).items()
     print(f"\nReached: {', '.join(f'{reached} by agent {agent_id}' for agent_id, reached in agents)}.")
-    print(RINGS.format(phones=len(rings), rings=sum(rings.values())))
+    print(PLACED.format(still="", phones=len(rings), calls=sum(rings.values())))
     return run.state == "success" and list(rings.values()) == [1] * 3
 
 

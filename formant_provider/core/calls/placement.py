@@ -220,6 +220,7 @@ class CallPlacing:
             self.callbacks.log(logging.WARNING, "%s", done.why)
         intent, finding = done.intent, done.finding
         if finding is None:
+            self.callbacks.log(logging.INFO, "This call was placed before: nothing is sent.")
             result = Result.FOUND if self.ledger.is_of_others else Result.PLACED
             return self._placed(intent, result)
         if done.result is Result.FOUND and finding.record is not None:

@@ -36,7 +36,7 @@ class TranscriptionMethods:
         self,
         *,
         audio: str,
-        languages: str | None = None,
+        languages: str | list[str] | None = None,
         diarize: bool | None = None,
         format: str | None = None,  # noqa: A002 - the vendor's name
         timeout: float = 600.0,
@@ -49,7 +49,7 @@ class TranscriptionMethods:
         Vendor page: https://docs.formantai.com/api-reference/transcription
 
         :param audio: the file: an absolute path, or a URI of any storage that Airflow knows.
-        :param languages: what is spoken: codes such as hi-IN with commas between them, or unknown.
+        :param languages: what is spoken: codes such as hi-IN, in a list or with commas, or unknown.
         :param diarize: whether speakers are told apart.
         :param format: standard or code_mixed.
         :param timeout: how long to wait, in seconds.
@@ -68,14 +68,14 @@ class TranscriptionMethods:
         self,
         *,
         audio: str,
-        languages: str | None = None,
+        languages: str | list[str] | None = None,
         diarize: bool | None = None,
         format: str | None = None,  # noqa: A002 - the vendor's name
     ) -> TranscriptionJob:
         """Submit an audio file to be transcribed, and do not wait. The result is read by the id of the job.
 
         :param audio: the file: an absolute path, or a URI of any storage that Airflow knows.
-        :param languages: what is spoken: codes such as hi-IN with commas between them, or unknown.
+        :param languages: what is spoken: codes such as hi-IN, in a list or with commas, or unknown.
         :param diarize: whether speakers are told apart.
         :param format: standard or code_mixed.
         :return: the job, with its ``job_id``.
