@@ -60,8 +60,10 @@ def _unreadable(conn_id: str, error: Exception) -> Finding:
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
     if isinstance(error, AirflowNotFoundException):
-        text = f"{conn_id!r} does not exist for Airflow on this machine."
-        return Finding("connection", State.PROBLEM, text, "Create it, or name another with --conn-id.")
+        # Airflow passes over a metadata database that cannot be read, and then says the same.
+        text = f"{conn_id!r} does not exist for Airflow on this machine, or its database cannot be read."
+        to_do = "Create it, name another with --conn-id, or run this where the metadata database can be read."
+        return Finding("connection", State.PROBLEM, text, to_do)
     text = f"{conn_id!r} cannot be read ({type(error).__name__})."
     to_do = "Check the form of the connection, and the secrets backend and database of Airflow."
     return Finding("connection", State.PROBLEM, text, to_do)

@@ -125,7 +125,9 @@ def _config(conn_id: str) -> StoreConfig:
         with suppress_error(AirflowNotFoundException):
             connection = BaseHook.get_connection(conn_id)
     if connection is None:
-        raise InvalidInput("--conn-id", f"connection {conn_id!r} does not exist for Airflow on this machine")
+        # Airflow passes over a metadata database that cannot be read, and then says the same.
+        text = "does not exist for Airflow on this machine, or its database cannot be read"
+        raise InvalidInput("--conn-id", f"connection {conn_id!r} {text}")
     config = read_store(extra_of(connection))
     if config is None:
         raise InvalidInput("store_conn_id", f"connection {conn_id!r} names no call store in its extra")

@@ -198,3 +198,18 @@ def test_where_nobody_can_tell_it_is_said_so(tmp_path: Path) -> None:
         [sys.executable, "-c", show], env=os.environ | nowhere, capture_output=True, check=True
     )
     assert b"not checked  triggerer: cannot be seen from here" in done.stdout
+
+
+def test_a_database_that_cannot_be_read_is_not_taken_for_a_missing_connection(tmp_path: Path) -> None:
+    """On a worker without the metadata database, nobody is told only to create what is there."""
+    nowhere = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__API__BASE_URL": "http://127.0.0.1:9",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/no/such/folder.db",
+    }
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_CONN_")} | nowhere
+    command = [sys.executable, "-m", "formant_provider.check"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "or its database cannot be read" in done.stdout
+    assert "run this where the metadata database can be read" in done.stdout
