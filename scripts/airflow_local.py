@@ -24,6 +24,8 @@ from typing import NoReturn
 
 import psutil  # comes with Airflow
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = (sys.executable, "-m", "airflow", "standalone")
@@ -35,6 +37,16 @@ SANDBOX = (
     *("--seed-key", SANDBOX_KEY, "--call-speed", str(CALL_SPEED)),
 )
 SANDBOX_HOST = "http://127.0.0.1:"
+BUSY = Retry(
+    total=5,
+    connect=0,
+    read=0,
+    status_forcelist=[500],
+    allowed_methods=None,
+    backoff_factor=0.5,
+    raise_on_status=False,
+)
+"""While Airflow starts it may answer 500: its SQLite database has one writer at a time."""
 
 Process = subprocess.Popen[bytes]
 stop_asked = threading.Event()
@@ -158,6 +170,7 @@ def api_session(base_url: str) -> requests.Session:
 def put_connection(base_url: str, host: str, home: Path) -> str:
     """Point ``formant_default`` to the sandbox, unless somebody has pointed it elsewhere."""
     session = api_session(base_url)
+    session.mount(base_url, HTTPAdapter(max_retries=BUSY))
     found = session.get(f"{base_url}/api/v2/connections/formant_default", timeout=10)
     if found.ok and not str(found.json()["host"]).startswith(SANDBOX_HOST):
         return "somewhere else: you have changed it, calls may be REAL"
