@@ -153,7 +153,7 @@ def test_a_folder_is_no_audio(sandbox: Sandbox, channel: FakeSupervisor, tmp_pat
     """No retry would make a file of it: the task fails at once, by the name of the field."""
     run = a_try(channel, tmp_path, audio=str(tmp_path))
     assert (run.state, posts(sandbox)) == ("failed", 0)
-    assert "audio: is a folder" in str(run.error)
+    assert "audio: must name a file" in str(run.error)
 
 
 @needs_state_store
