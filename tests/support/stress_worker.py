@@ -71,7 +71,9 @@ class Job:
         """Return whom a task calls: somebody of its own, or with others of its process and group."""
         owner = process - process % self.groups if task % 10 < self.share else process
         kind = 0 if task % 10 < self.share else 1
-        number = (kind * 1000 + owner) * 1000 + task // (10 * self.calls_each) * 10 + task % 10
+        person = task // (10 * self.calls_each) * 10 + task % 10
+        # The sandbox answers by the last two digits: of a number ending in 08 no record ever appears.
+        number = (kind * 1000 + owner) * 1000 + person // 50 * 100 + 50 + person % 50
         return f"+1415{number:07d}"[:12]
 
     @property
