@@ -44,11 +44,15 @@ def the_call(position: Any) -> dict[str, Any]:
 
 @needs_state_store
 def test_a_further_try_returns_the_receipt_and_sends_nothing(
-    sandbox: Sandbox, channel: FakeSupervisor
+    sandbox: Sandbox, channel: FakeSupervisor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A clear or a retry after success hands the same ids on again, without asking the API."""
+    """A clear or a retry after success hands the same ids on again, asks nobody, and its log says so."""
+    caplog.set_level("INFO")
+    said = "This call was placed before: nothing is sent."
     first = run_task(an_operator(), channel)
+    assert said not in caplog.text
     again = run_task(an_operator(), channel, try_number=2)
+    assert said in caplog.text
     assert again.state == "success"
     assert again.xcoms == first.xcoms
     assert len(posts(sandbox)) == 1

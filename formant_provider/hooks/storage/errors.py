@@ -18,7 +18,7 @@ def without_numbers_in_errors() -> Iterator[None]:
     except OSError as error:
         error.args = tuple(map(_hidden, error.args))
         for name in ("filename", "filename2"):
-            if (value := getattr(error, name)) is not None:  # one that is set is told, were it None
+            if (value := getattr(error, name)) is not None:  # one that was set to None would be in the text
                 setattr(error, name, _hidden(value))
         raise
 
