@@ -95,7 +95,6 @@ def airflow_env(home: Path, dags: Path, port: int) -> dict[str, str]:
         "CORE__PARALLELISM": 4,
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
         "CORE__TEST_CONNECTION": "Enabled",
-        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 5,
         "DAG_PROCESSOR__REFRESH_INTERVAL": 5,
         "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
         "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ SLOW = ("tests/machine/", "tests/engine/", "tests/harness/", "tests/docs/")
 QUICK_BETWEEN = 4
 
 use_own_airflow_home()
+
+# Airflow brings a million objects that stay, and looking at all of them again and again takes long.
+gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

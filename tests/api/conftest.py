@@ -32,9 +32,7 @@ def client_for(sleeps: list[float]) -> Iterator[Callable[..., FormantClient]]:
     with ExitStack() as stack:
 
         def build(base_url: str, key: str = KEY, **config: Any) -> FormantClient:
-            chosen = ClientConfig(
-                base_url, key, **{"connect_timeout_s": 2.0, "read_timeout_s": 2.0, **config}
-            )
+            chosen = ClientConfig(base_url, key, **config)
             client = FormantClient(chosen, user_agent_suffix="x/1", sleep=sleeps.append)
             return stack.enter_context(client)
 

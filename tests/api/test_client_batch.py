@@ -95,7 +95,7 @@ def test_a_batch_is_never_sent_twice_after_an_unclear_answer(
     """Whatever is unclear about the answer, it is sent once, and the error says calls may be placed."""
     hangs = "hang" in fault
     sandbox.inject(CREATE_BATCH_CALL, fault, seconds=20 if hangs else None)
-    client = client_for(sandbox.base_url, read_timeout_s=0.05 if hangs else 2.0)
+    client = client_for(sandbox.base_url, read_timeout_s=0.05 if hangs else 30.0)
     error = failure(lambda: client.create_batch_call(456, "n", contacts))
     assert isinstance(error, ServerError | ResponseLost | BadResponse)
     assert error.maybe_placed

@@ -19,7 +19,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferrable": {"deferrable": True},
 }
-TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0
 
 
 def phones(*endings: str) -> list[str]:

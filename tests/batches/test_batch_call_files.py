@@ -193,7 +193,7 @@ def test_a_row_that_is_another_one_after_its_wait_writes_nothing(
 
     waiting = [run(index, "AB") for index in (0, 1)]
     sandbox.advance(600)
-    events = [run_trigger(each.deferral, channel, timeout_s=20).event for each in waiting]
+    events = [run_trigger(each.deferral, channel).event for each in waiting]
     for index in (0, 1):
         other = run(index, others, file, resume_event=events[index])
         assert other.state == "failed"

@@ -202,7 +202,7 @@ def test_trouble_in_the_triggerer_ends_the_task_and_a_retry_waits_on(
     deferral = run_task(operator, channel).deferral
     good = channel.connections["formant_default"]
     channel.connections["formant_default"] = {**good, "password": "another-key"}
-    event = run_trigger(deferral, channel, timeout_s=20).event
+    event = run_trigger(deferral, channel).event
     run = run_task(operator, channel, resume_event=event)
     assert (run.state, type(run.error)) == ("failed", AirflowFailException)
     assert "The batch call was placed before" in str(run.error)

@@ -52,7 +52,7 @@ class World:
         self.task = a_batch_call(contacts, deferrable=True, keep_recipients=True, **options)
         run = run_task(self.task, self.channel)
         self.placed_at: str = run.trigger_kwargs["receipt"]["placed_at"]
-        self.event = run_trigger(run.deferral, self.channel, timeout_s=20).event
+        self.event = run_trigger(run.deferral, self.channel).event
 
     def attempts(self, row: int = 0) -> list[Attempt]:
         (batch,) = self.sandbox.batches

@@ -286,7 +286,7 @@ def curl(words: list[str]) -> None:
     method = words[words.index("-X") + 1] if "-X" in words else "POST" if data else "GET"
     with Sandbox() as sandbox:
         path = url.removeprefix("http://127.0.0.1:8085")
-        assert requests.request(method, sandbox.base_url + path, data=data, timeout=5).ok
+        assert requests.request(method, sandbox.base_url + path, data=data, timeout=60).ok
 
 
 # Links and names

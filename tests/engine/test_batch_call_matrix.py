@@ -161,7 +161,7 @@ class Scene:
     def _connection(self, column: str) -> str:
         # An upload is waited for ten times as long as any other answer.
         extra: dict[str, Any] = {"store_conn_id": "calls_db", "store_secret": SECRET} if self.database else {}
-        extra["read_timeout"] = 0.15 if any("hang" in fault for fault, _, _ in self.row.strikes) else 5
+        extra["read_timeout"] = 0.15 if any("hang" in fault for fault, _, _ in self.row.strikes) else 30
         return json.dumps(json.loads(self.sandboxes[column].connection_json()) | {"extra": extra})
 
     @hookimpl

@@ -268,7 +268,7 @@ class Scene:
             "idempotency_key": key_for_task(**names, agent_id=AGENT, recipient=phone),
         }
         url, headers = f"{self.sandbox.base_url}/v1/call", {"Authorization": f"Bearer {KEY}"}
-        requests.post(url, json=body, headers=headers, timeout=5).raise_for_status()
+        requests.post(url, json=body, headers=headers, timeout=60).raise_for_status()
 
     def _turn_list(self, ti: Any) -> None:
         """Leave the list as it is when the task that made it has run again and found another order."""
@@ -342,7 +342,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
             scene = Scene(row, key_used=key_used, database=database)
             with scene.sandbox:
                 scene.play(tmp_path_factory.mktemp("dags"))
-                stats = requests.get(f"{scene.sandbox.base_url}/sandbox/stats", timeout=5).json()
+                stats = requests.get(f"{scene.sandbox.base_url}/sandbox/stats", timeout=60).json()
             assert stats["faults"] == [], "not everything that was to go wrong did"
             assert not scene.is_kill_due, "the store was not killed"
             assert "error calling listener" not in scene.result.log_text

@@ -253,7 +253,7 @@ def test_a_wait_in_the_worker_notices_a_key_that_was_changed() -> None:
             parameters={"customer_phone": "+14155550100"},
             wait_for_completion=True,
             poll_interval=0.05,
-            timeout=10,
+            timeout=60,
         )
         run = run_task(operator, channel)
     assert run.state == "success", run.log_text

@@ -110,7 +110,7 @@ def test_results_that_cannot_be_stored_fail_no_call_that_is_over(
     sandbox.advance(600)
     event = run_trigger(deferred.deferral, channel).event
     address = f"{sandbox.base_url}/v1/conversations/{event['conversation_id']}"
-    record = requests.get(address, headers={"Authorization": f"Bearer {sandbox.api_key}"}, timeout=5).json()
+    record = requests.get(address, headers={"Authorization": f"Bearer {sandbox.api_key}"}, timeout=60).json()
     with ScriptedServer(Answer(200, _with_odd_results(record))) as server:
         channel.connections["formant_default"] = f"formant://http://:key@{server.base_url[7:]}"
         run = run_task(operator, channel, resume_event=event)

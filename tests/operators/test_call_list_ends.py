@@ -78,8 +78,8 @@ def test_a_key_that_is_changed_in_the_middle_is_taken_up(api: WrittenApi, writte
     """The connection is read again, and the list goes on with the new one."""
 
     def change() -> None:
-        api.keys = {"another-key"}
         written.connections["formant_default"] = api.uri("another-key")
+        api.keys = {"another-key"}
 
     api.before = after(6, change)
     run = run_task(a_list(people(20)), written)
@@ -274,7 +274,7 @@ def test_a_task_that_is_killed_while_it_waits_ends_soon(channel: FakeSupervisor,
     run = run_task(a_list(people(1), poll_interval=60, pre_execute=kill_soon), channel)
     timers[0].join()
     assert run.state == "up_for_retry", run.log_text
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     assert sandbox.rings == once(1)
 
 

@@ -245,7 +245,7 @@ def test_memory_does_not_grow_with_the_file():
     try:
         (url,) = re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         key, form = {"Authorization": "Bearer sandbox-key"}, {"agent_id": "456", "name": "n"}
-        assert requests.get(f"{url}/v1/batch-calls", headers=key, timeout=5).ok
+        assert requests.get(f"{url}/v1/batch-calls", headers=key, timeout=60).ok
         before = peak_mb(process.pid)
         answer = requests.post(
             f"{url}/v1/batch-call", headers=key, data=form, files={"file": ("c.csv", file)}, timeout=60

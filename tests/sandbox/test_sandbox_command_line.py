@@ -40,7 +40,7 @@ def serving(switches):
     with running("--port", "0", *switches.split()) as (_, text), requests.Session() as session:
         (url,) = re.findall(r"FormantAI sandbox on (http://127\.0\.0\.1:\d+) ", text)
         session.headers["Authorization"] = "Bearer sandbox-key"
-        yield lambda method, path, **options: session.request(method, url + path, timeout=5, **options)
+        yield lambda method, path, **options: session.request(method, url + path, timeout=60, **options)
 
 
 def call(send, phone, **fields):
@@ -65,7 +65,7 @@ def test_it_serves_until_it_is_stopped(number):
         )
         assert answer.status_code == 200
         process.send_signal(number)
-        out, err = process.communicate(timeout=5)
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (0, "stopped\n", "")
 
 
@@ -147,7 +147,7 @@ def test_webhooks_are_options_too(receiver):
 
 
 def run(*arguments):
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=10, check=False)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_taken_port_is_said_plainly():

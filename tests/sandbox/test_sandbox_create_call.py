@@ -274,7 +274,7 @@ def test_no_json_body_makes_the_server_fail(fuzzed, body, keep):
 def fuzzed():
     with Sandbox(rate_limit=None) as sandbox, requests.Session() as session:
         session.headers.update({"Authorization": "Bearer sandbox-key", "Content-Type": "application/json"})
-        yield lambda body: session.post(f"{sandbox.base_url}/v1/call", data=_json(body), timeout=5)
+        yield lambda body: session.post(f"{sandbox.base_url}/v1/call", data=_json(body), timeout=60)
 
 
 def _json(body):

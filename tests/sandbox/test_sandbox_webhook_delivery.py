@@ -30,7 +30,7 @@ def threads():
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -186,7 +186,7 @@ def test_a_receiver_that_hangs_holds_up_neither_the_api_nor_the_end(start, recei
     assert api.call(NO_ANSWER).ok
     began = time.monotonic()
     api.sandbox.stop()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     assert threads() == []
     hanging.set()
     assert attempts(api.sandbox) == [(1, 0, None)]

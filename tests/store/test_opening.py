@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -229,7 +230,9 @@ def test_an_engine_is_there_at_once_the_second_time(tmp_path: Path) -> None:
     connection = {"conn_type": "sqlite", "host": str(tmp_path / "a.db")}
     with supervised_by(FakeSupervisor({"call_store": connection})):
         engine_of(CONFIG)
-        start = time.perf_counter()
+        took = []
         for _ in range(20):
+            start = time.perf_counter()
             engine_of(CONFIG)
-        assert (time.perf_counter() - start) / 20 < 0.01
+            took.append(time.perf_counter() - start)
+    assert median(took) < 0.01

@@ -401,7 +401,7 @@ def test_ctrl_c_ends_with_130_and_a_sentence(tmp_path: Path) -> None:
         for _ in range(12):  # one that comes between two steps may be lost, and one while it ends kills it
             running.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
-                out, err = running.communicate(timeout=5)
+                out, err = running.communicate(timeout=20)
                 break
     assert (running.returncode, out) == (130, "")
     assert err.splitlines()[-1].startswith("python -m formant_provider.store: interrupted; what was done")

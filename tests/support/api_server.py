@@ -78,4 +78,4 @@ class ApiServer:
         return str(answer.json()["access_token"])
 
     def _is_up(self) -> bool:
-        return requests.get(f"{self.base_url}/api/v2/monitor/health", timeout=5).ok
+        return requests.get(f"{self.base_url}/api/v2/monitor/health", timeout=60).ok

@@ -45,7 +45,7 @@ def answering(dag_id: str, option: str | None) -> Iterator[dict[Any, dict[str, A
         yield asked
     finally:
         over.set()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
 
 def _waiting(dag_id: str, session: Any) -> list[Any]:

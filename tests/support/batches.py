@@ -38,7 +38,7 @@ class BatchTries(BaseTries):
     taken_since: datetime | None = None
     lookup_timeout_s: float = 30.0
     resubmit_if_missing: bool = False
-    read_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
     sends: int = 4
     base_url: str | None = None
     api_key: str | None = None

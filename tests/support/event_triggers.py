@@ -43,7 +43,7 @@ class EventTriggerer:
             again = type(each)(**each.serialize()[1])
             self._tasks.append(asyncio.create_task(self._run(next(self._ids), again)))
 
-    async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 60) -> None:
         """Wait for something to be so."""
         async with asyncio.timeout(timeout_s):
             while not condition():

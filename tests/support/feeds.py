@@ -75,7 +75,7 @@ def waiting() -> Iterator[Callable[..., Waiting]]:
         def start(**settings: Any) -> Waiting:
             chosen = {"speed": 0, "start_at": NOON, "rate_limit": None, "record_appears": "start", **settings}
             sandbox = running.enter_context(Sandbox(**chosen))
-            config = ClientConfig(sandbox.base_url, sandbox.api_key, 2.0, 2.0)
+            config = ClientConfig(sandbox.base_url, sandbox.api_key)
             return Waiting(sandbox, running.enter_context(FormantClient(config, retry_policy=ONCE)))
 
         yield start

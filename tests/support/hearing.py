@@ -111,7 +111,7 @@ def hearings(store: Store) -> Iterator[Callable[..., Hearing]]:
         def start(**settings: Any) -> Hearing:
             chosen = {"speed": 0, "start_at": NOON, "rate_limit": None, "record_appears": "start", **settings}
             sandbox = running.enter_context(Sandbox(**chosen))
-            config = ClientConfig(sandbox.base_url, sandbox.api_key, 2.0, 2.0)
+            config = ClientConfig(sandbox.base_url, sandbox.api_key)
             client = running.enter_context(FormantClient(config, retry_policy=ONCE))
             return Hearing(sandbox, client, store)
 

@@ -127,7 +127,7 @@ class BaseTries:
 
     def client(self) -> FormantClient:
         key = self.api_key or self.sandbox.api_key
-        config = ClientConfig(self.base_url or self.sandbox.base_url, key, 2.0, self.read_timeout_s)
+        config = ClientConfig(self.base_url or self.sandbox.base_url, key, read_timeout_s=self.read_timeout_s)
         policy = RetryPolicy(max_attempts=self.sends)
         return FormantClient(config, retry_policy=policy, sleep=self._sleep)
 
@@ -184,7 +184,7 @@ class Tries(BaseTries):
     ledger: Any = field(default_factory=MemoryLedger)
     taken_since: datetime | None = None
     lookup_timeout_s: float = 300.0
-    read_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
     sends: int = 4
     redial_on: frozenset[str] = frozenset()
     api_key: str | None = None

@@ -173,7 +173,7 @@ class ListWorld:
         return [row.status for row in self.board.results()]
 
     def open_client(self) -> FormantClient:
-        config = ClientConfig(self.base_url or self.sandbox.base_url, self._key(), 2.0, 5.0)
+        config = ClientConfig(self.base_url or self.sandbox.base_url, self._key())
         return FormantClient(config, retry_policy=ONCE)
 
     def _key(self) -> str:

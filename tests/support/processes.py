@@ -39,7 +39,7 @@ def kill(pid: int) -> None:
     ended(pid)
 
 
-def until(reached: Callable[[], bool], seconds: float = 30) -> None:
+def until(reached: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something."""
     deadline = time.monotonic() + seconds
     while not reached():

@@ -26,6 +26,8 @@ FINISHED = ("success", "failed")
 SOONER = {
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    # New and changed DAG files are read at once all the same.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
     # On a busy machine tasks may be sent long before the API server is up, and fail after ten seconds.
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
 }

@@ -44,7 +44,7 @@ class StatsdServer:
         """The lines of this provider."""
         return [line for line in self.lines if line.startswith("airflow.formant.")]
 
-    def wait_for(self, line: str, timeout_s: float = 30) -> None:
+    def wait_for(self, line: str, timeout_s: float = 60) -> None:
         """Wait for a line."""
         deadline = time.monotonic() + timeout_s
         while line not in self.lines:

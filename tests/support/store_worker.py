@@ -40,7 +40,7 @@ def place(store: Store, base_url: str, api_key: str, person: str, **who: Any) ->
     what = asked(call.idempotency_key, person, **who)
     ledger = ledger_in(store, Intent, what, guesses=what.try_number == 1, lease=LEASE)
     callbacks = CallCallbacks(now=lambda: datetime.now(UTC), sleep=time.sleep)
-    config = ClientConfig(base_url, api_key, 2.0, 2.0)
+    config = ClientConfig(base_url, api_key)
     with FormantClient(config, retry_policy=RetryPolicy()) as client:
         policy = Policy(taken_since=None, lookup_timeout_s=10)
         return CallPlacing(call, client, ledger, policy, callbacks).run()

@@ -96,7 +96,7 @@ class Process:
         """Do every task that has no result yet."""
         path = self.job.results_of(self.number)
         done = len(path.read_text().splitlines()) if path.exists() else 0
-        config = ClientConfig(self.job.api, self.job.api_key, 5.0, 15.0)
+        config = ClientConfig(self.job.api, self.job.api_key)
         with path.open("a", buffering=1) as file, FormantClient(config) as client:
             for task in range(done, self.job.tasks):
                 file.write(json.dumps(self._until_done(client, task)) + "\n")

@@ -159,7 +159,7 @@ def run_task(operator: Any, channel: FakeSupervisor | None = None, **attempt: An
     )
 
 
-def run_trigger(deferral: Any, channel: FakeSupervisor, timeout_s: float = 10) -> TriggerRun:
+def run_trigger(deferral: Any, channel: FakeSupervisor, timeout_s: float = 60) -> TriggerRun:
     """Build the trigger of a deferral from what was sent, and run it to its first event."""
     module, _, name = deferral.classpath.rpartition(".")
     trigger = getattr(import_module(module), name)(**_trigger_kwargs(deferral))

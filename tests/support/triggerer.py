@@ -34,7 +34,7 @@ class Triggerer:
         self.opened: list[FormantClient] = []
         self.openings = 0
         self.fails_to_open: Exception | None = None
-        self.read_timeout_s = 2.0
+        self.read_timeout_s = 30.0
         self.poller: Poller[Waiter]
 
     async def open_client(self) -> FormantClient:
@@ -42,7 +42,7 @@ class Triggerer:
         await asyncio.sleep(0)
         if self.fails_to_open:
             raise self.fails_to_open
-        config = ClientConfig(self.sandbox.base_url, self.api_key, 1.0, self.read_timeout_s)
+        config = ClientConfig(self.sandbox.base_url, self.api_key, read_timeout_s=self.read_timeout_s)
         self.opened.append(FormantClient(config, retry_policy=ONCE))
         return self.opened[-1]
 
@@ -56,7 +56,7 @@ class Triggerer:
                 self.open_client,
                 (InvalidInput, LookupError),
             )
-            await asyncio.wait_for(story(), 20)
+            await asyncio.wait_for(story(), 60)
             await asyncio.sleep(0.01)
             assert len(asyncio.all_tasks()) == 1
 

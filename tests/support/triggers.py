@@ -37,7 +37,7 @@ def error_reaching_the_task(kind: str, task: Any, channel: FakeSupervisor, priva
     good = channel.connections.pop("formant_default")
     if (change := HINDRANCES[kind]) is not None:
         channel.connections["formant_default"] = {**good, **change}
-    event = run_trigger(deferral, channel, timeout_s=20).event
+    event = run_trigger(deferral, channel).event
     assert event["error"][0] == kind
     channel.connections["formant_default"] = good
     run = run_task(task, channel, resume_event=event)

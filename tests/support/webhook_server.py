@@ -217,7 +217,7 @@ def open_store(database: Database) -> Store:
     return open_up(database.engine(), "the test", STORE_SECRET)
 
 
-def wait_until(reached: Callable[[], Any], seconds: float = 20) -> None:
+def wait_until(reached: Callable[[], Any], seconds: float = 60) -> None:
     """Wait for something."""
     deadline = time.monotonic() + seconds
     while not reached():

@@ -31,7 +31,7 @@ class Worker:
         self.pauses: list[float] = []
 
     def open_client(self) -> FormantClient:
-        config = ClientConfig(self.base_url, self.sandbox.api_key, 0.5, 0.5)
+        config = ClientConfig(self.base_url, self.sandbox.api_key)
         return FormantClient(config, retry_policy=ONCE)
 
     def sleep(self, seconds: float) -> None:

@@ -78,7 +78,7 @@ def test_a_new_row_whose_result_is_there_submits_nothing(sandbox: Sandbox, rows:
 def test_a_list_that_changes_while_its_rows_wait_mixes_up_no_results(sandbox: Sandbox, rows: Rows) -> None:
     """A row that is another one after the wait writes nothing; in the old order it writes what is its own."""
     waiting = {name: rows.run(index, name, deferrable=True) for index, name in enumerate("ab")}
-    events = [run_trigger(run.deferral, rows.channel, timeout_s=20).event for run in waiting.values()]
+    events = [run_trigger(run.deferral, rows.channel).event for run in waiting.values()]
     for index, name in enumerate("ba"):
         run = rows.run(index, name, deferrable=True, resume_event=events[index])
         assert run.state == "failed"

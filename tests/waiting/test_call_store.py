@@ -79,7 +79,7 @@ def test_an_unconfirmed_call_that_appears_later_is_known_to_the_store(
     if deferrable:
         assert run.trigger_kwargs["receipt"]["placement"] == "unconfirmed"
         assert run.trigger_kwargs["receipt"]["store_row"] == row_in(database)["id"]
-        event = run_trigger(run.deferral, channel, timeout_s=20).event
+        event = run_trigger(run.deferral, channel).event
         run = run_task(operator, channel, resume_event=event)
     assert run.state == "success", run.log_text
     result, call, row = run.xcoms["return_value"], sandbox.calls[0], row_in(database)
@@ -100,7 +100,7 @@ def test_a_wait_that_was_begun_before_an_upgrade_ends_well(database: Database, m
     sandbox.inject(CALL, Fault.DROP_AFTER)
     channel = FakeSupervisor(connections_with(database, sandbox))
     operator = an_operator(lookup_timeout=0, deferrable=True, timeout=7)
-    event = run_trigger(run_task(operator, channel).deferral, channel, timeout_s=20).event
+    event = run_trigger(run_task(operator, channel).deferral, channel).event
     del event["receipt"]["store_row"]
     run = run_task(operator, channel, resume_event=event)
     assert (run.state, run.xcoms["trace_id"]) == ("success", sandbox.calls[0].trace_id)

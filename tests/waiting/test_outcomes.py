@@ -74,7 +74,7 @@ def test_the_form_of_the_list_does_not_matter(
 
 def test_an_unknown_word_is_waited_on(mode: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A status that nobody documents is neither success nor the end, and the log says so."""
-    run = wait_in(mode, channel, sandbox, "07")
+    run = wait_in(mode, channel, sandbox, "07", timeout=1)
     assert run.state in {"failed", "up_for_reschedule"}
     result = run.xcoms.get("return_value", {})
     assert result.get("status") in {None, "initiated"}
@@ -105,7 +105,7 @@ def test_a_record_may_appear_late(mode: str, sandbox: Sandbox, channel: FakeSupe
 def test_a_detail_may_be_missing_once(mode: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """A 404 for a record that the list shows is looked at again."""
     sandbox.inject(DETAIL, Fault.NOT_FOUND)
-    assert_over(wait_in(mode, channel, sandbox, "00", timeout=3), sandbox, "completed")
+    assert_over(wait_in(mode, channel, sandbox, "00", timeout=60), sandbox, "completed")
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_errors_that_pass_fail_nobody(
 ) -> None:
     """5xx, lost connections and garbage slow a wait down and fail nobody."""
     sandbox.inject(endpoint, fault, times=2)
-    assert_over(wait_in(mode, channel, sandbox, "00", timeout=10), sandbox, "completed")
+    assert_over(wait_in(mode, channel, sandbox, "00", timeout=60), sandbox, "completed")
 
 
 def test_a_rate_limit_is_kept(mode: str, sandbox: Sandbox, channel: FakeSupervisor) -> None:
     """After a 429 nothing is asked before the time the API named."""
     sandbox.inject(LIST, Fault.RATE_LIMIT, times=2, retry_after=1)
-    run = wait_in(mode, channel, sandbox, "00", timeout=10)
+    run = wait_in(mode, channel, sandbox, "00", timeout=60)
     assert_over(run, sandbox, "completed")
     lists = [request for request in sandbox.requests if request.endpoint == LIST]
     assert [request.status for request in lists[:3]] == [429, 429, 200]

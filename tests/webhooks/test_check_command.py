@@ -45,7 +45,7 @@ def leads_to(receiver: Receiver) -> Callable[[Seen], Answer]:
     """Pass a request on, as a proxy does."""
 
     def forward(seen: Seen) -> Answer:
-        answer = requests.post(receiver.url(seen.path), data=seen.raw_body, headers=seen.headers, timeout=10)
+        answer = requests.post(receiver.url(seen.path), data=seen.raw_body, headers=seen.headers, timeout=60)
         return Answer(answer.status_code, answer.content)
 
     return forward

@@ -48,7 +48,7 @@ class Listener:
     def __init__(self, server: RedisServer, channel: str) -> None:
         self._pubsub = server.client().pubsub(ignore_subscribe_messages=True)
         self._pubsub.subscribe(channel)
-        self._pubsub.get_message(timeout=5)
+        self._pubsub.get_message(timeout=60)
 
     def messages(self) -> list[dict[str, Any]]:
         found = []

@@ -128,11 +128,11 @@ def test_what_is_stored_is_forwarded(sqlite: Database, tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         heard = server.client().pubsub(ignore_subscribe_messages=True)
         heard.subscribe("calls")
-        heard.get_message(timeout=5)
+        heard.get_message(timeout=60)
         with program(sqlite, tmp_path, "--forward", f"{server.url}?channel=calls") as running:
             wait_until(lambda: read_cursors(sqlite))  # it begins with what comes after its start
             assert running.post(event("a", transcript="said so")) == STORED
-            message = heard.get_message(timeout=10)
+            message = heard.get_message(timeout=60)
     assert message is not None
     assert json.loads(message["data"])["event_id"] == "a"
     assert not [private for private in (NUMBER, "said so", "Asha") if private in str(message["data"])]

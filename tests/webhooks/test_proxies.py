@@ -89,7 +89,7 @@ def test_each_proxy_shown_leads_to_the_receiver_and_nowhere_else(
         with running(command, port, tmp_path / "log") as url:
             assert probe(url + path, "formant_default", SECRET).is_stored
             body = b" " * (2**20 - 1000) + b'{"b":1,  "a":2}\n'
-            assert requests.post(url + path, data=body, timeout=10).ok
-            assert requests.get(f"{url}/healthz", timeout=10).status_code == 404
+            assert requests.post(url + path, data=body, timeout=60).ok
+            assert requests.get(f"{url}/healthz", timeout=60).status_code == 404
     assert [seen.path for seen in receiver.seen] == [path] * 2
     assert receiver.seen[1].raw_body == body

@@ -271,7 +271,7 @@ def test_a_thousand_batch_calls_share_a_pace_in_an_event_loop() -> None:
     with Sandbox(speed=0, rate_limit=None) as sandbox:
         batches = [sandbox.place_batch(QUICK) for _ in range(1000)]
         sandbox.advance(HOUR)
-        config = ClientConfig(sandbox.base_url, sandbox.api_key, 2.0, 5.0)
+        config = ClientConfig(sandbox.base_url, sandbox.api_key)
 
         async def open_client() -> FormantClient:
             return FormantClient(config, retry_policy=ONCE)

@@ -139,7 +139,7 @@ def test_a_limit_that_lasts_is_on_record_as_a_refusal(start: Start) -> None:
 @pytest.mark.parametrize("fault", [*LOST_AFTER, Fault.HANG_AFTER])
 def test_an_answer_lost_after_accepting_is_found_in_the_list(fault: Fault, start: Start) -> None:
     """It is adopted in the same try, with the vendor's own id and count."""
-    task = start(read_timeout_s=0.05 if fault is Fault.HANG_AFTER else 5.0)
+    task = start(read_timeout_s=0.05 if fault is Fault.HANG_AFTER else 30.0)
     task.sandbox.inject(CREATE_BATCH_CALL, fault)
     placement = task.place()
     (batch,) = task.sandbox.batches

@@ -64,7 +64,7 @@ class World:
     def _open(self) -> FormantClient:
         if self.fails:
             raise self.fails.pop(0)
-        config = ClientConfig(self.sandbox.base_url, self.sandbox.api_key, 2.0, 2.0)
+        config = ClientConfig(self.sandbox.base_url, self.sandbox.api_key)
         return FormantClient(config, retry_policy=ONCE)
 
 

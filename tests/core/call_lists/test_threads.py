@@ -117,6 +117,15 @@ def test_clients_that_are_forgotten_are_closed_and_new_ones_opened(
     assert [client.is_closed for client in opened] == [True, False]
 
 
+def test_a_client_that_is_in_use_when_all_are_forgotten_is_closed_afterwards(
+    threads: Threads, opened: list[Client]
+) -> None:
+    """What is begun afterwards does not use the key before again."""
+    threads.with_client(lambda _: threads.forget_clients())
+    threads.with_client(lambda _: None)
+    assert [client.is_closed for client in opened] == [True, False]
+
+
 def test_closing_waits_for_what_is_under_way_and_closes_all(threads: Threads, opened: list[Client]) -> None:
     """No request is cut off."""
     done: list[int] = []

@@ -69,7 +69,7 @@ def test_a_later_try_sends_nothing(start: Start) -> None:
 @pytest.mark.parametrize("fault", [*LOST_BEFORE, Fault.HANG_BEFORE, *LIMITS])
 def test_a_fault_before_accepting_is_repeated_with_the_same_key(fault: Fault, start: Start) -> None:
     """Whatever kept the vendor from accepting once, the call is placed once, in the same try."""
-    task = start(read_timeout_s=0.6 if fault is Fault.HANG_BEFORE else 5.0)
+    task = start(read_timeout_s=0.6 if fault is Fault.HANG_BEFORE else 30.0)
     task.sandbox.inject(CREATE_CALL, fault)
     assert task.place().result is Result.PLACED
     assert (task.rings, task.keys) == (1, [CALL.idempotency_key] * 2)
@@ -79,7 +79,7 @@ def test_a_fault_before_accepting_is_repeated_with_the_same_key(fault: Fault, st
 @pytest.mark.parametrize("fault", [*LOST_AFTER, Fault.HANG_AFTER])
 def test_a_fault_after_accepting_rings_once_and_the_call_is_found(fault: Fault, start: Start) -> None:
     """The repeat is refused as a duplicate, and the record gives back the ids that were lost."""
-    task = start(read_timeout_s=0.6 if fault is Fault.HANG_AFTER else 5.0)
+    task = start(read_timeout_s=0.6 if fault is Fault.HANG_AFTER else 30.0)
     task.sandbox.inject(CREATE_CALL, fault)
     placement = task.place()
     (call,) = task.sandbox.calls
@@ -344,11 +344,11 @@ def test_a_key_used_up_by_a_plain_refusal_is_followed_by_the_next(start: Start) 
 
 
 PRIVATE = {
-    "parameters": (*CALL.parameters, ("balance", "8125 rupees")),
+    "parameters": (*CALL.parameters, ("balance", "eighty rupees")),
     "metadata": "m-private",
     "retry_context": {"collected_data": {"owes": "a lot"}},
 }
-SECRETS = (NUMBER[1:], "Rahul", "8125", "m-private", "a lot")
+SECRETS = (NUMBER[1:], "Rahul", "eighty", "m-private", "a lot")
 BEFORE_ACCEPTING = [Fault.RATE_LIMIT, Fault.ERROR_500_BEFORE, Fault.DROP_BEFORE]
 
 

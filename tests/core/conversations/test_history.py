@@ -47,7 +47,7 @@ def read(
     server: Any, interval: Interval = AFTERNOON, fields: tuple[str, ...] = LISTED
 ) -> tuple[list[Conversation], History]:
     with (
-        FormantClient(ClientConfig(server.base_url, KEY, 2.0, 5.0), sleep=lambda _: None) as client,
+        FormantClient(ClientConfig(server.base_url, KEY), sleep=lambda _: None) as client,
         History(client, AGENT, interval) as history,
     ):
         history.read_list()
