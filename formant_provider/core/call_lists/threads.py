@@ -9,6 +9,7 @@ import logging
 import queue
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from formant_provider.api.errors import FormantError
@@ -32,7 +33,9 @@ class Threads:
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="call_list")
         self._open_client = open_client
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._idle: queue.SimpleQueue[FormantClient] = queue.SimpleQueue()
+        self._lock = Lock()  # for the two below
+        self._idle: list[FormantClient] = []
+        self._forgotten = 0
         self._under_way = 0
 
     def carry_out(self, work: Callable[[], Any], came: Callable[[Any], None]) -> None:
@@ -50,16 +53,22 @@ class Threads:
 
     def with_client(self, use: Callable[[FormantClient], T]) -> T:
         """Use a client; it is kept for the next one, unless an exception shows that it is of no use."""
-        try:
-            client = self._idle.get_nowait()
-        except queue.Empty:
+        with self._lock:
+            forgotten = self._forgotten
+            client = self._idle.pop() if self._idle else None
+        if client is None:
             client = self._open_client()
         try:
             outcome = use(client)
         except BaseException:
             client.close()
             raise
-        self._idle.put(client)
+        with self._lock:
+            is_kept = forgotten == self._forgotten
+            if is_kept:
+                self._idle.append(client)
+        if not is_kept:
+            client.close()
         return outcome
 
     def take(self, wait_s: float) -> None:
@@ -84,12 +93,12 @@ class Threads:
                 log.warning("%s", error if isinstance(error, FormantError) else type(error).__name__)
 
     def forget_clients(self) -> None:
-        """Close all clients that nobody uses, so that new ones are opened."""
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
-                return
+        """Let what is begun from now on use new clients; those in use are closed when they come back."""
+        with self._lock:
+            self._forgotten += 1
+            idle, self._idle = self._idle, []
+        for client in idle:
+            client.close()
 
     def close(self) -> None:
         """Wait until no thread is at work."""
