@@ -302,7 +302,8 @@ def row(name: str, result: dict[str, Any], sandbox: Sandbox) -> tuple[str, ...]:
     """Return one line of the table."""
     requests = _requests(sandbox)
     lists = sum(request.endpoint == LIST for request in requests)
-    seconds = (requests[-1].at - requests[0].at).total_seconds() / SPEED
+    # On a machine that stood still all of them may have come at one moment.
+    seconds = max((requests[-1].at - requests[0].at).total_seconds() / SPEED, 0.001)
     return (
         name,
         str(result["told"]),

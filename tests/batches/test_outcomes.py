@@ -194,5 +194,5 @@ def test_a_batch_call_that_is_known_late_is_waited_for(
 ) -> None:
     """What was just placed may not be known everywhere yet; being seen once ends the doubt."""
     sandbox.inject(METRICS, Fault.NOT_FOUND, times=3)
-    run = wait_in(way, channel, sandbox.place_batch(phones("01")), missing_timeout=2)
+    run = wait_in(way, channel, sandbox.place_batch(phones("01")), missing_timeout=60)
     assert run.state == "success", run.log_text

@@ -13,7 +13,7 @@ import pytest
 from formant_provider.sandbox import Sandbox
 from support.standalone import FINISHED, Standalone, wait_for
 
-pytestmark = [pytest.mark.standalone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.standalone, pytest.mark.timeout(600)]
 
 KEY = "key-1234567"
 TODAY, ALL_THE_SAME, CATCH_UP = "+14155550110", "+14155550111", "+14155550112"

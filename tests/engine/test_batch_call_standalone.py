@@ -18,7 +18,7 @@ from formant_provider.sandbox.faults import BATCH, BATCHES, METRICS
 from support.standalone import Standalone, wait_for
 from support.versions import HAS_STATE_STORE
 
-pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.standalone, pytest.mark.timeout(600)]
 
 KEY = "key-1234567"
 NAME = "Asha-the-private"

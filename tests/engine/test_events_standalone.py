@@ -23,7 +23,7 @@ from support.webhook_events import NUMBER, store_events, webhook
 
 pytestmark = [
     pytest.mark.standalone,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not HAS_STATE_STORE or HAS_LOOPS, reason="slow; one Airflow is enough"),
 ]
 

@@ -17,7 +17,7 @@ from support.versions import HAS_STATE_STORE
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not HAS_STATE_STORE, reason="slow; one Airflow is enough"),
 ]
 

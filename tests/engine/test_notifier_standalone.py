@@ -14,7 +14,7 @@ from formant_provider.sandbox import Sandbox
 from formant_provider.sandbox.faults import CALL
 from support.standalone import Standalone, wait_for
 
-pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.standalone, pytest.mark.timeout(600)]
 
 KEY = "key-1234567"
 ON_CALL = "+14155550160"

@@ -17,7 +17,7 @@ from formant_provider.check.triggerer import check_triggerer
 from formant_provider.sandbox import Sandbox
 from support.standalone import Standalone, wait_for
 
-pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.standalone, pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[2] / "dags_examples"
 KEY = "key-1234567"

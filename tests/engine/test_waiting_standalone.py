@@ -17,7 +17,7 @@ from support.standalone import Standalone, wait_for
 from support.statsd_server import StatsdServer
 from support.versions import HAS_STATE_STORE
 
-pytestmark = [pytest.mark.standalone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.standalone, pytest.mark.timeout(600)]
 
 KEY = "key-1234567"
 PEOPLE = ("+14155550120", "+14155550101", "+14155550122")

@@ -17,7 +17,7 @@ from support.versions import HAS_LOOPS, HAS_STATE_STORE
 
 pytestmark = [
     pytest.mark.standalone,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not HAS_STATE_STORE or HAS_LOOPS, reason="slow; one Airflow is enough"),
 ]
 

@@ -120,16 +120,15 @@ def test_a_hanging_store_holds_up_no_event_loop(sandbox: Sandbox) -> None:
     async def page_in_triggerer() -> None:
         await a_page(context=MISSED)
 
-    async def longest_pause() -> float:
-        ringing = asyncio.ensure_future(page_in_triggerer())
-        longest, before = 0.0, time.monotonic()
+    async def turns() -> int:
+        ringing, counted = asyncio.ensure_future(page_in_triggerer()), 0
         while not ringing.done():
             await asyncio.sleep(0.01)
-            longest, before = max(longest, time.monotonic() - before), time.monotonic()
-        return longest
+            counted += 1
+        return counted
 
     with over("hangs", sandbox) as channel, supervised_by(channel), captured_logs():
-        assert asyncio.run(longest_pause()) < 0.5
+        assert asyncio.run(turns()) > 50  # for three seconds; pauses of the machine itself do not count
     assert sandbox.rings == {ON_CALL: 1}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -114,17 +113,16 @@ def test_a_triggerer_is_not_blocked(sandbox: Sandbox, channel: FakeSupervisor) -
     channel.variables["on_call"] = ON_CALL
     sandbox.inject(CALL, Fault.HANG_AFTER, seconds=1)
 
-    async def longest_pause() -> float:
-        ringing = asyncio.ensure_future(in_triggerer())
-        longest, before = 0.0, time.monotonic()
+    async def turns() -> int:
+        ringing, counted = asyncio.ensure_future(in_triggerer()), 0
         while not ringing.done():
             await asyncio.sleep(0.01)
-            longest, before = max(longest, time.monotonic() - before), time.monotonic()
-        return longest
+            counted += 1
+        return counted
 
     async def in_triggerer() -> None:
         await FormantCallNotifier(agent_id=456, parameters=PARAMETERS, context=missed("d1"))
 
     with supervised_by(channel), captured_logs():
-        assert asyncio.run(longest_pause()) < 0.2
+        assert asyncio.run(turns()) > 20  # for a second; pauses of the machine itself do not count
     assert sandbox.rings == {ON_CALL: 1}

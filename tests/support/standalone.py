@@ -21,6 +21,8 @@ import psutil
 import requests
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "airflow_local.py"
+# Several Airflows at once, on a machine that is busy, take so many times as long as one that is alone.
+PATIENCE = 3
 FINISHED = ("success", "failed")
 # A triggerer takes over from one that has died after ten seconds, not thirty.
 SOONER = {
@@ -157,7 +159,9 @@ class Standalone(AirflowApi):
         log = self.home / "standalone.log"
         self.leaders.append(local.start(local.AIRFLOW, log, self.env))
         try:
-            local.wait_until(lambda: local.airflow_healthy(self.base_url), self.leaders[0], log)
+            local.wait_until(
+                lambda: local.airflow_healthy(self.base_url), self.leaders[0], log, timeout_s=PATIENCE * 120
+            )
         except BaseException:
             local.stop(self.leaders)
             raise
@@ -202,7 +206,7 @@ class Standalone(AirflowApi):
 
 def wait_for(found: Callable[[], T | None], what: str, timeout_s: float) -> T:
     """Return the first true answer of ``found``; an error meanwhile counts as not yet."""
-    deadline, last = time.monotonic() + timeout_s, None
+    deadline, last = time.monotonic() + PATIENCE * timeout_s, None
     while time.monotonic() < deadline:
         try:
             if answer := found():
@@ -210,7 +214,7 @@ def wait_for(found: Callable[[], T | None], what: str, timeout_s: float) -> T:
         except requests.RequestException as error:
             last = error
         time.sleep(0.2)
-    raise TimeoutError(f"waited {timeout_s} s for {what}") from last
+    raise TimeoutError(f"waited {PATIENCE * timeout_s} s for {what}") from last
 
 
 def _path(dag_id: str, run_id: str, task_id: str) -> str:

@@ -171,7 +171,7 @@ def test_an_unconfirmed_call_is_waited_for_by_its_recipient(deferrable: bool, ma
     """A call whose receipt was lost, and that has no record yet, is found when its record appears."""
     sandbox = make_sandbox(speed=1, call_speed=300)  # the call lasts half a second
     sandbox.inject(CALL, Fault.DROP_AFTER)
-    run = to_the_end(an_operator(lookup_timeout=0, deferrable=deferrable, timeout=5), channel_to(sandbox))
+    run = to_the_end(an_operator(lookup_timeout=0, deferrable=deferrable, timeout=20), channel_to(sandbox))
     assert run.state == "success", run.log_text
     result = run.xcoms["return_value"]
     assert result["placement"] == "found"
@@ -211,7 +211,7 @@ def test_a_wait_costs_a_list_a_poll_and_two_details(make_sandbox: Any) -> None:
     from waiting.conftest import channel_to
 
     sandbox = make_sandbox(speed=600)
-    run = to_the_end(an_operator(timeout=5), channel_to(sandbox))
+    run = to_the_end(an_operator(timeout=60), channel_to(sandbox))
     assert run.state == "success"
     assert reads(sandbox)["detail"] == 2
     assert reads(sandbox)["list"] < 20
@@ -222,11 +222,11 @@ def test_of_two_calls_at_once_an_unconfirmed_one_takes_neither(
     deferrable: bool, make_sandbox: Callable[..., Sandbox]
 ) -> None:
     """Another task's call to the person lends no ids, and the log says why nothing was found."""
-    sandbox = make_sandbox(speed=1, call_speed=100)  # no call is on record while this one is placed
+    sandbox = make_sandbox(speed=1, call_speed=30)  # no call is on record while this one is placed
     sandbox.inject(CALL, Fault.DROP_AFTER)
     sandbox.place(f"{NUMBER}00")
     operator = an_operator(
-        lookup_timeout=0, deferrable=deferrable, timeout=3, on_unconfirmed="fail", retries=3
+        lookup_timeout=0, deferrable=deferrable, timeout=10, on_unconfirmed="fail", retries=3
     )
     run = to_the_end(operator, channel_to(sandbox))
     assert run.state == "failed"
