@@ -69,10 +69,13 @@ def run(flow: Flow[T], client: FormantClient) -> T:
 
 
 class Steps(Generic[T]):
-    """The requests of a flow, sent one after the other, each once; an error leaves it where it is."""
+    """The requests of a flow, sent one after the other, each once; an error leaves it where it is.
+
+    :ivar client: sends them.
+    """
 
     def __init__(self, flow: Flow[T], client: FormantClient) -> None:
-        self._flow, self._client = flow, client
+        self._flow, self.client = flow, client
         self._query: Query | None = None
 
     def run(self) -> T:
@@ -83,7 +86,7 @@ class Steps(Generic[T]):
         try:
             self._query = self._query or next(self._flow)
             while True:
-                outcome = send(self._query, self._client)
+                outcome = send(self._query, self.client)
                 if outcome.error is not None:
                     raise outcome.error
                 self._query = proceed(self._flow, outcome)

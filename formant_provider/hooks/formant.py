@@ -142,8 +142,11 @@ class FormantHook(RequestMethods, TranscriptionMethods, BaseHook):
         return {**vars(self), "_config": None, "_telemetry": None}
 
     def reread(self) -> FormantHook:
-        """Read the connection anew at its next use, so that a long wait notices a changed key."""
-        self._config = None
+        """Read the connection anew, so that a long wait notices a changed key.
+
+        :raises Exception: it cannot be read now. What was read before stays in use.
+        """
+        self._config = self._read(self.get_connection(self.formant_conn_id))
         return self
 
     def without_store(self) -> FormantHook:

@@ -18,12 +18,14 @@ class WrittenApi:
     :ivar keys: those that are accepted.
     :ivar refuse: is given a number, and how often it was asked for before; returns what is answered instead.
     :ivar before: carried out before each POST is looked at.
+    :ivar status_of: is given a number, and returns how a call to it ends.
     """
 
     def __init__(self, key: str) -> None:
         self.keys = {key}
         self.refuse: Refuse = lambda _number, _times: None
         self.before: Callable[[], None] = lambda: None
+        self.status_of: Callable[[str], str] = lambda _number: "completed"
         self.rings: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.order: list[str] = []
@@ -65,7 +67,7 @@ class WrittenApi:
         name, now_ms = f"c{len(self._records)}", round(time.time() * 1000)
         record = {"agent_id": body["agent_id"], "contact_number": number, "trace_id": f"t{name}"}
         times = {"start_timestamp": now_ms, "end_timestamp": now_ms, "duration_seconds": 1}
-        self._records.append({**record, **times, "conversation_id": name, "status": "completed"})
+        self._records.append({**record, **times, "conversation_id": name, "status": self.status_of(number)})
         receipt = {"agent_id": body["agent_id"], "trace_id": f"t{name}", "conversation_id": None}
         return Answer(200, {"data": {**receipt, "scheduled_for": None, "status": "initiated"}})
 

@@ -42,7 +42,7 @@ class Clients:
     open_client: Callable[[], FormantClient]
     news: Callable[[], News | None]
     lasting: tuple[type[Exception], ...]
-    reread: Callable[[], None] = lambda: None
+    reread: Callable[[], Any] = lambda: None
 
 
 @dataclass

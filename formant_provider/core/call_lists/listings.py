@@ -35,6 +35,12 @@ class Listings:
                 self._listings[agent_id] = SharedListing(self.open_client(), agent_id, self.now, _FRESH_S)
             return self._listings[agent_id]
 
+    def forget_clients(self) -> None:
+        """Let each look that is begun from now on use a new client."""
+        with self._lock:
+            for listing in self._listings.values():
+                listing.renew_client(self.open_client)
+
     def close(self) -> None:
         """Forget all of it, once nobody looks any more."""
         for listing in self._listings.values():

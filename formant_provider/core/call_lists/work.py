@@ -26,6 +26,7 @@ from formant_provider.api.errors import (
 )
 from formant_provider.core.call_lists.board import Board
 from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt, ListedCall
+from formant_provider.core.call_lists.changed_key import ChangedKey
 from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
 from formant_provider.core.call_lists.judging import Follow, Judging, Verdict, Wait
@@ -70,6 +71,8 @@ class ListWork:
     def __post_init__(self) -> None:
         self._threads = Threads(MOST_AT_ONCE + 1, self.clients.open_client)
         self.listening = Listening(self.clients, self.pace, self.now, self._threads.carry_out)
+        forget = (self._threads.forget_clients, self.placer.listings.forget_clients)
+        self._key = ChangedKey(self.clients, self.pace, forget)
         self._ready: deque[tuple[Call, ListedCall]] = deque()
         self._sending: dict[int, ListedCall] = {}
         self._looked_at = self._moved_at = datetime.min.replace(tzinfo=UTC)
@@ -127,7 +130,7 @@ class ListWork:
                 self._follow(call)
 
     def _send_what_is_due(self) -> None:
-        if self.hold is not None:
+        if self.hold is not None or not self._key.is_read():
             return
         if self._ready and self.pace.wait_s() > self.longest_wait.total_seconds():
             self._put_back_ready()  # so that the worker can be given back
@@ -238,9 +241,7 @@ class ListWork:
             return
         if verdict.attempt is not None:
             self.board.end_attempt(call.place, verdict.attempt)
-            if (
-                verdict.attempt.status == REFUSED
-            ):  # of one that may have been placed, a further try looks anew
+            if verdict.attempt.status == REFUSED:  # else a further try looks anew
                 self._note([(call.key, verdict.attempt)])
         self.board.close(call.place, verdict.reason, verdict.detail)
 
@@ -248,9 +249,8 @@ class ListWork:
         """Let everybody wait after an error that is not one call's own."""
         if isinstance(error, SendAborted) and (self.control.stopped() or self.hold is not None):
             return
-        if isinstance(error, AuthenticationFailed):  # the key may have been changed
-            self.clients.reread()
-            self._threads.forget_clients()
+        if isinstance(error, AuthenticationFailed):
+            self._key.refused()
         slow_down(self.pace, error, len(self.listening))
 
     def _rest(self) -> Rest | None:

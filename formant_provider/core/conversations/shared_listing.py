@@ -79,6 +79,7 @@ class SharedListing(Listing):
         self._beyond: int | None = None
         self._failed: tuple[float, FormantError] | None = None
         self._broken_off: _Reading | None = None
+        self._opens: Callable[[], FormantClient] | None = None
 
     def __enter__(self) -> SharedListing:
         return self
@@ -90,6 +91,10 @@ class SharedListing(Listing):
         """Forget all of it."""
         with self._lock:
             self._records.close()
+
+    def renew_client(self, open_client: Callable[[], FormantClient]) -> None:
+        """Let the next look open a client of its own, which later ones use as well; what is known stays."""
+        self._opens = open_client
 
     @property
     def skew(self) -> timedelta | None:
@@ -137,11 +142,20 @@ class SharedListing(Listing):
         with self._lock:
             if self._failed and self._failed[0] > came:
                 raise copy.copy(self._failed[1])
+            if self._opens is not None:
+                self._use(self._opens)
             try:
                 yield
             except FormantError as error:
                 self._failed = time.monotonic(), copy.copy(error)
                 raise
+
+    def _use(self, open_client: Callable[[], FormantClient]) -> None:
+        self._opens = None
+        self.client.close()
+        self.client = open_client()
+        if self._broken_off is not None:
+            self._broken_off.steps.client = self.client
 
     def _read_back_to(self, begin_ms: int) -> None:
         """Read all from a moment on; twice as far back, if it is not the first time.

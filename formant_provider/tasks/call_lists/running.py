@@ -267,11 +267,8 @@ class ListRun:
 
         hook, once = self.task.hook, RetryPolicy(max_attempts=1)
 
-        def reread() -> None:
-            hook.reread().get_config()
-
         hook.get_config()  # in this thread, and not in those that send
-        return Clients(partial(hook.get_conn, once), hook.get_news, hook.lasting_errors(), reread)
+        return Clients(partial(hook.get_conn, once), hook.get_news, hook.lasting_errors(), hook.reread)
 
     def _control(self) -> Control:
         from formant_provider.core.call_lists.control import Control
