@@ -161,12 +161,35 @@ def test_errors_that_last_leave_the_rest_unread(tmp_path: Path, caplog: pytest.L
     assert "0 conversations were read in detail for the results, and 698 could not be read" in caplog.text
 
 
-def test_a_key_that_is_refused_is_tried_once(sandbox: Sandbox, tmp_path: Path) -> None:
-    """It would be refused for each row."""
+def test_a_key_that_is_refused_is_read_anew_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    """If it stays refused, it would be so for each row."""
     rows = [a_row(number, an_attempt()) for number in range(2, 9)]
     cells = write(sandbox, tmp_path / "r.jsonl", rows, key="another-key")
     assert cells == [{**EMPTY, "results_status": "unread"}] * 7
-    assert details(sandbox) == 1
+    assert details(sandbox) == 2
+
+
+def test_a_key_that_is_changed_while_records_are_read_leaves_no_cell_empty(tmp_path: Path) -> None:
+    """The rest is read with the new one."""
+    connection = {"conn_type": "formant", "password": "key-1"}
+
+    def answer(seen: Seen) -> Answer:
+        connection["password"] = "key-2" if len(server.seen) > 2 else "key-1"
+        if connection["password"] not in str(seen.headers):
+            return Answer(401, {"error": {"message": "no", "type": "authentication_error"}})
+        name = seen.path.rpartition("/")[2]
+        record = {"conversation_id": name, "status": "completed", "results": {"intent": "paid"}}
+        return Answer(200, {"data": record})
+
+    rows = [a_row(number, an_attempt(conversation_id=f"c-{number}")) for number in range(5)]
+    with (
+        ScriptedServer(answer) as server,
+        supervised_by(FakeSupervisor({"formant_default": connection})),
+    ):
+        connection["host"] = server.base_url
+        cells = write_here(tmp_path / "r.jsonl", rows, {"intent": "results.intent"})
+    assert cells == [{"intent": "paid", "results_status": "ok"}] * 5
+    assert len(server.seen) == 6
 
 
 def test_one_conversation_that_cannot_be_read_does_not_stop_the_others(

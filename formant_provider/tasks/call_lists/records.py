@@ -87,12 +87,11 @@ class AttemptRecords(ExitStack):
 
     def _detail(self, conversation_id: str) -> Conversation | None:
         from formant_provider.api.errors import AuthenticationFailed
-        from formant_provider.core.conversations.lookup import find_detail
 
         if self._failures >= _MOST_FAILURES:
             return None
         try:
-            record = find_detail(self._connected(), conversation_id)
+            record = self._found(conversation_id)
         except Exception as error:  # of whatever kind: the file is worth more than some of its cells
             self._failures += _MOST_FAILURES if isinstance(error, AuthenticationFailed) else 1
             self._warn(error)
@@ -102,6 +101,18 @@ class AttemptRecords(ExitStack):
         if self._progress.is_due():
             log.info("%s conversations were read in detail so far, for the result columns.", self.asked)
         return record
+
+    def _found(self, conversation_id: str) -> Conversation | None:
+        """Read a conversation; once more with the connection read anew, where its key is refused."""
+        from formant_provider.api.errors import AuthenticationFailed
+        from formant_provider.core.conversations.lookup import find_detail
+
+        try:
+            return find_detail(self._connected(), conversation_id)
+        except AuthenticationFailed:
+            self._hook.reread()
+            self._client = None
+            return find_detail(self._connected(), conversation_id)
 
     def _connected(self) -> FormantClient:
         from formant_provider.api.retry import PATIENT
