@@ -60,9 +60,11 @@ def conclude(task: BatchTask, end: BatchEnd, run: TaskRun) -> dict[str, Any]:
     end = replace(end, receipt={name: value for name, value in end.receipt.items() if name != _ROW})
     # By the name it was placed under; the API may have given it another one.
     placed_as, described = marker_in(end.receipt.get("name")), build_batch(task, run).marker
-    is_another = placed_as not in {None, described} or waited_as not in {None, _row_of(task, run)}
-    if run.is_mapped and is_another:
-        raise AirflowFailException(_of_another(end.batch_id))
+    if run.is_mapped and placed_as not in {None, described}:
+        raise AirflowFailException(_of_another("This row of a mapped task", end.batch_id))
+    if run.is_mapped and waited_as not in {None, _row_of(task, run)}:
+        what = "results_uri" if placed_as else "This row of a mapped task, or its results_uri,"
+        raise AirflowFailException(_of_another(what, end.batch_id))
     with ending_the_task(WAITING_FOR_A_BATCH_CALL, task.hook):
         end.raise_error()
         result = batch_result(task.hook, end)
@@ -96,12 +98,16 @@ def _row_of(task: BatchTask, run: TaskRun) -> str:
     return str(uuid5(UUID(build_batch(task, run).key), str(task.results_uri)))
 
 
-def _of_another(batch_id: int) -> str:
-    return (
-        f"This row of a mapped task has changed while it waited, and batch call {batch_id} is that of the row"
-        " before: nothing is written. Clear the task with the list as it was: it calls nobody, and reports on"
-        " that batch call."
+def _of_another(what: str, batch_id: int) -> str:
+    text = (
+        f"{what} has changed during the wait, and batch call {batch_id} is that of the row before: nothing is"
+        " written. Clear the task with the list as it was: it calls nobody, and reports on that batch call."
     )
+    if "results_uri" in what:
+        text += (
+            " A template of the present time is another one after each wait; one of the run, as ts, is not."
+        )
+    return text
 
 
 def _end_timed_out(choice: str, result: dict[str, Any], run: TaskRun) -> None:
