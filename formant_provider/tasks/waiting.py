@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 GRACE = timedelta(hours=1)
 # A sensor's poke_interval of 0 means as often as possible; that is no way to poll an API.
 SHORTEST_POLL_INTERVAL_S = 0.2
+# A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
+_REFUSED_AGAIN_AFTER_S = (1.0, 4.0)
 
 
 def deferrable_or_default(deferrable: bool | None) -> bool:
@@ -121,6 +123,7 @@ class Look:
         self._feed = trigger.feed(now)
         self._limiter = RateLimiter(now)
         self._polled_at: datetime | None = None
+        self._gone = 0
         self.waiter = self._feed.join(trigger.watched())
 
     def end(self) -> Any:
@@ -137,26 +140,58 @@ class Look:
 
         :raises FormantError: it would not pass.
         """
-        from formant_provider.api.errors import FormantError
-        from formant_provider.api.retry import RetryPolicy, may_repeat
+        from formant_provider.api.errors import FormantError, RequestRefused
+        from formant_provider.api.retry import may_repeat
+
+        pauses = iter(_REFUSED_AGAIN_AFTER_S)
+        while True:
+            try:
+                self._poll()
+                break
+            except FormantError as error:
+                if may_repeat(error):
+                    self._limiter.on_error(error, self._feed.interval_s())
+                    log.warning("%s. Waiting continues.", error)
+                    break
+                # The next look may be in another process, which does not know of this refusal.
+                pause_s = next(pauses, None) if isinstance(error, RequestRefused) else None
+                if pause_s is None:
+                    raise
+                log.warning("%s. It is asked again in %.0f s.", error, pause_s)
+                time.sleep(pause_s)
+        if self.waiter.error:
+            raise self.waiter.error
+
+    def _poll(self) -> None:
         from formant_provider.api.telemetry import POLLS
         from formant_provider.core.flows import run
 
+        opened = self._opened()
+        if opened is None:
+            return
+        with opened as client:
+            self._feed.use(client)
+            if not self._has_heard():
+                client.telemetry.count(POLLS, agent_id=self._feed.agent_id)
+                run(self._feed.poll(), client)
+                self._polled_at = now()
+                self._limiter.on_success(client.quota)
+
+    def _opened(self) -> FormantClient | None:
+        """Open a client; ``None`` for a connection that was there, and cannot be read for a moment."""
+        from formant_provider.api.retry import RetryPolicy
+        from formant_provider.core.polling.loop import GONE_TO_BELIEVE
+
         try:
-            with _open_client(self._hook, self._feed, RetryPolicy(max_attempts=1)) as client:
-                self._feed.use(client)
-                if not self._has_heard():
-                    client.telemetry.count(POLLS, agent_id=self._feed.agent_id)
-                    run(self._feed.poll(), client)
-                    self._polled_at = now()
-                    self._limiter.on_success(client.quota)
-        except FormantError as error:
-            if not may_repeat(error):
+            client = _open_client(self._hook, self._feed, RetryPolicy(max_attempts=1))
+        except Exception as error:  # a secrets backend may raise anything
+            self._gone = self._gone + 1 if isinstance(error, self._hook.lasting_errors()) else 0
+            if self._polled_at is None or self._gone >= GONE_TO_BELIEVE:
                 raise
-            self._limiter.on_error(error, self._feed.interval_s())
-            log.warning("%s. Waiting continues.", error)
-        if self.waiter.error:
-            raise self.waiter.error
+            log.warning("The connection cannot be read (%s). Waiting continues.", type(error).__name__)
+            return None
+        self._gone = 0
+        return client
 
     def _has_heard(self) -> bool:
         """Ask for news; return whether they will do for this look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -118,3 +119,38 @@ def test_a_redial_of_the_platform_can_be_waited_for(settle_for: float, make_sand
     sensor = a_sensor(trace_id=call.trace_id, settle_for=settle_for, timeout=5, on_unsuccessful="succeed")
     run = to_the_end(sensor, channel_to(sandbox))
     assert run.xcoms["status"] == ("completed" if settle_for else "no_answer")
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+@pytest.mark.parametrize("sensor", [a_sensor, a_batch_sensor], ids=["call", "batch call"])
+def test_a_key_that_is_refused_for_a_moment_ends_no_wait(
+    sensor: Any, mode: str, sandbox: Sandbox, channel: FakeSupervisor
+) -> None:
+    """A key is changed here and there, and not in one moment; one that stays refused fails the task."""
+    if sensor is a_sensor:
+        waiting = partial(sensor, trace_id=sandbox.place(f"{NUMBER}00").trace_id, mode=mode)
+    else:
+        waiting = partial(sensor, sandbox.place_batch([f"{NUMBER}00"]), mode=mode)
+    connection = channel.connections["formant_default"]
+    assert isinstance(connection, dict)
+    connection["password"] = "another-key"
+    refused = run_task(waiting(), channel)
+    assert (refused.state, sandbox.requests[-1].status) == ("failed", 401)
+    assert "401" in str(refused.error)
+    Timer(0.5, connection.update, kwargs={"password": sandbox.api_key}).start()
+    assert to_the_end(waiting(), channel).state == "success"
+
+
+def test_a_connection_that_cannot_be_read_for_a_moment_ends_no_wait(make_sandbox: Any) -> None:
+    """A sensor that looks on in one process waits for it; one that is gone for good fails the task."""
+    sandbox = make_sandbox(speed=1, call_speed=60)
+    channel, call = channel_to(sandbox), sandbox.place(f"{NUMBER}00")
+    sensor = partial(a_sensor, trace_id=call.trace_id, mode="poke", poke_interval=0.3, timeout=20)
+    Timer(0.6, channel.refused.add, args=["GetConnection"]).start()
+    Timer(1.2, channel.refused.clear).start()
+    run = run_task(sensor(), channel)
+    assert run.state == "success", run.log_text
+    assert "The connection cannot be read" in run.log_text
+    Timer(0.6, channel.refused.add, args=["GetConnection"]).start()
+    gone = run_task(sensor(trace_id="unknown"), channel)
+    assert gone.state == "failed", gone.log_text
