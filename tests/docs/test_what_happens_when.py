@@ -162,6 +162,20 @@ LISTS = {
     ],
     "somebody deletes the run while it is at work": ["a_list_whose_run_is_deleted_calls_nobody_further"],
     "the API refuses a row": ["a_row_that_is_no_call_stops_no_other"],
+    "a proxy answers in place of the API, with 403 or a redirect": [
+        "a_refusal_that_passes_closes_no_row",
+        "a_refusal_that_all_rows_meet_ends_the_list_and_closes_nobody",
+        "a_refusal_that_only_one_row_meets_ends_that_row",
+    ],
+    "the key is changed": [
+        "a_key_that_is_changed_twice_is_taken_up_twice",
+        "a_look_before_a_further_attempt_uses_the_key_that_was_changed",
+        "a_key_that_stays_refused_in_the_middle_fails_the_task_and_loses_no_call",
+    ],
+    "the connection cannot be read for a moment": [
+        "a_connection_that_cannot_be_read_for_a_moment_holds_up_no_call",
+        "a_key_that_is_changed_while_the_connection_cannot_be_read_is_waited_for",
+    ],
 }
 
 # What happens to parts of a cluster, likewise.

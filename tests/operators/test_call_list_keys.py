@@ -14,7 +14,7 @@ from support.list_rows import number
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 from support.versions import needs_state_store
-from support.written_api import WrittenApi
+from support.written_api import WrittenApi, refusal
 
 pytestmark = needs_state_store
 KEY = "key-1234567"
@@ -137,4 +137,24 @@ def test_a_key_that_is_changed_twice_is_taken_up_twice(api: WrittenApi, channel:
     api.before = count
     run = run_task(a_list(30), channel)
     assert run.state == "success", run.log_text
+    assert api.rings == each(30, 1)
+
+
+def refuse(status: int, *numbers: str) -> Any:
+    """Refuse these numbers, or all, with a status that the vendor does not document."""
+    return lambda called, _: refusal(status, "forbidden") if not numbers or called in numbers else None
+
+
+@pytest.mark.parametrize("status", [302, 403])
+def test_a_refusal_that_passes_closes_no_row(status: int, api: WrittenApi, channel: FakeSupervisor) -> None:
+    """What stands before the API may refuse everybody for a moment: the list waits, and calls all."""
+
+    def begin() -> None:
+        api.refuse = refuse(status)
+        Timer(OUTAGE_S, lambda: setattr(api, "refuse", refuse(status, "nobody"))).start()
+
+    at_request(api, 6, begin)
+    run = run_task(a_list(30), channel)
+    assert run.state == "success", run.log_text
+    assert run.xcoms["return_value"]["reached"] == 30
     assert api.rings == each(30, 1)

@@ -13,8 +13,10 @@ from formant_provider.api.errors import (
     CallNotAllowed,
     CallOutcomeUnknown,
     ConcurrencyLimited,
+    DuplicateRequest,
     FormantError,
     InvalidInput,
+    InvalidRequest,
     NotFound,
     RateLimited,
     RequestRefused,
@@ -32,6 +34,10 @@ from formant_provider.core.pace import PaceExceeded
 ATTEMPTS_USED, NOT_NAMED = "attempts_used", "not_named"
 # A key that is refused may have been changed a moment ago, and the new one not be everywhere yet.
 _REFUSALS_TO_BELIEVE = 3
+# What refuses what a request holds. Any other refusal, such as a proxy's, may be everybody's, and may pass.
+_OF_A_ROW = (InvalidRequest, NotFound, DuplicateRequest)
+_STATUSES_OF_A_ROW = frozenset({413, 422})
+_MOST_BLOCKED, _FIRST_BLOCKED_S, _BELIEVED_AFTER = 6, 10.0, timedelta(minutes=15)
 # So many calls of an agent are refused, which has placed none: it is not asked for any more.
 _ALL_REFUSED = 25
 # How often a call is sent that fails while others do not: for about an hour.
@@ -106,12 +112,13 @@ class Judging:
     _tries: dict[int, tuple[int, int, datetime]] = field(default_factory=dict, init=False)
     _unauthorized: int = field(default=0, init=False)
     _key_read_at: datetime | None = field(default=None, init=False)
+    _blocked_since: datetime | None = field(default=None, init=False)
     _not_found: Counter[int] = field(default_factory=Counter, init=False)
     _placed_by: set[int] = field(default_factory=set, init=False)
 
     def placed(self, call: Call) -> None:
         """Note that a call was placed."""
-        self._unauthorized = 0
+        self._unauthorized, self._blocked_since = 0, None
         self._placed_by.add(call.agent_id)
         self._tries.pop(call.place, None)
 
@@ -160,7 +167,7 @@ class Judging:
         if isinstance(error, InvalidInput):
             return Close(_word_of(error), f"{error.field} {error.reason}")
         if isinstance(error, RequestRefused):
-            return self._refused_by_api(call, error, sent_at or self.now())
+            return self._refused_by_api(call, error, came, sent_at or self.now())
         return self._failed(call, error, came)
 
     def _not_due(self, call: Call, reason: str | None) -> Verdict:
@@ -174,15 +181,29 @@ class Judging:
             return Close("not_called_again")
         return Wait(self.now() + timedelta(seconds=pauses[tries]), call.attempt)
 
-    def _refused_by_api(self, call: Call, error: FormantError, sent_at: datetime) -> Verdict:
-        if not isinstance(error, AuthenticationFailed):
+    def _refused_by_api(self, call: Call, error: FormantError, came: Came, sent_at: datetime) -> Verdict:
+        if is_of_a_row(error):
             return self._refuse(call, error)
+        if not isinstance(error, AuthenticationFailed):
+            return self._blocked(call, error, came)
         if self._key_read_at is not None and sent_at < self._key_read_at:
             return Wait(self.now(), call.attempt)  # with the key before; by now another one is read
         self._unauthorized, self._key_read_at = self._unauthorized + 1, self.now()
         if self._unauthorized >= _REFUSALS_TO_BELIEVE:
             raise error
         return Wait(self.now(), call.attempt, error=error)
+
+    def _blocked(self, call: Call, error: FormantError, came: Came) -> Verdict:
+        """Say what follows after a refusal that may be everybody's, and may pass."""
+        self._blocked_since = self._blocked_since or self.now()
+        if self.now() - self._blocked_since > _BELIEVED_AFTER:
+            raise error
+        tries = self._tries_of(call)
+        if tries < _MOST_BLOCKED:
+            return Wait(self._in(_FIRST_BLOCKED_S * 2.0 ** max(tries - 1, 0)), call.attempt, error=error)
+        if call.agent_id not in self._placed_by:
+            raise error
+        return self._given_up(call, error, came)
 
     def _refuse(self, call: Call, error: FormantError) -> Verdict:
         if isinstance(error, NotFound):
@@ -203,6 +224,9 @@ class Judging:
         is_of_all = isinstance(error, RateLimited) and not came.is_own_limit
         if is_of_all or tries < _MOST_TRIES:
             return Wait(self._in(min(2.0 ** max(tries - 1, 0), _LONGEST_PAUSE_S)), call.attempt, error=error)
+        return self._given_up(call, error, came)
+
+    def _given_up(self, call: Call, error: FormantError, came: Came) -> Verdict:
         return Follow(came.doubt) if came.doubt is not None else self._refuse(call, error)
 
     def _tries_of(self, call: Call) -> int:
@@ -215,6 +239,12 @@ class Judging:
 
     def _in(self, seconds: float) -> datetime:
         return self.now() + timedelta(seconds=seconds)
+
+
+def is_of_a_row(error: FormantError) -> bool:
+    """Whether the API has refused one call, and would answer to others."""
+    is_known = isinstance(error, RequestRefused) and error.status in _STATUSES_OF_A_ROW
+    return is_known or isinstance(error, _OF_A_ROW)
 
 
 def _word_of(error: InvalidInput) -> str:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from formant_provider.api.errors import (
     AuthenticationFailed,
     FormantError,
-    RequestRefused,
     SendAborted,
     StoreUnavailable,
 )
@@ -29,7 +28,7 @@ from formant_provider.core.call_lists.calls import REFUSED, UNKNOWN, Attempt, Li
 from formant_provider.core.call_lists.changed_key import ChangedKey
 from formant_provider.core.call_lists.control import Control, Rest, rest
 from formant_provider.core.call_lists.following import Following, attempt_of, placed_of
-from formant_provider.core.call_lists.judging import Follow, Judging, Verdict, Wait
+from formant_provider.core.call_lists.judging import Follow, Judging, Verdict, Wait, is_of_a_row
 from formant_provider.core.call_lists.listening import Clients, Listening
 from formant_provider.core.call_lists.pace import MOST_AT_ONCE, Pace, slow_down
 from formant_provider.core.call_lists.placing import CallPlacer, Came, listed_of
@@ -188,7 +187,7 @@ class ListWork:
         self._is_dirty, self._moved_at = True, self.now()
         if isinstance(came, BaseException):
             raise came
-        if came.error is None or isinstance(came.error, RequestRefused):
+        if came.error is None or is_of_a_row(came.error):
             self.pace.on_success(came.quota)
         if came.doubt is not None:
             self.board.doubt(call.place, placed_of(came.doubt))

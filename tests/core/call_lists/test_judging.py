@@ -21,6 +21,7 @@ from formant_provider.api.errors import (
     NotAdmitted,
     NotFound,
     RateLimited,
+    RequestRefused,
     ResponseLost,
     SendAborted,
     ServerError,
@@ -167,6 +168,41 @@ def test_where_somebody_was_called_any_number_may_be_refused(world: World) -> No
     world.judging.placed(a_call(0))
     for place in range(1, 100):
         assert isinstance(world.fail(NotFound("no", status=404), place), Close)
+
+
+FORBIDDEN = RequestRefused("no", status=403, error_type="forbidden")
+
+
+def test_a_refusal_that_only_one_row_meets_ends_that_row(world: World) -> None:
+    """The vendor may refuse a number with a status that it does not document; all others are called."""
+    waited = timedelta()
+    while isinstance(verdict := world.fail(FORBIDDEN), Wait):
+        assert verdict.error is FORBIDDEN, "all of them slow down"
+        waited += verdict.due - world.now
+        world.now, world.answers = verdict.due, world.answers + 1
+        world.judging.placed(a_call(2))
+    assert verdict == Close("refused", "403 forbidden", Attempt(1, "refused", in_try=1))
+    assert timedelta(minutes=3) < waited < timedelta(minutes=10)
+
+
+def test_a_refusal_that_all_rows_meet_ends_the_list_and_closes_nobody(world: World) -> None:
+    """Who was not called is called by a further try."""
+    world.judging.placed(a_call(0))
+    for place in range(46):
+        assert isinstance(world.fail(FORBIDDEN, place), Wait)
+        world.now += timedelta(seconds=20)
+    with pytest.raises(RequestRefused):
+        world.fail(FORBIDDEN, 46)
+
+
+def test_a_refused_call_that_may_have_been_placed_is_waited_for_in_the_end(world: World) -> None:
+    """It may have been the look for it that was refused."""
+    doubt = Placement(Result.UNCONFIRMED, None, NOW)
+    for _ in range(5):
+        assert isinstance(world.fail(FORBIDDEN, doubt=doubt), Wait)
+        world.answers += 1
+        world.judging.knows_as_placed(a_call().agent_id)
+    assert world.fail(FORBIDDEN, doubt=doubt) == Follow(doubt)
 
 
 def test_a_key_that_is_refused_is_believed_at_the_third_time(world: World) -> None:
