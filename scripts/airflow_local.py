@@ -8,6 +8,7 @@ All files are in ``.airflow/`` of the checkout; delete that folder to start agai
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -17,10 +18,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil  # comes with Airflow
 import requests
@@ -58,11 +59,16 @@ class StartError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start both, print their addresses, wait for Ctrl-C or SIGTERM, stop both."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: its terminal was closed
         signal.signal(number, lambda *_: stop_asked.set())
     started: list[Process] = []
     try:
-        _run(_options(arguments), started)
+        options = _options(arguments)
+        with alone_in(options.home):
+            _run(options, started)
+    except requests.RequestException as error:
+        print(f"Airflow's API server does not answer as it should: {error}", file=sys.stderr)
+        return 1
     except StartError as error:
         print(error, file=sys.stderr)
         return 1
@@ -71,6 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     finally:
         stop(started)
+
+
+@contextmanager
+def alone_in(home: Path) -> Iterator[None]:
+    """Keep a second start out of a folder: two Airflows over one database run each other's tasks."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "running").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(f"An Airflow runs in {home} already; give this one another --home") from None
+        yield
 
 
 def free_port(first: int = 0) -> int:
@@ -128,8 +146,8 @@ def wait_until(healthy: Callable[[], bool], process: Process, log: Path, timeout
 
 def airflow_healthy(base_url: str) -> bool:
     """Return whether the API server answers and reports all parts of Airflow as healthy."""
-    health = requests.get(f"{base_url}/api/v2/monitor/health", timeout=5).json()
-    return all(part["status"] == "healthy" for part in health.values())
+    answer = requests.get(f"{base_url}/api/v2/monitor/health", timeout=5)
+    return answer.ok and all(part["status"] == "healthy" for part in answer.json().values())
 
 
 def pause(seconds: float = 0.3) -> None:
@@ -161,7 +179,8 @@ def stop(leaders: Sequence[Process], timeout_s: float = 7.0) -> None:
 def api_session(base_url: str) -> requests.Session:
     """Return a session that may do everything in a local Airflow, where everybody is an admin."""
     session = requests.Session()
-    token = session.get(f"{base_url}/auth/token", timeout=10).json()["access_token"]
+    session.mount(f"{base_url}/auth/", HTTPAdapter(max_retries=BUSY))
+    token = session.get(f"{base_url}/auth/token", timeout=30).json()["access_token"]
     session.headers["Authorization"] = f"Bearer {token}"
     return session
 
@@ -170,8 +189,8 @@ def put_connection(base_url: str, host: str, home: Path) -> str:
     """Point ``formant_default`` to the sandbox, unless somebody has pointed it elsewhere."""
     session = api_session(base_url)
     session.mount(base_url, HTTPAdapter(max_retries=BUSY))
-    found = session.get(f"{base_url}/api/v2/connections/formant_default", timeout=10)
-    if found.ok and not str(found.json()["host"]).startswith(SANDBOX_HOST):
+    found = _found(session, base_url, "formant_default")
+    if found is not None and not str(found["host"]).startswith(SANDBOX_HOST):
         return "somewhere else: you have changed it, calls may be REAL"
     store = {"store_conn_id": "formant_calls", "store_secret": store_secret(home), "store_auto_upgrade": True}
     _put(session, base_url, "formant_calls", conn_type="sqlite", host=str(home / "formant_calls.db"))
@@ -209,11 +228,20 @@ def make_store(home: Path) -> None:
     engine.dispose()
 
 
+def _found(session: requests.Session, base_url: str, conn_id: str) -> dict[str, Any] | None:
+    """Return a connection; only an answer that there is none means that there is none."""
+    answer = session.get(f"{base_url}/api/v2/connections/{conn_id}", timeout=30)
+    if answer.status_code == requests.codes.not_found:
+        return None
+    answer.raise_for_status()
+    return dict(answer.json())
+
+
 def _put(session: requests.Session, base_url: str, conn_id: str, **fields: str) -> None:
     url = f"{base_url}/api/v2/connections"
-    is_there = session.get(f"{url}/{conn_id}", timeout=10).ok
+    is_there = _found(session, base_url, conn_id) is not None
     send, url = (session.patch, f"{url}/{conn_id}") if is_there else (session.post, url)
-    send(url, json={"connection_id": conn_id, **fields}, timeout=10).raise_for_status()
+    send(url, json={"connection_id": conn_id, **fields}, timeout=30).raise_for_status()
 
 
 def _run(options: argparse.Namespace, started: list[Process]) -> NoReturn:
