@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from waiting.modes import NUMBER, a_sensor, an_operator, wait_in
 
 from formant_provider.sandbox import Fault, Sandbox
 from formant_provider.sandbox.faults import DETAIL
+from support.scripted_server import Answer, ScriptedServer, Seen
 from support.supervisor import FakeSupervisor
 from support.task_run import TaskRun, run_task, run_trigger
 
@@ -159,3 +161,27 @@ def test_many_that_continue_at_once_share_the_rate_limit(
 
 def _receipt(call: Any) -> dict[str, Any]:
     return {"agent_id": 456, "trace_id": call.trace_id, "conversation_id": None}
+
+
+def test_the_last_read_uses_a_key_that_was_changed_since_the_last_poll() -> None:
+    """Where webhooks tell of ends, that was some minutes ago: no result is lost for it."""
+    connection = {"conn_type": "formant", "password": "key-1"}
+    record = {"agent_id": 456, "conversation_id": "c-1", "trace_id": "t-1", "status": "completed"}
+    times = {"start_timestamp": round(time.time() * 1000), "end_timestamp": round(time.time() * 1000)}
+
+    def answer(seen: Seen) -> Answer:
+        if f"Bearer {connection['password']}" not in seen.headers.values():
+            return Answer(401, {"error": {"message": "no", "type": "authentication_error"}})
+        if seen.method == "POST":
+            return Answer(200, {"data": {"agent_id": 456, "trace_id": "t-1", "status": "initiated"}})
+        if "?" in seen.path:
+            connection["password"] = "key-2"  # from the end of the last poll on
+            return Answer(200, {"data": [{**record, **times}], "has_more": False, "total": 1})
+        return Answer(200, {"data": {**record, **times, "results": {"intent": "paid"}}})
+
+    with ScriptedServer(answer) as server:
+        connection["host"] = server.base_url
+        run = run_task(an_operator(), FakeSupervisor({"formant_default": connection}))
+    assert run.state == "success", run.log_text
+    assert run.xcoms["return_value"]["results"] == {"intent": "paid"}
+    assert sum(seen.method == "POST" for seen in server.seen) == 1

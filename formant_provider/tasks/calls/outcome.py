@@ -185,7 +185,7 @@ def _read(hook: FormantHook, end: WaitEnd, *, include_transcript: bool) -> Conve
     if told is not None:
         return told.filled_from(known)
     try:
-        record = _read_patiently(hook, known.conversation_id)
+        record = _read_with_the_key_of_now(hook, known.conversation_id)
     except Exception as error:  # the call is over, whatever it is
         what = str(error) if isinstance(error, FormantError) else type(error).__name__
         log.warning(
@@ -210,6 +210,16 @@ def _told(hook: FormantHook, known: Conversation, *, include_transcript: bool) -
         log.warning("The call store could not be read (%s).", type(error).__name__)
         return None
     return found
+
+
+def _read_with_the_key_of_now(hook: FormantHook, conversation_id: str) -> Conversation:
+    """Read a record; once more where its key was changed since the last poll, which may be long ago."""
+    from formant_provider.api.errors import AuthenticationFailed
+
+    try:
+        return _read_patiently(hook, conversation_id)
+    except AuthenticationFailed:
+        return _read_patiently(hook.reread(), conversation_id)
 
 
 def _read_patiently(hook: FormantHook, conversation_id: str) -> Conversation:
