@@ -84,3 +84,17 @@ def test_audio_that_was_submitted_is_waited_for_whatever_becomes_of_a_read(
     assert caught.value.job_id == sandbox.transcriptions[-1].job_id
     assert caught.value.maybe_placed
     assert isinstance(caught.value.__cause__, AuthenticationFailed)
+
+
+def test_a_key_that_is_refused_for_a_moment_ends_no_wait_for_a_job(
+    hook: FormantHook, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry of the task would submit the audio again, and pay twice."""
+    audio = tmp_path / "talk.wav"
+    audio.write_bytes(b"RIFF....")
+    sandbox.transcription_seconds = 0
+    keys = iter(["another-key", "another-key", sandbox.api_key])
+    monkeypatch.setattr("time.sleep", lambda _: setattr(sandbox, "api_key", next(keys)))
+    assert hook.transcribe(audio=str(audio)).status == "completed"
+    asked = [(seen.endpoint, seen.status) for seen in sandbox.requests]
+    assert asked == [(TRANSCRIBE, 200), *[(TRANSCRIPTION, status) for status in (401, 401, 200)]]

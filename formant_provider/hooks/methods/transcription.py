@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from abc import abstractmethod
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ class TranscriptionMethods:
     @abstractmethod
     def get_conn(self) -> FormantClient:
         """Return a client."""
+
+    @abstractmethod
+    def reread(self) -> object:
+        """Read the connection anew."""
 
     def transcribe(
         self,
@@ -109,16 +114,24 @@ class TranscriptionMethods:
         from formant_provider.api.errors import FormantError, NotFound, TranscriptionUnsuccessful
         from formant_provider.api.retry import may_repeat
         from formant_provider.api.transcription_models import COMPLETED, FAILURES
+        from formant_provider.core.polling.loop import REFUSALS_TO_BELIEVE
 
+        refusals = 0
         while job.status not in FAILURES and (left_s := deadline - time.monotonic()) > 0:
             time.sleep(min(interval_s, left_s))
             try:
                 job = self.get_transcription_job(job_id=job.job_id)
             except FormantError as error:
                 # It may not be known everywhere yet; and what passes ends no wait for what was paid for.
-                if not isinstance(error, NotFound) and not may_repeat(error):
+                if isinstance(error, NotFound) or may_repeat(error):
+                    continue
+                refusals += 1
+                if refusals >= REFUSALS_TO_BELIEVE:
                     raise TranscriptionUnsuccessful(job.job_id, job.status) from error
+                with suppress(Exception):  # a secrets backend may raise anything
+                    self.reread()
                 continue
+            refusals = 0
             if job.status == COMPLETED:
                 return job
         raise TranscriptionUnsuccessful(job.job_id, job.status)
