@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from threading import Timer
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 from formant_provider.attempts import Attempts
 from formant_provider.operators.call_list import FormantCallListOperator
+from support.databases import Database
 from support.list_rows import number
+from support.stores import connections_with
 from support.supervisor import FakeSupervisor
 from support.task_run import run_task
 from support.versions import needs_state_store
@@ -46,7 +49,9 @@ def each(count: int, times: int) -> dict[str, int]:
 
 def change_key(api: WrittenApi, channel: FakeSupervisor) -> None:
     api.keys = {f"next-{min(api.keys)}"}
-    channel.connections["formant_default"] = api.uri(min(api.keys))
+    known = channel.connections["formant_default"]
+    fields = json.loads(api.connection_json())
+    channel.connections["formant_default"] = {**(known if isinstance(known, dict) else {}), **fields}
 
 
 def break_off(channel: FakeSupervisor) -> None:
@@ -123,6 +128,29 @@ def test_a_connection_that_is_gone_after_its_key_was_refused_fails_the_task_and_
     again = run_task(a_list(20), channel, try_number=2)
     assert again.state == "success", again.log_text
     assert api.rings == each(20, 1)
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+def test_over_a_call_store_all_of_that_calls_nobody_twice(
+    has_state: bool, database: Database, api: WrittenApi
+) -> None:
+    """With and without Airflow's task state store, and through a moment without a connection."""
+    channel = FakeSupervisor(connections_with(database, api))
+    api.status_of, seen = (lambda _: "no_answer"), list[None]()
+
+    def count() -> None:
+        seen.append(None)
+        if len(seen) in {5, 20}:
+            change_key(api, channel)
+        if len(seen) == 12:
+            break_off(channel)
+
+    api.before = count
+    attempts = Attempts(most=2, after={"no_answer": 1})
+    run = run_task(a_list(12, attempts=attempts), channel, state_store=has_state)
+    assert run.state == "success", run.log_text
+    assert len(seen) > 20
+    assert api.rings == each(12, 2)
 
 
 def test_a_key_that_is_changed_twice_is_taken_up_twice(api: WrittenApi, channel: FakeSupervisor) -> None:

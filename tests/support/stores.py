@@ -20,6 +20,7 @@ from formant_provider.store.ledger import StoreLedger
 from formant_provider.store.secrets import new_secret
 from formant_provider.store.store import Store, open_up, set_up
 from support.databases import Database, sqlite_database
+from support.written_api import WrittenApi
 
 SECRET = new_secret()
 NUMBER = "+14155550100"
@@ -34,7 +35,7 @@ def new_store(database: Database, *, secret: str = SECRET, now: datetime | None 
 
 
 def connections_with(
-    database: Database, sandbox: Sandbox, *, is_set_up: bool = True, **extra: Any
+    database: Database, sandbox: Sandbox | WrittenApi, *, is_set_up: bool = True, **extra: Any
 ) -> dict[str, dict[str, Any]]:
     """Return a connection to the sandbox that names a store in the database, and that of the database.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -42,6 +43,11 @@ class WrittenApi:
     def uri(self, key: str) -> str:
         """Return a connection that uses a key."""
         return f"formant://http://:{key}@{self._server.base_url.removeprefix('http://')}"
+
+    def connection_json(self) -> str:
+        """Return a connection that uses one of its keys, as JSON."""
+        fields = {"conn_type": "formant", "host": self._server.base_url, "password": min(self.keys)}
+        return json.dumps(fields)
 
     def _answer(self, seen: Seen) -> Answer:
         if seen.method == "POST":
