@@ -37,7 +37,9 @@ _REFUSALS_TO_BELIEVE = 3
 # What refuses what a request holds. Any other refusal, such as a proxy's, may be everybody's, and may pass.
 _OF_A_ROW = (InvalidRequest, NotFound, DuplicateRequest)
 _STATUSES_OF_A_ROW = frozenset({413, 422})
-_MOST_BLOCKED, _FIRST_BLOCKED_S, _BELIEVED_AFTER = 6, 10.0, timedelta(minutes=15)
+_MOST_BLOCKED, _FIRST_BLOCKED_S = 6, 10.0
+# It is believed sooner where nobody was called yet, as with a base URL that is wrong.
+_BELIEVED_AFTER, _BELIEVED_AT_THE_START = timedelta(minutes=15), timedelta(minutes=2)
 # So many calls of an agent are refused, which has placed none: it is not asked for any more.
 _ALL_REFUSED = 25
 # How often a call is sent that fails while others do not: for about an hour.
@@ -196,7 +198,8 @@ class Judging:
     def _blocked(self, call: Call, error: FormantError, came: Came) -> Verdict:
         """Say what follows after a refusal that may be everybody's, and may pass."""
         self._blocked_since = self._blocked_since or self.now()
-        if self.now() - self._blocked_since > _BELIEVED_AFTER:
+        believed_after = _BELIEVED_AFTER if self._placed_by else _BELIEVED_AT_THE_START
+        if self.now() - self._blocked_since > believed_after:
             raise error
         tries = self._tries_of(call)
         if tries < _MOST_BLOCKED:

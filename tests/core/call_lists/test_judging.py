@@ -195,6 +195,14 @@ def test_a_refusal_that_all_rows_meet_ends_the_list_and_closes_nobody(world: Wor
         world.fail(FORBIDDEN, 46)
 
 
+def test_a_refusal_that_was_there_from_the_start_is_believed_sooner(world: World) -> None:
+    """Where nobody was called yet, it is most likely the base URL of the connection."""
+    assert isinstance(world.fail(FORBIDDEN), Wait)
+    world.now += timedelta(seconds=121)
+    with pytest.raises(RequestRefused):
+        world.fail(FORBIDDEN)
+
+
 def test_a_refused_call_that_may_have_been_placed_is_waited_for_in_the_end(world: World) -> None:
     """It may have been the look for it that was refused."""
     doubt = Placement(Result.UNCONFIRMED, None, NOW)
