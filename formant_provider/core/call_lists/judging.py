@@ -37,7 +37,8 @@ _REFUSALS_TO_BELIEVE = 3
 # What refuses what a request holds. Any other refusal, such as a proxy's, may be everybody's, and may pass.
 _OF_A_ROW = (InvalidRequest, NotFound, DuplicateRequest)
 _STATUSES_OF_A_ROW = frozenset({413, 422})
-_MOST_BLOCKED, _FIRST_BLOCKED_S = 6, 10.0
+# All pauses are shorter than those for which a worker is given back: the next one would begin to count anew.
+_MOST_BLOCKED, _FIRST_BLOCKED_S, _LONGEST_BLOCKED_S = 8, 10.0, 40.0
 # It is believed sooner where nobody was called yet, as with a base URL that is wrong.
 _BELIEVED_AFTER, _BELIEVED_AT_THE_START = timedelta(minutes=15), timedelta(minutes=2)
 # So many calls of an agent are refused, which has placed none: it is not asked for any more.
@@ -203,7 +204,8 @@ class Judging:
             raise error
         tries = self._tries_of(call)
         if tries < _MOST_BLOCKED:
-            return Wait(self._in(_FIRST_BLOCKED_S * 2.0 ** max(tries - 1, 0)), call.attempt, error=error)
+            seconds = min(_FIRST_BLOCKED_S * 2.0 ** max(tries - 1, 0), _LONGEST_BLOCKED_S)
+            return Wait(self._in(seconds), call.attempt, error=error)
         if call.agent_id not in self._placed_by:
             raise error
         return self._given_up(call, error, came)

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from formant_provider.api.errors import ConcurrencyLimited, FormantError
+from formant_provider.api.errors import ConcurrencyLimited, FormantError, RequestRefused
 from formant_provider.api.retry import Quota
 from formant_provider.core.pace import PaceExceeded
 from formant_provider.core.polling.waits import Now
@@ -29,6 +29,8 @@ _USUAL_AT_ONCE = 8
 _SHARE_AT_ONCE = 10
 _FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 120.0
+# Whether a refusal stays is found out by one worker, which is not given back for such a pause.
+_LONGEST_REFUSED_S = 30.0
 # Such a part of the limit may be taken by reading which calls are over, while there are calls to be placed;
 # and the second one where a list may be stopped by what is read.
 SHARE_OF_POLLS, SHARE_WHERE_ENDS_COUNT = 0.03, 0.25
@@ -179,14 +181,19 @@ class Pace:
         self._limit = quota.limit or self._limit
         self._window_s = max(self._window_s, quota.reset_s)
 
-    def on_error(self, error: FormantError, poll_interval_s: float = _FIRST_BACKOFF_S) -> None:  # noqa: ARG002 - as a RateLimiter's
+    def on_error(
+        self,
+        error: FormantError,
+        poll_interval_s: float = _FIRST_BACKOFF_S,  # noqa: ARG002 - as a RateLimiter's
+        longest_s: float = LONGEST_BACKOFF_S,
+    ) -> None:
         """Slow down after an error: as the server asks, or ever more when it does not say."""
         if error.retry_after_s is not None:
             self._errors = max(self._errors, 1)
             self.pause(error.retry_after_s + self._jitter())
         elif self.wait_s() <= 0 or not self._errors:  # those that were under way together are one error
             self._errors += 1
-            backoff_s = min(math.ldexp(_FIRST_BACKOFF_S, min(self._errors, 20) - 1), LONGEST_BACKOFF_S)
+            backoff_s = min(math.ldexp(_FIRST_BACKOFF_S, min(self._errors, 20) - 1), longest_s)
             self.pause(backoff_s * (0.5 + self._jitter() / 2))
 
     def pause(self, seconds: float) -> None:
@@ -221,5 +228,6 @@ def slow_down(pace: Pace, error: FormantError, in_progress: int) -> None:
         pace.pause(error.retry_after_s or 0)
         log.info("%s. The list goes on in %.0f s.", error, pace.wait_s())
     else:
-        pace.on_error(error)
+        is_refusal = isinstance(error, RequestRefused)
+        pace.on_error(error, longest_s=_LONGEST_REFUSED_S if is_refusal else LONGEST_BACKOFF_S)
         log.warning("%s. The list goes on in %.0f s.", error, pace.wait_s())

@@ -206,7 +206,7 @@ def test_a_refusal_that_was_there_from_the_start_is_believed_sooner(world: World
 def test_a_refused_call_that_may_have_been_placed_is_waited_for_in_the_end(world: World) -> None:
     """It may have been the look for it that was refused."""
     doubt = Placement(Result.UNCONFIRMED, None, NOW)
-    for _ in range(5):
+    for _ in range(7):
         assert isinstance(world.fail(FORBIDDEN, doubt=doubt), Wait)
         world.answers += 1
         world.judging.knows_as_placed(a_call().agent_id)
