@@ -116,6 +116,7 @@ class Judging:
     _unauthorized: int = field(default=0, init=False)
     _key_read_at: datetime | None = field(default=None, init=False)
     _blocked_since: datetime | None = field(default=None, init=False)
+    _refusals: Counter[int] = field(default_factory=Counter, init=False)
     _not_found: Counter[int] = field(default_factory=Counter, init=False)
     _placed_by: set[int] = field(default_factory=set, init=False)
 
@@ -202,7 +203,8 @@ class Judging:
         believed_after = _BELIEVED_AFTER if self._placed_by else _BELIEVED_AT_THE_START
         if self.now() - self._blocked_since > believed_after:
             raise error
-        tries = self._tries_of(call)
+        self._refusals[call.place] += 1
+        tries = self._refusals[call.place]
         if tries < _MOST_BLOCKED:
             seconds = min(_FIRST_BLOCKED_S * 2.0 ** max(tries - 1, 0), _LONGEST_BLOCKED_S)
             return Wait(self._in(seconds), call.attempt, error=error)

@@ -179,8 +179,8 @@ def test_a_refusal_that_only_one_row_meets_ends_that_row(world: World) -> None:
     while isinstance(verdict := world.fail(FORBIDDEN), Wait):
         assert verdict.error is FORBIDDEN, "all of them slow down"
         waited += verdict.due - world.now
-        world.now, world.answers = verdict.due, world.answers + 1
-        world.judging.placed(a_call(2))
+        world.now = verdict.due  # nobody else is left to be answered
+        world.judging.knows_as_placed(a_call(2).agent_id)
     assert verdict == Close("refused", "403 forbidden", Attempt(1, "refused", in_try=1))
     assert timedelta(minutes=3) < waited < timedelta(minutes=10)
 
