@@ -380,7 +380,7 @@ def test_an_id_with_half_of_a_character_is_refused_by_the_name_of_its_field(
 METHODS = [
     name
     for name in {**vars(RequestMethods), **vars(TranscriptionMethods)}
-    if not name.startswith("_") and name not in {"get_conn", "get_store"}
+    if not name.startswith("_") and name not in {"get_conn", "get_store", "reread"}
 ]
 
 
