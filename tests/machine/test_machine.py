@@ -14,7 +14,7 @@ from support.machine import ENDPOINTS, FIRED, HANGS, LEDGERS, PlacingMachine, fa
 from support.versions import needs_state_store
 
 SEED = int(os.environ.get("MACHINE_SEED", "20260318"))
-EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", "125"))
 STEPS = 25
 RULES = (
     "new call",
