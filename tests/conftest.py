@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Files that keep more than one core busy, or take minutes.
 SLOW = ("tests/machine/", "tests/engine/", "tests/harness/", "tests/docs/")
+# Files that wait for most of their time: beside the slow ones they cost nothing.
+IDLE = ("tests/waiting/", "tests/notifications/", "tests/webhooks/")
 QUICK_BETWEEN = 4
 
 use_own_airflow_home()
@@ -33,6 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         files.setdefault(item.nodeid.partition("::")[0], []).append(item)
     slow = [file for folder in SLOW for file in files if file.startswith(folder)]
-    quick = iter([file for file in files if file not in slow])
+    idle_first = sorted(files, key=lambda file: not file.startswith(IDLE))
+    quick = iter([file for file in idle_first if file not in slow])
     order = [each for file in slow for each in (file, *islice(quick, QUICK_BETWEEN))]
     items[:] = [item for file in (*order, *quick) for item in files[file]]
