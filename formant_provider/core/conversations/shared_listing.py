@@ -151,9 +151,9 @@ class SharedListing(Listing):
                 raise
 
     def _use(self, open_client: Callable[[], FormantClient]) -> None:
-        self._opens = None
+        client = open_client()  # if that fails, the next look tries again
         self.client.close()
-        self.client = open_client()
+        self.client, self._opens = client, None
         if self._broken_off is not None:
             self._broken_off.steps.client = self.client
 
