@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import psutil
 import requests
+from requests.adapters import HTTPAdapter
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "airflow_local.py"
 # Several Airflows at once, on a machine that is busy, take so many times as long as one that is alone.
@@ -58,6 +59,7 @@ class AirflowApi:
     @cached_property
     def session(self) -> requests.Session:
         session: requests.Session = local.api_session(self.base_url)
+        session.mount(self.base_url, HTTPAdapter(max_retries=local.BUSY))
         return session
 
     def api(self, method: str, path: str, json: Any = None) -> Any:
